@@ -1,0 +1,260 @@
+"""A checkpoint knows itself: safetensors plus a JSON card. Never pickle.
+
+The card says family, widths, options, precision, quantiser and where the weights come from, so a
+file is all that is needed to rebuild the network. A quantised network's convolution weights are
+stored as int8 with their scales.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+
+from ganpress.errors import CheckpointError, GanpressError, did_you_mean
+from ganpress.families import FAMILIES, Family, family
+from ganpress.files import replace_file
+from ganpress.nn.axes import widths
+from ganpress.nn.layers import add_gates, convolutions
+from ganpress.quantise import (
+    FakeQuantiser,
+    quantise,
+    quantiser_of,
+    ranges_of,
+    set_ranges,
+    weight_scale,
+)
+from ganpress.types import State
+
+FORMAT = 1
+STEP = "::step"  # suffix of the scale stored beside an int8 weight
+
+
+@dataclass
+class Model:
+    """A generator with what is known about it; calling it runs it without gradients.
+
+    Attributes:
+        net: the network; `net.forward` keeps gradients.
+        family, options, widths: enough to build it again.
+        provenance: where the weights come from: source, licence, run, metrics.
+    """
+
+    net: nn.Module
+    family: Family
+    options: dict[str, Any]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Channels of each group."""
+        return widths(self.net)
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        """(n, 3, h, w) float32 in [-1, 1] -> the same."""
+        was_training = self.net.training
+        out: Tensor = self.net.eval()(x)
+        self.net.train(was_training)
+        return out
+
+    def build(self, widths: Mapping[str, int]) -> nn.Module:
+        """A fresh network of the same family and options at other widths."""
+        return self.family.build(widths, **self.options)
+
+    def card(self) -> dict[str, Any]:
+        """What is written beside the weights."""
+        quantiser = quantiser_of(self.net)
+        return {
+            "format": FORMAT,
+            "family": self.family.name,
+            "options": self.options,
+            "widths": self.widths,
+            "quantiser": quantiser.card() if quantiser else None,
+            "ranges": ranges_of(self.net),
+            "provenance": self.provenance,
+        }
+
+
+def full_model(name: str, **options: Any) -> Model:
+    """The papers' full network of a family, with fresh weights."""
+    which = family(name)
+    settled = which.resolve(options)
+    return Model(which.build(**settled), which, settled)
+
+
+def save(model: Model, path: Path | str, *, half: bool = False, trainable: bool = False) -> Path:
+    """Write a model; the file appears whole or not at all.
+
+    Args:
+        half: store floating tensors as float16 (weights of a quantised model are int8 anyway).
+        trainable: keep the float weights behind a quantiser, so that training can go on.
+    Raises `CheckpointError` for values that are not finite, or not in half precision.
+    """
+    path = Path(path)
+    state = {n: t.detach().cpu() for n, t in model.net.state_dict().items()}
+    if bad := _not_finite(state):
+        raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
+    if not trainable:
+        state = _pack(state, model.net)
+    if half:
+        state = {
+            n: t.half() if t.is_floating_point() and not n.endswith(STEP) else t
+            for n, t in state.items()
+        }
+    if bad := _not_finite(state):
+        raise CheckpointError(
+            f"{path}: not saved, {bad[0]} has values beyond half precision (65504): save it full."
+        )
+    metadata = {"ganpress": json.dumps(model.card())}
+    plain = {n: t.contiguous().clone() for n, t in state.items()}
+    data = to_bytes(plain, metadata=metadata)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, lambda file: file.write(data))
+    return path
+
+
+def _pack(state: State, net: nn.Module) -> State:
+    """Replace quantised weights by int8 and their scale, by the quantiser's own rule."""
+    out = dict(state)
+    for name, layer in convolutions(net).items():
+        q = layer.quantiser
+        if isinstance(q, FakeQuantiser):
+            w = out.pop(f"{name}.weight")
+            step = weight_scale(w, bits=q.bits, out_dim=layer.out_dim if q.per_channel else None)
+            out[f"{name}.weight"] = torch.round(w / step).to(torch.int8)
+            out[f"{name}.weight{STEP}"] = step
+    return out
+
+
+def _unpack(state: State) -> State:
+    out = {}
+    for name, tensor in state.items():
+        if name.endswith(STEP):
+            continue
+        if f"{name}{STEP}" in state:
+            out[name] = tensor.float() * state[f"{name}{STEP}"].float()
+        else:
+            out[name] = tensor.float() if tensor.is_floating_point() else tensor
+    return out
+
+
+def load(path: Path | str, *, expect: str | None = None) -> Model:
+    """Read a model written by `save`; float32 in memory whatever the file's precision.
+
+    Args:
+        expect: refuse a file of another family than this.
+    Raises `CheckpointError` for a missing, truncated, foreign or inconsistent file.
+    """
+    path = Path(path)
+    card, state = _read(path)
+    name = card.get("family")
+    if name not in FAMILIES:
+        raise CheckpointError(
+            f"{path} is of family '{name}', which this version does not know"
+            f"{did_you_mean(str(name), FAMILIES)}. Families: {', '.join(FAMILIES)}."
+        )
+    if expect is not None and name != expect:
+        raise CheckpointError(f"{path} is a '{name}' generator, but '{expect}' is needed here.")
+    model = _described(card, FAMILIES[name], path)
+    if any(n.endswith(".gate") for n in state):
+        add_gates(model.net)
+    fill(model.net, _unpack(state), source=str(path))
+    return model
+
+
+def _described(card: dict[str, Any], which: Family, path: Path) -> Model:
+    """The network a card describes, on the meta device, with its quantisers."""
+    try:
+        options = which.resolve(card["options"])
+        with torch.device("meta"):
+            net = which.build(card["widths"], **options).eval()
+        if card.get("quantiser"):
+            set_ranges(quantise(net, FakeQuantiser(**card["quantiser"])), card.get("ranges", {}))
+        return Model(net, which, options, dict(card.get("provenance", {})))
+    except (KeyError, TypeError, AttributeError, ValueError, GanpressError) as error:
+        raise CheckpointError(
+            f"{path} has a card that does not describe a '{which.name}' generator "
+            f"({type(error).__name__}: {error}). Write it again with the version that made it."
+        ) from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], State]:
+    if not path.is_file():
+        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*")])
+        raise CheckpointError(f"There is no model file {path}{near}.")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            if "ganpress" not in metadata:
+                raise CheckpointError(
+                    f"{path} has no ganpress card. A checkpoint of another code base is read by "
+                    f"'ganpress import KIND {path.name} -o OUT'."
+                )
+            card = dict(json.loads(metadata["ganpress"]))
+            state = {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError, TypeError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole ganpress model ({error}). If it is a .pth of another code "
+            f"base, use 'ganpress import'; if it was cut short, copy it again."
+        ) from error
+    if card.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} has format {card.get('format')}, this version reads {FORMAT}: update ganpress."
+        )
+    return card, state
+
+
+def fill(net: nn.Module, state: State, *, source: str) -> nn.Module:
+    """Load a state into a network built on the meta device; say exactly what does not fit.
+
+    Raises `CheckpointError` naming missing, left-over and wrongly shaped keys (first ten of each)
+    and tensors with values that are not finite.
+    """
+    want = {n: tuple(t.shape) for n, t in net.state_dict().items()}
+    shapes = [
+        f"{n}: file {tuple(state[n].shape)}, network {want[n]}"
+        for n in want
+        if n in state and tuple(state[n].shape) != want[n]
+    ]
+    complaints = [
+        _first_ten("missing", [n for n in want if n not in state]),
+        _first_ten("left over", [n for n in state if n not in want]),
+        _first_ten("of the wrong shape", shapes),
+        _first_ten("not finite", _not_finite(state)),
+    ]
+    if any(complaints):
+        told = " ".join(c for c in complaints if c)
+        raise CheckpointError(f"{source} does not fit the network it should fill. {told}")
+    net.load_state_dict(dict(state), strict=True, assign=True)
+    for parameter in net.parameters():
+        parameter.requires_grad_(True)
+    return net
+
+
+def _not_finite(state: State) -> list[str]:
+    return [n for n, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
+
+
+def _first_ten(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"{len(names)} {what}: {', '.join(names[:10])}{more}."
+
+
+def fingerprint(net: nn.Module) -> str:
+    """SHA-256 in hex over names, shapes and values of a network's state."""
+    seen = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        seen.update(f"{name}{tuple(tensor.shape)}".encode())
+        seen.update(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())
+    return seen.hexdigest()

@@ -1,0 +1,188 @@
+"""The whole line in one call: compress, measure, evaluate, export, report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ganpress.checkpoint import Model, fingerprint, load, save
+from ganpress.config import SlimConfig
+from ganpress.data import Images, evaluation
+from ganpress.errors import (
+    ConfigError,
+    ExportError,
+    GanpressError,
+    MissingExtra,
+    did_you_mean,
+)
+from ganpress.evaluation import compare_costs, evaluate, evaluation_size
+from ganpress.exporters import export
+from ganpress.files import make_folder, read_json, replace_file
+from ganpress.grid import grid
+from ganpress.methods import METHODS
+from ganpress.report import write_report
+from ganpress.run import Run
+
+SAMPLES = 8
+
+
+def compress(
+    teacher: Model,
+    images: Images,
+    *,
+    run: Path,
+    config: SlimConfig | None = None,
+    method: str = "slim",
+    test: Images | None = None,
+    weights: Path | None = None,
+    command: str | None = None,
+    quiet: bool = False,
+) -> Model:
+    """Compress a generator; run again with the same settings, it goes on where it stopped.
+
+    Leaves in ``run``: student.safetensors, student.onnx (where the onnx extra is installed),
+    results.json, samples/, report.html, and a folder with log, state and pictures per stage.
+
+    Args:
+        images: what is trained on. test: photos for the evaluation and the report's pictures;
+            without them a part of ``images`` is used, and the protocol says so.
+        weights: file or folder of the feature network's weights.
+    """
+    check_request(method, c := config or SlimConfig())
+    if c.threads:
+        torch.set_num_threads(c.threads)
+    settings = {"method": method, "family": teacher.family.name, **c.model_dump()}
+    card = card_of(teacher, images, c, command)
+    check_teacher(run, card["teacher"])
+    path = run / "student.safetensors"
+    with forgotten_if_refused(run):
+        folder = Run(run, seed=c.seed, config=settings, card=card, quiet=quiet)
+        if not path.exists():
+            student = METHODS[method](teacher, images, c, folder, weights=weights)
+            student.net.to("cpu")
+            student.provenance = {**teacher.provenance, "method": method, "arm": c.arm}
+            save(student, path)
+    student = load(path)
+    teacher.net.to("cpu")
+    finish(folder, student, teacher, c, images=images, test=test, weights=weights)
+    return student
+
+
+def check_teacher(run: Path, print_now: str) -> None:
+    """Refuse to go on with a run that was started with another teacher."""
+    card = run / "card.json"
+    was = read_json(card).get("teacher") if card.exists() else None
+    if was not in (None, print_now):
+        raise ConfigError(
+            f"The run in {run} was started with another teacher (its weights have fingerprint "
+            f"{was[:12]}, these {print_now[:12]}). Give the same one, or choose another folder."
+        )
+
+
+@contextmanager
+def forgotten_if_refused(run: Path) -> Iterator[None]:
+    """Where a new run is refused before its first step, leave no settings behind that would make
+    the next try, with other settings, look like another run."""
+    new = not (run / "config.json").exists()
+    try:
+        yield
+    except GanpressError:
+        if new and not [*run.glob("*/state.pt"), *run.glob("*/log.jsonl")]:
+            for name in ("config.json", "card.json"):
+                (run / name).unlink(missing_ok=True)
+        raise
+
+
+def card_of(
+    teacher: Model, images: Images, config: SlimConfig, command: str | None
+) -> dict[str, Any]:
+    """What the run's card says of device, data and teacher."""
+    return {
+        "device": torch.cuda.get_device_name() if config.device == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "data_hash": images.digest(),
+        "photos": len(images),
+        "teacher": fingerprint(teacher.net),
+        **({"command": command} if command else {}),
+    }
+
+
+def check_request(method: str, config: SlimConfig) -> None:
+    """Refuse a method that does not exist, and cuda where there is none."""
+    if method not in METHODS:
+        raise ConfigError(
+            f"There is no method '{method}'{did_you_mean(method, METHODS)}. "
+            f"Methods: {', '.join(METHODS)}."
+        )
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is 'cuda', but torch sees no CUDA device: --set device=cpu.")
+
+
+def finish(
+    run: Run,
+    student: Model,
+    teacher: Model,
+    config: SlimConfig,
+    *,
+    images: Images,
+    test: Images | None,
+    weights: Path | None,
+) -> None:
+    """Measure, evaluate, export, and write the report of a compressed student."""
+    size = evaluation_size(config.data, teacher)
+    shown = test or images
+    found = evaluate(
+        student, teacher, shown, size=size, features=config.distance.features, weights=weights
+    )
+    protocol = {**found.protocol, "held out": "yes" if test else "no: these were trained on"}
+    write_samples(run.root / "samples", student, teacher, shown, size)
+    results: dict[str, Any] = {
+        "model": compare_costs(teacher, student, size=teacher.family.image.size),
+        "evaluation": {**found.as_dict(), "protocol": protocol},
+        "stages": stage_facts(run),
+        "export": {},
+    }
+    results["model"]["student"]["file_bytes"] = (run.root / "student.safetensors").stat().st_size
+    try:
+        facts = export(student, run.root / "student.onnx", size=size)
+        results["export"]["onnx"] = {
+            "file": facts.file.name,
+            "bytes": facts.bytes,
+            "max_abs_diff": facts.max_abs_diff,
+            "mean_abs_diff": facts.mean_abs_diff,
+        }
+    except (MissingExtra, ExportError) as error:
+        results["export"]["onnx"] = {"file": f"none: {error}"}
+    run.write_json("results.json", results)
+    run.finish()
+    write_report(run.root)
+
+
+def stage_facts(run: Run) -> list[dict[str, Any]]:
+    """Steps and seconds of every finished stage, in the order they finished."""
+    files = sorted(run.root.glob("*/done.json"), key=lambda path: path.stat().st_mtime_ns)
+    return [
+        {"name": d["stage"], "steps": d["steps"], "seconds": d["elapsed_s"]}
+        for d in map(read_json, files)
+    ]
+
+
+def write_samples(folder: Path, student: Model, teacher: Model, images: Images, size: int) -> None:
+    """photo, teacher and student pictures, spread over the images, as PNG files."""
+    make_folder(folder)
+    wanted = set(np.linspace(0, len(images) - 1, min(SAMPLES, len(images))).astype(int).tolist())
+    for index, photos in enumerate(evaluation(images, batch=1, size=size)):
+        if index not in wanted:
+            continue
+        stem = f"{index:05d}"
+        kinds = {"photo": photos.x, "teacher": teacher(photos.x), "student": student(photos.x)}
+        for kind, picture in kinds.items():
+            image = Image.fromarray(grid(picture))
+            replace_file(folder / f"{stem}_{kind}.png", partial(image.save, format="PNG"))

@@ -1,0 +1,329 @@
+"""Settings: frozen, unknown keys refused with the nearest name, one default in one place.
+
+Pydantic is used here, at the border, only; below it the settings are plain attributes. A setting
+comes from the defaults here, then the TOML file of ``--config``, then each ``--set key=value``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ganpress.errors import ConfigError, did_you_mean
+
+
+class Settings(BaseModel):
+    """Base of every group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataSettings(Settings):
+    """How photos become batches."""
+
+    size: int = Field(
+        default=256, ge=16, multiple_of=4, description="training crop, pixels; divisible by 4"
+    )
+    load_size: int | None = Field(
+        default=None, description="shorter side before the crop; None: as size"
+    )
+    batch: int = Field(default=8, ge=1)
+    flip: bool = True
+    views: int = Field(
+        default=0,
+        ge=0,
+        description="crops kept of each photo, so that the teacher's outputs can be cached; "
+        "0: a fresh crop each time and no cache",
+    )
+    workers: int = Field(default=1, ge=0, description="decoding processes")
+    cache: str | None = Field(
+        default=None,
+        description="folder of teacher outputs that several runs share; None: the run's own",
+    )
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.load_size is not None and self.load_size < self.size:
+            raise ConfigError(
+                f"data.load_size is {self.load_size}, smaller than the crop data.size of "
+                f"{self.size}. Make it at least {self.size}, or leave it out."
+            )
+        return self
+
+
+class DistanceSettings(Settings):
+    """The distance d between student and teacher (eq. 2) and the weights of its terms.
+
+    With vgg16, content 1 and style 1e5 it is the authors' d. ``kind="mse"`` is the ablation.
+    """
+
+    kind: Literal["perceptual", "mse"] = "perceptual"
+    features: Literal["vgg16", "squeezenet", "tiny"] = "vgg16"
+    content: float = Field(default=1.0, ge=0, description="L1 between the maps of the first tap")
+    style: float = Field(
+        default=1e5, ge=0, description="squared difference of Gram matrices, all taps"
+    )
+    unit: float = Field(default=0.0, ge=0, description="squared difference of unit-length features")
+    pixel: float = Field(default=0.0, ge=0, description="L1 between the pictures themselves")
+
+
+class CriticSettings(Settings):
+    """The discriminator of the minimax game (eq. 15)."""
+
+    width: int = Field(default=64, ge=1)
+    layers: int = Field(default=3, ge=1)
+    pooled: bool = True
+    lr: float = Field(default=1e-5, gt=0)
+    weight: float = Field(
+        default=1.0, ge=0, description="of L_GAN in eq. 4; 0: no discriminator at all"
+    )
+    pool: int = Field(default=50, ge=0, description="size of the history of generated images")
+
+
+class TargetSettings(Settings):
+    """A cost to reach, as a fraction of the teacher's; give at most one."""
+
+    macs: float | None = Field(default=None, gt=0, le=1, description="true MACs")
+    params: float | None = Field(default=None, gt=0, le=1)
+    bytes: float | None = Field(default=None, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _one_at_most(self) -> Self:
+        given = [name for name, share in self if share is not None]
+        if len(given) > 1:
+            told = ", ".join(f"target.{name}" for name in given)
+            raise ConfigError(f"Give one target, not {len(given)}: {told}.")
+        return self
+
+    @property
+    def chosen(self) -> tuple[str, float] | None:
+        """('macs', 0.03), or None where pruning is governed by rho alone."""
+        return next(((name, share) for name, share in self if share is not None), None)
+
+
+class SparsifySettings(Settings):
+    """The joint loop: distil, quantise and prune (eq. 4, 6, 11-15)."""
+
+    steps: int = Field(default=26_600, ge=1)
+    minutes: float | None = Field(
+        default=None, gt=0, description="wall-clock limit of the whole stage"
+    )
+    rounds: int = Field(
+        default=1, ge=1, description="times that silent channels are cut on the way"
+    )
+    lr: float = Field(default=1e-5, gt=0)
+    weight_decay: float = Field(default=1e-3, ge=0)
+    scale_lr: float = Field(default=0.1, gt=0)
+    rho: float = Field(
+        default=0.01, ge=0, description="weight of the L1 term (eq. 3); without a target"
+    )
+    ramp: float = Field(
+        default=0.8, gt=0, le=1, description="share of the steps in which a target is met"
+    )
+    relative: bool = Field(
+        default=True, description="thresholds relative to each group's first scales"
+    )
+    size: int | None = Field(
+        default=None, ge=16, multiple_of=4, description="crop in this stage; None: data.size"
+    )
+    batch: int | None = Field(
+        default=None, ge=1, description="batch in this stage; None: data.batch"
+    )
+
+
+class FinetuneSettings(Settings):
+    """Distillation of a fixed student: after extraction, or of a narrow student from scratch."""
+
+    steps: int = Field(default=20_000, ge=1)
+    minutes: float | None = Field(default=None, gt=0)
+    lr: float = Field(default=1e-4, gt=0)
+    weight_decay: float = Field(default=1e-3, ge=0)
+    ema: float = Field(
+        default=0.0, ge=0, lt=1, description="decay of the averaged weights; 0: none"
+    )
+
+
+class QuantiseSettings(Settings):
+    """Bits of weights and activations; 32 is float."""
+
+    bits: int = Field(default=32, ge=2, le=32, description="2 to 8, or 32: float")
+    per_channel: bool = False
+    ranges: Literal["fixed", "calibrated"] = "fixed"
+    p: float = Field(default=4.0, gt=0, description="activation range when fixed (eq. 7)")
+    levels: Literal["int", "gs2020"] = "int"
+
+    @model_validator(mode="after")
+    def _bits_exist(self) -> Self:
+        if 8 < self.bits < 32:
+            raise ConfigError(f"quantise.bits is {self.bits}: give 2 to 8, or 32 for float.")
+        return self
+
+
+class SlimConfig(Settings):
+    """GAN Slimming (Wang et al., ECCV 2020); the defaults are the authors'."""
+
+    arm: Literal["gs", "gd", "cp"] = Field(
+        default="gs",
+        description="gs: the whole method; gd: a uniformly narrow student, distillation alone; "
+        "cp: pruning in the minimax game without distillation",
+    )
+    seed: int = 0
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads; None: torch's default"
+    )
+    device: Literal["cpu", "cuda"] = "cpu"
+    beta: float = Field(default=20.0, ge=0, description="weight of the distillation term (eq. 4)")
+    trunk: Literal["tied", "keep"] = Field(
+        default="tied",
+        description="tied: the residual trunk is pruned as one group; keep: never cut",
+    )
+    least: int = Field(default=8, ge=1, description="channels that every group keeps at least")
+    multiple: int = Field(default=1, ge=1, description="widths are multiples of this")
+    data: DataSettings = DataSettings()
+    distance: DistanceSettings = DistanceSettings()
+    critic: CriticSettings = CriticSettings()
+    target: TargetSettings = TargetSettings()
+    sparsify: SparsifySettings = SparsifySettings()
+    finetune: FinetuneSettings = FinetuneSettings()
+    quantise: QuantiseSettings = QuantiseSettings()
+
+
+def settled(config: SlimConfig) -> SlimConfig:
+    """The settings as the stages use them; those that contradict each other are refused.
+
+    The cp arm has beta 0, and ``least`` is lifted to a multiple of ``multiple``.
+    """
+    c, s = config.critic, config.sparsify
+    beta = 0.0 if config.arm == "cp" else config.beta
+    if beta == 0 and c.weight == 0:
+        raise ConfigError(
+            f"With {'arm=cp' if config.arm == 'cp' else 'beta=0'} and critic.weight=0 there is "
+            "no loss to train with: raise one of them."
+        )
+    if s.rounds > s.steps and config.arm != "gd":
+        raise ConfigError(
+            f"sparsify.rounds={s.rounds} is more than sparsify.steps={s.steps}: give each round "
+            "at least one step."
+        )
+    crops = [config.data.size, *([s.size] if s.size and config.arm != "gd" else [])]
+    size = min(crops)
+    least_size = 3 * 2**c.layers  # below it a norm of the discriminator sees one pixel
+    if c.weight > 0 and size < least_size:
+        raise ConfigError(
+            f"A discriminator of critic.layers={c.layers} needs crops of at least {least_size} "
+            f"pixels, got {size}: enlarge the crop or lower critic.layers."
+        )
+    least = -(-config.least // config.multiple) * config.multiple
+    return config.model_copy(update={"beta": beta, "least": least})
+
+
+C = TypeVar("C", bound=Settings)
+
+
+def read_config(kind: type[C], file: Path | None = None, sets: Iterable[str] = ()) -> C:
+    """Defaults, then the TOML file, then each ``key=value`` (dotted keys, values as in TOML)."""
+    values: dict[str, Any] = {}
+    if file is not None:
+        try:
+            values = tomllib.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            near = did_you_mean(file.name, [p.name for p in file.parent.glob("*.toml")])
+            raise ConfigError(f"There is no configuration file {file}{near}.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file} is not valid TOML: {error}.") from error
+        except OSError as error:
+            raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error
+        check_names(kind, values, str(file))
+    for item in sets:
+        _put(values, *_parse(item))
+        check_names(kind, values, f"--set {item}")
+    return checked(kind, values)
+
+
+def checked(kind: type[C], values: Mapping[str, Any]) -> C:
+    """Settings from plain data; every problem in one message."""
+    check_names(kind, values, "the settings")
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        told = "; ".join(
+            f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']} (got {e['input']!r})"
+            for e in error.errors()
+        )
+        raise ConfigError(f"These settings cannot be used: {told}.") from error
+
+
+def names(kind: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every setting by its dotted name."""
+    found: list[str] = []
+    for name, info in kind.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found += names(inner, f"{prefix}{name}.")
+        else:
+            found.append(f"{prefix}{name}")
+    return found
+
+
+def check_names(kind: type[BaseModel], values: Mapping[str, Any], where: str) -> None:
+    """Refuse an unknown setting, with the nearest name."""
+    known = names(kind)
+    groups = {n.split(".")[0] for n in known if "." in n}
+    for name in _flatten(values):
+        if name in known or (name in groups):
+            continue
+        raise ConfigError(
+            f"Unknown setting '{name}' in {where}{_nearest(name, known)}. "
+            "'ganpress settings' lists them all."
+        )
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """Settings with the same last part, in whatever group; else the nearest one."""
+    same = [f"'{n}'" for n in known if n.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
+    return f" (did you mean {' or '.join(same)}?)" if same else did_you_mean(name, known)
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    out: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            out += _flatten(value, f"{prefix}{key}.")
+        else:
+            out.append(f"{prefix}{key}")
+    return out
+
+
+def _parse(item: str) -> tuple[str, Any]:
+    key, eq, text = item.partition("=")
+    if not eq or not key.strip():
+        raise ConfigError(f"--set {item}: write key=value, such as --set target.macs=0.05.")
+    try:
+        return key.strip(), tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), text.strip()  # a bare word is a string
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for part in path:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {key}: '{part}' is a value, not a group of settings.")
+    values[last] = value
+
+
+def describe(kind: type[BaseModel], prefix: str = "") -> list[tuple[str, Any, str]]:
+    """(dotted name, default, meaning) of every setting."""
+    found: list[tuple[str, Any, str]] = []
+    for name, info in kind.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found += describe(inner, f"{prefix}{name}.")
+        else:
+            found.append((f"{prefix}{name}", info.default, info.description or ""))
+    return found

@@ -1,0 +1,270 @@
+"""Batches: for training, each a pure function of (seed, step); for evaluation, each image once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ganpress.data.images import Images, Pixels
+from ganpress.errors import ConfigError, ImagesError
+
+Planes: TypeAlias = NDArray[np.uint8]
+"""(3, h, w) RGB 0..255, or (n, 3, h, w)."""
+
+_Raw: TypeAlias = tuple[NDArray[np.int64], tuple[Planes, ...]]
+
+CACHE_BYTES = 512 * 2**20
+"""Decoded and resized images kept in memory by one stream, all its workers together."""
+
+_BICUBIC = Image.Resampling.BICUBIC
+_VIEWS = 1  # keeps the seeds of crops apart from those of permutations: numpy pads seeds with 0
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images on their way to a network.
+
+    x: (n, 3, s, s) float32 RGB in [-1, 1].
+    ids: (n,) int64, the view's number, image * views + view; -1 where views are not limited.
+    y: the paired targets, as x and under the same crop and flip, or None.
+    """
+
+    x: Tensor
+    ids: Tensor
+    y: Tensor | None
+
+
+def stream(
+    images: Images,
+    *,
+    batch: int,
+    size: int,
+    seed: int,
+    first: int,
+    total: int,
+    views: int = 0,
+    flip: bool = True,
+    load_size: int | None = None,
+    workers: int = 1,
+) -> Iterator[Batch]:
+    """Training batches number `first` to `total` - 1, each a pure function of (seed, step).
+
+    The images are shuffled anew each epoch; a batch may span two epochs. An image's shorter
+    side is resized to `load_size` (bicubic, antialiased) unless it is that already, then a
+    size x size crop is drawn, then a flip. No global random state is read or changed.
+
+    Args:
+        batch: images in a batch. size: side of a crop, pixels.
+        views: 0 draws a new crop and flip each epoch; n > 0 draws from n fixed ones per image
+            (then `ids` name them, so that what a teacher made of a view can be kept).
+        load_size: shorter side before the crop, pixels, at least `size` (the default).
+        workers: processes that decode (at most one per core is started); 0 decodes in this
+            one. The batches do not depend on it. They end when the iterator is closed.
+    Raises ConfigError: a setting out of range. ImagesError: a file has gone, or a worker died.
+    """
+    load = size if load_size is None else load_size
+    _check(batch=batch, size=size, seed=(seed, 0), first=(first, 0), total=(total, 0))
+    _check(views=(views, 0), workers=(workers, 0))
+    if load < size:
+        raise ConfigError(
+            f"load_size is {load}, smaller than the crop of {size}. Make it at least {size}."
+        )
+    numbers = range(first, total)
+    started = min(workers, _cores(), len(numbers))
+    steps = _Steps(images, batch, size, load, seed, views, flip, CACHE_BYTES // max(1, started))
+    return _batches(steps, numbers, started)
+
+
+def evaluation(images: Images, *, batch: int, size: int) -> Iterator[Batch]:
+    """Every image once, in order: shorter side to `size` (bicubic, antialiased), centre crop.
+
+    No flip; the last batch may be smaller; `ids` are -1. Decodes in this process.
+    Raises ConfigError: a setting out of range. ImagesError: a file has gone.
+    """
+    _check(batch=batch, size=size)
+    return _once(images, batch, size)
+
+
+def _once(images: Images, batch: int, size: int) -> Iterator[Batch]:
+    for start in range(0, len(images), batch):
+        shown = []
+        for index in range(start, min(start + batch, len(images))):
+            pair = _resized(images.read(index), size)
+            _, height, width = pair[0].shape
+            shown.append(_cropped(pair, (height - size) // 2, (width - size) // 2, size))
+        yield _to_batch(_stacked(shown, [-1] * len(shown)))
+
+
+def _check(**least: int | tuple[int, int]) -> None:
+    """Refuse a setting below its least value, which is 1 unless given beside it."""
+    for name, given in least.items():
+        value, floor = given if isinstance(given, tuple) else (given, 1)
+        if value < floor:
+            raise ConfigError(f"{name} is {value}; it must be at least {floor}.")
+
+
+def _cores() -> int:
+    """Cores this process may use, which is what a container or taskset grants where known."""
+    granted = getattr(os, "sched_getaffinity", None)
+    return len(granted(0)) if granted else os.cpu_count() or 1
+
+
+class _Steps(Dataset["_Raw | str"]):
+    """step -> the uint8 arrays of its batch, or the message of an ImagesError."""
+
+    def __init__(
+        self,
+        images: Images,
+        batch: int,
+        size: int,
+        load: int,
+        seed: int,
+        views: int,
+        flip: bool,
+        cache_bytes: int,
+    ) -> None:
+        self.images, self.batch, self.size, self.load = images, batch, size, load
+        self.seed, self.views, self.flip = seed, views, flip
+        self._room = cache_bytes
+        self._kept: dict[int, tuple[Planes, ...]] = {}
+
+    def __getitem__(self, step: int) -> _Raw | str:
+        shown, ids = [], []
+        try:
+            for place in range(step * self.batch, (step + 1) * self.batch):
+                epoch, at = divmod(place, len(self.images))
+                image = int(_order(self.seed, epoch, len(self.images))[at])
+                view = epoch % self.views if self.views else epoch
+                shown.append(self._view(image, view))
+                ids.append(image * self.views + view if self.views else -1)
+        except ImagesError as error:  # as text: torch would bury it in a worker's traceback
+            return str(error)
+        return _stacked(shown, ids)
+
+    def _view(self, image: int, view: int) -> tuple[Planes, ...]:
+        pair = self._ready(image)
+        _, height, width = pair[0].shape
+        draw = np.random.default_rng((self.seed, image, view, _VIEWS))
+        top = int(draw.integers(height - self.size + 1))
+        left = int(draw.integers(width - self.size + 1))
+        mirrored = bool(draw.integers(2)) and self.flip
+        pair = _cropped(pair, top, left, self.size)
+        return tuple(p[:, :, ::-1] for p in pair) if mirrored else pair
+
+    def _ready(self, image: int) -> tuple[Planes, ...]:
+        """Decoded and resized: from memory, or read, and then kept while there is room.
+
+        Nothing is thrown out: each epoch is a fresh shuffle, so no image is a better one to drop.
+        """
+        kept = self._kept.get(image)
+        if kept is not None:
+            return kept
+        pair = _resized(self.images.read(image), self.load)
+        weight = sum(p.nbytes for p in pair)
+        if weight <= self._room:
+            self._room -= weight
+            self._kept[image] = pair
+        return pair
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The shuffle of an epoch: a permutation of 0..count-1."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
+
+
+def _resized(pair: Sequence[Pixels], side: int) -> tuple[Planes, ...]:
+    """The shorter side to `side` pixels, unless it is that already; the longer in proportion."""
+    height, width, _ = pair[0].shape
+    short = min(height, width)
+    if short != side:
+        to = (max(side, round(width * side / short)), max(side, round(height * side / short)))
+        pair = [np.asarray(Image.fromarray(p).resize(to, _BICUBIC)) for p in pair]
+    # Channels first from here on: a flip then runs along memory, six times as fast.
+    return tuple(np.ascontiguousarray(p.transpose(2, 0, 1)) for p in pair)
+
+
+def _cropped(pair: Sequence[Planes], top: int, left: int, size: int) -> tuple[Planes, ...]:
+    return tuple(p[:, top : top + size, left : left + size] for p in pair)
+
+
+def _stacked(shown: Sequence[tuple[Planes, ...]], ids: Sequence[int]) -> _Raw:
+    return np.array(ids, np.int64), tuple(np.stack(column) for column in zip(*shown, strict=True))
+
+
+def _to_batch(raw: _Raw) -> Batch:
+    ids, columns = raw
+    x, *targets = (_to_unit(column) for column in columns)
+    return Batch(x, torch.from_numpy(ids), targets[0] if targets else None)
+
+
+def _to_unit(planes: Planes) -> Tensor:
+    """(n, 3, h, w) uint8 0..255 to float32 [-1, 1]: the door's range conversion."""
+    return torch.from_numpy(planes).to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def _batches(steps: _Steps, numbers: range, workers: int) -> Iterator[Batch]:
+    try:
+        for raw in _raws(steps, numbers, workers):
+            if isinstance(raw, str):
+                raise ImagesError(raw)
+            yield _to_batch(raw)
+    except RuntimeError as error:  # from torch's queue: what the consumer raises never comes here
+        if "DataLoader worker" not in str(error):
+            raise
+        raise ImagesError(
+            "A process that decodes images died, most likely for lack of memory. Use fewer "
+            "workers (0 decodes in the main process) or smaller images."
+        ) from error
+
+
+def _raws(steps: _Steps, numbers: range, workers: int) -> Iterable[_Raw | str]:
+    if not workers:
+        return map(steps.__getitem__, numbers)
+    return DataLoader(
+        steps,
+        batch_size=None,  # an item is a batch already
+        sampler=numbers,
+        num_workers=workers,
+        prefetch_factor=4,
+        collate_fn=_as_is,  # numpy goes through a pipe: no shared memory to run out of in Docker
+        worker_init_fn=_settle_worker,
+        generator=torch.Generator(),  # else torch draws a seed from the global state
+    )
+
+
+def _as_is(raw: Any) -> Any:
+    return raw
+
+
+def _settle_worker(_: int) -> None:
+    """One thread, and leave Ctrl-C to the parent, which ends its workers once it has saved.
+
+    The same for SIGTERM unless the parent sends it: `timeout` and schedulers send it to the
+    whole group, and the parent must not lose its images in the middle of its last step.
+    """
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":  # elsewhere no one can tell who sent a signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_obey_the_parent, daemon=True).start()
+
+
+def _obey_the_parent() -> None:
+    if sys.platform == "linux":
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+            pass
+        os._exit(0)

@@ -1,0 +1,147 @@
+"""One image file, of any mode, to uint8 RGB; and whether a file can be decoded at all."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import (  # naming `formats` finds only plugins that are imported
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from ganpress.errors import ImagesError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+"""Endings looked for in folders, in any case."""
+
+# What a file may hold whatever its ending says. A closed list: Pillow's EPS reader, for one,
+# would start Ghostscript on a file from the web.
+_FORMATS = (
+    JpegImagePlugin.JpegImageFile.format,
+    PngImagePlugin.PngImageFile.format,
+    WebPImagePlugin.WebPImageFile.format,
+    BmpImagePlugin.BmpImageFile.format,
+    TiffImagePlugin.TiffImageFile.format,
+    GifImagePlugin.GifImageFile.format,
+)
+_READABLE = "JPEG, PNG, WebP, BMP, TIFF or GIF"
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class ImagesWarning(UserWarning):
+    """Images were left out because they cannot be decoded; the message names them."""
+
+
+def read_rgb(file: Path | bytes | BinaryIO, name: str | None = None) -> NDArray[np.uint8]:
+    """Decode one image to (h, w, 3) uint8 RGB, 0..255, upright by its EXIF orientation.
+
+    Palette, grey, 1-bit and CMYK become RGB; transparency is laid over white; 16-bit grey is
+    scaled to 8 bits (v * 255 / 65535, rounded). The first frame is taken of an animation.
+
+    Args:
+        file: a path, the encoded bytes, or a file open for binary reading.
+        name: what to call it in an error; a path's own name by default.
+    Raises ImagesError: the file is missing, not an image, truncated, too large (more than
+        about 179 million pixels), or of a mode without an agreed range (float, 32-bit).
+    """
+    called = name or (str(file) if isinstance(file, Path) else "the image")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's: corrupt EXIF, big image, odd palette
+        return decode(encoded(file, called), called)
+
+
+def encoded(file: Path | bytes | BinaryIO, name: str) -> bytes:
+    """The bytes of an image file; ImagesError where they cannot be read."""
+    if isinstance(file, bytes):
+        return file
+    try:
+        return file.read_bytes() if isinstance(file, Path) else file.read()
+    except OSError as error:
+        raise ImagesError(f"Cannot read {name}: {error.strerror or error}.") from error
+
+
+def decode(stored: bytes, name: str) -> NDArray[np.uint8]:
+    """`read_rgb` of bytes that leaves Pillow's warnings alone, so that threads can call it."""
+    try:
+        with Image.open(io.BytesIO(stored), formats=_FORMATS) as image:
+            turn = _UPRIGHT.get(_orientation(image))
+            return _to_rgb(image if turn is None else image.transpose(turn))
+    except Exception as error:  # Pillow raises nearly anything on bad bytes
+        raise ImagesError(f"Cannot decode {name}: {_reason(error)}.") from error
+
+
+def probe(stored: bytes, name: str) -> tuple[int, int]:
+    """(height, width), upright, of an image that has been decoded whole to prove it can be.
+
+    A JPEG is decoded at 1/8 scale: all of its bytes are read, at about a third of the time.
+    Raises ImagesError as `read_rgb` does. Leaves Pillow's warnings alone.
+    """
+    try:
+        with Image.open(io.BytesIO(stored), formats=_FORMATS) as image:
+            width, height = image.size
+            turned = _orientation(image) >= 5
+            if image.format in ("JPEG", "MPO"):
+                image.draft("L", (1, 1))
+                image.load()
+            else:
+                _to_rgb(image)
+    except Exception as error:  # Pillow raises nearly anything on bad bytes
+        raise ImagesError(f"Cannot decode {name}: {_reason(error)}.") from error
+    return (width, height) if turned else (height, width)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a corrupt EXIF block says nothing about the pixels
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 of an image in any of Pillow's modes."""
+    if image.mode.startswith("I"):
+        return _from_16_bits(np.asarray(image))
+    if image.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range; save it with 8 or 16 bits")
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        seen = image.convert("RGBA")
+        white = Image.new("RGBA", seen.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, seen)
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _from_16_bits(grey: NDArray[np.integer]) -> NDArray[np.uint8]:
+    wide = grey.astype(np.int64)
+    if wide.size and (wide.min() < 0 or wide.max() > 65535):
+        raise ValueError("32-bit pixels beyond 0..65535; save it with 8 or 16 bits")
+    narrow = ((wide * 255 + 32767) // 65535).astype(np.uint8)
+    return np.repeat(narrow[:, :, None], 3, axis=2)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return f"not a {_READABLE} image"
+    if isinstance(error, Image.DecompressionBombError):
+        return "more than 179 million pixels; make it smaller"
+    return str(error).rstrip(".") or type(error).__name__

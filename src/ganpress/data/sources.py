@@ -1,0 +1,197 @@
+"""Where encoded images lie: the files of a folder, or an .npz pack."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganpress.data.decode import EXTENSIONS, decode, encoded, probe
+from ganpress.errors import ImagesError, did_you_mean
+
+_PACK = (
+    "'jpeg' (uint8, files end to end) with 'offsets' (int, n + 1), or 'images' (n, h, w, 3) uint8"
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What opening an image told: upright height and width in pixels, stored bytes."""
+
+    height: int
+    width: int
+    stored_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An image file in a folder."""
+
+    path: Path
+
+    @property
+    def where(self) -> str:
+        return str(self.path)
+
+    def encoded(self) -> bytes:
+        return encoded(self.path, str(self.path))
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An encoded image inside a pack: bytes [start, stop) of `jpeg`."""
+
+    where: str
+    jpeg: NDArray[np.generic]
+    start: int
+    stop: int
+
+    def encoded(self) -> bytes:
+        return self.jpeg[self.start : self.stop].tobytes()
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A decoded image inside a pack: (h, w, 3) uint8 RGB."""
+
+    where: str
+    pixels: NDArray[np.uint8]
+
+
+Source: TypeAlias = File | Member | Frame
+
+
+def pixels_of(source: Source) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8 RGB of a source; ImagesError where it cannot be decoded."""
+    if isinstance(source, Frame):
+        return source.pixels
+    return decode(source.encoded(), source.where)
+
+
+def check(source: Source) -> Facts | ImagesError:
+    """Decode a source once: its facts, or the error that says why it cannot be used."""
+    if isinstance(source, Frame):
+        height, width, _ = source.pixels.shape
+        return Facts(height, width, source.pixels.nbytes)
+    try:
+        stored = source.encoded()
+        height, width = probe(stored, source.where)
+    except ImagesError as error:
+        return error
+    return Facts(height, width, len(stored))
+
+
+def sources_at(path: Path) -> dict[str, Source]:
+    """Every image at a folder or .npz pack, by name, in name order (a pack: in its own order).
+
+    A file's name is its path below the folder with '/' between parts. A pack's names come from
+    its key `names` where that is whole and without repeats, else they are five-digit numbers.
+    Raises ImagesError: nothing there, no images there, or not a pack.
+    """
+    if not path.exists():
+        raise ImagesError(_missing(path))
+    if path.is_dir():
+        return _folder(path)
+    if path.suffix.lower() == ".npz":
+        return _pack(path)
+    raise ImagesError(
+        f"{path} is neither a folder of images nor an .npz pack. Give the folder: {path.parent}"
+    )
+
+
+def _missing(path: Path) -> str:
+    """Say which part of a path is not there, and the nearest name that is."""
+    absent = path
+    while not absent.parent.exists() and absent.parent != absent:
+        absent = absent.parent
+    beside = [p.name for p in absent.parent.iterdir()] if absent.parent.is_dir() else []
+    offer = did_you_mean(absent.name, beside)
+    return f"No folder or pack of images at {path}: {absent.parent} has no '{absent.name}'{offer}."
+
+
+def _folder(root: Path) -> dict[str, Source]:
+    found = {p.relative_to(root).as_posix(): File(p) for p in _walk(root)}
+    if not found:
+        raise ImagesError(
+            f"No images in {root} or the folders below it: looked for {' '.join(EXTENSIONS)}. "
+            "Check the path, or convert the images to one of these."
+        )
+    return {name: found[name] for name in sorted(found)}
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """Image files below a folder, through links, each real folder once; hidden names left out."""
+    seen: set[str] = set()
+    for folder, inner, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            inner.clear()
+            continue
+        seen.add(real)
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        for name in files:
+            if not name.startswith(".") and name.lower().endswith(EXTENSIONS):
+                yield Path(folder, name)
+
+
+def _pack(path: Path) -> dict[str, Source]:
+    arrays = _arrays(path)
+    sources: list[Source]
+    if "images" in arrays:
+        pixels = arrays["images"]
+        if pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.dtype != np.uint8:
+            raise ImagesError(
+                f"'images' in {path} is {pixels.dtype} {pixels.shape}; a pack needs {_PACK}."
+            )
+        sources = [Frame(f"{path}[{i}]", frame) for i, frame in enumerate(pixels)]
+    else:
+        jpeg, offsets = arrays["jpeg"], arrays["offsets"]
+        _check_offsets(path, jpeg, offsets)
+        ends = offsets.tolist()
+        sources = [
+            Member(f"{path}[{i}]", jpeg, start, stop)
+            for i, (start, stop) in enumerate(pairwise(ends))
+        ]
+    if not sources:
+        raise ImagesError(f"The pack {path} holds no images.")
+    names = [str(name) for name in arrays.get("names", ())]
+    if len(names) != len(sources) or len(set(names)) != len(names):
+        names = [f"{i:05d}" for i in range(len(sources))]
+    return dict(zip(names, sources, strict=True))
+
+
+def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a pack that matter; never unpickles. ImagesError where they are not there."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as pack:
+            keys = list(pack.files)
+            wanted = [key for key in ("images", "jpeg", "offsets", "names") if key in keys]
+            if "images" in keys or {"jpeg", "offsets"} <= set(keys):
+                return {key: pack[key] for key in wanted}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise ImagesError(f"{path} cannot be read as an .npz pack: {error}.") from error
+    held = ", ".join(f"'{key}'" for key in keys) or "nothing"
+    raise ImagesError(f"{path} is not a pack of images: it holds {held}; a pack needs {_PACK}.")
+
+
+def _check_offsets(path: Path, jpeg: NDArray[np.generic], offsets: NDArray[np.generic]) -> None:
+    whole = jpeg.dtype == np.uint8 and jpeg.ndim == 1
+    ints = np.issubdtype(offsets.dtype, np.integer) and offsets.ndim == 1 and len(offsets) > 0
+    if not whole or not ints:
+        raise ImagesError(
+            f"In {path} 'jpeg' is {jpeg.dtype} {jpeg.shape} and 'offsets' {offsets.dtype} "
+            f"{offsets.shape}; a pack needs {_PACK}."
+        )
+    ends = offsets.astype(np.int64)
+    if ends[0] < 0 or ends[-1] > len(jpeg) or bool((np.diff(ends) < 0).any()):
+        raise ImagesError(
+            f"'offsets' in {path} do not rise from 0 to at most {len(jpeg)}, the length of "
+            "'jpeg': the pack is damaged; make or fetch it again."
+        )

@@ -1,0 +1,57 @@
+"""The distance d(student, teacher) of GAN Slimming's eq. 2, from settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganpress.config import DistanceSettings
+from ganpress.features import Features, load_features
+from ganpress.losses import content, style, unit_distance
+
+
+class Distance:
+    """content * L1(first tap) + style * Gram difference + unit * unit distance + pixel * L1.
+
+    The maps of the teacher's picture are computed without gradients.
+    """
+
+    def __init__(self, settings: DistanceSettings, *, weights: Path | None = None) -> None:
+        """Args: weights: file or folder of the feature network's weights (`find_weights`)."""
+        self.settings = settings
+        self.features: Features | None = None
+        if settings.kind == "perceptual" and settings.content + settings.style + settings.unit > 0:
+            taps = None if settings.style + settings.unit > 0 else 1
+            self.features = load_features(settings.features, weights=weights)
+            if taps:
+                first = self.features.taps[:1]
+                self.features = load_features(settings.features, weights=weights, taps=first)
+
+    def to(self, device: str) -> Distance:
+        """Move the feature network."""
+        if self.features is not None:
+            self.features.to(device)
+        return self
+
+    def __call__(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """(n, 3, h, w) twice, in [-1, 1] -> a scalar, 0 for equal pictures."""
+        s = self.settings
+        if s.kind == "mse":
+            return F.mse_loss(student, teacher)
+        total = s.pixel * F.l1_loss(student, teacher)
+        if self.features is None:
+            return total
+        with torch.no_grad():
+            b = self.features(teacher)
+        a = self.features(student)
+        if s.content > 0:
+            first = self.features.taps[0]
+            total = total + s.content * content(a[first], b[first])
+        if s.style > 0:
+            total = total + s.style * style(a, b)
+        if s.unit > 0:
+            total = total + s.unit * unit_distance(a, b).mean()
+        return total

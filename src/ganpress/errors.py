@@ -1,0 +1,85 @@
+"""The error tree. Every message says what was wrong, where, and what to do.
+
+GanpressError                exit code 2
+├── ConfigError              a setting is unknown, out of range, or differs from the run's
+├── ImagesError              a folder, file or pack of images cannot be used
+├── CheckpointError          a model file cannot be read, or is not what it was said to be
+│   └── UnsafePickle         a file that wants to run code when loaded
+├── WidthsError              widths or keep lists that do not fit the network
+├── InfeasibleTarget         a cost target below the smallest possible network
+├── WeightsError             a published weight file is missing or has the wrong hash
+├── MissingExtra             an optional package is not installed
+├── ExportError              an exported file that does not agree with torch
+├── Diverged                 a loss is not finite
+├── DiskFull                 no space left while writing
+└── Interrupted              SIGINT or SIGTERM: state saved, exit code 130 or 143
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GanpressError(Exception):
+    """Base of every error a user can cause or meet; the CLI prints it without a traceback."""
+
+    exit_code = 2
+
+
+class ConfigError(GanpressError):
+    """A setting is unknown, out of range, or differs from the one the run was started with."""
+
+
+class ImagesError(GanpressError):
+    """A folder, file or pack of images cannot be used."""
+
+
+class CheckpointError(GanpressError):
+    """A model file cannot be read, or is not what it was said to be."""
+
+
+class UnsafePickle(CheckpointError):
+    """A file that wants to run code when it is loaded; it was not run."""
+
+
+class WidthsError(GanpressError):
+    """Widths or keep lists that do not fit the network."""
+
+
+class InfeasibleTarget(GanpressError):
+    """A cost target below the smallest possible network."""
+
+
+class WeightsError(GanpressError):
+    """A published weight file is missing or does not have its published hash."""
+
+
+class MissingExtra(GanpressError):
+    """An optional package is not installed; the message gives the pip line."""
+
+
+class ExportError(GanpressError):
+    """An exported file does not agree with the torch model; it was removed."""
+
+
+class Diverged(GanpressError):
+    """A loss is not finite; the last good state is kept."""
+
+
+class DiskFull(GanpressError):
+    """No space left while writing; the previous file is intact."""
+
+
+class Interrupted(GanpressError):
+    """SIGINT or SIGTERM arrived: the state was saved and the run can be resumed."""
+
+    def __init__(self, message: str, *, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Text to append to an error: the nearest valid name, or '' when nothing is near."""
+    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f" (did you mean '{near[0]}'?)" if near else ""

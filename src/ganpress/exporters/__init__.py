@@ -1,0 +1,43 @@
+"""Write a model in a format that other programs run, and check that they agree with torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ganpress.checkpoint import Model
+from ganpress.errors import ConfigError, did_you_mean
+from ganpress.exporters.onnx import export_onnx
+from ganpress.exporters.verify import ExportFacts
+
+TARGETS: dict[str, Callable[[Model, Path, int], ExportFacts]] = {"onnx": export_onnx}
+
+
+def export(model: Model, path: Path | str, *, to: str = "onnx", size: int = 256) -> ExportFacts:
+    """Export a model and verify the file against torch; a file that differs is never written.
+
+    Args:
+        to: one of `TARGETS`.
+        size: height and width of the pictures to verify with, in pixels; the file takes others.
+
+    Raises:
+        ConfigError: an unknown target, or a size the network cannot take.
+        MissingExtra: the packages of the target are not installed.
+        ExportError: the exported file does not compute what torch computes.
+        DiskFull: no space left; the previous file is intact.
+    """
+    if to not in TARGETS:
+        raise ConfigError(
+            f"There is no export target '{to}'{did_you_mean(to, TARGETS)}. "
+            f"Targets: {', '.join(TARGETS)}."
+        )
+    multiple = model.family.image.multiple
+    if size < 4 * multiple or size % multiple:
+        raise ConfigError(
+            f"Size {size} does not suit '{model.family.name}': it must be divisible by {multiple} "
+            f"and at least {4 * multiple} pixels."
+        )
+    return TARGETS[to](model, Path(path), size)
+
+
+__all__ = ["TARGETS", "ExportFacts", "export"]

@@ -1,0 +1,153 @@
+"""ONNX, by torch's dynamo exporter, checked in onnxruntime.
+
+Input `image`, output `image_out`: float32 NCHW RGB in [-1, 1]. Batch, height and width are free;
+height and width must be divisible by the family's multiple. A fake-quantised network becomes
+QuantizeLinear/DequantizeLinear nodes with int8 weights, so the file is small and a runtime with
+int8 kernels can use them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganpress.checkpoint import Model
+from ganpress.errors import ExportError, MissingExtra
+from ganpress.exporters.quantiser import use_export_quantisers
+from ganpress.exporters.verify import ExportFacts, compare
+from ganpress.files import make_folder, replace_file
+from ganpress.nn.layers import fold_gates
+
+OPSET = 18
+INPUT, OUTPUT = "image", "image_out"
+
+
+def export_onnx(model: Model, path: Path, size: int) -> ExportFacts:
+    """Write `path` as one ONNX file; arguments and errors as in `ganpress.export`."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise MissingExtra(
+                f"Export to ONNX needs the package '{package}': pip install 'ganpress[onnx]'"
+            ) from error
+    data = to_bytes(model)
+    top, mean, shapes = compare(model, _runner(data), size)
+    make_folder(path.parent)
+    replace_file(path, lambda file: file.write(data))
+    return ExportFacts(path, len(data), top, mean, shapes, OPSET)
+
+
+def to_bytes(model: Model) -> bytes:
+    """The ONNX file of a model, metadata included.
+
+    Raises: ExportError where torch's exporter cannot take the network.
+    """
+    net = use_export_quantisers(fold_gates(copy.deepcopy(model.net).cpu().eval()))
+    multiple = model.family.image.multiple
+    example = torch.zeros(2, 3, 8 * multiple, 12 * multiple)
+    sides = [torch.export.Dim(name, min=4) for name in ("height_steps", "width_steps")]
+    shape = {0: torch.export.Dim("batch", min=1), 2: multiple * sides[0], 3: multiple * sides[1]}
+    try:
+        with _quiet(), torch.no_grad():
+            program: Any = torch.onnx.export(
+                net,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                external_data=False,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=(shape,),
+                verbose=False,
+            )
+            _strip(program.model.graph)
+            program.model.metadata_props.update(_metadata(model))
+            data: bytes = program.model_proto.SerializeToString()
+    except Exception as error:  # the exporter has no error type of its own for all its floors
+        told = str(error).strip().splitlines() or [type(error).__name__]
+        raise ExportError(
+            f"torch's ONNX exporter cannot take this '{model.family.name}' network ({told[0]}). "
+            "Nothing was written; please report this with the versions of torch and onnxscript."
+        ) from error
+    return data
+
+
+def _strip(graph: Any) -> None:
+    """Take the exporter's remarks off nodes and values: they hold stack traces of this machine."""
+    values = [*graph.inputs, *graph.initializers.values()]
+    for node in graph.all_nodes():
+        node.metadata_props.clear()
+        values.extend(node.outputs)
+    for value in values:
+        value.metadata_props.clear()
+
+
+def _metadata(model: Model) -> dict[str, str]:
+    """What the file says about itself, as text."""
+    card = model.card()
+    return {
+        "producer": "ganpress",
+        "family": model.family.name,
+        "widths": json.dumps(model.widths),
+        "options": json.dumps(card["options"]),
+        "quantiser": json.dumps(card["quantiser"]),
+        "provenance": json.dumps(card["provenance"], default=str),
+        "layout": "NCHW",
+        "colour": "RGB",
+        "range": "[-1, 1]",
+        "multiple": str(model.family.image.multiple),
+    }
+
+
+def _runner(data: bytes) -> Callable[[Tensor], Tensor]:
+    """The file as a function, run by onnxruntime on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no public base
+        raise ExportError(
+            f"onnxruntime cannot load the exported network ({error}). Nothing was written."
+        ) from error
+
+    def run(x: Tensor) -> Tensor:
+        return torch.from_numpy(session.run([OUTPUT], {INPUT: x.numpy()})[0])
+
+    return run
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's warnings, progress lines and remarks about torchvision."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
+    loggers.append(logging.getLogger("torch.onnx._internal.exporter._registration"))
+    levels = [logger.level for logger in loggers]
+    said = io.StringIO()
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(said),
+        contextlib.redirect_stderr(said),
+    ):
+        warnings.simplefilter("ignore")
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,80 @@
+"""Fake quantisers as ONNX operators: int8 weights, and activations through the same grid.
+
+The arithmetic is that of `ganpress.quantise.FakeQuantiser`; only the operators differ, because the
+training quantiser's autograd function is not one an exporter knows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganpress.nn.layers import Conv2d, ConvTranspose2d, convolutions
+from ganpress.quantise import FakeQuantiser, weight_scale
+
+
+class ExportQuantiser(nn.Module):
+    """What one quantised convolution applies, as QuantizeLinear and DequantizeLinear nodes.
+
+    The authors' 257-level grid (levels="gs2020") does not fit a byte: its activations are exported
+    as Clip, Div, Round and Mul in float.
+    """
+
+    levels: Tensor
+    step: Tensor
+    zero: Tensor
+    activation_step: Tensor
+    activation_zero: Tensor
+
+    def __init__(self, layer: Conv2d | ConvTranspose2d, quantiser: FakeQuantiser) -> None:
+        super().__init__()
+        self.axis = layer.out_dim if quantiser.per_channel else None
+        weight = layer.weight.detach()
+        step = weight_scale(weight, bits=quantiser.bits, out_dim=self.axis)
+        self.register_buffer("levels", torch.round(weight / step).to(torch.int8))
+        self.register_buffer("step", step.flatten() if self.axis is not None else step)
+        self.register_buffer("zero", torch.zeros_like(self.step, dtype=torch.int8))
+        self.signed = layer.signed and quantiser.levels != "gs2020"
+        self.in_bytes = quantiser.levels != "gs2020"
+        self.p = quantiser.p
+        steps = 2 ** (quantiser.bits - int(self.signed)) - int(self.in_bytes)
+        self.fills_byte = quantiser.bits == 8 and not self.signed
+        kind = torch.int8 if self.signed else torch.uint8
+        self.register_buffer("activation_step", torch.tensor(self.p / steps))
+        self.register_buffer("activation_zero", torch.zeros((), dtype=kind))
+
+    def input(self, x: Tensor, *, signed: bool) -> Tensor:
+        """q_a of the layer's input, (n, c, h, w)."""
+        if not (self.in_bytes and self.fills_byte):  # else QuantizeLinear saturates by itself
+            x = x.clamp(-self.p if self.signed else 0.0, self.p)
+        if not self.in_bytes:
+            return torch.round(x / self.activation_step) * self.activation_step
+        grid = (self.activation_step, self.activation_zero)
+        kind = self.activation_zero.dtype
+        levels = _node("QuantizeLinear", (x, *grid), {}, kind, x)
+        return _node("DequantizeLinear", (levels, *grid), {}, torch.float32, x)
+
+    def weight(self, w: Tensor, *, out_dim: int) -> Tensor:
+        """q_w of the layer's weight, kept in int8."""
+        attributes: dict[str, Any] = {} if self.axis is None else {"axis": self.axis}
+        inputs = (self.levels, self.step, self.zero)
+        return _node("DequantizeLinear", inputs, attributes, torch.float32, self.levels)
+
+
+def _node(
+    op: str, inputs: tuple[Tensor, ...], attributes: dict[str, Any], kind: torch.dtype, like: Tensor
+) -> Tensor:
+    """One ONNX node whose output has the shape of ``like``; it is only for exporting."""
+    return torch.onnx.ops.symbolic(op, inputs, attributes, dtype=kind, shape=tuple(like.shape))
+
+
+def use_export_quantisers(net: nn.Module) -> nn.Module:
+    """Replace each fake quantiser by its exportable form, in place; gates must be folded."""
+    for layer in convolutions(net).values():
+        if isinstance(layer.quantiser, FakeQuantiser):
+            exportable = ExportQuantiser(layer, layer.quantiser)
+            del layer.quantiser  # a plain attribute would hide the submodule
+            layer.quantiser = exportable
+    return net

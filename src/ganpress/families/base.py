@@ -1,0 +1,92 @@
+"""The contract every generator family keeps, and the one way to build a member of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from ganpress.errors import ConfigError, WidthsError, did_you_mean
+from ganpress.nn.axes import fixed
+from ganpress.types import Options, Widths
+
+RGB = fixed(3, "image")
+
+
+@dataclass(frozen=True)
+class Image:
+    """What a generator reads and writes: float32 NCHW in [-1, 1], RGB."""
+
+    channels: int = 3
+    size: int = 256
+    multiple: int = 4
+    """Height and width must be divisible by this."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One wiring, built from widths; dense, slimmed and elastic students are all members.
+
+    Attributes:
+        name: how the CLI and the checkpoint call it.
+        options: what the wiring can vary besides widths, with the defaults.
+        full: widths of the papers' full network under these options.
+        generator: (widths, options) -> nn.Module, every layer tagged with its axes.
+        taps: modules whose features are distilled (GAN Compression, section 3.1).
+        tied: groups that many producers share (residual trunks): pruned together or kept.
+        may_vanish: groups that can lose all channels (inner width of a residual block).
+    """
+
+    name: str
+    options: Options
+    full: Callable[[Options], Widths]
+    generator: Callable[[Widths, Options], nn.Module]
+    taps: Callable[[Options], tuple[str, ...]]
+    tied: tuple[str, ...] = ()
+    may_vanish: Callable[[Options], tuple[str, ...]]
+    image: Image = field(default_factory=Image)
+
+    def resolve(self, options: Options) -> dict[str, Any]:
+        """Options with every default filled in; an unknown name is refused."""
+        for name in options:
+            if name not in self.options:
+                raise ConfigError(
+                    f"Family '{self.name}' has no option '{name}'"
+                    f"{did_you_mean(name, self.options)}. Options: {', '.join(self.options)}."
+                )
+        return {**self.options, **options}
+
+    def build(self, widths: Widths | None = None, **options: Any) -> nn.Module:
+        """A generator with these widths (the full ones where not given).
+
+        Raises:
+            WidthsError: a group that the family does not have, or a width below 1 for a group
+                that cannot vanish.
+        """
+        settled = self.resolve(options)
+        full = self.full(settled)
+        for group, width in (widths or {}).items():
+            if group not in full:
+                raise WidthsError(
+                    f"Widths for '{self.name}' name no group '{group}'"
+                    f"{did_you_mean(group, full)}. Groups: {', '.join(full)}."
+                )
+            least = 0 if group in self.may_vanish(settled) else 1
+            if width < least:
+                raise WidthsError(
+                    f"Group '{group}' of '{self.name}' needs at least {least} channel(s), "
+                    f"got {width}."
+                )
+        return self.generator({**full, **(widths or {})}, settled)
+
+
+def reject_unknown(name: str, families: dict[str, Family]) -> Family:
+    """The family of this name, or an error with the nearest one."""
+    if name not in families:
+        raise ConfigError(
+            f"There is no family '{name}'{did_you_mean(name, families)}. "
+            f"Families: {', '.join(families)}."
+        )
+    return families[name]

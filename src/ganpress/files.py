@@ -1,0 +1,201 @@
+"""Whole files or none: atomic writes, an append that never tears, logs read back. No torch."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ganpress.errors import ConfigError, DiskFull
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class _Writer:
+    """A binary file that remembers its first OSError (torch.save hides it in a RuntimeError)."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        """Write all of `data`; return its length in bytes."""
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        """Hand everything written so far to the operating system."""
+        try:
+            self.file.flush()
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+
+def replace_file(path: Path, write: Callable[[Any], object]) -> None:
+    """Let `write(file)` fill a temporary file, sync it, and put it in the place of `path`.
+
+    Whatever happens, SIGKILL included, `path` is the previous file or the whole new one.
+
+    Args:
+        path: the file to make; its folder exists.
+        write: is given an object with write(bytes) and flush().
+    Raises: DiskFull when the space runs out; the temporary file is then removed.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    writer: _Writer | None = None
+    try:
+        with open(temporary, "wb") as file:
+            writer = _Writer(file)
+            write(writer)
+            writer.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        cause = writer.error if writer is not None and writer.error is not None else error
+        raise_if_full(cause, path)
+        raise
+    _sync_folder(path.parent)
+
+
+def raise_if_full(error: BaseException, path: Path) -> None:
+    """Raise DiskFull from `error` if it says that no space (or quota) is left for `path`."""
+    if not isinstance(error, OSError) or error.errno not in _FULL:
+        return
+    try:
+        free = f"{shutil.disk_usage(path.parent).free / 1e6:.1f} MB free there"
+    except OSError:
+        free = "free space unknown"
+    raise DiskFull(
+        f"No space left while writing {path} ({os.strerror(error.errno)}; {free}). The previous "
+        "file, if there was one, is intact. Free some space, then run the same command again."
+    ) from error
+
+
+def make_folder(path: Path) -> Path:
+    """Make the folder `path` and its parents; an existing one is fine.
+
+    Raises: DiskFull; ConfigError if a file is in the way or the folder may not be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise_if_full(error, path)
+        raise ConfigError(
+            f"The folder {path} cannot be made: {error.strerror}. Choose another folder."
+        ) from error
+    return path
+
+
+def write_json(path: Path, obj: object) -> None:
+    """Write `obj` as indented JSON, atomically. Raises: DiskFull; TypeError if not JSON."""
+    data = (json.dumps(obj, indent=2, default=_plain) + "\n").encode()
+    replace_file(path, lambda file: file.write(data))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file. Raises: ConfigError if it cannot be read as JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path} cannot be read as JSON ({error}). Restore it, or start in another folder."
+        ) from error
+
+
+def as_json(obj: object) -> Any:
+    """`obj` as it comes back from a JSON file: tuples are lists, paths and keys are strings."""
+    return json.loads(json.dumps(obj, default=_plain))
+
+
+def append(path: Path, data: bytes, *, sync: bool = False) -> None:
+    """Add `data` to the end of `path`, all of it or nothing; `sync` waits for the disk.
+
+    Raises: DiskFull; the file is then cut back to what it was.
+    """
+    try:
+        with open(path, "ab", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            try:
+                left = memoryview(data)
+                while left:
+                    left = left[file.write(left) :]
+                if sync:
+                    os.fsync(file.fileno())
+            except BaseException:
+                os.ftruncate(file.fileno(), size)
+                raise
+    except OSError as error:
+        raise_if_full(error, path)
+        raise
+
+
+def read_log(path: Path, *, before: int | None = None) -> list[dict[str, Any]]:
+    """The lines of a log.jsonl, oldest first: {"step": 10, "elapsed_s": 1.2, "loss": 0.3, ...}.
+
+    Torn or foreign lines (a kill in mid-write) are left out; a missing file is an empty log.
+
+    Args:
+        path: the log.jsonl of a stage.
+        before: keep only the lines with step < before; all lines when None.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    rows = [row for row in map(_row, lines) if row is not None]
+    return [row for row in rows if before is None or row["step"] < before]
+
+
+def cut_log(path: Path, step: int) -> None:
+    """Drop from a log.jsonl every torn line and every line with its step >= `step`."""
+    if not path.exists():
+        return
+    rows = read_log(path, before=step)
+    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    if text != path.read_bytes():
+        replace_file(path, lambda file: file.write(text))
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse a `name` that would not be one plain file name. Raises: ConfigError."""
+    if not name or name.startswith(".") or any(c in name for c in '/\\:*?"<>|\0\n'):
+        raise ConfigError(
+            f"{what} {name!r} cannot be a file name: use letters, digits, '-', '_' and '.'."
+        )
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
+
+
+def _plain(obj: object) -> object:
+    if isinstance(obj, Mapping):
+        return dict(obj)
+    if isinstance(obj, Path):
+        return str(obj)
+    raise TypeError(f"{type(obj).__name__} cannot be written as JSON: {obj!r}")
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:
+        pass  # some network file systems cannot; the rename itself is still atomic
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""Layers and blocks whose tensors know their channel groups."""

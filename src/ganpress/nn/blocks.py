@@ -1,0 +1,95 @@
+"""Blocks that more than one family is built from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from ganpress.nn.axes import Axis, vanishing
+from ganpress.nn.layers import conv, deconv, depthwise
+from ganpress.nn.norms import NormKind, norm, shift
+
+
+class ConvNorm(nn.Module):
+    """[reflection pad] -> convolution -> norm -> activation."""
+
+    def __init__(
+        self, layer: nn.Module, norm: nn.Module, act: nn.Module | None, *, reflect: int = 0
+    ) -> None:
+        super().__init__()
+        self.pad = nn.ReflectionPad2d(reflect) if reflect else nn.Identity()
+        self.conv, self.norm, self.act = layer, norm, act if act is not None else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, in, h, w) -> (n, out, h', w')."""
+        out: Tensor = self.act(self.norm(self.conv(self.pad(x))))
+        return out
+
+
+class Separable(nn.Module):
+    """Depthwise 3x3 -> InstanceNorm without affine -> pointwise 1x1 (GAN Compression, section 3.2).
+
+    The middle norm is InstanceNorm whatever the network's own norm is, as in the authors' code.
+    """
+
+    def __init__(self, i: Axis, o: Axis, *, signed: bool) -> None:
+        super().__init__()
+        self.depthwise = depthwise(i, 3, signed=signed)
+        self.norm = norm(i, "instance")
+        self.pointwise = conv(i, o, 1, signed=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, in, h + 2, w + 2) -> (n, out, h, w): padding is the caller's."""
+        out: Tensor = self.pointwise(self.norm(self.depthwise(x)))
+        return out
+
+
+class ResidualBlock(nn.Module):
+    """x + norm(conv(relu(norm(conv(x))))), reflection padded.
+
+    With an inner width of 0 the block is the identity (plus the last norm's shift, if affine):
+    never 2x, which is what the authors' extraction made of an emptied block.
+    """
+
+    def __init__(
+        self,
+        trunk: Axis,
+        mid: Axis,
+        *,
+        kind: NormKind = "instance",
+        affine: bool = False,
+        separable: bool = False,
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.is_empty = mid.width == 0
+        has_shift = kind == "batch" or affine
+        vanishing(self, mid, remains=("norm2.bias",) if has_shift else ())
+        if self.is_empty:
+            self.norm2: nn.Module = shift(trunk) if has_shift else nn.Identity()
+            return
+        convs: Any = Separable if separable else _plain
+        self.pad = nn.ReflectionPad2d(1)
+        self.conv1 = convs(trunk, mid, signed=True)
+        self.norm1 = norm(mid, kind, affine=affine, eps=eps)
+        self.conv2 = convs(mid, trunk, signed=False)
+        self.norm2 = norm(trunk, kind, affine=affine, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, trunk, h, w) -> (n, trunk, h, w)."""
+        if self.is_empty:
+            kept: Tensor = self.norm2(x)
+            return kept
+        y = self.norm1(self.conv1(self.pad(x))).relu()
+        out: Tensor = x + self.norm2(self.conv2(self.pad(y)))
+        return out
+
+
+def _plain(i: Axis, o: Axis, *, signed: bool) -> nn.Module:
+    return conv(i, o, 3, signed=signed)
+
+
+def up(i: Axis, o: Axis, *, signed: bool = False, gated: bool = False) -> nn.Module:
+    """A transposed convolution that doubles height and width."""
+    return deconv(i, o, 3, signed=signed, gated=gated, stride=2, padding=1, output_padding=1)

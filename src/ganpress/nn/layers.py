@@ -1,0 +1,192 @@
+"""Tagged layers: plain torch layers that know the groups of their dims.
+
+A convolution is an ordinary `nn.Conv2d` in its state dict. It can carry two attachments, both
+None in a plain network: a ``gate`` (one scale per output channel, for a convolution that has no
+norm behind it; folded away at extraction) and a ``quantiser`` (see `ganpress.quantise`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganpress.nn.axes import Axis, AxisLike, as_dim, size, tag, tags
+
+
+class Quantiser(Protocol):
+    """What a quantised layer applies to its input and its weight before the convolution."""
+
+    def input(self, x: Tensor, *, signed: bool) -> Tensor:
+        """Quantise the input of a layer."""
+        ...
+
+    def weight(self, w: Tensor, *, out_dim: int) -> Tensor:
+        """Quantise the weight of a layer; ``out_dim`` is its output-channel dim."""
+        ...
+
+
+class Attachments:
+    """What `Conv2d` and `ConvTranspose2d` share: gate, quantiser, and how both act."""
+
+    out_dim: int
+    weight: Tensor
+    gate: nn.Parameter | None
+    quantiser: Quantiser | None
+    signed: bool
+    gated: bool
+
+    def attach(self, *, signed: bool, gated: bool) -> None:
+        """Start plain. ``signed``: the input can be negative; ``gated``: no norm follows."""
+        self.gate, self.quantiser, self.signed, self.gated = None, None, signed, gated
+
+    def operands(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Input and weight as the convolution sees them: gated, then quantised."""
+        w: Tensor = self.weight
+        if self.gate is not None:
+            shape = [1] * w.ndim
+            shape[self.out_dim] = -1
+            w = w * self.gate.view(shape)
+        if self.quantiser is not None:
+            w = self.quantiser.weight(w, out_dim=self.out_dim)
+            if self.quantises_input:
+                x = self.quantiser.input(x, signed=self.signed)
+        return x, w
+
+    @property
+    def quantises_input(self) -> bool:
+        """The image itself is never quantised (methods.md 2.1: "all inputs but the RGB image")."""
+        return not all(a.fixed for a in in_axes(self) or ())
+
+    def gated_bias(self, bias: Tensor | None) -> Tensor | None:
+        """The bias under the gate."""
+        return bias if bias is None or self.gate is None else bias * self.gate
+
+
+class Conv2d(Attachments, nn.Conv2d):
+    """`nn.Conv2d` with room for a gate and a quantiser."""
+
+    out_dim = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, in, h, w) -> (n, out, h', w')."""
+        x, w = self.operands(x)
+        out: Tensor = self._conv_forward(x, w, self.gated_bias(self.bias))
+        return out
+
+
+class ConvTranspose2d(Attachments, nn.ConvTranspose2d):
+    """`nn.ConvTranspose2d` with room for a gate and a quantiser."""
+
+    out_dim = 1
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(n, in, h, w) -> (n, out, h', w')."""
+        x, w = self.operands(x)
+        return F.conv_transpose2d(
+            x,
+            w,
+            self.gated_bias(self.bias),
+            self.stride,
+            self.padding,  # type: ignore[arg-type]
+            self.output_padding,
+            self.groups,
+            self.dilation,
+        )
+
+
+def conv(
+    i: AxisLike, o: AxisLike, kernel: int, *, signed: bool = False, gated: bool = False, **kw: Any
+) -> Conv2d:
+    """A convolution from axes ``i`` to axes ``o``.
+
+    Args:
+        signed: the input can be negative (residual trunk, image), which its quantiser must know.
+        gated: no norm follows, so slimming gives it a scale of its own.
+    """
+    layer = Conv2d(size(i), size(o), kernel, **kw)
+    layer.attach(signed=signed, gated=gated)
+    return tag(layer, weight=(as_dim(o), as_dim(i), None, None), bias=(as_dim(o),))
+
+
+def depthwise(c: Axis, kernel: int, *, signed: bool = False, **kw: Any) -> Conv2d:
+    """A depthwise convolution: its input and output are the same group, never a free width."""
+    layer = Conv2d(size(c), size(c), kernel, groups=size(c), **kw)
+    layer.attach(signed=signed, gated=False)
+    return tag(layer, weight=(as_dim(c), None, None, None), bias=(as_dim(c),))
+
+
+def deconv(
+    i: AxisLike, o: AxisLike, kernel: int, *, signed: bool = False, gated: bool = False, **kw: Any
+) -> ConvTranspose2d:
+    """A transposed convolution from axes ``i`` to axes ``o``."""
+    layer = ConvTranspose2d(size(i), size(o), kernel, **kw)
+    layer.attach(signed=signed, gated=gated)
+    return tag(layer, weight=(as_dim(i), as_dim(o), None, None), bias=(as_dim(o),))
+
+
+def is_depthwise(layer: nn.Module) -> bool:
+    """Whether a convolution maps each channel to itself."""
+    if not isinstance(layer, Conv2d):
+        return False
+    return tags(layer)["weight"][1] is None  # not `groups > 1`: a width of 1 changes nothing
+
+
+def in_axes(layer: object) -> tuple[Axis, ...] | None:
+    """The input axes of a tagged convolution (for a depthwise one, its only axes)."""
+    if not isinstance(layer, Conv2d | ConvTranspose2d):
+        return None
+    dims = tags(layer)["weight"]
+    if is_depthwise(layer):
+        return dims[0]
+    return dims[1 - layer.out_dim]
+
+
+def out_axes(layer: object) -> tuple[Axis, ...] | None:
+    """The output axes of a tagged convolution."""
+    if not isinstance(layer, Conv2d | ConvTranspose2d):
+        return None
+    return tags(layer)["weight"][layer.out_dim]
+
+
+def convolutions(model: nn.Module) -> dict[str, Conv2d | ConvTranspose2d]:
+    """Every tagged convolution by name, in the order the network was built."""
+    return {n: m for n, m in model.named_modules() if isinstance(m, Conv2d | ConvTranspose2d)}
+
+
+@torch.no_grad()
+def add_gates(model: nn.Module) -> nn.Module:
+    """Give each convolution that has no norm behind it a scale per output channel, in place.
+
+    A gate starts at the length of its channel's filter, relative to the layer's mean, and the
+    filter is divided by it: the function stays the same, and channels are told apart from the
+    first proximal step on, as a norm's trained gammas are (with gates of 1 all would die at once).
+    """
+    for layer in convolutions(model).values():
+        if layer.gated and layer.gate is None:
+            length = layer.weight.transpose(0, layer.out_dim).flatten(1).norm(dim=1)
+            gate = (length / length.mean().clamp_min(1e-12)).clamp_min(1e-3)
+            shape = [1] * layer.weight.ndim
+            shape[layer.out_dim] = -1
+            layer.weight.div_(gate.view(shape))
+            if layer.bias is not None:
+                layer.bias.div_(gate)
+            layer.gate = nn.Parameter(gate)
+            tag(layer, gate=(out_axes(layer),))
+    return model
+
+
+@torch.no_grad()
+def fold_gates(model: nn.Module) -> nn.Module:
+    """Multiply each gate into its convolution's weight and bias, and remove it: exact."""
+    for layer in convolutions(model).values():
+        if layer.gate is not None:
+            shape = [1] * layer.weight.ndim
+            shape[layer.out_dim] = -1
+            layer.weight.mul_(layer.gate.view(shape))
+            if layer.bias is not None:
+                layer.bias.mul_(layer.gate)
+            layer.gate = None
+    return model

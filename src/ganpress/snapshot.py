@@ -1,0 +1,117 @@
+"""The state of a training loop as plain data: taken, checked, written, and put back."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import torch
+
+from ganpress.errors import CheckpointError
+from ganpress.files import replace_file
+
+
+class HasState(Protocol):
+    """A module, optimiser, schedule, or any small class of this shape."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Dicts, lists and tuples of tensors, int, float, str, bool and None only."""
+
+    def load_state_dict(self, state: Any, /) -> object:
+        """Take a state back; its tensors arrive on the CPU."""
+
+
+Stateful: TypeAlias = HasState | torch.Generator
+"""What a loop can keep over a resume."""
+
+_PLAIN = (bool, int, float, str, bool, type(None), torch.Size, torch.dtype, torch.device)
+_NESTS = (dict, OrderedDict, Counter)
+
+
+def take_state(objects: Mapping[str, Stateful]) -> dict[str, Any]:
+    """The states of the named objects. The tensors are the live ones: write them at once."""
+    return {
+        name: {"generator": o.get_state()} if isinstance(o, torch.Generator) else o.state_dict()
+        for name, o in objects.items()
+    }
+
+
+def put_state(objects: Mapping[str, Stateful], states: Mapping[str, Any], where: Path) -> None:
+    """Load `states`, read from the file `where`, into the objects of the same names.
+
+    Raises: CheckpointError if the names or the shapes differ.
+    """
+    if set(objects) != set(states):
+        raise CheckpointError(
+            f"{where} holds the state of {_listed(states)}, but the loop keeps {_listed(objects)}. "
+            "It is of another version or method: start in another folder."
+        )
+    for name, o in objects.items():
+        try:
+            if isinstance(o, torch.Generator):
+                o.set_state(states[name]["generator"])
+            else:
+                o.load_state_dict(states[name])
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                f"{where}: the saved state does not fit '{name}': {error}. "
+                "Build the same network as the run was started with, or start in another folder."
+            ) from error
+
+
+def tensors_in(value: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Each tensor inside `value` with its dotted name.
+
+    Raises: TypeError for a type that torch.load(weights_only=True) would refuse later.
+    """
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif type(value) in _NESTS:
+        for key, inner in value.items():
+            yield from tensors_in(inner, f"{name}.{key}" if name else str(key))
+    elif type(value) in (list, tuple):
+        for index, inner in enumerate(value):
+            yield from tensors_in(inner, f"{name}.{index}")
+    elif type(value) not in _PLAIN:
+        raise TypeError(
+            f"The state '{name}' is a {type(value).__name__}, which cannot be read back safely. "
+            "Keep dicts, lists and tuples of tensors, int, float, str, bool and None in state_dict."
+        )
+
+
+def non_finite(states: Mapping[str, Any]) -> set[str]:
+    """Dotted names of the float tensors that hold a NaN or an infinity."""
+    return {
+        name
+        for name, tensor in tensors_in(dict(states), "")
+        if (tensor.is_floating_point() or tensor.is_complex())
+        and not bool(torch.isfinite(tensor).all())
+    }
+
+
+def write_state(path: Path, content: Mapping[str, Any]) -> None:
+    """torch.save, atomically. Raises: DiskFull; the previous file is then intact."""
+    replace_file(path, lambda file: torch.save(dict(content), file))
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What `write_state` wrote, its tensors on the CPU; runs no code from the file.
+
+    Raises: CheckpointError if the file is damaged or is something else.
+    """
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu")
+        return {"step": content["step"], "elapsed_s": content["elapsed_s"], "of": content["of"]}
+    except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.PickleError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path} is not a saved training state, or it is damaged ({first}). "
+            "Delete it to start this stage from its beginning."
+        ) from error
+
+
+def _listed(names: Mapping[str, object]) -> str:
+    return ", ".join(sorted(names)) or "nothing"

@@ -1,0 +1,192 @@
+"""GAN Slimming's joint loop: distil, quantise and prune in one minimax game (eq. 4-15)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam
+
+from ganpress.channels import cut_level, scales
+from ganpress.config import SlimConfig
+from ganpress.critic import Critic, Pool
+from ganpress.data import Batch
+from ganpress.distance import Distance
+from ganpress.grid import first_rows
+from ganpress.losses import group_soft_threshold
+from ganpress.nn.axes import widths
+from ganpress.run import Stage
+from ganpress.silence import sizes
+from ganpress.teachers import Teacher
+from ganpress.types import Widths
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What pruning is after: cost ratios to pass through, and how they are counted.
+
+    Attributes:
+        cost: widths -> cost as a fraction of the teacher's.
+        start, end: the ratio at the beginning of the loop and at the end of the ramp.
+        ramp: share of the loop in which the ratio falls from start to end, geometrically.
+    """
+
+    cost: Callable[[Widths], float]
+    start: float
+    end: float
+    ramp: float
+
+    def at(self, progress: float) -> float:
+        """The cost ratio allowed at this point of the loop."""
+        share = min(1.0, progress / self.ramp)
+        return self.start * math.pow(self.end / self.start, share)
+
+
+def sparsify(
+    stage: Stage,
+    student: nn.Module,
+    teacher: Teacher,
+    critic: Critic,
+    distance: Distance,
+    batches: Callable[[int], Iterator[Batch]],
+    config: SlimConfig,
+    *,
+    steps: int,
+    minutes: float | None = None,
+    goal: Goal | None = None,
+    references: Mapping[str, float] | None = None,
+    frozen: tuple[str, ...] = (),
+    overall: Callable[[float], float] = lambda progress: progress,
+) -> None:
+    """Train ``student`` in place until its silent channels can be cut.
+
+    Without a goal the L1 weight rho governs pruning, as in the paper. With one, rho is chosen in
+    each step as the smallest that meets the goal's cost ratio at that point, so that the target is
+    met exactly, and it is 0 from then on.
+
+    Departures from the paper, each a setting: a channel among the last ``least`` of its group is
+    never zeroed; thresholds are relative to each group's first scales (``references``), since
+    imported teachers do not start at gamma = 1.
+
+    Args:
+        student: with scales on every group that is to be pruned (`add_gates`).
+        batches: first step -> stream of batches from there on.
+        frozen: groups that are never cut (`trunk = "keep"`).
+        overall: progress of this loop -> progress of the whole stage, for the schedules.
+    """
+    c, every = config, stage.run.log_every
+    groups = {g: ss for g, ss in scales(student).items() if g not in frozen}
+    reference = {g: (references or {}).get(g, 1.0) for g in groups}
+    affords = _with_the_rest(goal.cost, student, groups) if goal else None
+    opt_w, opt_s, opt_d = optimisers = _optimisers(student, critic, groups, c)
+    first_lrs = [o.param_groups[0]["lr"] for o in optimisers]
+    pool = Pool(c.critic.pool)
+    student.train()
+    loop = stage.steps(
+        steps, minutes=minutes, student=student, critic=critic, pool=pool,
+        opt_w=opt_w, opt_s=opt_s, opt_d=opt_d,
+    )  # fmt: skip
+    stream = batches(stage.first)
+    for step in loop:
+        decay = 0.5 * (1 + math.cos(math.pi * overall(stage.progress)))
+        for optimiser, lr in zip(optimisers, first_lrs, strict=True):
+            optimiser.param_groups[0]["lr"] = lr * max(decay, 0.01)
+        batch = next(stream)
+        target = teacher(batch)
+
+        # G step: L_GAN + beta L_dist (eq. 4, 6, 11); weights by Adam, scales by SGD
+        critic.requires_grad_(False)
+        fake = student(batch.x)
+        d = distance(fake, target) if c.beta > 0 else fake.new_zeros(())
+        gan = critic.g_loss(fake) if c.critic.weight > 0 else fake.new_zeros(())
+        opt_w.zero_grad(set_to_none=True)
+        opt_s.zero_grad(set_to_none=True)
+        (c.beta * d + c.critic.weight * gan).backward()
+        opt_w.step()
+        opt_s.step()
+
+        # proximal step on the scales (eq. 12-14), with the learning rate in use
+        scale_lr = opt_s.param_groups[0]["lr"]
+        level = c.sparsify.rho * scale_lr
+        relative = {g: s / reference[g] for g, s in sizes(student).items() if g in groups}
+        if goal is not None and affords is not None:
+            budget = goal.at(stage.progress)
+            level, _ = cut_level(
+                relative, budget=budget, cost=affords, least=c.least, multiple=c.multiple
+            )
+        alive = prune_step(groups, relative, reference, level, least=c.least)
+
+        # D step (eq. 15); its real samples are the teacher's pictures, as in the authors' code
+        d_loss = fake.new_zeros(())
+        if c.critic.weight > 0:
+            critic.requires_grad_(True)
+            d_loss = critic.d_loss(target, pool(fake))
+            opt_d.zero_grad(set_to_none=True)
+            d_loss.backward()
+            opt_d.step()
+
+        stage.log(step, **{"loss/distance": d, "loss/gan": gan, "loss/d": d_loss})
+        if step % every == 0:
+            ratio = {"cost/target": affords(alive)} if affords else {}
+            means = {f"scale/{g}": s.mean() for g, s in relative.items()}
+            counts = {f"width/{g}": n for g, n in alive.items()}
+            stage.log(step, rho=level / scale_lr, lr=opt_w.param_groups[0]["lr"], **ratio)
+            stage.log(step, **means, **counts)
+        if step % 200 == 0:
+            rows = first_rows(batch.x, target, fake)
+            stage.images(step, "photo-teacher-student", rows, columns=4)
+
+
+def _optimisers(
+    student: nn.Module, critic: Critic, groups: Mapping[str, list[nn.Parameter]], c: SlimConfig
+) -> tuple[Adam, SGD, Adam]:
+    """Adam on the weights, SGD on the scales (methods.md 6.1), Adam on the critic."""
+    prunable = [s for ss in groups.values() for s in ss]
+    ids = {id(s) for s in prunable}
+    weights = [p for p in student.parameters() if id(p) not in ids]
+    decay = c.sparsify.weight_decay
+    return (
+        Adam(weights, c.sparsify.lr, betas=(0.5, 0.999), weight_decay=decay),
+        SGD(prunable, c.sparsify.scale_lr, momentum=0.5),
+        Adam(critic.parameters(), c.critic.lr, betas=(0.5, 0.999), weight_decay=1e-3),
+    )
+
+
+def _with_the_rest(
+    cost: Callable[[Widths], float], student: nn.Module, groups: Collection[str]
+) -> Callable[[Widths], float]:
+    """The cost where groups that have no scales (frozen, or empty by now) stay as they are."""
+    rest = {g: w for g, w in widths(student).items() if g not in groups}
+    return lambda chosen: cost({**rest, **chosen})
+
+
+@torch.no_grad()
+def prune_step(
+    groups: Mapping[str, list[nn.Parameter]],
+    relative: Mapping[str, Tensor],
+    reference: Mapping[str, float],
+    level: float,
+    *,
+    least: int,
+) -> dict[str, int]:
+    """Soft-threshold every group's scales by ``level`` (in its own unit), in place.
+
+    Returns the channels alive in each group. The best ``least`` of a group are never zeroed.
+    """
+    alive = {}
+    for group, producers in groups.items():
+        before, size = torch.stack(list(producers)), relative[group]
+        after = before
+        if level > 0:
+            after = torch.stack(group_soft_threshold(producers, level * reference[group]))
+            after[:, size <= level] = 0  # all that the level means to cut, whatever the rounding
+            best = size.topk(min(least, len(size))).indices
+            guarded = best[(after[:, best] == 0).all(0)]
+            after[:, guarded] = before[:, guarded]
+            for scale, new in zip(producers, after, strict=True):
+                scale.copy_(new)
+        alive[group] = int((after != 0).any(0).sum())
+    return alive

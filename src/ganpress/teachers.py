@@ -1,0 +1,69 @@
+"""The teacher at work: no gradients, once per batch, and never twice for the same view."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganpress.data import Batch
+from ganpress.files import make_folder
+
+
+class Teacher:
+    """A frozen generator that remembers what it made of each view of the training images.
+
+    Where the data stream draws from a fixed number of views (``data.views``), outputs are kept on
+    disk in half precision, (views, 3, s, s), and read back when a view comes round again: at 1/20
+    of its MACs a student's whole step costs less than the teacher's forward pass. Outputs are
+    rounded to half precision also at first sight, and computed image by image, so that a run
+    resumed with or without the cache is bit-equal.
+    """
+
+    def __init__(
+        self, net: nn.Module, *, cache: Path | None = None, views: int = 0, size: int = 0
+    ) -> None:
+        """Args: cache: folder of the cache; views: distinct ids in it (0: none); size: pixels."""
+        self.net = net.eval().requires_grad_(False)
+        self.computed = self.recalled = 0
+        self._known: Any = None
+        if cache is not None and views > 0:
+            make_folder(cache)
+            stem = cache / f"{size}px"
+            self._known, self._kept = _open(stem, views, size)
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Tensor:
+        """The teacher's pictures of a batch: (n, 3, s, s) in [-1, 1]."""
+        if self._known is None or bool((batch.ids < 0).any()):
+            self.computed += len(batch.x)
+            out: Tensor = self.net(batch.x)
+            return out
+        ids = batch.ids.cpu().numpy()
+        for position, view in enumerate(ids):
+            if not self._known[view]:
+                made = self.net(batch.x[position : position + 1])
+                self._kept[view] = made[0].cpu().half().numpy()
+                self._known[view] = True
+                self.computed += 1
+        self.recalled += len(ids)
+        return torch.from_numpy(self._kept[ids]).float().to(batch.x.device)
+
+
+def _open(stem: Path, views: int, size: int) -> tuple[Any, Any]:
+    """Which views are known, (views,), and their pictures, both backed by files.
+
+    Where either file is missing or torn, both are started anew: one says what the other holds.
+    """
+    known, kept = stem.with_suffix(".known"), stem.with_suffix(".f16")
+    pixels = (views, 3, size, size)
+    whole = {known: views, kept: 2 * prod(pixels)}
+    is_whole = all(p.exists() and p.stat().st_size == n for p, n in whole.items())
+    mode: Literal["r+", "w+"] = "r+" if is_whole else "w+"
+    return np.memmap(known, np.bool_, mode, shape=(views,)), np.memmap(
+        kept, np.float16, mode, shape=pixels
+    )

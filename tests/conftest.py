@@ -1,0 +1,51 @@
+"""What every test runs under: one torch thread, fixed examples, skips that give a reason."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch starts; child processes inherit it
+
+from pathlib import Path
+
+import hypothesis
+import pytest
+import torch
+
+torch.set_num_threads(1)  # one per xdist worker: two cores, two workers, and repeatable sums
+hypothesis.settings.register_profile("ganpress", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ganpress")
+
+FOLDERS = {
+    "shared_data": "GANPRESS_DATA",
+    "shared_weights": "GANPRESS_WEIGHTS",
+    "shared_interop": "GANPRESS_INTEROP",
+}
+ON_REQUEST = ("slow", "network")
+
+
+def reason_to_skip(marker: str, expression: str) -> str | None:
+    """Why a test with this marker cannot run here, or None; `expression` is pytest's `-m`."""
+    if marker in FOLDERS:
+        variable = FOLDERS[marker]
+        folder = os.environ.get(variable)
+        if not folder:
+            return f"{variable} is not set; point it to the folder of shared files"
+        if not Path(folder).is_dir():
+            return f"{variable} names {folder}, which is not a folder"
+    if marker in ON_REQUEST and marker not in expression:
+        return f"runs only on request: pytest -m {marker}"
+    if marker == "gpu" and not torch.cuda.is_available():
+        return "needs a CUDA device, and torch sees none"
+    return None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip, with the reason, each test whose marker asks for what this machine lacks."""
+    reasons: dict[str, str | None] = {}
+    for item in items:
+        for marker in {mark.name for mark in item.iter_markers()}:
+            if marker not in reasons:
+                reasons[marker] = reason_to_skip(marker, config.option.markexpr)
+            if reason := reasons[marker]:
+                item.add_marker(pytest.mark.skip(reason=reason))

@@ -1,0 +1,150 @@
+"""Settings: frozen, unknown names refused with the nearest, contradictions refused early."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from ganpress.config import SlimConfig, checked, describe, names, read_config, settled
+from ganpress.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def refused(*sets: str, file: Path | None = None) -> str:
+    with pytest.raises(ConfigError) as error:
+        settled(read_config(SlimConfig, file, sets))
+    return str(error.value)
+
+
+def test_a_set_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("beta = 3.0\n[data]\nbatch = 2\nsize = 64\n")
+    c = read_config(SlimConfig, file, ["data.batch=5", "distance.features=tiny", "arm=gd"])
+    assert (c.beta, c.data.size, c.data.batch) == (3.0, 64, 5)
+    assert (c.distance.features, c.arm) == ("tiny", "gd")
+    assert c.sparsify == SlimConfig().sparsify
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        SlimConfig().beta = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("item", "nearest"),
+    [
+        ("data.sise=64", "'data.size'"),
+        ("tets.macs=0.1", "'target.macs'"),
+        ("sparsfy.rho=1", "'sparsify.rho'"),
+        ("rho=0.1", "'sparsify.rho'"),
+        ("size=64", "'data.size' or 'sparsify.size'"),
+    ],
+)
+def test_an_unknown_setting_is_refused_with_the_nearest_name(item: str, nearest: str) -> None:
+    message = refused(item)
+    assert f"'{item.split('=')[0]}'" in message
+    assert f"did you mean {nearest}?" in message
+    assert "ganpress settings" in message
+
+
+def test_an_unknown_setting_in_a_file_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("[finetune]\nstep = 3\n")
+    message = refused(file=file)
+    assert str(file) in message
+    assert "'finetune.steps'" in message
+
+
+def test_values_out_of_range_are_told_together_with_what_was_given() -> None:
+    message = refused("data.batch=0", "target.macs=2", "arm=gx")
+    for part in ("data.batch", "target.macs", "arm", "'gx'", "got 0", "got 2"):
+        assert part in message
+
+
+@pytest.mark.parametrize("item", ["data.size=30", "sparsify.size=50"])
+def test_a_crop_not_divisible_by_four_is_refused(item: str) -> None:
+    message = refused(item)
+    assert item.split("=")[0] in message
+    assert "multiple of 4" in message
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_setting_that_is_not_finite_is_refused(value: str) -> None:
+    assert "finetune.lr" in refused(f"finetune.lr={value}")
+
+
+def test_two_targets_are_refused() -> None:
+    message = refused("target.macs=0.1", "target.params=0.2")
+    assert "Give one target, not 2: target.macs, target.params." in message
+
+
+def test_no_target_is_chosen_where_none_is_given() -> None:
+    assert SlimConfig().target.chosen is None
+    assert read_config(SlimConfig, None, ["target.bytes=0.2"]).target.chosen == ("bytes", 0.2)
+
+
+@pytest.mark.parametrize(
+    ("sets", "part"),
+    [
+        (["data.size=64", "data.load_size=48"], "data.load_size is 48"),
+        (["quantise.bits=16"], "2 to 8, or 32"),
+        (["beta=0", "critic.weight=0"], "no loss to train with"),
+        (["arm=cp", "critic.weight=0"], "no loss to train with"),
+        (["sparsify.steps=2", "sparsify.rounds=3"], "at least one step"),
+        (["data.size=32", "critic.layers=4"], "at least 48 pixels, got 32"),
+        (["data.size=64", "sparsify.size=16"], "at least 24 pixels, got 16"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(sets: list[str], part: str) -> None:
+    assert part in refused(*sets)
+
+
+@pytest.mark.parametrize("item", ["seed", "=3", "data", "seed.deeper=1", "data=5"])
+def test_a_set_that_is_not_key_and_value_says_how_to_write_it(item: str) -> None:
+    assert item.split("=")[0].split(".")[0] in refused(item)
+
+
+def test_a_value_is_no_group_of_settings() -> None:
+    assert "'seed' is a value" in refused("seed=1", "seed.deeper=1")
+
+
+def test_a_missing_file_names_the_nearest_one(tmp_path: Path) -> None:
+    (tmp_path / "hayao.toml").touch()
+    message = refused(file=tmp_path / "hayoa.toml")
+    assert "hayoa.toml" in message
+    assert "did you mean 'hayao.toml'?" in message
+
+
+@pytest.mark.parametrize("content", [b"beta = = 3", b"\xff\xfe"])
+def test_a_file_that_is_not_toml_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_bytes(content)
+    assert f"{file} is not valid TOML" in refused(file=file)
+
+
+def test_a_folder_is_no_configuration_file(tmp_path: Path) -> None:
+    assert f"{tmp_path} cannot be read" in refused(file=tmp_path)
+
+
+def test_cp_has_no_distillation_and_least_is_lifted_to_the_multiple() -> None:
+    c = settled(read_config(SlimConfig, None, ["arm=cp", "least=5", "multiple=4"]))
+    assert (c.beta, c.least) == (0.0, 8)
+
+
+def test_every_setting_is_described_once_with_its_default() -> None:
+    told = describe(SlimConfig)
+    assert [name for name, _, _ in told] == names(SlimConfig)
+    assert dict((name, default) for name, default, _ in told)["data.size"] == 256
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.toml")), ids=lambda p: p.name)
+def test_every_configuration_in_the_repository_is_valid(file: Path) -> None:
+    settled(read_config(SlimConfig, file))
+
+
+def test_settings_survive_the_way_through_plain_data() -> None:
+    c = read_config(SlimConfig, None, ["target.macs=0.05", "sparsify.size=64"])
+    assert checked(SlimConfig, c.model_dump()) == c

@@ -1,0 +1,238 @@
+"""Fake quantisation: grids, ranges, gradients, and what a network carries."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from nets import Wiring, difference, every_wiring, photos
+from torch import Tensor, nn
+
+from ganpress.errors import ConfigError
+from ganpress.nn.layers import convolutions
+from ganpress.quantise import (
+    FakeQuantiser,
+    calibrate,
+    fake_activation,
+    fake_weight,
+    quantise,
+    quantiser_of,
+    ranges_of,
+    set_ranges,
+    weight_scale,
+)
+
+LINE = torch.linspace(-6, 6, 20_001)
+
+
+@pytest.mark.parametrize(
+    ("bits", "signed", "levels", "count"),
+    [
+        (8, False, "int", 256),
+        (8, True, "int", 255),
+        (8, False, "gs2020", 257),
+        (8, True, "gs2020", 257),
+        (4, False, "int", 16),
+        (4, True, "int", 15),
+        (2, False, "int", 4),
+        (2, True, "int", 3),
+    ],
+)
+def test_activations_have_the_levels_their_bits_hold(
+    bits: int, signed: bool, levels: str, count: int
+) -> None:
+    out = fake_activation(LINE, bits=bits, p=4.0, signed=signed, levels=levels)
+    assert len(out.unique()) == count
+    low = -4.0 if signed and levels == "int" else 0.0
+    assert (float(out.min()), float(out.max())) == (low, 4.0)
+
+
+@pytest.mark.parametrize("p", [0.5, 4.0])
+@pytest.mark.parametrize("bits", [3, 8])
+def test_activations_equal_equation_7_in_double_precision(p: float, bits: int) -> None:
+    for signed in (False, True):
+        steps = 2 ** (bits - 1) - 1 if signed else 2**bits - 1
+        x = LINE.double()
+        exact = (x.clamp(-p if signed else 0, p) / (p / steps)).round() * (p / steps)
+        assert difference(fake_activation(x, bits=bits, p=p, signed=signed), exact) <= 1e-12
+    paper = (LINE.double().clamp(0, p) * 2**bits / p).round() * p / 2**bits
+    out = fake_activation(LINE.double(), bits=bits, p=p, signed=True, levels="gs2020")
+    assert difference(out, paper) <= 1e-12
+
+
+def test_rounding_moves_an_activation_by_at_most_half_a_step() -> None:
+    inside = torch.linspace(0, 4, 5001)
+    assert difference(fake_activation(inside, p=4.0), inside) <= 0.5 * 4 / 255 + 1e-6
+    assert torch.equal(fake_activation(torch.zeros(3), signed=True), torch.zeros(3))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("levels", ["int", "gs2020"])
+def test_the_gradient_of_an_activation_is_1_inside_its_range_and_0_outside(
+    signed: bool, levels: str
+) -> None:
+    low = -4.0 if signed and levels == "int" else 0.0
+    x = torch.tensor([-5.0, -4.1, -2.0, -1e-3, 1e-3, 1.7, 3.99, 4.0, 4.01, 9.0], requires_grad=True)
+    upstream = torch.randn(10)
+    fake_activation(x, p=4.0, signed=signed, levels=levels).backward(upstream)
+    inside = (x.detach() >= low) & (x.detach() <= 4.0)
+    assert x.grad is not None
+    assert torch.equal(x.grad, upstream * inside)
+
+
+def test_an_activation_is_not_changed_in_place() -> None:
+    x = torch.randn(50)
+    before = x.clone()
+    fake_activation(x)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize(("bits", "count"), [(8, 255), (4, 15), (2, 3)])
+def test_weights_have_an_odd_number_of_levels_around_zero(bits: int, count: int) -> None:
+    w = torch.cat([LINE, -LINE]).view(-1, 1, 1, 1)
+    step = weight_scale(w, bits=bits)
+    whole = fake_weight(w, bits=bits) / step
+    assert difference(whole, whole.round()) <= 1e-4
+    assert len(whole.round().unique()) == count
+    assert float(whole.round().abs().max()) == (count - 1) / 2
+
+
+def test_the_largest_weight_is_exactly_on_the_grid() -> None:
+    w = torch.tensor([0.3, -1.7, 0.9]).view(3, 1, 1, 1)
+    assert float(weight_scale(w)) == pytest.approx(1.7 / 127)
+    assert float(fake_weight(w).min()) == pytest.approx(-1.7, rel=1e-6)
+
+
+@pytest.mark.parametrize("out_dim", [0, 1])
+def test_each_output_channel_can_have_a_scale_of_its_own(out_dim: int) -> None:
+    w = torch.randn(5, 7, 3, 3) * torch.logspace(-3, 1, 5 if out_dim == 0 else 7).view(
+        (-1, 1, 1, 1) if out_dim == 0 else (1, -1, 1, 1)
+    )
+    step = weight_scale(w, out_dim=out_dim)
+    assert step.numel() == w.shape[out_dim]
+    out = fake_weight(w, out_dim=out_dim)
+    for i in range(w.shape[out_dim]):
+        one, alone = out.select(out_dim, i), w.select(out_dim, i)
+        assert difference(one, fake_weight(alone)) <= 1e-6 * float(alone.abs().max())
+    relative = ((out - w).abs() / w.abs().amax([d for d in range(4) if d != out_dim], True)).max()
+    assert relative <= 0.5 / 127 + 1e-6
+    assert difference(fake_weight(w), w) > difference(out, w) / 2
+
+
+def test_the_gradient_of_a_weight_is_1_everywhere() -> None:
+    for out_dim in (None, 0):
+        w = torch.randn(4, 3, 3, 3, requires_grad=True)
+        upstream = torch.randn(4, 3, 3, 3)
+        fake_weight(w, bits=3, out_dim=out_dim).backward(upstream)
+        assert torch.equal(w.grad, upstream)
+
+
+def test_weights_that_are_all_zero_stay_zero() -> None:
+    assert torch.equal(fake_weight(torch.zeros(2, 2, 1, 1)), torch.zeros(2, 2, 1, 1))
+    assert torch.equal(fake_weight(torch.zeros(2, 2, 1, 1), out_dim=0), torch.zeros(2, 2, 1, 1))
+
+
+@pytest.mark.parametrize("bits", [-1, 0, 1, 9, 16, 32])
+def test_bits_out_of_range_are_refused(bits: int) -> None:
+    with pytest.raises(ConfigError, match=rf"2 to 8 bits, got {bits}"):
+        quantise(nn.Sequential(), FakeQuantiser(bits=bits))
+
+
+@every_wiring
+def test_a_quantised_network_comes_back_to_float_bit_for_bit(wiring: Wiring) -> None:
+    net, x = wiring.net(), photos()
+    before = net(x)
+    quantise(net, FakeQuantiser())
+    assert quantiser_of(net) == FakeQuantiser()
+    assert difference(net(x), before) > 1e-4
+    quantise(net, None)
+    assert quantiser_of(net) is None
+    assert torch.equal(net(x), before)
+
+
+@every_wiring
+def test_every_convolution_hears_and_weighs_whole_steps_but_the_photo(wiring: Wiring) -> None:
+    net = quantise(wiring.net(), FakeQuantiser(bits=4, p=2.0))
+    heard: dict[str, Tensor] = {}
+    for name, layer in convolutions(net).items():
+        operands = layer.operands
+
+        def listen(x: Tensor, name: str = name, operands=operands) -> tuple[Tensor, Tensor]:
+            out = operands(x)
+            heard[name] = out[0].detach()
+            return out
+
+        layer.operands = listen  # type: ignore[method-assign]
+    x = photos()
+    net(x)
+    for name, layer in convolutions(net).items():
+        if name == "stem.conv":
+            assert torch.allclose(heard[name], net.stem.pad(x))
+            continue
+        step = 2.0 / (7 if layer.signed else 15)
+        assert difference(heard[name] / step, (heard[name] / step).round()) <= 1e-4
+        assert (float(heard[name].min()) < 0) <= layer.signed
+        assert len(heard[name].unique()) <= (15 if layer.signed else 16)
+
+
+@every_wiring
+def test_gradients_reach_every_weight_of_a_quantised_network(wiring: Wiring) -> None:
+    net = quantise(wiring.net().train(), FakeQuantiser())
+    net(photos()).square().sum().backward()
+    for name, layer in convolutions(net).items():
+        assert layer.weight.grad is not None, name
+        assert layer.weight.grad.isfinite().all(), name
+        assert layer.weight.grad.abs().max() > 0, name
+
+
+@every_wiring
+def test_more_bits_are_closer_to_float(wiring: Wiring) -> None:
+    net, x = wiring.net(), photos()
+    with torch.no_grad():
+        before = net(x)
+        error = {}
+        for bits in (3, 5, 8):
+            calibrate(quantise(net, FakeQuantiser(bits=bits)), wiring.net(), x)
+            error[bits] = float((net(x) - before).abs().mean())
+    assert error[8] < error[5] < error[3]
+
+
+@every_wiring
+def test_calibrated_ranges_are_what_the_layers_of_the_teacher_hear(wiring: Wiring) -> None:
+    net, teacher, x = wiring.net(), wiring.net().train(), photos()
+    quantise(net, FakeQuantiser(bits=6))
+    heard: dict[str, float] = {}
+    for name, layer in convolutions(teacher).items():
+        layer.register_forward_pre_hook(
+            lambda _, inputs, name=name: heard.update({name: inputs[0].abs()})
+        )
+    assert calibrate(net, teacher, x) is net
+    assert teacher.training
+    ranges = ranges_of(net)
+    assert ranges.keys() == convolutions(net).keys()
+    for name, p in ranges.items():
+        share = float((heard[name] <= p).float().mean())
+        assert 0.997 <= share <= 1.0, name
+        assert p <= float(heard[name].max())
+    assert {q.bits for q in (layer.quantiser for layer in convolutions(net).values())} == {6}
+
+
+def test_ranges_can_be_written_down_and_put_back() -> None:
+    wiring = Wiring("cyclegan")
+    net = quantise(wiring.net(), FakeQuantiser())
+    calibrate(net, wiring.net(), photos())
+    ranges = ranges_of(net)
+    other = set_ranges(quantise(wiring.net(), FakeQuantiser()), ranges)
+    assert ranges_of(other) == ranges
+    assert torch.equal(other(photos()), net(photos()))
+    assert ranges_of(wiring.net()) == {}
+
+
+def test_layers_that_hear_nothing_get_a_range_above_zero() -> None:
+    wiring = Wiring("cyclegan", {"affine": True})
+    silent = wiring.net()
+    with torch.no_grad():
+        for name, tensor in silent.named_parameters():
+            if "norm" in name:
+                tensor.zero_()
+    net = calibrate(quantise(wiring.net(), FakeQuantiser()), silent, photos())
+    assert min(ranges_of(net).values()) == pytest.approx(1e-3)
