@@ -31,7 +31,6 @@ from ganpress import (
     Model,
     Run,
     SlimConfig,
-    evaluate,
     import_model,
     load,
     measure,
@@ -44,7 +43,7 @@ from ganpress.grid import grid
 from ganpress.methods.slim import render_teacher
 
 RESULTS = Path(__file__).parent / "results"
-SIZE = 128  # pixels at which rows are compared
+SIZE = 128  # pixels of the pictures in the grid
 ROWS: dict[str, list[str]] = {
     "gs-32": [],
     "gs-8": ["quantise.bits=8", "quantise.ranges=calibrated"],
@@ -113,9 +112,9 @@ def write(name: str, runs: Path, teacher: Model, test: Images, rendered: float) 
     students: dict[str, Model] = {}
     for row in ROWS:
         students[row] = student = load(runs / row / "student.safetensors")
-        found = evaluate(student, teacher, test, size=SIZE)
         cost = measure(student.net, 256)
         kept = json.loads((runs / row / "results.json").read_text())
+        found = kept["evaluation"]
         rows[row] = {
             "title": TITLES[row],
             "cost": asdict(cost),
@@ -125,11 +124,11 @@ def write(name: str, runs: Path, teacher: Model, test: Images, rendered: float) 
             "training_seconds": sum(s["seconds"] for s in kept["stages"]),
             "steps": {s["name"]: s["steps"] for s in kept["stages"]},
             "latency_ratio": kept["model"]["ratios"]["latency_ms"],
-            "metrics": found.metrics,
-            "spread": found.spread,
+            "metrics": found["metrics"],
+            "spread": found["spread"],
             "widths": student.widths,
         }
-        protocol = {**found.protocol, "count": found.count}
+        protocol = {**found["protocol"], "count": found["count"]}
     card = json.loads((runs / "gs-32" / "card.json").read_text())
     config = json.loads((runs / "gs-32" / "config.json").read_text())
     out = {"teacher": asdict(full), "rows": rows, "protocol": protocol, "card": card,
@@ -157,8 +156,9 @@ def table(name: str, out: dict[str, Any]) -> str:
         )
     card, protocol = out["card"], out["protocol"]
     told = (
-        f"\nSmaller is better. {protocol['count']} photos never trained on; {protocol['geometry']}; "
-        f"reference: {protocol['reference']}; features: {protocol[unit]}. ± is the standard error "
+        f"\nSmaller is better. {protocol['count']} photos never trained on; "
+        f"{protocol['geometry']}; reference: {protocol['reference']}; "
+        f"features: {protocol[unit]}. ± is the standard error "
         f"over photos. One seed ({card['seed']}), {card['threads']} thread(s) of {card['device']}, "
         f"torch {card['torch']}. Rendering the teacher's pictures, shared by all rows: "
         f"{out['teacher_rendering_seconds'] / 60:.1f} minutes. Written by "

@@ -221,8 +221,9 @@ def test_a_foreign_checkpoint_of_another_family_is_refused(
     net = toy().net.state_dict()
     theirs = {}
     for ours, name in layer_names(1).items():
-        for part in ("weight", "bias"):
-            theirs[f"{name}.{part}"] = net[f"{ours}.{part}"]
+        is_norm = ours.split(".")[-1].startswith("norm")
+        for part, called in {"weight": "scale", "bias": "shift"}.items():
+            theirs[f"{name}.{called if is_norm else part}"] = net[f"{ours}.{part}"]
     torch.save(theirs, tmp_path / "hayao.pth")
     out = tmp_path / "out.safetensors"
     code, told = ganpress("import", "cyclegan", tmp_path / "hayao.pth", "-o", out)
@@ -394,11 +395,13 @@ def on_a_full_disk(arguments: list[object], told: Path, limit: int) -> tuple[int
     return process.exitcode, told.read_text()
 
 
-@pytest.mark.parametrize("limit", [40_000, 150_000])
+@pytest.mark.parametrize(
+    ("limit", "views"), [(20_000, 1), (40_000, 0), (150_000, 0)], ids=["cache", "early", "late"]
+)
 def test_no_space_left_is_told_and_the_run_goes_on_when_there_is_some(
-    limit: int, home: Path, tmp_path: Path, ganpress: Command
+    limit: int, views: int, home: Path, tmp_path: Path, ganpress: Command
 ) -> None:
-    arguments = compression_of(home, tmp_path / "run", "critic.width=16")
+    arguments = compression_of(home, tmp_path / "run", "critic.width=16", f"data.views={views}")
     code, told = on_a_full_disk(arguments, tmp_path / "told.txt", limit)
     assert code == 2, told
     assert "No space left while writing" in told

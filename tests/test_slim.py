@@ -125,7 +125,7 @@ def test_no_group_falls_below_least_and_widths_are_multiples(
 ) -> None:
     config = settings(target={"macs": 0.65}, least=3, multiple=4)
     student, teacher = compressed("cyclegan", photos, tmp_path, config)
-    assert set(student.widths.values()) == {4, 8}
+    assert set(student.widths.values()) <= {4, 8}
     assert share(student, teacher, "macs") <= 0.65
 
 
@@ -195,7 +195,9 @@ def test_without_a_critic_there_is_no_game(photos: Images, tmp_path: Path) -> No
     compressed("cartoongan", photos, tmp_path, config)
     lines = log_of(tmp_path, "sparsify")
     assert {(line["loss/gan"], line["loss/d"]) for line in lines} == {(0.0, 0.0)}
-    assert all(line["loss/distance"] > 0 for line in lines[2:])  # equal to the teacher until the first cut
+    assert all(
+        line["loss/distance"] > 0 for line in lines[2:]
+    )  # equal to the teacher until the first cut
 
 
 @pytest.mark.parametrize("ranges", ["fixed", "calibrated"])

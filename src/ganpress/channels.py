@@ -222,4 +222,4 @@ def cut_level(
 
 
 def _round_width(n: int, least: int, most: int, multiple: int) -> int:
-    return min(most, max(least, -(-n // multiple) * multiple))
+    return min(most, -(-max(n, least) // multiple) * multiple)

@@ -118,8 +118,14 @@ class SparsifySettings(Settings):
     lr: float = Field(default=1e-5, gt=0)
     weight_decay: float = Field(default=1e-3, ge=0)
     scale_lr: float = Field(default=0.1, gt=0)
-    rho: float = Field(
-        default=0.01, ge=0, description="weight of the L1 term (eq. 3); without a target"
+    rho: float = Field(default=0.01, ge=0, description="weight of the L1 term (eq. 3)")
+    compare: Literal["rank", "size"] = Field(
+        default="rank",
+        description="how a target compares channels of different groups: by their rank in the "
+        "group, or by their scales",
+    )
+    per_cost: float = Field(
+        default=0.0, ge=0, description="power of a channel's cost in that comparison; 0: none"
     )
     ramp: float = Field(
         default=0.8, gt=0, le=1, description="share of the steps in which a target is met"
@@ -283,9 +289,11 @@ def check_names(kind: type[BaseModel], values: Mapping[str, Any], where: str) ->
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    """Settings with the same last part, in whatever group; else the nearest one."""
-    same = [f"'{n}'" for n in known if n.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
-    return f" (did you mean {' or '.join(same)}?)" if same else did_you_mean(name, known)
+    """The nearest of the settings with the same last part, or all of those, or the nearest."""
+    same = [n for n in known if n.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
+    if same and "." not in name:
+        return f" (did you mean {' or '.join(map(repr, same))}?)"
+    return did_you_mean(name, same) or did_you_mean(name, known)
 
 
 def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[str]:

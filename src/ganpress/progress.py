@@ -80,7 +80,8 @@ class Progress:
             per_step = (elapsed_s - self.used_s) / (step - self.first)
             left = min(per_step * (self.total - step), self.budget_s - elapsed_s)
             parts.append(f"{_clock(left)} left")
-        parts += [f"{name} {value:.4g}" for name, value in self.losses.items()]
+        shown = {n: v for n, v in self.losses.items() if not n.startswith(("width/", "scale/"))}
+        parts += [f"{name} {value:.4g}" for name, value in shown.items()]
         return ", ".join(parts)
 
 

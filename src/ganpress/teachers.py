@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ganpress.data import Batch
-from ganpress.files import make_folder
+from ganpress.files import make_folder, raise_if_full
 
 
 class Teacher:
@@ -63,7 +64,23 @@ def _open(stem: Path, views: int, size: int) -> tuple[Any, Any]:
     pixels = (views, 3, size, size)
     whole = {known: views, kept: 2 * prod(pixels)}
     is_whole = all(p.exists() and p.stat().st_size == n for p, n in whole.items())
-    mode: Literal["r+", "w+"] = "r+" if is_whole else "w+"
-    return np.memmap(known, np.bool_, mode, shape=(views,)), np.memmap(
-        kept, np.float16, mode, shape=pixels
+    for path in () if is_whole else whole:
+        _reserve(path, whole[path])
+    return np.memmap(known, np.bool_, "r+", shape=(views,)), np.memmap(
+        kept, np.float16, "r+", shape=pixels
     )
+
+
+def _reserve(path: Path, size: int) -> None:
+    """A file of ``size`` zero bytes that are really there: a full disk under a memory map would
+    end the process with a signal, not with an error."""
+    try:
+        with path.open("wb") as file:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise_if_full(error, path)
+        raise

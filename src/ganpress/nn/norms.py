@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from ganpress.errors import ConfigError, did_you_mean
 from ganpress.nn.axes import Axis, as_dim, tag
 
 NormKind = Literal["instance", "batch", "none"]
@@ -29,7 +30,12 @@ def norm(c: Axis, kind: NormKind, *, affine: bool = False, eps: float = 1e-5) ->
 
     ``instance``: statistics of each image, also in eval mode (no running buffers).
     ``batch``: BatchNorm, always affine, running statistics in eval mode.
+    Raises `ConfigError` for another kind.
     """
+    if kind not in (kinds := get_args(NormKind)):
+        raise ConfigError(
+            f"There is no norm '{kind}'{did_you_mean(kind, kinds)}. Norms: {', '.join(kinds)}."
+        )
     if kind == "none":
         return nn.Identity()
     dim = as_dim(c)

@@ -21,7 +21,7 @@ from ganpress.nn.axes import widths
 from ganpress.run import Stage
 from ganpress.silence import sizes
 from ganpress.teachers import Teacher
-from ganpress.types import Widths
+from ganpress.types import Scores, Widths
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ def sparsify(
 ) -> None:
     """Train ``student`` in place until its silent channels can be cut.
 
-    Without a goal the L1 weight rho governs pruning, as in the paper. With one, rho is chosen in
-    each step as the smallest that meets the goal's cost ratio at that point, so that the target is
-    met exactly, and it is 0 from then on.
+    The L1 weight rho shrinks all scales, as in the paper. With a goal, the least important channels
+    are also zeroed outright in each step, just so many that the goal's cost ratio at that point is
+    met (ADR 0010); pruning by the goal stops once its end is met.
 
     Departures from the paper, each a setting: a channel among the last ``least`` of its group is
     never zeroed; thresholds are relative to each group's first scales (``references``), since
@@ -109,15 +109,22 @@ def sparsify(
         opt_s.step()
 
         # proximal step on the scales (eq. 12-14), with the learning rate in use
-        scale_lr = opt_s.param_groups[0]["lr"]
-        level = c.sparsify.rho * scale_lr
+        amount = c.sparsify.rho * opt_s.param_groups[0]["lr"]
         relative = {g: s / reference[g] for g, s in sizes(student).items() if g in groups}
+        worth: Scores = relative
+        level = 0.0
         if goal is not None and affords is not None:
-            budget = goal.at(stage.progress)
+            compared = ranks(relative) if c.sparsify.compare == "rank" else relative
+            worth = per_cost(compared, affords, c.sparsify.per_cost)
             level, _ = cut_level(
-                relative, budget=budget, cost=affords, least=c.least, multiple=c.multiple
+                worth,
+                budget=goal.at(stage.progress),
+                cost=affords,
+                least=c.least,
+                multiple=c.multiple,
             )
-        alive = prune_step(groups, relative, reference, level, least=c.least)
+        doomed = {g: w <= level for g, w in worth.items()} if level > 0 else None
+        alive = prune_step(groups, relative, reference, amount, least=c.least, doomed=doomed)
 
         # D step (eq. 15); its real samples are the teacher's pictures, as in the authors' code
         d_loss = fake.new_zeros(())
@@ -133,7 +140,7 @@ def sparsify(
             ratio = {"cost/target": affords(alive)} if affords else {}
             means = {f"scale/{g}": s.mean() for g, s in relative.items()}
             counts = {f"width/{g}": n for g, n in alive.items()}
-            stage.log(step, rho=level / scale_lr, lr=opt_w.param_groups[0]["lr"], **ratio)
+            stage.log(step, level=level, lr=opt_w.param_groups[0]["lr"], **ratio)
             stage.log(step, **means, **counts)
         if step % 200 == 0:
             rows = first_rows(batch.x, target, fake)
@@ -168,11 +175,17 @@ def prune_step(
     groups: Mapping[str, list[nn.Parameter]],
     relative: Mapping[str, Tensor],
     reference: Mapping[str, float],
-    level: float,
+    amount: float,
     *,
     least: int,
+    doomed: Mapping[str, Tensor] | None = None,
 ) -> dict[str, int]:
-    """Soft-threshold every group's scales by ``level`` (in its own unit), in place.
+    """Soft-threshold every group's scales by ``amount`` (eq. 14), in place.
+
+    Args:
+        relative: each channel's size in units of its group's reference, (width,).
+        amount: rho times the learning rate in use, in that unit.
+        doomed: channels to zero outright, (width,) bool, to meet a cost.
 
     Returns the channels alive in each group. The best ``least`` of a group are never zeroed.
     """
@@ -180,9 +193,11 @@ def prune_step(
     for group, producers in groups.items():
         before, size = torch.stack(list(producers)), relative[group]
         after = before
-        if level > 0:
-            after = torch.stack(group_soft_threshold(producers, level * reference[group]))
-            after[:, size <= level] = 0  # all that the level means to cut, whatever the rounding
+        if amount > 0 or doomed is not None:
+            gone = size <= amount  # all that the amount means to cut, whatever the rounding
+            gone = gone if doomed is None else gone | doomed[group]
+            after = torch.stack(group_soft_threshold(producers, amount * reference[group]))
+            after[:, gone] = 0
             best = size.topk(min(least, len(size))).indices
             guarded = best[(after[:, best] == 0).all(0)]
             after[:, guarded] = before[:, guarded]
@@ -190,3 +205,32 @@ def prune_step(
                 scale.copy_(new)
         alive[group] = int((after != 0).any(0).sum())
     return alive
+
+
+def ranks(sizes: Scores) -> Scores:
+    """Each channel's rank in its group as a share of the width: (0, 1], 0 for a dead one.
+
+    Groups whose scales lie close together (a trunk's mean over its producers, gates) would
+    otherwise live or die as a whole.
+    """
+    return {
+        g: torch.where(s > 0, (s.argsort(stable=True).argsort() + 1) / len(s), 0.0)
+        for g, s in sizes.items()
+    }
+
+
+def per_cost(relative: Scores, cost: Callable[[Widths], float], power: float) -> Scores:
+    """Importance per cost: each group's sizes divided by what one of its channels costs now.
+
+    The price of a group is the cost saved by its next channel, in units of the mean over groups,
+    to the ``power``: 0 is the paper's (all channels alike), 1 the full price (as MorphNet's
+    resource-weighted L1, Gordon et al., CVPR 2018).
+    """
+    if power == 0:
+        return relative
+    alive = {g: int((s > 0).sum()) for g, s in relative.items()}
+    now = cost(alive)
+    saved = {g: now - cost({**alive, g: max(0, n - 1)}) for g, n in alive.items()}
+    mean = sum(saved.values()) / len(saved)
+    prices = {g: max(v / mean, 1e-3) ** power for g, v in saved.items()}
+    return {g: s / prices[g] for g, s in relative.items()}
