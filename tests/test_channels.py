@@ -308,8 +308,9 @@ def brute_force(
         out = {}
         for group, score in scores.items():
             above = sum(float(s) > level for s in score)
+            above = max(above, least)
             rounded = next(n for n in itertools.count() if n >= above and n % multiple == 0)
-            out[group] = min(len(score), max(least, rounded))
+            out[group] = min(len(score), rounded)
         return out
 
     levels = sorted({0.0, *(float(s) for score in scores.values() for s in score)})
