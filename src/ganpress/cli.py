@@ -75,11 +75,13 @@ def compress(
 ) -> None:
     """Compress a generator; leaves student, ONNX file and report in the run's folder."""
     from ganpress.checkpoint import load
+    from ganpress.compression import check_request
     from ganpress.compression import compress as compress_model
     from ganpress.config import SlimConfig, read_config
     from ganpress.data import open_images
 
     settings = read_config(SlimConfig, config, sets or ())
+    check_request(method, settings)
     compress_model(
         load(teacher),
         open_images(images, strict=strict),

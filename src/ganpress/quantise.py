@@ -13,7 +13,7 @@ authors' code, which also clamps signed inputs (the residual trunk) at 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError
-from ganpress.nn.layers import convolutions
+from ganpress.nn.layers import convolutions, read_inputs
 
 
 class _RoundClamped(torch.autograd.Function):
@@ -135,24 +135,14 @@ def calibrate(net: nn.Module, observed: nn.Module, x: Tensor) -> nn.Module:
         observed: the float network to watch (the teacher).
         x: (n, 3, h, w) in [-1, 1]. The range is the 99.9th percentile of |input|.
     """
-    ranges: dict[str, float] = {}
-    layers = convolutions(observed)
-
-    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
-        def read(_: nn.Module, inputs: tuple[Tensor]) -> None:
-            flat = inputs[0].abs().flatten()
-            rank = max(1, int(0.999 * flat.numel()))
-            ranges[name] = max(1e-3, float(flat.kthvalue(rank).values))
-
-        return read
-
-    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
-    was_training = observed.training
-    observed.eval()(x)
-    observed.train(was_training)
-    for hook in hooks:
-        hook.remove()
+    ranges = read_inputs(observed, convolutions(observed), x, _percentile)
     return set_ranges(net, ranges)
+
+
+def _percentile(x: Tensor) -> float:
+    """The 99.9th percentile of |x|, at least 1e-3."""
+    flat = x.abs().flatten()
+    return max(1e-3, float(flat.kthvalue(max(1, int(0.999 * flat.numel()))).values))
 
 
 def ranges_of(net: nn.Module) -> dict[str, float]:

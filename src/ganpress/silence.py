@@ -6,7 +6,7 @@ into the bias of every layer that reads it, so that the channel can be cut.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from ganpress.nn.layers import (
     in_axes,
     is_depthwise,
     out_axes,
+    read_inputs,
 )
 from ganpress.types import Keep
 
@@ -51,20 +52,7 @@ def absorb_constants(model: nn.Module, gone: Keep, x: Tensor) -> nn.Module:
         for name, layer in convolutions(model).items()
         if not is_depthwise(layer) and any(a.group in gone for a in in_axes(layer) or ())
     }
-    seen: dict[str, Tensor] = {}
-
-    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
-        def read(_: nn.Module, inputs: tuple[Tensor]) -> None:
-            seen[name] = inputs[0].mean((0, 2, 3))
-
-        return read
-
-    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in readers.items()]
-    was_training = model.training
-    model.eval()(x)
-    model.train(was_training)
-    for hook in hooks:
-        hook.remove()
+    seen = read_inputs(model, readers, x, lambda channels: channels.mean((0, 2, 3)))
     for name, layer in readers.items():
         if name in seen and layer.bias is not None:
             layer.bias += _emitted(layer, seen[name], gone)

@@ -82,6 +82,14 @@ class Family:
         return self.generator({**full, **(widths or {})}, settled)
 
 
+def residual_groups(options: Options) -> tuple[str, ...]:
+    """The inner groups of residual blocks, which may vanish; none under BatchNorm, whose emptied
+    branch would still add a constant."""
+    if options["norm"] == "batch":
+        return ()
+    return tuple(f"block{i}" for i in range(options["blocks"]))
+
+
 def reject_unknown(name: str, families: dict[str, Family]) -> Family:
     """The family of this name, or an error with the nearest one."""
     if name not in families:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ganpress.families.base import RGB, Family, Image
+from ganpress.families.base import RGB, Family, Image, residual_groups
 from ganpress.nn.axes import Axis, named
 from ganpress.nn.blocks import ConvNorm, ResidualBlock, up
 from ganpress.nn.layers import conv
@@ -83,13 +83,6 @@ def taps(options: Options) -> tuple[str, ...]:
     return ("down2", *(f"blocks.{i}" for i in sorted({(blocks - 1) // 2, blocks - 1}) if i >= 0))
 
 
-def may_vanish(options: Options) -> tuple[str, ...]:
-    """Inner groups of the residual blocks; not under BatchNorm (see `cyclegan.may_vanish`)."""
-    if options["norm"] == "batch":
-        return ()
-    return tuple(f"block{i}" for i in range(options["blocks"]))
-
-
 CARTOONGAN = Family(
     name="cartoongan",
     options=OPTIONS,
@@ -97,6 +90,6 @@ CARTOONGAN = Family(
     generator=CartoonGenerator,
     taps=taps,
     tied=("trunk",),
-    may_vanish=may_vanish,
+    may_vanish=residual_groups,
     image=Image(size=256),
 )

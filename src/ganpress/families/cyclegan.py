@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ganpress.families.base import RGB, Family, Image
+from ganpress.families.base import RGB, Family, Image, residual_groups
 from ganpress.nn.axes import named
 from ganpress.nn.blocks import ConvNorm, ResidualBlock, up
 from ganpress.nn.layers import conv
@@ -86,13 +86,6 @@ def taps(options: Options) -> tuple[str, ...]:
     return ("down2", *(f"blocks.{i}" for i in ends))
 
 
-def may_vanish(options: Options) -> tuple[str, ...]:
-    """Inner groups; not under BatchNorm, whose emptied branch would still add a constant."""
-    if options["norm"] == "batch":
-        return ()
-    return tuple(f"block{i}" for i in range(options["blocks"]))
-
-
 CYCLEGAN = Family(
     name="cyclegan",
     options=OPTIONS,
@@ -100,6 +93,6 @@ CYCLEGAN = Family(
     generator=ResnetGenerator,
     taps=taps,
     tied=("trunk",),
-    may_vanish=may_vanish,
+    may_vanish=residual_groups,
     image=Image(size=256),
 )

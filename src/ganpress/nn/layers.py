@@ -7,13 +7,16 @@ norm behind it; folded away at extraction) and a ``quantiser`` (see `ganpress.qu
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganpress.nn.axes import Axis, AxisLike, as_dim, size, tag, tags
+
+T = TypeVar("T")
 
 
 class Quantiser(Protocol):
@@ -154,6 +157,31 @@ def out_axes(layer: object) -> tuple[Axis, ...] | None:
 def convolutions(model: nn.Module) -> dict[str, Conv2d | ConvTranspose2d]:
     """Every tagged convolution by name, in the order the network was built."""
     return {n: m for n, m in model.named_modules() if isinstance(m, Conv2d | ConvTranspose2d)}
+
+
+@torch.no_grad()
+def read_inputs(
+    model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor, read: Callable[[Tensor], T]
+) -> dict[str, T]:
+    """What ``read`` makes of each layer's input in one forward pass of ``x`` in eval mode.
+
+    Args: layers: some of the model's layers, by name. A layer that is not run is left out.
+    """
+    found: dict[str, T] = {}
+
+    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
+        def hook(_: nn.Module, inputs: tuple[Tensor]) -> None:
+            found[name] = read(inputs[0])
+
+        return hook
+
+    hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
+    was_training = model.training
+    model.eval()(x)
+    model.train(was_training)
+    for handle in hooks:
+        handle.remove()
+    return found
 
 
 @torch.no_grad()

@@ -91,7 +91,9 @@ def sparsify(
     )  # fmt: skip
     stream = batches(stage.first)
     for step in loop:
-        decay = 0.5 * (1 + math.cos(math.pi * overall(stage.progress)))
+        decay = 1.0
+        if c.sparsify.schedule == "cosine":
+            decay = 0.5 * (1 + math.cos(math.pi * overall(stage.progress)))
         for optimiser, lr in zip(optimisers, first_lrs, strict=True):
             optimiser.param_groups[0]["lr"] = lr * max(decay, 0.01)
         batch = next(stream)
