@@ -65,7 +65,9 @@ def main() -> None:
     parser.add_argument(
         "--config", type=Path, default=Path("configs/slim-cartoongan-hayao-cpu.toml")
     )
-    parser.add_argument("--only", choices=["render", *ROWS], help="one part, no table")
+    parser.add_argument(
+        "--only", choices=["render", "table", *ROWS], help="one part: a row, or the table of all"
+    )
     parser.add_argument("--name", default="cartoongan-hayao-cpu")
     a = parser.parse_args()
     data, weights = (Path(os.environ[k]) for k in ("GANPRESS_DATA", "GANPRESS_WEIGHTS"))
@@ -74,12 +76,10 @@ def main() -> None:
     test = open_images([data / "lfw128" / "test", data / "monet2photo" / "testB"])
     shared = [f"data.cache={a.runs / 'teacher-cache'}"]
     rendered = render(teacher, photos, read_config(SlimConfig, a.config, shared), a.runs)
-    for name in ROWS if a.only is None else [a.only]:
-        if name == "render":
-            return
+    for name in ROWS if a.only is None else {a.only} & ROWS.keys():
         compress(teacher, photos, run=a.runs / name, config=settings(a.config, name, shared),
                  test=test, command=f"benchmarks.cartoongan_table row {name}")  # fmt: skip
-    if a.only is None:
+    if a.only in (None, "table"):
         write(a.name, a.runs, teacher, test, rendered)
 
 
