@@ -52,6 +52,7 @@ def slim(
     critic = Critic(**shape).to(config.device)
     distance = Distance(config.distance, weights=weights).to(config.device)
     teacher.net.to(config.device)
+    render_teacher(teacher, images, config, run)
     if config.arm == "gd":
         run.seed_all("student")
         student = narrow(teacher, images, config)
@@ -317,14 +318,26 @@ def _batches(
         yield Batch(batch.x.to(config.device), batch.ids, batch.y)
 
 
-def render_teacher(teacher: Model, images: Images, config: SlimConfig, run: Run) -> int:
-    """Fill the teacher's cache for every view and stage of a run; the pictures computed."""
+def render_teacher(teacher: Model, images: Images, config: SlimConfig, run: Run) -> None:
+    """Where views are fixed, make all the teacher's pictures that the stages will ask for.
+
+    Done first, so that a stage's ``minutes`` are all training; pictures that a shared cache
+    already has are not made again.
+    """
     c, d = config.sparsify, config.data
-    computed = 0
-    for size, batch, part in ((c.size or d.size, c.batch or d.batch, 0), (d.size, d.batch, None)):
+    if d.views == 0:
+        return
+    wanted: list[tuple[int, int, int | None]] = [(d.size, d.batch, None)]
+    if config.arm != "gd":
+        wanted.insert(0, (c.size or d.size, c.batch or d.batch, 0))
+    for size, batch, part in wanted:
+        stage = run.stage("render" if part is None else "render-sparsify")
+        if run.done(stage.name):
+            continue
         at_work = teacher_at_work(teacher, images, config, run, size)
-        steps = -(-len(images) * max(1, d.views) // batch)
-        for shown in _batches(images, config, steps, 0, part=part):
-            at_work(shown)
-        computed += at_work.computed
-    return computed
+        steps = -(-len(images) * d.views // batch)
+        loop = stage.steps(steps)
+        stream = _batches(images, config, steps, stage.first, part=part)
+        for _ in loop:
+            at_work(next(stream))
+        stage.finish(computed=at_work.computed, recalled=at_work.recalled)
