@@ -74,12 +74,13 @@ def main() -> None:
     photos = open_images([data / "lfw128" / "train", data / "monet2photo" / "trainB"])
     test = open_images([data / "lfw128" / "test", data / "monet2photo" / "testB"])
     shared = [f"data.cache={a.runs / 'teacher-cache'}"]
-    rendered = render(teacher, photos, read_config(SlimConfig, a.config, shared), a.runs)
+    if a.only != "table":
+        render(teacher, photos, read_config(SlimConfig, a.config, shared), a.runs)
     for name in ROWS if a.only is None else {a.only} & ROWS.keys():
         compress(teacher, photos, run=a.runs / name, config=settings(a.config, name, shared),
                  test=test, command=f"benchmarks.cartoongan_table row {name}")  # fmt: skip
     if a.only in (None, "table"):
-        write(a.name, a.runs, teacher, test, rendered)
+        write(a.name, a.runs, teacher, test)
 
 
 def settings(config: Path, row: str, shared: list[str]) -> SlimConfig:
@@ -92,15 +93,13 @@ def settings(config: Path, row: str, shared: list[str]) -> SlimConfig:
     return read_config(SlimConfig, config, [*shared, *extra])
 
 
-def render(teacher: Model, photos: Images, config: SlimConfig, runs: Path) -> float:
-    """Fill the cache that all rows share; the seconds it took."""
+def render(teacher: Model, photos: Images, config: SlimConfig, runs: Path) -> None:
+    """Fill the cache that all rows share."""
     torch.set_num_threads(config.threads or torch.get_num_threads())
-    run = Run(runs / "render", seed=config.seed)
-    render_teacher(teacher, photos, config, run)
-    return sum(json.loads(p.read_text())["elapsed_s"] for p in run.root.glob("*/done.json"))
+    render_teacher(teacher, photos, config, Run(runs / "render", seed=config.seed))
 
 
-def write(name: str, runs: Path, teacher: Model, test: Images, rendered: float) -> None:
+def write(name: str, runs: Path, teacher: Model, test: Images) -> None:
     """The JSON, the grid and the table of all rows."""
     full = measure(teacher.net, 256)
     rows: dict[str, Any] = {}
@@ -122,12 +121,11 @@ def write(name: str, runs: Path, teacher: Model, test: Images, rendered: float) 
             "metrics": found["metrics"],
             "spread": found["spread"],
             "widths": student.widths,
+            "config": json.loads((runs / row / "config.json").read_text()),
         }
         protocol = {**found["protocol"], "count": found["count"]}
     card = json.loads((runs / "gs-32" / "card.json").read_text())
-    config = json.loads((runs / "gs-32" / "config.json").read_text())
-    out = {"teacher": asdict(full), "rows": rows, "protocol": protocol, "card": card,
-           "config": config, "teacher_rendering_seconds": rendered}  # fmt: skip
+    out = {"teacher": asdict(full), "rows": rows, "protocol": protocol, "card": card}  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(out, indent=1) + "\n")
     (RESULTS / f"{name}.md").write_text(table(name, out))
@@ -141,27 +139,27 @@ def trains(stage: dict[str, Any]) -> bool:
 
 def table(name: str, out: dict[str, Any]) -> str:
     """The results as Markdown, read from the JSON's own data."""
-    unit = next(k for k in out["protocol"] if k == "features")
     metric = next(k for k in next(iter(out["rows"].values()))["metrics"] if k != "l1")
     lines = [
-        f"| row | 1/MACs | 1/bytes | {metric} | L1 | minutes | steps |",
-        "|---|---|---|---|---|---|---|",
+        f"| row | 1/MACs | 1/bytes | {metric} | to GD | L1 | minutes | steps |",
+        "|---|---|---|---|---|---|---|---|",
     ]
+    base = out["rows"]["gd"]["metrics"][metric]
     for row in out["rows"].values():
         m, s = row["metrics"], row["spread"]
         lines.append(
             f"| {row['title']} | {row['macs_ratio']:.1f} | {row['bytes_ratio']:.1f} "
-            f"| {m[metric]:.3f} ± {s[metric]:.3f} | {m['l1']:.4f} "
+            f"| {m[metric]:.3f} ± {s[metric]:.3f} | {m[metric] / base - 1:+.1%} | {m['l1']:.4f} "
             f"| {row['training_seconds'] / 60:.1f} | {sum(row['steps'].values())} |"
         )
     card, protocol = out["card"], out["protocol"]
     told = (
         f"\nSmaller is better. {protocol['count']} photos never trained on; "
         f"{protocol['geometry']}; reference: {protocol['reference']}; "
-        f"features: {protocol[unit]}. ± is the standard error "
+        f"features: {protocol['features']}. ± is the standard error "
         f"over photos. One seed ({card['seed']}), {card['threads']} thread(s) of {card['device']}, "
-        f"torch {card['torch']}. Rendering the teacher's pictures, shared by all rows: "
-        f"{out['teacher_rendering_seconds'] / 60:.1f} minutes. Written by "
+        f"torch {card['torch']}. The teacher's pictures were rendered beforehand into a cache that "
+        f"all rows share, which the minutes leave out. Written by "
         f"`python -m benchmarks.cartoongan_table` from `{name}.json`.\n"
     )
     return "\n".join(lines) + "\n" + told
