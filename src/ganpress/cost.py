@@ -55,7 +55,7 @@ class CostTable:
         found = {f"{path}." if path else "": vanishing_with(module) for path, module in modules}
         self._vanishing = {path: what for path, what in found.items() if what is not None}
         quantiser = quantiser_of(net)
-        self._bits = quantiser.bits if quantiser else 32
+        self._bits = 8 if quantiser else 32  # fewer bits are stored as int8, too
         self._layers = _count(net, size)
 
     def __call__(self, widths: Widths | None = None) -> Cost:
