@@ -23,7 +23,7 @@ SETTINGS = {
     "distance": {"features": "tiny", "content": 1.0, "style": 0.0, "unit": 2.0, "pixel": 5.0},
     "critic": {"width": 16, "weight": 0.2, "lr": 2e-4},
     "sparsify": {"steps": 300, "rounds": 3, "lr": 5e-4, "weight_decay": 0.0, "batch": 4},
-    "finetune": {"steps": 900, "lr": 1e-3, "weight_decay": 0.0, "ema": 0.99},
+    "finetune": {"steps": 1500, "lr": 1e-3, "weight_decay": 0.0, "ema": 0.99},
 }
 
 
