@@ -135,8 +135,7 @@ def calibrate(net: nn.Module, observed: nn.Module, x: Tensor) -> nn.Module:
         observed: the float network to watch (the teacher).
         x: (n, 3, h, w) in [-1, 1]. The range is the 99.9th percentile of |input|.
     """
-    ranges = read_inputs(observed, convolutions(observed), x, _percentile)
-    return set_ranges(net, ranges)
+    return set_ranges(net, read_inputs(observed, convolutions(observed), x, _percentile))
 
 
 def _percentile(x: Tensor) -> float:
