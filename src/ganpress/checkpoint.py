@@ -23,6 +23,7 @@ from ganpress.errors import CheckpointError, GanpressError, did_you_mean
 from ganpress.families import FAMILIES, Family, family
 from ganpress.files import replace_file
 from ganpress.nn.axes import widths
+from ganpress.nn.discriminators import discriminator
 from ganpress.nn.layers import add_gates, convolutions
 from ganpress.quantise import (
     FakeQuantiser,
@@ -36,6 +37,16 @@ from ganpress.types import State
 
 FORMAT = 1
 STEP = "::step"  # suffix of the scale stored beside an int8 weight
+CRITIC = "critic::"  # prefix of the discriminator's tensors
+
+
+@dataclass
+class Discriminator:
+    """A discriminator that knows how it was built: a kind and options of `nn.discriminators`."""
+
+    net: nn.Module
+    kind: str
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -46,12 +57,20 @@ class Model:
         net: the network; `net.forward` keeps gradients.
         family, options, widths: enough to build it again.
         provenance: where the weights come from: source, licence, run, metrics.
+        critic: the discriminator it was trained against, where one is known: compression starts
+            from it.
     """
 
     net: nn.Module
     family: Family
     options: dict[str, Any]
     provenance: dict[str, Any] = field(default_factory=dict)
+    critic: Discriminator | None = None
+
+    @property
+    def size(self) -> int:
+        """Height and width of its pictures in pixels, where it or its family fixes them."""
+        return int(self.options.get("size", self.family.image.size))
 
     @property
     def widths(self) -> dict[str, int]:
@@ -59,10 +78,10 @@ class Model:
         return widths(self.net)
 
     @torch.no_grad()
-    def __call__(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w) float32 in [-1, 1] -> the same."""
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """What the network makes of its inputs (see its `reads`): (n, 3, h, w) in [-1, 1]."""
         was_training = self.net.training
-        out: Tensor = self.net.eval()(x)
+        out: Tensor = self.net.eval()(*inputs)
         self.net.train(was_training)
         return out
 
@@ -80,6 +99,9 @@ class Model:
             "widths": self.widths,
             "quantiser": quantiser.card() if quantiser else None,
             "ranges": ranges_of(self.net),
+            "critic": {"kind": self.critic.kind, "options": self.critic.options}
+            if self.critic
+            else None,
             "provenance": self.provenance,
         }
 
@@ -105,6 +127,11 @@ def save(model: Model, path: Path | str, *, half: bool = False, trainable: bool 
         raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
     if not trainable:
         state = _pack(state, model.net)
+    if model.critic:
+        held = model.critic.net.state_dict()
+        state |= {f"{CRITIC}{n}": t.detach().cpu() for n, t in held.items()}
+        if bad := _not_finite(state):
+            raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
     if half:
         state = {
             n: t.half() if t.is_floating_point() and not n.endswith(STEP) else t
@@ -167,7 +194,12 @@ def load(path: Path | str, *, expect: str | None = None) -> Model:
     model = _described(card, FAMILIES[name], path)
     if any(n.endswith(".gate") for n in state):
         add_gates(model.net)
-    fill(model.net, _unpack(state), source=str(path))
+    plain = _unpack(state)
+    own = {n: t for n, t in plain.items() if not n.startswith(CRITIC)}
+    fill(model.net, own, source=str(path))
+    if model.critic:
+        rest = {n.removeprefix(CRITIC): t for n, t in plain.items() if n.startswith(CRITIC)}
+        fill(model.critic.net, rest, source=f"{path} (its discriminator)")
     return model
 
 
@@ -179,7 +211,11 @@ def _described(card: dict[str, Any], which: Family, path: Path) -> Model:
             net = which.build(card["widths"], **options).eval()
         if card.get("quantiser"):
             set_ranges(quantise(net, FakeQuantiser(**card["quantiser"])), card.get("ranges", {}))
-        return Model(net, which, options, dict(card.get("provenance", {})))
+        critic = None
+        if said := card.get("critic"):
+            with torch.device("meta"):
+                critic = Discriminator(discriminator(said["kind"], **said["options"]), **said)
+        return Model(net, which, options, dict(card.get("provenance", {})), critic)
     except (KeyError, TypeError, AttributeError, ValueError, GanpressError) as error:
         raise CheckpointError(
             f"{path} has a card that does not describe a '{which.name}' generator "

@@ -21,6 +21,65 @@ def lsgan_g(fake: Tensor) -> Tensor:
     return F.mse_loss(fake, torch.ones_like(fake))
 
 
+def hinge_d(real: Tensor, fake: Tensor) -> Tensor:
+    """Hinge loss of the discriminator (SNGAN, SPADE): mean max(0, 1 - D(x)) + max(0, 1 + D(G))."""
+    return (1 - real).relu().mean() + (1 + fake).relu().mean()
+
+
+def hinge_g(fake: Tensor) -> Tensor:
+    """Hinge loss of the generator: -mean D(G)."""
+    return -fake.mean()
+
+
+def logistic_d(real: Tensor, fake: Tensor) -> Tensor:
+    """Logistic loss of the discriminator: softplus(-D(x)) + softplus(D(G)), means.
+
+    StyleGAN2's, and the cross-entropy of pix2pix (which halves it) on logits.
+    """
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def logistic_g(fake: Tensor) -> Tensor:
+    """Non-saturating loss of the generator: mean softplus(-D(G))."""
+    return F.softplus(-fake).mean()
+
+
+def feature_matching(real: Iterable[Iterable[Tensor]], fake: Iterable[Iterable[Tensor]]) -> Tensor:
+    """L1 between a multiscale discriminator's maps of the real and the made picture.
+
+    pix2pixHD, eq. 4, as SPADE weighs it: summed over layers, averaged over scales.
+
+    Args: real, fake: for each scale its maps; the real ones get no gradient.
+    """
+    scales = [
+        torch.stack([F.l1_loss(b, a.detach()) for a, b in zip(*maps, strict=True)]).sum()
+        for maps in zip(real, fake, strict=True)
+    ]
+    return torch.stack(scales).mean()
+
+
+def r1(logits: Tensor, images: Tensor) -> Tensor:
+    """Mean over the batch of |d sum(D(x)) / dx|^2 (Mescheder et al. 2018, eq. 9), differentiable.
+
+    Args: logits: D(images), where ``images`` (n, c, h, w) has requires_grad.
+    """
+    [grad] = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    return grad.square().flatten(1).sum(1).mean()
+
+
+def path_lengths(images: Tensor, w: Tensor, noise: Tensor) -> Tensor:
+    """StyleGAN2's |J_w^T y| of each picture (Karras et al. 2020, eq. 4), (n,), differentiable.
+
+    Args:
+        images: (n, c, h, w), made from ``w``.
+        w: (n, layers, dim) with requires_grad; squares are summed over dim, averaged over layers.
+        noise: standard normal, as ``images``; divided by sqrt(h w) here.
+    """
+    y = noise / (images.shape[2] * images.shape[3]) ** 0.5
+    [grad] = torch.autograd.grad((images * y).sum(), w, create_graph=True)
+    return grad.square().sum(2).mean(1).sqrt()
+
+
 def gram(features: Tensor) -> Tensor:
     """Gram matrix over space, divided by C H W: (n, c, h, w) -> (n, c, c)."""
     n, c, h, w = features.shape

@@ -21,3 +21,6 @@ Scores: TypeAlias = Mapping[str, Tensor]
 
 Options: TypeAlias = Mapping[str, Any]
 """What a family's wiring can vary besides widths: blocks, norm, separable."""
+
+Inputs: TypeAlias = tuple[Tensor, ...]
+"""What a generator's forward takes, in order: (photo,), (z, noise_0, ...), (photo, style)."""

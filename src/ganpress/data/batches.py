@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -40,11 +40,32 @@ class Batch:
     x: (n, 3, s, s) float32 RGB in [-1, 1].
     ids: (n,) int64, the view's number, image * views + view; -1 where views are not limited.
     y: the paired targets, as x and under the same crop and flip, or None.
+    labels: (n, s, s) int64 label maps under the same crop and flip, or None.
+    instances: (n, s, s) int64 instance maps under the same crop and flip, or None.
+    classes: (n,) int64 class of each image, or None.
     """
 
     x: Tensor
     ids: Tensor
     y: Tensor | None
+    labels: Tensor | None = None
+    instances: Tensor | None = None
+    classes: Tensor | None = None
+
+    def parts(self, count: int) -> Iterator[Batch]:
+        """The batch in ``count`` equal runs of images, for gradient accumulation."""
+        if len(self.x) % count:
+            raise ConfigError(f"A batch of {len(self.x)} cannot be cut into {count} equal parts.")
+        each = len(self.x) // count
+        for start in range(0, len(self.x), each):
+            rows = slice(start, start + each)
+            held: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+            yield Batch(**{n: None if t is None else t[rows] for n, t in held.items()})
+
+    def to(self, device: str) -> Batch:
+        """The batch on a device."""
+        held: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Batch(**{n: None if t is None else t.to(device) for n, t in held.items()})
 
 
 def stream(

@@ -6,18 +6,47 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 
 from ganpress.errors import ConfigError, WidthsError, did_you_mean
 from ganpress.nn.axes import fixed
-from ganpress.types import Options, Widths
+from ganpress.types import Inputs, Options, Widths
 
 RGB = fixed(3, "image")
 
 
+class Generator(nn.Module):
+    """Base of every family's network: it knows what its forward reads, and can draw an example."""
+
+    reads: tuple[str, ...] = ("image",)
+    """Names of the inputs, in the order of `forward`; they name an exported file's inputs, too."""
+
+    def draw(
+        self,
+        n: int,
+        size: int | tuple[int, int],
+        generator: torch.Generator | None = None,
+    ) -> Inputs:
+        """Random inputs that the network can read, float32 on the CPU, one tensor per `reads`.
+
+        Here: ((n, 3, h, w) in [-1, 1],). Families that read something else say so; those whose
+        picture size is fixed by their options take no notice of ``size`` (pixels).
+        """
+        h, w = (size, size) if isinstance(size, int) else size
+        return (torch.rand(n, 3, h, w, generator=generator) * 2 - 1,)
+
+
+def draw_inputs(
+    net: nn.Module, n: int, size: int | tuple[int, int], generator: torch.Generator | None = None
+) -> Inputs:
+    """What `Generator.draw` gives; images in [-1, 1] for a plain module."""
+    return (net if isinstance(net, Generator) else Generator()).draw(n, size, generator)
+
+
 @dataclass(frozen=True)
 class Image:
-    """What a generator reads and writes: float32 NCHW in [-1, 1], RGB."""
+    """What a generator writes: float32 NCHW in [-1, 1], RGB; a family's default size."""
 
     channels: int = 3
     size: int = 256

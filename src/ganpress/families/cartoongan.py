@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ganpress.families.base import RGB, Family, Image, residual_groups
+from ganpress.families.base import RGB, Family, Generator, Image, residual_groups
 from ganpress.nn.axes import Axis, named
 from ganpress.nn.blocks import ConvNorm, ResidualBlock, up
 from ganpress.nn.layers import conv
@@ -23,7 +23,7 @@ OPTIONS: dict[str, Any] = {"blocks": 8, "norm": "instance", "affine": True, "sep
 EPS = 1e-9
 
 
-class CartoonGenerator(nn.Module):
+class CartoonGenerator(Generator):
     """(n, 3, h, w) in [-1, 1] -> (n, 3, h, w) in [-1, 1]; h and w divisible by 4."""
 
     def __init__(self, widths: Widths, options: Options) -> None:

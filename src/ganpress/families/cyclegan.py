@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ganpress.families.base import RGB, Family, Image, residual_groups
+from ganpress.families.base import RGB, Family, Generator, Image, residual_groups
 from ganpress.nn.axes import named
 from ganpress.nn.blocks import ConvNorm, ResidualBlock, up
 from ganpress.nn.layers import conv
@@ -27,7 +27,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-class ResnetGenerator(nn.Module):
+class ResnetGenerator(Generator):
     """(n, 3, h, w) in [-1, 1] -> (n, 3, h, w) in [-1, 1]; h and w divisible by 4.
 
     InstanceNorm's statistics are of each image, so a picture's borders and size matter. Every

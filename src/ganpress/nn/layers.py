@@ -130,6 +130,12 @@ def deconv(
     return tag(layer, weight=(as_dim(i), as_dim(o), None, None), bias=(as_dim(o),))
 
 
+def linear(i: AxisLike, o: AxisLike, *, bias: bool = True) -> nn.Linear:
+    """A fully connected layer from axes ``i`` to axes ``o``: a plain `nn.Linear`, tagged."""
+    layer = nn.Linear(size(i), size(o), bias=bias)
+    return tag(layer, weight=(as_dim(o), as_dim(i)), bias=(as_dim(o),))
+
+
 def is_depthwise(layer: nn.Module) -> bool:
     """Whether a convolution maps each channel to itself."""
     if not isinstance(layer, Conv2d):

@@ -1,25 +1,13 @@
-"""Settings: frozen, unknown keys refused with the nearest name, one default in one place.
-
-Pydantic is used here, at the border, only; below it the settings are plain attributes. A setting
-comes from the defaults here, then the TOML file of ``--config``, then each ``--set key=value``.
-"""
+"""The settings of GAN Slimming."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from ganpress.errors import ConfigError, did_you_mean
-
-
-class Settings(BaseModel):
-    """Base of every group of settings."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+from ganpress.config.settings import Settings
+from ganpress.errors import ConfigError
 
 
 class DataSettings(Settings):
@@ -228,113 +216,3 @@ def settled(config: SlimConfig) -> SlimConfig:
         )
     least = -(-config.least // config.multiple) * config.multiple
     return config.model_copy(update={"beta": beta, "least": least})
-
-
-C = TypeVar("C", bound=Settings)
-
-
-def read_config(kind: type[C], file: Path | None = None, sets: Iterable[str] = ()) -> C:
-    """Defaults, then the TOML file, then each ``key=value`` (dotted keys, values as in TOML)."""
-    values: dict[str, Any] = {}
-    if file is not None:
-        try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            near = did_you_mean(file.name, [p.name for p in file.parent.glob("*.toml")])
-            raise ConfigError(f"There is no configuration file {file}{near}.") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{file} is not valid TOML: {error}.") from error
-        except OSError as error:
-            raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error
-        check_names(kind, values, str(file))
-    for item in sets:
-        _put(values, *_parse(item))
-        check_names(kind, values, f"--set {item}")
-    return checked(kind, values)
-
-
-def checked(kind: type[C], values: Mapping[str, Any]) -> C:
-    """Settings from plain data; every problem in one message."""
-    check_names(kind, values, "the settings")
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        told = "; ".join(
-            f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']} (got {e['input']!r})"
-            for e in error.errors()
-        )
-        raise ConfigError(f"These settings cannot be used: {told}.") from error
-
-
-def names(kind: type[BaseModel], prefix: str = "") -> list[str]:
-    """Every setting by its dotted name."""
-    found: list[str] = []
-    for name, info in kind.model_fields.items():
-        inner = info.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            found += names(inner, f"{prefix}{name}.")
-        else:
-            found.append(f"{prefix}{name}")
-    return found
-
-
-def check_names(kind: type[BaseModel], values: Mapping[str, Any], where: str) -> None:
-    """Refuse an unknown setting, with the nearest name."""
-    known = names(kind)
-    groups = {n.split(".")[0] for n in known if "." in n}
-    for name in _flatten(values):
-        if name in known or (name in groups):
-            continue
-        raise ConfigError(
-            f"Unknown setting '{name}' in {where}{_nearest(name, known)}. "
-            "'ganpress settings' lists them all."
-        )
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    """The nearest of the settings with the same last part, or all of those, or the nearest."""
-    same = [n for n in known if n.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
-    if same and "." not in name:
-        return f" (did you mean {' or '.join(map(repr, same))}?)"
-    return did_you_mean(name, same) or did_you_mean(name, known)
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    out: list[str] = []
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            out += _flatten(value, f"{prefix}{key}.")
-        else:
-            out.append(f"{prefix}{key}")
-    return out
-
-
-def _parse(item: str) -> tuple[str, Any]:
-    key, eq, text = item.partition("=")
-    if not eq or not key.strip():
-        raise ConfigError(f"--set {item}: write key=value, such as --set target.macs=0.05.")
-    try:
-        return key.strip(), tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), text.strip()  # a bare word is a string
-
-
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
-    *path, last = key.split(".")
-    for part in path:
-        values = values.setdefault(part, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"--set {key}: '{part}' is a value, not a group of settings.")
-    values[last] = value
-
-
-def describe(kind: type[BaseModel], prefix: str = "") -> list[tuple[str, Any, str]]:
-    """(dotted name, default, meaning) of every setting."""
-    found: list[tuple[str, Any, str]] = []
-    for name, info in kind.model_fields.items():
-        inner = info.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            found += describe(inner, f"{prefix}{name}.")
-        else:
-            found.append((f"{prefix}{name}", info.default, info.description or ""))
-    return found

@@ -1,0 +1,72 @@
+"""What the training of every family's teacher has in common; each family's own settings are in a
+file of its name beside this one."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ganpress.config.settings import Settings
+from ganpress.errors import ConfigError
+
+
+class TrainData(Settings):
+    """How photos become batches."""
+
+    size: int = Field(default=256, ge=16, description="training crop, pixels")
+    load_size: int | None = Field(
+        default=None, description="shorter side before the crop; None: as size"
+    )
+    flip: bool = True
+    workers: int = Field(default=1, ge=0, description="decoding processes")
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.load_size is not None and self.load_size < self.size:
+            raise ConfigError(
+                f"data.load_size is {self.load_size}, smaller than the crop data.size of "
+                f"{self.size}. Make it at least {self.size}, or leave it out."
+            )
+        return self
+
+
+class TrainConfig(Settings):
+    """Training a teacher; the defaults in the families' own classes are the papers'."""
+
+    seed: int = 0
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads; None: torch's default"
+    )
+    device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="bfloat16: mixed precision by autocast"
+    )
+    channels_last: bool = Field(default=False, description="memory format of the networks")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="options of the family, as 'ganpress families' lists them"
+    )
+    width: float = Field(
+        default=1.0, gt=0, le=4, description="share of the papers' full width of every group"
+    )
+    steps: int = Field(default=100_000, ge=1)
+    minutes: float | None = Field(
+        default=None, gt=0, description="wall-clock limit of the training, over all resumes"
+    )
+    batch: int = Field(default=1, ge=1, description="images a step, over all processes")
+    accumulate: int = Field(
+        default=1, ge=1, description="parts that each process's batch is computed in"
+    )
+    ema: float = Field(
+        default=0.0, ge=0, lt=1, description="decay of the averaged weights; 0: none"
+    )
+    sample_every: int = Field(default=500, ge=1, description="steps between two sample grids")
+    data: TrainData = TrainData()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.batch % self.accumulate:
+            raise ConfigError(
+                f"accumulate is {self.accumulate}, which does not divide the batch of {self.batch}."
+            )
+        return self

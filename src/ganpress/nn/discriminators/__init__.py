@@ -1,0 +1,34 @@
+"""Discriminators. They are never compressed, so their layers carry no axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from ganpress.errors import ConfigError, did_you_mean
+from ganpress.nn.discriminators.patch import PatchDiscriminator
+
+DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
+    "patch": PatchDiscriminator,
+}
+
+
+def discriminator(kind: str, **options: Any) -> nn.Module:
+    """A fresh discriminator of one of the `DISCRIMINATORS`; options are its class's arguments.
+
+    Raises `ConfigError` for a kind or an option that does not exist.
+    """
+    if kind not in DISCRIMINATORS:
+        raise ConfigError(
+            f"There is no discriminator '{kind}'{did_you_mean(kind, DISCRIMINATORS)}. "
+            f"Discriminators: {', '.join(DISCRIMINATORS)}."
+        )
+    try:
+        return DISCRIMINATORS[kind](**options)
+    except TypeError as error:
+        raise ConfigError(f"Discriminator '{kind}' cannot be built: {error}.") from error
+
+
+__all__ = ["DISCRIMINATORS", "PatchDiscriminator", "discriminator"]
