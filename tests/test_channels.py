@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ganpress.channels import Elastic, cut_level, keep_top, scales, shrink, take
 from ganpress.errors import InfeasibleTarget, WidthsError
-from ganpress.nn.axes import Axis, fixed, widths
+from ganpress.nn.axes import Axis, axes, fixed, tags, widths
 from ganpress.nn.layers import add_gates, conv
 from ganpress.quantise import FakeQuantiser, quantise
 from ganpress.types import Keep, Widths
@@ -42,8 +42,8 @@ def test_keeping_every_channel_changes_no_bit(wiring: Wiring) -> None:
     net = wiring.net()
     whole = {g: torch.arange(w) for g, w in wiring.widths.items()}
     small = shrink(wiring.build, net, whole)
-    x = photos()
-    assert torch.equal(small(x), net(x))
+    x = wiring.inputs()
+    assert torch.equal(small(*x), net(*x))
     assert small.state_dict().keys() == net.state_dict().keys()
 
 
@@ -60,7 +60,7 @@ def test_a_shrunk_network_has_the_widths_it_was_given(wiring: Wiring, chosen: Ch
         assert {n: t.shape for n, t in small.state_dict().items()} == {
             n: t.shape for n, t in fresh.items()
         }
-        assert small(photos()).isfinite().all()
+        assert small(*wiring.inputs()).isfinite().all()
 
 
 @every_wiring
@@ -68,26 +68,27 @@ def test_a_shrunk_network_has_the_widths_it_was_given(wiring: Wiring, chosen: Ch
 def test_removing_channels_that_nobody_listens_to_changes_nothing(
     wiring: Wiring, chosen: Chosen
 ) -> None:
-    net = wiring.net()
-    keep = chosen(net, 5)
+    net = wiring.net().double()  # deep networks amplify float32's rounding past any small limit
+    keep = {**chosen(net, 5), **{g: wiring.widths[g] for g in wiring.inexact}}
     deafen(net, keep)
-    x = photos()
-    assert difference(shrink(wiring.build, net, keep)(x), net(x)) <= 1e-5
+    x = [t.double() for t in wiring.inputs()]
+    assert difference(shrink(wiring.build, net, keep)(*x), net(*x)) <= 1e-9
 
 
 @torch.no_grad()
 def deafen(net: nn.Module, keep: Keep) -> None:
     """Set to zero every weight that reads a channel which is not kept."""
-    from ganpress.nn.layers import convolutions, in_axes, is_depthwise
-
-    for layer in convolutions(net).values():
-        for axis in in_axes(layer) or ():
-            if axis.fixed or is_depthwise(layer):
-                continue
+    for module in net.modules():
+        reads = 0 if isinstance(module, nn.ConvTranspose2d) else 1
+        dims = tags(module).get("weight", ())
+        start = 0
+        for axis in (dims[reads] or ()) if len(dims) > 1 else ():
             gone = torch.ones(axis.width, dtype=torch.bool)
-            kept = keep[axis.group]
+            kept = axis.width if axis.fixed else keep[axis.group]
             gone[torch.arange(kept) if isinstance(kept, int) else kept] = False
-            layer.weight[(slice(None),) * (1 - layer.out_dim) + (gone,)] = 0
+            end = start + axis.width * axis.span
+            module.weight.transpose(0, reads)[start:end][gone.repeat_interleave(axis.span)] = 0
+            start = end
 
 
 @every_wiring
@@ -107,8 +108,10 @@ def test_counts_stay_views_of_the_original(wiring: Wiring) -> None:
     held = dict(itertools.chain(net.named_parameters(), net.named_buffers()))
     state = take(net, random_counts(net, 3))
     assert state.keys() == held.keys()
+    said = axes(net)
     for name, tensor in state.items():
-        assert tensor.data_ptr() == held[name].data_ptr(), name
+        joined = any(dim and len(dim) > 1 for dim in said.get(name, ()))
+        assert joined or tensor.data_ptr() == held[name].data_ptr(), name
 
 
 def test_groups_that_are_not_named_stay_whole() -> None:
@@ -165,13 +168,12 @@ def test_a_shrunk_network_trains_and_keeps_what_was_frozen() -> None:
 
 @every_vanishing_wiring
 def test_a_network_with_an_emptied_block_can_be_cut_again(wiring: Wiring) -> None:
-    once = shrink(wiring.build, wiring.net(), {"block0": 0})
+    empty, x = {wiring.vanishing[-1]: 0}, wiring.inputs()
+    once = shrink(wiring.build, wiring.net(), empty)
     twice = shrink(wiring.build, once, {"up2": 3, "trunk": 4})
-    assert widths(twice) == {**wiring.widths, "block0": 0, "up2": 3, "trunk": 4}
-    assert torch.equal(
-        twice(photos()),
-        shrink(wiring.build, wiring.net(), {"block0": 0, "up2": 3, "trunk": 4})(photos()),
-    )
+    assert widths(twice) == {**wiring.widths, **empty, "up2": 3, "trunk": 4}
+    at_once = shrink(wiring.build, wiring.net(), {**empty, "up2": 3, "trunk": 4})
+    assert torch.equal(twice(*x), at_once(*x))
 
 
 def test_gates_and_quantisers_come_along() -> None:
@@ -194,23 +196,26 @@ def test_elastic_equals_the_rebuilt_network_bit_for_bit(
     wiring: Wiring, chosen: Chosen, training: bool
 ) -> None:
     net = wiring.net().train(training)
-    keep, x = chosen(net, 11), photos()
+    keep, x = chosen(net, 11), wiring.inputs()
     small = shrink(wiring.build, net, keep)
-    out, expected = Elastic(wiring.build, net)(keep, x), small(x)
+    out, expected = Elastic(wiring.build, net)(keep, *x), small(*x)
     assert torch.equal(out, expected)
     out.square().sum().backward()
     expected.square().sum().backward()
-    assert_gradients_agree(net, small, keep)
+    assert_gradients_agree(wiring, net, small, keep)
 
 
-def assert_gradients_agree(net: nn.Module, small: nn.Module, keep: Keep) -> None:
+def assert_gradients_agree(wiring: Wiring, net: nn.Module, small: nn.Module, keep: Keep) -> None:
     """Kept channels have the small network's gradient, the others none."""
     for parameter in net.parameters():
         parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    grads = {n: p.grad for n, p in net.named_parameters()}
+    expected = sliced(net, grads, keep)
     for name, parameter in small.named_parameters():
-        grads = {n: p.grad for n, p in net.named_parameters()}
+        if not wiring.runs(name):
+            continue
         assert parameter.grad is not None
-        assert torch.equal(sliced(net, grads, keep)[name], parameter.grad), name
+        assert torch.equal(expected[name], parameter.grad), name
         assert grads[name].count_nonzero() == parameter.grad.count_nonzero(), name
 
 
@@ -229,11 +234,11 @@ def sliced(net: nn.Module, tensors: dict[str, Tensor], keep: Keep) -> dict[str, 
 @pytest.mark.parametrize("wiring", [w for w in WIRINGS.values() if w.is_batch], ids=str)
 def test_statistics_are_updated_in_place_through_prefixes(wiring: Wiring) -> None:
     net = wiring.net().train()
-    keep, x = random_counts(net, 4), photos()
+    keep, x = random_counts(net, 4), wiring.inputs()
     small = shrink(wiring.build, net, keep)
     before = {n: b.clone() for n, b in net.named_buffers()}
-    Elastic(wiring.build, net)(keep, x)
-    small(x)
+    Elastic(wiring.build, net)(keep, *x)
+    small(*x)
     updated = dict(small.named_buffers())
     assert updated
     for name, buffer in net.named_buffers():
@@ -246,9 +251,9 @@ def test_statistics_are_updated_in_place_through_prefixes(wiring: Wiring) -> Non
 
 @every_vanishing_wiring
 def test_elastic_runs_with_an_emptied_block(wiring: Wiring) -> None:
-    net, x = wiring.net(), photos()
-    keep = {"block0": 0, "trunk": 5}
-    assert torch.equal(Elastic(wiring.build, net)(keep, x), shrink(wiring.build, net, keep)(x))
+    net, x = wiring.net(), wiring.inputs()
+    keep = {wiring.vanishing[-1]: 0, "trunk": 5}
+    assert torch.equal(Elastic(wiring.build, net)(keep, *x), shrink(wiring.build, net, keep)(*x))
 
 
 def test_elastic_follows_gates_and_quantisers_that_come_and_go() -> None:

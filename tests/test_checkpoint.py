@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ganpress.channels import shrink
-from ganpress.checkpoint import fingerprint, full_model, load, save
+from ganpress.checkpoint import Model, fingerprint, full_model, load, save
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.nn.layers import convolutions
 from ganpress.quantise import FakeQuantiser, calibrate, quantise, quantiser_of, ranges_of
@@ -52,46 +52,47 @@ def rewrite(path: Path, *, card: object = None, **tensors: Tensor | None) -> Pat
 
 @every_wiring
 def test_a_model_comes_back_bit_for_bit(wiring: Wiring, tmp_path: Path) -> None:
-    model, x = wiring.model(), photos()
+    model, x = wiring.model(), wiring.inputs()
     back = load(save(model, tmp_path / "model.safetensors"))
     assert back.card() == model.card()
     assert back.provenance == {"source": "test"}
     assert fingerprint(back.net) == fingerprint(model.net)
-    assert torch.equal(back(x), model(x))
+    assert torch.equal(back(*x), model(*x))
     assert not back.net.training
     assert all(p.requires_grad and not p.is_meta for p in back.net.parameters())
 
 
 @every_wiring
 def test_a_cut_model_comes_back_with_its_widths(wiring: Wiring, tmp_path: Path) -> None:
-    model, x = wiring.model(), photos()
+    model, x = wiring.model(), wiring.inputs()
     model.net = shrink(model.build, model.net, random_indices(model.net, 3))
     back = load(save(model, tmp_path / "model.safetensors"))
     assert back.widths == model.widths != wiring.widths
-    assert torch.equal(back(x), model(x))
+    assert torch.equal(back(*x), model(*x))
 
 
 @every_vanishing_wiring
 def test_a_model_with_an_emptied_block_comes_back(wiring: Wiring, tmp_path: Path) -> None:
-    model, x = wiring.model(), photos()
-    model.net = shrink(model.build, model.net, {"block0": 0, "trunk": 5})
+    model, x = wiring.model(), wiring.inputs()
+    keep = {wiring.vanishing[-1]: 0, "trunk": 5}
+    model.net = shrink(model.build, model.net, keep)
     back = load(save(model, tmp_path / "model.safetensors"))
-    assert back.widths == {**wiring.widths, "block0": 0, "trunk": 5}
-    assert torch.equal(back(x), model(x))
+    assert back.widths == {**wiring.widths, **keep}
+    assert torch.equal(back(*x), model(*x))
 
 
 def test_a_model_with_gates_comes_back(tmp_path: Path) -> None:
-    model, x = WIRINGS["cartoongan"].model(), photos()
+    model, x = WIRINGS["cartoongan"].model(), (photos(),)
     model.net = WIRINGS["cartoongan"].net(gates=True)
     back = load(save(model, tmp_path / "model.safetensors"))
-    assert torch.equal(back(x), model(x))
+    assert torch.equal(back(*x), model(*x))
 
 
 @every_wiring
 def test_half_precision_halves_the_file_and_comes_back_as_float(
     wiring: Wiring, tmp_path: Path
 ) -> None:
-    model, x = wiring.model(), photos()
+    model, x = wiring.model(), wiring.inputs()
     whole = save(model, tmp_path / "whole.safetensors")
     half = save(model, tmp_path / "half.safetensors", half=True)
     header = 8 + int.from_bytes(half.read_bytes()[:8], "little")
@@ -103,7 +104,8 @@ def test_half_precision_halves_the_file_and_comes_back_as_float(
         expected = model.net.state_dict()[name]
         rounded = expected.half().float() if expected.is_floating_point() else expected
         assert torch.equal(tensor, rounded), name
-    assert difference(back(x), model(x)) <= 0.05
+    assert (back(*x) - model(*x)).abs().mean() <= 0.005
+    assert difference(back(*x), model(*x)) <= 0.1
 
 
 @every_wiring
@@ -111,9 +113,9 @@ def test_half_precision_halves_the_file_and_comes_back_as_float(
 def test_a_quantised_model_is_stored_as_int8_and_comes_back_equal(
     wiring: Wiring, per_channel: bool, tmp_path: Path
 ) -> None:
-    model, x = wiring.model(), photos()
+    model, x = wiring.model(), wiring.inputs()
     quantise(model.net, FakeQuantiser(bits=8, per_channel=per_channel))
-    calibrate(model.net, wiring.net(), x)
+    calibrate(model.net, wiring.net(), *x)
     path = save(model, tmp_path / "int8.safetensors")
     half = save(model, tmp_path / "half.safetensors", half=True, trainable=True)
     stored = load_file(path)
@@ -124,7 +126,7 @@ def test_a_quantised_model_is_stored_as_int8_and_comes_back_equal(
     back = load(path)
     assert ranges_of(back.net) == ranges_of(model.net)
     assert quantiser_of(back.net) == quantiser_of(model.net)
-    assert torch.equal(back(x), model(x))
+    assert torch.equal(back(*x), model(*x))
     again = load(save(back, tmp_path / "again.safetensors"))
     assert fingerprint(again.net) == fingerprint(back.net)
 
@@ -141,11 +143,11 @@ def test_a_quantised_model_can_keep_its_float_weights_for_training(tmp_path: Pat
 @every_wiring
 def test_widths_never_leak_into_the_numbers(wiring: Wiring, tmp_path: Path) -> None:
     """What a file says of a network is all there is: nothing is recomputed from the full widths."""
-    model, x = wiring.model(), photos()
+    model, x = wiring.model(), wiring.inputs()
     model.net = shrink(model.build, model.net, random_indices(model.net, 8))
     rebuilt = model.build(model.widths).eval()
     rebuilt.load_state_dict(model.net.state_dict())
-    assert torch.equal(rebuilt(x), model(x))
+    assert torch.equal(rebuilt(*x), model(*x))
 
 
 def test_the_card_says_all_that_is_needed(tmp_path: Path) -> None:
@@ -184,6 +186,108 @@ def test_a_fingerprint_changes_with_any_bit() -> None:
     with torch.no_grad():
         net.out.conv.bias[1] += 1e-6
     assert fingerprint(net) != before
+
+
+# --- discriminators ------------------------------------------------------------------------------
+
+ONE_EACH = {w.name: w for w in reversed(WIRINGS.values())}
+every_critic = pytest.mark.parametrize("wiring", ONE_EACH.values(), ids=ONE_EACH.keys())
+
+
+def flat(told: object) -> list[Tensor]:
+    """The tensors in a discriminator's answer, which may be lists of lists."""
+    return [told] if isinstance(told, Tensor) else [t for part in told for t in flat(part)]  # type: ignore[attr-defined]
+
+
+def trained(wiring: Wiring) -> Model:
+    """A model whose discriminator has seen pictures: its estimates and statistics have moved."""
+    model = wiring.model()
+    model.critic = wiring.critic()
+    for _ in range(2):
+        model.critic.net.train()(*wiring.shown())
+    return model
+
+
+@every_critic
+@pytest.mark.parametrize("half", [False, True], ids=["whole", "half"])
+def test_a_discriminator_comes_back_with_its_generator(
+    wiring: Wiring, half: bool, tmp_path: Path
+) -> None:
+    model = trained(wiring)
+    path = save(model, tmp_path / "model.safetensors", half=half)
+    back = load(path)
+    assert back.critic is not None
+    assert card_of(path)["critic"] == {"kind": model.critic.kind, "options": model.critic.options}
+    assert (back.critic.kind, back.critic.options) == (model.critic.kind, model.critic.options)
+    theirs = back.critic.net.state_dict()
+    for name, tensor in model.critic.net.state_dict().items():
+        rounded = tensor.half().float() if half and tensor.is_floating_point() else tensor
+        assert torch.equal(theirs[name], rounded), name
+        assert theirs[name].dtype == tensor.dtype, name
+    if not half:
+        told = flat(back.critic.net.eval()(*wiring.shown()))
+        for a, b in zip(told, flat(model.critic.net.eval()(*wiring.shown())), strict=True):
+            assert torch.equal(a, b)
+        assert fingerprint(back.net) == fingerprint(model.net)
+
+
+@every_critic
+def test_a_discriminator_that_comes_back_can_be_trained_on(wiring: Wiring, tmp_path: Path) -> None:
+    model = trained(wiring)
+    back = load(save(model, tmp_path / "model.safetensors"))
+    for critic in (model.critic, back.critic):
+        assert critic is not None
+        net = critic.net.train()
+        optimiser = torch.optim.Adam(net.parameters(), 1e-3)
+        for _ in range(2):
+            optimiser.zero_grad()
+            sum(t.square().mean() for t in flat(net(*wiring.shown()))).backward()
+            optimiser.step()
+    assert fingerprint(model.critic.net) == fingerprint(back.critic.net)
+
+
+def test_a_discriminator_with_values_that_are_not_finite_is_neither_saved_nor_read(
+    tmp_path: Path,
+) -> None:
+    model = trained(WIRINGS["gaugan"])
+    path = save(model, tmp_path / "model.safetensors")
+    name = next(n for n, t in model.critic.net.state_dict().items() if n.endswith("original"))
+    rewrite(
+        path, **{f"critic::{name}": torch.full_like(load_file(path)[f"critic::{name}"], torch.nan)}
+    )
+    with pytest.raises(CheckpointError, match=rf"\(its discriminator\).*1 not finite: {name}"):
+        load(path)
+    with torch.no_grad():
+        model.critic.net.get_parameter(name).fill_(torch.inf)
+    with pytest.raises(CheckpointError, match=rf"not saved, critic::{name}.*not finite"):
+        save(model, tmp_path / "other.safetensors")
+    assert not (tmp_path / "other.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"kind": "patsh"}, "did you mean 'patch'"),
+        ({"options": {"wide": 3}}, "wide"),
+        ({"options": {"width": 5}}, r"its discriminator\).*of the wrong shape"),
+        ({"options": None}, "student"),
+        ({"kind": None}, "student"),
+    ],
+)
+def test_a_card_that_describes_another_discriminator_is_refused(
+    saved: Path, change: dict[str, Any], told: str
+) -> None:
+    save(trained(SMALL), saved)
+    card = card_of(saved)
+    rewrite(saved, card={**card, "critic": {**card["critic"], **change}})
+    with pytest.raises(CheckpointError, match=told):
+        load(saved)
+
+
+def test_a_discriminators_tensors_without_a_word_on_the_card_are_ignored(saved: Path) -> None:
+    save(trained(SMALL), saved)
+    rewrite(saved, card={**card_of(saved), "critic": None})
+    assert load(saved).critic is None
 
 
 # --- files that cannot be used -------------------------------------------------------------------

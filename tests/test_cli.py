@@ -177,7 +177,7 @@ def test_every_error_of_ours_is_one_message_and_an_exit_code(
         "[red] what, where, what to do", **{"exit_code": 143} if kind is Interrupted else {}
     )
 
-    def fail(_: str) -> None:
+    def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(cli, "_model_or_family", fail)

@@ -7,8 +7,19 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from ganpress.config import SlimConfig, checked, describe, names, read_config, settled
+from ganpress.config import (
+    SlimConfig,
+    TrainConfig,
+    TrainData,
+    checked,
+    describe,
+    names,
+    read_config,
+    settled,
+)
 from ganpress.errors import ConfigError
+from ganpress.families import family
+from ganpress.training import trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -140,9 +151,25 @@ def test_every_setting_is_described_once_with_its_default() -> None:
     assert dict((name, default) for name, default, _ in told)["data.size"] == 256
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.toml")), ids=lambda p: p.name)
-def test_every_configuration_in_the_repository_is_valid(file: Path) -> None:
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("slim-*")), ids=lambda p: p.name)
+def test_every_compression_in_the_repository_is_valid(file: Path) -> None:
     assert settled(read_config(SlimConfig, file)).target.chosen is not None
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("train-*")), ids=lambda p: p.name)
+def test_every_training_in_the_repository_is_valid(file: Path) -> None:
+    name = file.name.split("-")[1]
+    config = read_config(trainer(name).config, file)
+    assert family(name).full(family(name).resolve(config.options))
+
+
+def test_a_setting_given_in_a_group_leaves_what_else_the_group_is_by_default() -> None:
+    class Recipe(TrainConfig):
+        data: TrainData = TrainData(size=64, load_size=72)
+
+    data = read_config(Recipe, None, ["data.flip=false"]).data
+    assert (data.size, data.load_size, data.flip) == (64, 72, False)
+    assert dict((n, v) for n, v, _ in describe(Recipe))["data.load_size"] == 72
 
 
 def test_settings_survive_the_way_through_plain_data() -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from nets import WIRINGS
+from PIL import Image
 
 from ganpress.checkpoint import Model, full_model
 from ganpress.config import DataSettings
 from ganpress.data import Images, evaluation, open_images
 from ganpress.demo.draw import write_folder
 from ganpress.errors import ConfigError
-from ganpress.evaluation import compare_costs, evaluate, evaluation_size
+from ganpress.evaluation import compare_costs, evaluate, evaluation_size, inputs_of
 
 
 def model(seed: int, family: str = "cyclegan", width: int = 6) -> Model:
@@ -19,9 +24,27 @@ def model(seed: int, family: str = "cyclegan", width: int = 6) -> Model:
     return Model(whole.build(dict.fromkeys(whole.widths, width)), whole.family, whole.options)
 
 
+def label_maps(home: Path, n: int = 5) -> Images:
+    """Photos with label maps of ids 0 to 3 and with instance maps."""
+    given = {"labels": home / "labels", "instances": home / "things"}
+    for stem in (path.stem for path in sorted(write_folder(home / "x", n, size=40).iterdir())):
+        ids = np.random.default_rng(len(stem) + int(stem[-1])).integers(0, 4, (5, 5))
+        for folder in given.values():
+            folder.mkdir(exist_ok=True)
+            Image.fromarray(ids.repeat(8, 0).repeat(8, 1).astype(np.uint8)).save(
+                folder / f"{stem}.png"
+            )
+    return open_images(home / "x", **given)
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Images:
     return open_images(write_folder(tmp_path_factory.mktemp("photos"), 5, seed=2, size=48))
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    return label_maps(tmp_path_factory.mktemp("labelled"))
 
 
 def test_a_student_equal_to_its_teacher_is_at_distance_nought(photos: Images) -> None:
@@ -114,3 +137,44 @@ def test_costs_are_compared_as_ratios_teacher_to_student() -> None:
 )
 def test_the_size_to_evaluate_at_is_what_training_saw(data: DataSettings, size: int) -> None:
     assert evaluation_size(data, model(0)) == size
+
+
+@pytest.mark.parametrize("name", ["sngan", "sngan conditional", "stylegan2", "munit"])
+def test_noise_and_styles_are_drawn_once_and_given_to_both(name: str, photos: Images) -> None:
+    teacher, student = (WIRINGS[name].model(seed) for seed in (0, 1))
+    size = 32 if name == "munit" else None
+    same = evaluate(teacher, teacher, photos, size=size, features="tiny")
+    assert same.metrics == {"tiny-unit-distance": 0.0, "l1": 0.0} and same.count == 5
+    found = [
+        evaluate(student, teacher, photos, size=size, batch=n, features="tiny") for n in (1, 4)
+    ]
+    assert found[0].metrics["l1"] > 0.01
+    assert found[0].metrics == pytest.approx(found[1].metrics, rel=1e-4)
+    other = evaluate(student, teacher, photos, size=size, features="tiny", seed=1)
+    assert other.metrics != pytest.approx(found[0].metrics, rel=1e-4)
+    assert other.protocol["seed"].startswith("1: ")
+
+
+def test_a_family_that_reads_noise_needs_no_photos(photos: Images) -> None:
+    model = WIRINGS["sngan"].model()
+    found = evaluate(model, model, None, count=3, features="tiny")
+    assert found.count == 3 and "photos" not in found.protocol
+    assert found.protocol["reference"] == "the teacher's output on the same noise"
+    with pytest.raises(ConfigError, match="makes pictures of 32 pixels"):
+        evaluate(model, model, None, size=64, features="tiny")
+
+
+def test_label_maps_are_read_by_both(labelled: Images, photos: Images) -> None:
+    teacher, student = (WIRINGS["gaugan"].model(seed) for seed in (0, 1))
+    same = evaluate(teacher, teacher, labelled, size=32, features="tiny")
+    found = evaluate(student, teacher, labelled, size=32, features="tiny")
+    assert same.metrics["l1"] == 0 < found.metrics["l1"]
+    assert found.protocol["reference"] == "the teacher's output on the same label map"
+    batch = next(evaluation(labelled, batch=2, size=32))
+    (seen,) = inputs_of(teacher, batch, torch.Generator())
+    assert batch.labels is not None
+    assert torch.equal(seen[:, :4].argmax(1), batch.labels)
+    with pytest.raises(ConfigError, match="--labels"):
+        evaluate(student, teacher, photos, size=32, features="tiny")
+    with pytest.raises(ConfigError, match="reads images"):
+        evaluate(student, teacher, None, size=32, features="tiny")

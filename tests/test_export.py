@@ -15,7 +15,8 @@ from torch import Tensor
 from ganpress.checkpoint import Model
 from ganpress.errors import ConfigError, DiskFull, ExportError, MissingExtra
 from ganpress.exporters import ExportFacts, export
-from ganpress.families import family
+from ganpress.families import FAMILIES, family
+from ganpress.families.base import draw_inputs
 from ganpress.nn.layers import add_gates
 from ganpress.quantise import FakeQuantiser, quantise
 
@@ -24,11 +25,20 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="needs ganpress[onnx]")
 pytest.importorskip("onnxscript", reason="needs ganpress[onnx]")
 
 
+SMALLEST: dict[str, dict[str, Any]] = {
+    "pix2pix": {"downs": 3},
+    "gaugan": {"labels": 3},
+    "munit": {"res": 1, "style_dim": 3},
+    "sngan": {"latent_dim": 5},
+    "stylegan2": {"size": 8, "style_dim": 6, "n_mlp": 1, "most": 8},
+}
+
+
 def tiny(name: str = "cyclegan", quantiser: FakeQuantiser | None = None, **options: Any) -> Model:
     """A network of one block and four channels, with weights that are no one's."""
     torch.manual_seed(0)
     which = family(name)
-    settled = which.resolve({"blocks": 1, **options})
+    settled = which.resolve({**SMALLEST.get(name, {"blocks": 1}), **options})
     net = which.build(dict.fromkeys(which.full(settled), 4), **settled).eval()
     for name_, parameter in net.named_parameters():
         if name_.endswith("bias"):
@@ -36,9 +46,10 @@ def tiny(name: str = "cyclegan", quantiser: FakeQuantiser | None = None, **optio
     return Model(quantise(net, quantiser), which, settled, {"source": "a test"})
 
 
-def run(path: Path, x: Tensor) -> Tensor:
+def run(path: Path, *inputs: Tensor, names: tuple[str, ...] = ("image",)) -> Tensor:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(None, {"image": x.numpy()})[0])
+    fed = {name: t.numpy() for name, t in zip(names, inputs, strict=True)}
+    return torch.from_numpy(session.run(None, fed)[0])
 
 
 def random_pictures(*shape: int) -> Tensor:
@@ -94,6 +105,11 @@ def test_the_file_holds_no_paths_of_this_machine(exported: tuple[Model, ExportFa
     [
         ("cyclegan", {"norm": "batch", "separable": True, "clamp": True}),
         ("cartoongan", {}),
+        ("pix2pix", {"norm": "instance", "affine": True}),
+        ("gaugan", {}),
+        ("munit", {"separable": True}),
+        ("sngan", {"classes": 3}),
+        ("stylegan2", {}),
     ],
 )
 def test_every_family_exports_with_its_options(
@@ -102,8 +118,15 @@ def test_every_family_exports_with_its_options(
     model = tiny(name, **options)
     add_gates(model.net)
     before = {k: v.clone() for k, v in model.net.state_dict().items()}
-    facts = export(model, tmp_path / "net.onnx", size=32)
+    facts = export(model, tmp_path / "net.onnx", size=model.size if name == "sngan" else 64)
     assert facts.max_abs_diff < 1e-4
+    names = model.net.reads
+    graph = onnx.load(facts.file).graph
+    assert tuple(i.name for i in graph.input) == names
+    assert [o.name for o in graph.output] == ["image_out"]
+    for n, h, w in ((1, 64, 128), (5, 128, 64)):  # those of a fixed size take no notice
+        inputs = draw_inputs(model.net, n, (h, w), torch.Generator().manual_seed(n))
+        assert (run(facts.file, *inputs, names=names) - model(*inputs)).abs().max() < 1e-4
     assert before.keys() == model.net.state_dict().keys()
     assert all(torch.equal(v, before[k]) for k, v in model.net.state_dict().items())
 
@@ -151,7 +174,7 @@ def test_a_file_that_differs_from_torch_is_not_written(
         y[0, 0, 5, 5] += wrong
         return y
 
-    monkeypatch.setattr("ganpress.exporters.onnx._runner", lambda data: off)
+    monkeypatch.setattr("ganpress.exporters.onnx._runner", lambda data, names: off)
     (tmp_path / "net.onnx").write_bytes(b"the previous one")
     with pytest.raises(ExportError, match="differs from torch by up to"):
         export(stored, tmp_path / "net.onnx", size=32)
@@ -162,7 +185,7 @@ def test_a_quantised_file_on_another_grid_is_not_written(
     tmp_path: Path, stored: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, coarser = (tiny(quantiser=FakeQuantiser(bits=b), affine=True) for b in (8, 6))
-    monkeypatch.setattr("ganpress.exporters.onnx._runner", lambda data: coarser)
+    monkeypatch.setattr("ganpress.exporters.onnx._runner", lambda data, names: coarser)
     with pytest.raises(ExportError, match="99 %"):
         export(model, tmp_path / "net.onnx", size=32)
     assert not list(tmp_path.iterdir())
@@ -171,7 +194,7 @@ def test_a_quantised_file_on_another_grid_is_not_written(
 def test_a_file_of_other_shapes_is_not_written(
     tmp_path: Path, stored: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ganpress.exporters.onnx._runner", lambda data: lambda x: x[:, :1])
+    monkeypatch.setattr("ganpress.exporters.onnx._runner", lambda data, names: lambda x: x[:, :1])
     with pytest.raises(ExportError, match="makes"):
         export(stored, tmp_path / "net.onnx", size=32)
 
@@ -210,9 +233,15 @@ def test_a_network_the_exporter_cannot_take_is_an_export_error(
     assert not list(tmp_path.iterdir())
 
 
+def test_every_family_has_a_smallest_network_here() -> None:
+    assert {*SMALLEST, "cyclegan", "cartoongan"} == set(FAMILIES)
+
+
 def test_unknown_targets_and_unsuitable_sizes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'onnx'"):
         export(tiny(), tmp_path / "net.onnx", to="onx")
     for size in (30, 8, 0):
         with pytest.raises(ConfigError, match="divisible by 4 and at least 16"):
             export(tiny(), tmp_path / "net.onnx", size=size)
+    with pytest.raises(ConfigError, match="divisible by 32 and at least 32"):
+        export(tiny("pix2pix", downs=5), tmp_path / "net.onnx", size=48)

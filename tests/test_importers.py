@@ -335,7 +335,10 @@ def test_unknown_kinds_and_options_offer_the_nearest_name(tmp_path: Path) -> Non
         from_state("cyclegan", {}, clam=True)
     with pytest.raises(ConfigError, match="one of instance, batch"):
         from_state("cyclegan", {}, norm="layer")
-    assert KINDS == ("auto", "cyclegan", "gan-compression", "cartoongan")
+    assert (
+        *("auto", "cyclegan", "pix2pix", "gan-compression", "cartoongan", "spade", "munit"),
+        *("stylegan2", "stylegan2-nvlabs", "sngan"),
+    ) == KINDS
 
 
 def test_a_batch_norm_file_from_before_batches_were_counted_is_read() -> None:

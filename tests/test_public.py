@@ -15,7 +15,7 @@ import ganpress
 NAMES = [
     *("FAMILIES", "GanpressError", "Images", "Model", "Run", "SlimConfig", "compress", "evaluate"),
     *("export", "family", "full_model", "import_model", "latency", "load", "measure"),
-    *("open_images", "read_config", "save", "write_report"),
+    *("open_images", "read_config", "save", "train", "write_report"),
 ]
 
 # In a fresh interpreter: every module is imported before and after the names are used.

@@ -11,8 +11,9 @@ from nets import (
     WIRINGS,
     Wiring,
     difference,
+    every_emptied_wiring,
+    every_gated_wiring,
     every_scaled_wiring,
-    every_vanishing_wiring,
     photos,
     randomise,
 )
@@ -72,9 +73,9 @@ def complement(net: nn.Module, gone: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def picture(net: nn.Module, x: Tensor) -> Tensor:
+def picture(net: nn.Module, *inputs: Tensor) -> Tensor:
     with torch.no_grad():
-        return net(x)
+        return net(*inputs)
 
 
 # --- cutting without changing the picture --------------------------------------------------------
@@ -92,6 +93,37 @@ def test_cutting_silent_channels_leaves_the_image_unchanged(wiring: Wiring, seed
     small = extract(wiring.build, net, kept, photos(1, seed=99))
     assert widths(small) == {g: len(k) for g, k in kept.items()}
     assert difference(picture(small, x), before) <= 1e-5
+
+
+@every_gated_wiring
+def test_channels_that_nothing_drives_are_cut_without_changing_the_image(wiring: Wiring) -> None:
+    """Scales, shifts and running means of 0: what the channel's norms and readers hear is 0."""
+    net = wiring.net(gates=True).double()
+    gone = silence(net, scales(net), keep_shift=True)
+    rest(net, gone)
+    assert {g: k.tolist() for g, k in silent(net).items()} == {
+        g: k.tolist() for g, k in gone.items()
+    }
+    x = [t.double() for t in wiring.inputs()]
+    before = picture(net, *x)
+    small = extract(
+        wiring.build, net, complement(net, gone), *(t.double() for t in wiring.inputs(1, 9))
+    )
+    assert widths(small) == {
+        **wiring.widths,
+        **{g: wiring.widths[g] - len(k) for g, k in gone.items()},
+    }
+    assert difference(picture(small, *x), before) <= 1e-6
+
+
+@torch.no_grad()
+def rest(net: nn.Module, gone: dict[str, Tensor]) -> None:
+    """Set to zero all that is added to the silent channels after their scales."""
+    said = axes(net)
+    for name, tensor in [*net.named_parameters(), *net.named_buffers()]:
+        dim = said.get(name, (None,))[-1]
+        if name.endswith(("bias", "shift", "running_mean")) and dim and dim[0].group in gone:
+            tensor[..., gone[dim[0].group]] = 0
 
 
 @every_scaled_wiring
@@ -235,7 +267,7 @@ def test_quantised_channels_are_absorbed_as_the_next_layer_hears_them() -> None:
 
 @pytest.mark.parametrize("name", ["cartoongan", "cartoongan separable", "cartoongan batch"])
 def test_adding_gates_changes_nothing_and_any_gates_fold_exactly(name: str) -> None:
-    net, x = WIRINGS[name].net(), photos()
+    net, x = WIRINGS[name].net().double(), photos().double()
     plain = picture(net, x)
     add_gates(net)
     gates = [layer.gate for layer in convolutions(net).values() if layer.gate is not None]
@@ -287,7 +319,7 @@ def test_networks_with_a_norm_behind_every_convolution_get_no_gate() -> None:
 # --- emptied blocks ------------------------------------------------------------------------------
 
 
-@every_vanishing_wiring
+@every_emptied_wiring
 def test_a_block_that_lost_every_channel_becomes_the_identity_with_its_shift(
     wiring: Wiring,
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from nets import PIXELS, WIRINGS, every_wiring, photos
+from nets import PIXELS, WIRINGS, every_picture_wiring, photos
 from torch import Tensor
 
 from ganpress.checkpoint import fingerprint
@@ -131,7 +131,7 @@ def test_without_fixed_views_nothing_is_written(tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-@every_wiring
+@every_picture_wiring
 def test_a_teacher_never_leaves_eval_and_never_changes_a_bit(wiring, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     net = wiring.net().train()
     t = Teacher(net, cache=tmp_path, views=VIEWS, size=PIXELS)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ganpress import weights
+from ganpress import download
 from ganpress.errors import DiskFull, WeightsError
 from ganpress.weights import WeightFile, cache_dir, find_weights, zoo_path
 
@@ -159,7 +159,7 @@ def test_a_full_disk_is_named(server: Server, monkeypatch: pytest.MonkeyPatch) -
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(weights, "_copy", full)
+    monkeypatch.setattr(download, "_copy", full)
     with pytest.raises(DiskFull, match=r"net\.pth\.part"):
         find_weights(entry(server))
 

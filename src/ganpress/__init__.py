@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ganpress.importers import import_model
     from ganpress.report import write_report
     from ganpress.run import Run
+    from ganpress.training import train
 
 _HOME = {
     "FAMILIES": "families",
@@ -43,6 +44,7 @@ _HOME = {
     "open_images": "data",
     "read_config": "config",
     "save": "checkpoint",
+    "train": "training",
     "write_report": "report",
 }
 
@@ -70,6 +72,7 @@ __all__ = [
     "open_images",
     "read_config",
     "save",
+    "train",
     "write_report",
 ]
 

@@ -73,6 +73,16 @@ class Model:
         return int(self.options.get("size", self.family.image.size))
 
     @property
+    def multiple(self) -> int:
+        """Height and width of its pictures must be divisible by this (options can raise it)."""
+        return max(self.family.image.multiple, int(getattr(self.net, "multiple", 1)))
+
+    @property
+    def least(self) -> int:
+        """The smallest height and width it is meant for, in pixels."""
+        return -(-16 // self.multiple) * self.multiple
+
+    @property
     def widths(self) -> dict[str, int]:
         """Channels of each group."""
         return widths(self.net)
@@ -184,6 +194,8 @@ def load(path: Path | str, *, expect: str | None = None) -> Model:
     path = Path(path)
     card, state = _read(path)
     name = card.get("family")
+    if name is None and card.get("critic"):
+        raise CheckpointError(f"{path} is a discriminator without its generator: give that.")
     if name not in FAMILIES:
         raise CheckpointError(
             f"{path} is of family '{name}', which this version does not know"
@@ -203,6 +215,39 @@ def load(path: Path | str, *, expect: str | None = None) -> Model:
     return model
 
 
+def save_critic(critic: Discriminator, path: Path, *, half: bool = False) -> Path:
+    """Write a discriminator alone, where it is too large to lie beside its generator.
+
+    Raises `CheckpointError` for values that are not finite, or not in half precision.
+    """
+    state = {n: t.detach().cpu() for n, t in critic.net.state_dict().items()}
+    if half:
+        state = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
+    if bad := _not_finite(state):
+        raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
+    card = {"format": FORMAT, "critic": {"kind": critic.kind, "options": critic.options}}
+    plain = {n: t.contiguous().clone() for n, t in state.items()}
+    data = to_bytes(plain, metadata={"ganpress": json.dumps(card)})
+    replace_file(path, lambda file: file.write(data))
+    return path
+
+
+def load_critic(path: Path) -> Discriminator:
+    """Read what `save_critic` wrote, in float32. Raises `CheckpointError`."""
+    card, state = _read(path)
+    said = card.get("critic")
+    if "family" in card or not isinstance(said, dict) or said.keys() != {"kind", "options"}:
+        raise CheckpointError(f"{path} is not a discriminator alone: read it with ganpress.load.")
+    critic = _described_critic(said)
+    fill(critic.net, _unpack(state), source=str(path))
+    return critic
+
+
+def _described_critic(said: Mapping[str, Any]) -> Discriminator:
+    with torch.device("meta"):
+        return Discriminator(discriminator(said["kind"], **said["options"]), **said)
+
+
 def _described(card: dict[str, Any], which: Family, path: Path) -> Model:
     """The network a card describes, on the meta device, with its quantisers."""
     try:
@@ -211,10 +256,7 @@ def _described(card: dict[str, Any], which: Family, path: Path) -> Model:
             net = which.build(card["widths"], **options).eval()
         if card.get("quantiser"):
             set_ranges(quantise(net, FakeQuantiser(**card["quantiser"])), card.get("ranges", {}))
-        critic = None
-        if said := card.get("critic"):
-            with torch.device("meta"):
-                critic = Discriminator(discriminator(said["kind"], **said["options"]), **said)
+        critic = _described_critic(said) if (said := card.get("critic")) else None
         return Model(net, which, options, dict(card.get("provenance", {})), critic)
     except (KeyError, TypeError, AttributeError, ValueError, GanpressError) as error:
         raise CheckpointError(

@@ -14,6 +14,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from ganpress import cli_data, cli_evaluation, cli_training
+from ganpress.cli_options import ConfigFile, Photos, RunFolder, Sets, Strict, TestPhotos, Weights
 from ganpress.errors import ConfigError, GanpressError, did_you_mean
 
 app = typer.Typer(
@@ -23,38 +25,62 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(cli_data.app, name="data")
+app.command()(cli_training.train)
+app.command()(cli_training.families)
+app.command()(cli_evaluation.evaluate)
 console, problems = Console(), Console(stderr=True)
 
 ModelPath = Annotated[Path, typer.Argument(help="a ganpress model (.safetensors)")]
-Photos = Annotated[
-    list[Path], typer.Option("--images", help="folder or .npz pack of photos; may be repeated")
-]
 Teacher = Annotated[Path, typer.Option("--teacher", "-t", help="the teacher's model file")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="write the numbers there")]
-Weights = Annotated[
-    Path | None, typer.Option("--weights", help="file or folder of feature-network weights")
-]
-Strict = Annotated[bool, typer.Option("--strict", help="refuse unreadable images")]
 
 
 @app.command("import")
 def import_(
-    kind: Annotated[str, typer.Argument(help="cartoongan, cyclegan, gan-compression or auto")],
+    kind: Annotated[str, typer.Argument(help="auto, or the code base: 'ganpress kinds'")],
     source: Annotated[Path, typer.Argument(help="the checkpoint of the other code base")],
     out: Annotated[Path, typer.Option("-o", "--out", help="the ganpress model to write")],
     config: Annotated[
         str | None, typer.Option("--config", help="config string of a GAN Compression student")
     ] = None,
+    critic: Annotated[
+        Path | None, typer.Option("--discriminator", help="the file of its discriminator")
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="key=value that the file cannot say, as upsampling=more"),
+    ] = None,
 ) -> None:
     """Read a checkpoint of another code base and write it as a ganpress model."""
     from ganpress.checkpoint import save
+    from ganpress.config import pairs
     from ganpress.cost import measure
     from ganpress.importers import import_model
 
-    model = import_model(kind, source, config=config)
+    model = import_model(
+        kind, source, config=config, critic=critic, **pairs(options or [], "--option")
+    )
     save(model, out)
-    cost = measure(model.net, model.family.image.size)
-    console.print(f"{out}: {model.family.name}, {cost.params:,} parameters.", soft_wrap=True)
+    cost = measure(model.net, model.size)
+    beside = f", with its discriminator ({model.critic.kind})" if model.critic else ""
+    console.print(
+        f"{out}: {model.family.name}, {cost.params:,} parameters{beside}.", soft_wrap=True
+    )
+
+
+@app.command()
+def kinds() -> None:
+    """The code bases whose files 'ganpress import' reads, and where 'export --to' goes back to."""
+    from ganpress.exporters.pth import LAYOUTS
+    from ganpress.importers.kinds import READERS
+
+    table = Table("kind", "files", "its options", "discriminator", title="ganpress import KIND")
+    for name, kind in READERS.items():
+        has = "yes" if kind.critic else ""
+        table.add_row(name, kind.title, ", ".join(kind.options), has)
+    console.print(table)
+    for target, families in LAYOUTS.items():
+        console.print(f"export --to {target}: {', '.join(families)}", soft_wrap=True)
 
 
 @app.command()
@@ -62,14 +88,10 @@ def compress(
     method: Annotated[str, typer.Argument(help="slim (GAN Slimming)")],
     teacher: Teacher,
     images: Photos,
-    run: Annotated[Path, typer.Option("--run", help="folder of the run; resumes if it exists")],
-    config: Annotated[Path | None, typer.Option("--config", "-c", help="TOML file")] = None,
-    sets: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, such as target.macs=0.05")
-    ] = None,
-    test: Annotated[
-        list[Path] | None, typer.Option("--test", help="photos never trained on, for the report")
-    ] = None,
+    run: RunFolder,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    test: TestPhotos = None,
     weights: Weights = None,
     strict: Strict = False,
 ) -> None:
@@ -109,7 +131,12 @@ def _tell_run(run: Path) -> None:
 @app.command()
 def measure(
     models: Annotated[list[str], typer.Argument(help="model files, or names of families")],
-    size: Annotated[int, typer.Option("--size", help="height and width in pixels")] = 256,
+    size: Annotated[
+        int | None, typer.Option("--size", help="height and width in pixels; default: its own")
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--option", help="key=value, an option of a family's name")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     time: Annotated[bool, typer.Option("--latency", help="measure latency, too")] = False,
 ) -> None:
@@ -118,16 +145,19 @@ def measure(
     from ganpress.cost import measure as count
 
     found: dict[str, dict[str, Any]] = {}
+    sizes = set()
     for name in models:
-        model = _model_or_family(name)
-        found[name] = asdict(count(model.net, size))
+        model = _model_or_family(name, options or [])
+        pixels = size or model.size
+        sizes.add(f"{pixels} x {pixels}")
+        found[name] = asdict(count(model.net, pixels))
         if time:
-            found[name]["latency"] = asdict(latency(model, size=size))
+            found[name]["latency"] = asdict(latency(model, size=pixels))
     if as_json:
         out: Any = found[models[0]] if len(models) == 1 else found
         print(json.dumps(out, indent=2))
         return
-    table = Table(title=f"one image of {size} x {size}; 1 G = 1e9")
+    table = Table(title=f"one image of {' or '.join(sorted(sizes))}; 1 G = 1e9")
     for head in ("model", "params", "MACs (true)", "MACs (out-res)", "bytes"):
         table.add_column(head, justify="left" if head == "model" else "right")
     for name, c in found.items():
@@ -136,52 +166,21 @@ def measure(
     console.print(table)
 
 
-def _model_or_family(name: str) -> Any:
+def _model_or_family(name: str, options: list[str]) -> Any:
     from ganpress.checkpoint import full_model, load
+    from ganpress.config import pairs
     from ganpress.families import FAMILIES
 
     if name in FAMILIES:
-        return full_model(name)
+        return full_model(name, **pairs(options, "--option"))
+    if options:
+        raise ConfigError(f"--option is for the name of a family; {name} has its options inside.")
     if not Path(name).exists() and "." not in name and "/" not in name:
         raise ConfigError(
             f"'{name}' is neither a file nor a family{did_you_mean(name, FAMILIES)}. "
             f"Families: {', '.join(FAMILIES)}."
         )
     return load(name)
-
-
-@app.command()
-def evaluate(
-    student: ModelPath,
-    teacher: Teacher,
-    images: Photos,
-    size: Annotated[int | None, typer.Option("--size", help="pixels; default: 256")] = None,
-    features: Annotated[str, typer.Option("--features")] = "squeezenet",
-    json_file: JsonFile = None,
-    weights: Weights = None,
-    strict: Strict = False,
-) -> None:
-    """Distance of a student's pictures to its teacher's on the same photos."""
-    from ganpress.checkpoint import load
-    from ganpress.data import open_images
-    from ganpress.evaluation import evaluate as compare
-    from ganpress.files import write_json
-
-    found = compare(
-        load(student),
-        load(teacher),
-        open_images(images, strict=strict),
-        size=size,
-        features=features,
-        weights=weights,
-    )
-    for name, value in found.metrics.items():
-        spread = found.spread[name]
-        console.print(f"{name}: {value:.4f} (± {spread:.4f}, {found.count} photos)", soft_wrap=True)
-    for name, text in found.protocol.items():
-        console.print(f"  {name}: {text}", style="dim", soft_wrap=True)
-    if json_file:
-        write_json(json_file, found.as_dict())
 
 
 @app.command()
@@ -213,11 +212,14 @@ def report(run: Annotated[Path, typer.Argument(help="folder of a run")]) -> None
 
 
 @app.command()
-def settings() -> None:
+def settings(
+    of: Annotated[str, typer.Argument(help="slim, or the family that is to be trained")] = "slim",
+) -> None:
     """Every setting with its default and meaning."""
     from ganpress.config import SlimConfig, describe
+    from ganpress.training import trainer
 
-    for name, default, meaning in describe(SlimConfig):
+    for name, default, meaning in describe(SlimConfig if of == "slim" else trainer(of).config):
         console.print(
             f"{name} = {default}" + (f"   # {meaning}" if meaning else ""), soft_wrap=True
         )

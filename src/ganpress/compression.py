@@ -95,7 +95,7 @@ def forgotten_if_refused(run: Path) -> Iterator[None]:
         yield
     except GanpressError:
         if new and not [*run.glob("*/state.pt"), *run.glob("*/log.jsonl")]:
-            for name in ("config.json", "card.json"):
+            for name in ("config.json", "card.json", "run.lock"):
                 (run / name).unlink(missing_ok=True)
         raise
 

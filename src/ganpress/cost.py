@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganpress.families.base import draw_inputs
 from ganpress.nn.axes import Dim, axes, vanishing_with
 from ganpress.nn.layers import ConvTranspose2d, convolutions
 from ganpress.quantise import quantiser_of
-from ganpress.types import Widths
+from ganpress.types import Inputs, Widths
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class CostTable:
     counts how often each weight is used, and a weight's size follows from its axes."""
 
     def __init__(self, net: nn.Module, size: int | tuple[int, int]) -> None:
-        """Args: size: height and width of the input in pixels."""
+        """Args: size: pixels of the pictures; families whose options fix it take no notice."""
         self._dims = axes(net)
         state = [*net.named_parameters(), *net.named_buffers()]
         self._shapes = {n: tuple(t.shape) for n, t in state}
@@ -96,12 +97,11 @@ def _rows(dim: Dim, widths: Widths) -> int:
 
 
 def _count(net: nn.Module, size: int | tuple[int, int]) -> list[_Layer]:
-    h, w = (size, size) if isinstance(size, int) else size
     ghost = copy.deepcopy(net).to("meta").eval()
     found: list[_Layer] = []
 
-    def watch(name: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
-        def read(layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+    def watch(name: str) -> Callable[[nn.Module, Inputs, Tensor], None]:
+        def read(layer: nn.Module, inputs: Inputs, output: Tensor) -> None:
             out = output.shape[-2] * output.shape[-1]
             into = inputs[0].shape[-2] * inputs[0].shape[-1]
             true = into if isinstance(layer, ConvTranspose2d) else out
@@ -112,8 +112,14 @@ def _count(net: nn.Module, size: int | tuple[int, int]) -> list[_Layer]:
     for name, layer in convolutions(ghost).items():
         layer.register_forward_hook(watch(name))
     with torch.no_grad():
-        ghost(torch.empty(1, 3, h, w, device="meta"))
+        ghost(*(t.to("meta") for t in _example(net, 1, size)))
     return found
+
+
+def _example(net: object, n: int, size: int | tuple[int, int]) -> Inputs:
+    """The same inputs each time; torch's own random state is neither read nor changed."""
+    module = net if isinstance(net, nn.Module) else nn.Identity()
+    return draw_inputs(module, n, size, torch.Generator().manual_seed(0))
 
 
 def measure(net: nn.Module, size: int | tuple[int, int] = 256) -> Cost:
@@ -136,7 +142,7 @@ class Latency:
 
 @torch.no_grad()
 def latency(
-    net: Callable[[Tensor], Any],
+    net: Callable[..., Any],
     *,
     size: int = 256,
     batch: int = 1,
@@ -145,16 +151,19 @@ def latency(
     seconds: float = 3.0,
     most: int = 100,
 ) -> Latency:
-    """Median and 95th percentile over as many passes as fit into ``seconds`` (5 to ``most``)."""
-    x = torch.zeros(batch, 3, size, size, device=device)
+    """Median and 95th percentile over as many passes as fit into ``seconds`` (5 to ``most``).
+
+    Args: net: a network, a `Model`, or any function of a batch of pictures.
+    """
+    inputs = [t.to(device) for t in _example(getattr(net, "net", net), batch, size)]
     times: list[float] = []
     for _ in range(warm_up):
-        net(x)
+        net(*inputs)
     began = time.perf_counter()
     while len(times) < 5 or (len(times) < most and time.perf_counter() - began < seconds):
         _wait(device)
         start = time.perf_counter()
-        net(x)
+        net(*inputs)
         _wait(device)
         times.append(1e3 * (time.perf_counter() - start))
     times.sort()

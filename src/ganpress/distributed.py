@@ -9,16 +9,17 @@ path length need). Without torchrun everything here is the identity.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ganpress.errors import ConfigError
+from ganpress.errors import ConfigError, Elsewhere, GanpressError
 
 N = TypeVar("N", int, float)
+T = TypeVar("T")
 
 
 def world() -> int:
@@ -90,13 +91,59 @@ def mean(value: Tensor) -> Tensor:
     return value
 
 
+def means(values: Sequence[float]) -> list[float]:
+    """The mean of each number over the processes, in one transfer."""
+    if world() == 1 or not values:
+        return list(values)
+    said: list[float] = mean(_numbers(values)).tolist()
+    return said
+
+
 def agree(value: N) -> N:
     """Process 0's value, on every process."""
+    [said] = agree_all([value])
+    return type(value)(said)
+
+
+def agree_all(values: Sequence[float]) -> list[float]:
+    """Process 0's values, on every process, in one transfer; exact up to 2^53."""
     if world() == 1:
-        return value
-    said = [value]
-    dist.broadcast_object_list(said, src=0)
-    return said[0]
+        return list(values)
+    said = _numbers(values)
+    dist.broadcast(said, src=0)
+    told: list[float] = said.tolist()
+    return told
+
+
+def _numbers(values: Sequence[float]) -> Tensor:
+    on = torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else None
+    return torch.tensor(values, dtype=torch.float64, device=on)
+
+
+def together(do: Callable[[], T]) -> T:
+    """What ``do()`` gives on this process; where it fails on any process, all of them fail here.
+
+    Raises: the process's own error; `Elsewhere` where only another one's failed.
+    """
+    if world() == 1:
+        return do()
+    result: T | None = None
+    error: GanpressError | None = None
+    try:
+        result = do()
+    except GanpressError as caught:
+        error = caught
+    codes = mean(_numbers([float(error is not None)]))
+    if error is not None:
+        raise error
+    if float(codes) > 0:
+        raise Elsewhere("Another process of this training failed, and says why.")
+    return result  # type: ignore[return-value]
+
+
+def first(do: Callable[[], T]) -> T | None:
+    """What ``do()`` gives on process 0; the others wait for it, and get None."""
+    return together(lambda: do() if rank() == 0 else None)
 
 
 @torch.no_grad()

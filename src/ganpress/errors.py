@@ -12,6 +12,7 @@ GanpressError                exit code 2
 ├── ExportError              an exported file that does not agree with torch
 ├── Diverged                 a loss is not finite
 ├── DiskFull                 no space left while writing
+├── Elsewhere                another process of a torchrun training failed
 └── Interrupted              SIGINT or SIGTERM: state saved, exit code 130 or 143
 """
 
@@ -69,6 +70,10 @@ class Diverged(GanpressError):
 
 class DiskFull(GanpressError):
     """No space left while writing; the previous file is intact."""
+
+
+class Elsewhere(GanpressError):
+    """Another process of the same torchrun training failed; that one says why."""
 
 
 class Interrupted(GanpressError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,18 @@ from torch import Tensor
 from ganpress.checkpoint import Model
 from ganpress.config import DataSettings
 from ganpress.cost import latency, measure
-from ganpress.data import Images
+from ganpress.data import Batch, Images
 from ganpress.data import evaluation as every_image
 from ganpress.errors import ConfigError
+from ganpress.families.base import draw_inputs
+from ganpress.families.gaugan import SpadeGenerator
 from ganpress.features import Features, load_features
 from ganpress.losses import unit_distance
+from ganpress.types import Inputs
+
+FROM_NOISE = 1000
+"""Pairs of pictures made from noise, unless told or as many as the images."""
+_READ = {"image": "photo", "semantics": "label map", "z": "noise", "y": "class", "style": "style"}
 
 
 @dataclass(frozen=True)
@@ -25,9 +33,11 @@ class Evaluation:
 
     metrics: dict[str, float]
     spread: dict[str, float]
-    """Standard error of each metric's mean over the images."""
+    """Standard error of each metric's mean over the images; of a score, its deviation."""
     count: int
     protocol: dict[str, str]
+    yardsticks: dict[str, float] = field(default_factory=dict)
+    """What the same metrics are for real pictures, or for something trivial: 'metric, of what'."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -38,14 +48,18 @@ class Evaluation:
 def evaluate(
     student: Model,
     teacher: Model,
-    images: Images,
+    images: Images | None,
     *,
     size: int | None = None,
     batch: int = 8,
+    count: int | None = None,
     features: str = "squeezenet",
     weights: Path | None = None,
+    seed: int = 0,
 ) -> Evaluation:
-    """Distance of the student's pictures to the teacher's on the same photos.
+    """Distance of the student's pictures to the teacher's, both made from the same inputs.
+
+    Inputs are photos or label maps; noise and styles are drawn once and given to both.
 
     Metrics, smaller is better, 0 for equal pictures:
         ``<features>-unit-distance``: mean over photos of the unit distance (`losses.unit_distance`)
@@ -53,57 +67,130 @@ def evaluate(
         ``l1``: mean absolute difference, as a fraction of the grey range (0 to 1).
 
     Args:
+        images: photos, with label maps where the family reads those; None where it reads noise.
         size: shorter side, then centre crop, pixels; default: the family's own size.
+        count: pictures made from noise; default: as many as the images, or `FROM_NOISE`.
     """
     if student.family.name != teacher.family.name:
         raise ConfigError(
             f"The student is a '{student.family.name}', the teacher a '{teacher.family.name}': "
             "compare a student with the teacher it was made from."
         )
-    size = size or teacher.family.image.size
-    _check_size(size, teacher)
+    size = size_of(teacher, size, teacher.size)
     net = load_features(features, weights=weights)
-    unit, l1 = [], []
-    for photos in every_image(images, batch=batch, size=size):
-        made, wanted = student(photos.x), teacher(photos.x)
-        unit.append(_unit(net, made, wanted))
-        l1.append((made - wanted).abs().mean((1, 2, 3)) / 2)
-    values = {f"{net.name}-unit-distance": torch.cat(unit), "l1": torch.cat(l1)}
+    draw = torch.Generator().manual_seed(seed)
+    if from_noise(teacher):
+        count = count or (len(images) if images else FROM_NOISE)
+        inputs: Iterable[Inputs] = drawn(teacher, count, batch, draw)
+    elif images is None:
+        raise ConfigError(f"A '{teacher.family.name}' generator reads images: give them.")
+    else:
+        count = len(images)
+        inputs = (inputs_of(teacher, b, draw) for b in every_image(images, batch=batch, size=size))
+    rows = [apart(net, student(*each), teacher(*each)) for each in inputs]
+    unit, l1 = (torch.cat(column) for column in zip(*rows, strict=True))
+    values = {f"{net.name}-unit-distance": unit, "l1": l1}
+    read = dict.fromkeys(_READ.get(name, "noise") for name in reads(teacher))
     return Evaluation(
         metrics={k: float(v.mean()) for k, v in values.items()},
-        spread={k: _standard_error(v) for k, v in values.items()},
-        count=len(images),
-        protocol=_protocol(images, size, net),
+        spread={k: standard_error(v) for k, v in values.items()},
+        count=count,
+        protocol={
+            "reference": f"the teacher's output on the same {' and '.join(read)}",
+            **told(teacher, None if from_noise(teacher) else images, size, net, seed),
+            **told_apart("on [-1, 1] pictures"),
+        },
     )
 
 
-def _check_size(size: int, teacher: Model) -> None:
-    family = teacher.family
-    if size < 16 or size % family.image.multiple:
+def reads(model: Model) -> tuple[str, ...]:
+    """Names of what the generator reads, in order."""
+    return getattr(model.net, "reads", ("image",))
+
+
+def from_noise(model: Model) -> bool:
+    """Whether it reads neither photos nor label maps."""
+    return not {"image", "semantics"} & set(reads(model))
+
+
+def inputs_of(model: Model, batch: Batch, draw: torch.Generator) -> Inputs:
+    """What the generator reads of a batch; noise and styles are drawn, picture after picture.
+
+    Raises `ConfigError` where it reads label maps and the batch has none.
+    """
+    given: dict[str, Tensor] = {"image": batch.x}
+    if isinstance(model.net, SpadeGenerator):
+        if batch.labels is None:
+            raise ConfigError("A 'gaugan' generator reads label maps: give them (--labels).")
+        given["semantics"] = model.net.encode(batch.labels, batch.instances)
+    if given.keys() >= set(reads(model)):
+        return tuple(given[name] for name in reads(model))
+    noise = next(drawn(model, len(batch.x), len(batch.x), draw, batch.x.shape[-1]))
+    return tuple(given.get(name, z) for name, z in zip(reads(model), noise, strict=True))
+
+
+def drawn(
+    model: Model, count: int, batch: int, draw: torch.Generator, size: int = 16
+) -> Iterator[Inputs]:
+    """Random inputs in batches, drawn one by one: they do not depend on the size of a batch."""
+    for start in range(0, count, batch):
+        each = [
+            draw_inputs(model.net, 1, size, draw) for _ in range(start, min(start + batch, count))
+        ]
+        yield tuple(torch.cat(column) for column in zip(*each, strict=True))
+
+
+def size_of(model: Model, size: int | None, default: int) -> int:
+    """Height and width to make pictures at, pixels. ConfigError: it cannot make that size."""
+    if from_noise(model):
+        own = model(*draw_inputs(model.net, 1, 16, torch.Generator().manual_seed(0))).shape[-1]
+        if size not in (None, own):
+            raise ConfigError(
+                f"The size is {size}, but this '{model.family.name}' generator makes pictures of "
+                f"{own} pixels: leave the size out."
+            )
+        return int(own)
+    size = size or default
+    if size < model.least or size % model.multiple:
         raise ConfigError(
-            f"The size is {size}: a '{family.name}' generator needs at least 16 pixels, "
-            f"divisible by {family.image.multiple}."
+            f"The size is {size}: a '{model.family.name}' generator needs at least "
+            f"{model.least} pixels, divisible by {model.multiple}."
         )
+    return size
 
 
-def _protocol(images: Images, size: int, net: Features) -> dict[str, str]:
+def told(
+    model: Model, images: Images | None, size: int, net: Features, seed: int
+) -> dict[str, str]:
+    """The protocol's lines on photos, geometry, features and what was drawn."""
+    out = {"geometry": f"{size} px, as the generator makes them"}
+    if images is not None:
+        out["photos"] = f"{len(images)}, data hash {images.digest()[:12]}"
+        out["geometry"] = f"shorter side to {size} px (bicubic, antialiased), centre crop"
+    out["features"] = f"{net.name}, sha256 {net.digest[:12]}"
+    if set(reads(model)) - {"image", "semantics"}:
+        out["seed"] = f"{seed}: noise, styles and classes are drawn, picture after picture"
+    return out
+
+
+def told_apart(pictures: str) -> dict[str, str]:
+    """The protocol's lines on what `apart` measures."""
     return {
-        "reference": "the teacher's output on the same photo",
-        "photos": f"{len(images)}, data hash {images.digest()[:12]}",
-        "geometry": f"shorter side to {size} px (bicubic, antialiased), centre crop",
-        "features": f"{net.name}, sha256 {net.digest[:12]}",
         "unit distance": "squared difference of unit-length features, mean over space, "
         "sum over layers (LPIPS without learned weights)",
-        "l1": "mean absolute difference / 2, on [-1, 1] pictures",
+        "l1": f"mean absolute difference / 2, {pictures}",
     }
 
 
-def _standard_error(values: Tensor) -> float:
+def apart(net: Features, made: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit distance and l1 of each picture to the wanted one, (n,) each."""
+    unit = unit_distance(net(made), net(wanted))
+    return unit, (made - wanted).abs().mean((1, 2, 3)) / 2
+
+
+def standard_error(values: Tensor) -> float:
+    """Of the mean of (n,) values; 0 for a single one."""
     return float(values.std() / len(values) ** 0.5) if len(values) > 1 else 0.0
-
-
-def _unit(net: Features, made: Tensor, wanted: Tensor) -> Tensor:
-    return unit_distance(net(made), net(wanted))
 
 
 def compare_costs(
@@ -135,6 +222,5 @@ def compare_costs(
 def evaluation_size(data: DataSettings, teacher: Model) -> int:
     """The size to evaluate at: what training saw, at most the family's own, and divisible as the
     family needs it."""
-    image = teacher.family.image
-    size = min(data.load_size or data.size, image.size)
-    return size - size % image.multiple
+    size = min(data.load_size or data.size, teacher.family.image.size)
+    return size - size % teacher.multiple

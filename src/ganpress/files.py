@@ -6,13 +6,64 @@ import errno
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
+from weakref import WeakValueDictionary, finalize
 
 from ganpress.errors import ConfigError, DiskFull
 
+if sys.platform != "win32":
+    import fcntl
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class Lock:
+    """A file that one process at a time holds, and no longer than it lives.
+
+    The system forgets the lock of a process that dies, so a stale one is taken over. Within a
+    process it may be taken again. Where the file system has no locks, there is none.
+
+    Raises: ConfigError naming the process that holds it; DiskFull.
+    """
+
+    _held: ClassVar[WeakValueDictionary[tuple[int, str], _Handle]] = WeakValueDictionary()
+
+    def __init__(self, path: Path) -> None:
+        key = (os.getpid(), os.path.realpath(path))
+        handle = self._held.get(key)
+        if handle is None:
+            handle = _Handle(path)
+            self._held[key] = handle
+        self._handle = handle
+
+
+class _Handle:
+    """An open file under a POSIX lock, which forked data workers do not inherit."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._file = open(path, "a+b", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise_if_full(error, path)
+            raise
+        finalize(self, self._file.close)
+        if sys.platform == "win32":
+            return
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                return
+            self._file.seek(0)
+            raise ConfigError(
+                f"{path.parent} is in use by process {self._file.read().decode() or 'unknown'}. "
+                "Wait for it or stop it, or choose another folder."
+            ) from error
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()).encode())
 
 
 class _Writer:

@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as RichProgress
+from torch import Tensor
 
 from ganpress.errors import Interrupted
 
@@ -122,6 +124,22 @@ class Stopper:
                 exit_code=128 + number,
             )
         self.signal = self.signal or number
+
+
+def floats(scalars: Mapping[str, float | Tensor]) -> dict[str, float]:
+    """Logged numbers as floats, in one transfer from the device. Raises: TypeError."""
+    tensors = {n: v.detach() for n, v in scalars.items() if isinstance(v, Tensor)}
+    wrong = [f"'{n}' has shape {tuple(t.shape)}" for n, t in tensors.items() if t.numel() != 1]
+    if wrong or "elapsed_s" in scalars or "step" in scalars:
+        reason = ", ".join(wrong) or "'step' and 'elapsed_s' are taken"
+        raise TypeError(f"log takes one number for each name: {reason}.")
+    far = {n: t for n, t in tensors.items() if t.device.type != "cpu"}
+    values = {n: float(tensors.get(n, v)) for n, v in scalars.items() if n not in far}
+    if far:
+        device = next(iter(far.values())).device
+        flat = torch.stack([t.reshape(()).float().to(device) for t in far.values()]).tolist()
+        values.update(zip(far, flat, strict=True))
+    return {name: values[name] for name in scalars}
 
 
 def _clock(seconds: float) -> str:

@@ -127,15 +127,15 @@ def quantiser_of(model: nn.Module) -> FakeQuantiser | None:
 
 
 @torch.no_grad()
-def calibrate(net: nn.Module, observed: nn.Module, x: Tensor) -> nn.Module:
+def calibrate(net: nn.Module, observed: nn.Module, *inputs: Tensor) -> nn.Module:
     """Give each quantised layer of ``net`` the range its input has in ``observed``, in place.
 
     Args:
         net: quantised; layers of the same names as in ``observed``.
         observed: the float network to watch (the teacher).
-        x: (n, 3, h, w) in [-1, 1]. The range is the 99.9th percentile of |input|.
+        inputs: what the networks read. A layer's range is the 99.9th percentile of |its input|.
     """
-    return set_ranges(net, read_inputs(observed, convolutions(observed), x, _percentile))
+    return set_ranges(net, read_inputs(observed, convolutions(observed), inputs, _percentile))
 
 
 def _percentile(x: Tensor) -> float:

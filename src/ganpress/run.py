@@ -19,9 +19,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ganpress import distributed
 from ganpress.card import check_card, check_config, note_resume, now_utc
 from ganpress.errors import ConfigError, DiskFull, Diverged, Interrupted
 from ganpress.files import (
+    Lock,
     append,
     check_name,
     cut_log,
@@ -31,15 +33,8 @@ from ganpress.files import (
     write_json,
 )
 from ganpress.grid import grid
-from ganpress.progress import Progress, Stopper
-from ganpress.snapshot import (
-    Stateful,
-    non_finite,
-    put_state,
-    read_state,
-    take_state,
-    write_state,
-)
+from ganpress.progress import Progress, Stopper, floats
+from ganpress.snapshot import Stateful, load_state, non_finite, put_state, save_state, take_state
 
 __all__ = ["Run", "Stage", "read_log"]
 
@@ -51,7 +46,8 @@ class Run:
 
     Opening an existing folder resumes it, and is refused if its config, its seed or the
     `data_hash` of its card differ from those given now. Every file in it is whole: it is
-    written under a temporary name, synced, and renamed.
+    written under a temporary name, synced, and renamed. One process at a time may hold it; under
+    torchrun every process opens it, process 0 writes it, and each keeps its own state.
 
     Args:
         root: the folder; made if missing.
@@ -82,10 +78,13 @@ class Run:
             )
         self.root, self.seed = Path(root), seed
         self.save_every_s, self.log_every, self.quiet = save_every_s, log_every, quiet
-        make_folder(self.root)
+        distributed.first(lambda: self._open(config, card or {}))
+
+    def _open(self, config: Mapping[str, Any] | None, card: Mapping[str, Any]) -> None:
+        self._lock = Lock(make_folder(self.root) / "run.lock")
         if config is not None:
             check_config(self.root, config)
-        check_card(self.root, seed=seed, card=card or {})
+        check_card(self.root, seed=self.seed, card=card)
 
     def stage(self, name: str) -> Stage:
         """The stage `name`, in its own folder; made if missing. Raises: ConfigError, DiskFull."""
@@ -93,7 +92,7 @@ class Run:
 
     def done(self, name: str) -> bool:
         """Whether the stage `name` has finished."""
-        return (self.root / name / "done.json").exists()
+        return bool(distributed.agree(int((self.root / name / "done.json").exists())))
 
     def seed_all(self, salt: str = "") -> None:
         """Seed torch (every device), numpy and random from (seed, salt).
@@ -108,7 +107,8 @@ class Run:
     def write_json(self, name: str, obj: object) -> Path:
         """Write root/`name` as JSON, atomically; return its path. Raises: ConfigError, DiskFull."""
         check_name(name, "The file")
-        write_json(self.root / name, obj)
+        if distributed.rank() == 0:
+            write_json(self.root / name, obj)
         return self.root / name
 
     def finish(self, **facts: Any) -> None:
@@ -121,7 +121,8 @@ class Stage:
 
     `first` is the step the loop starts at, known once `steps` was called, before its first
     step: a data stream made in between can start at the same one. `progress` is 0 to 1, for
-    schedules: the share of the steps, or of the minutes if that is larger.
+    schedules: the share of the steps, or of the minutes if that is larger. Under torchrun all
+    processes take the same steps, by process 0's clock and signals, and log their mean.
     """
 
     def __init__(self, run: Run, name: str) -> None:
@@ -185,7 +186,8 @@ class Stage:
             scalars: numbers or one-element tensors on any device (one transfer per call).
         Raises: Diverged if any is NaN or infinite; no state is saved any more after that.
         """
-        values = _floats(scalars)
+        values = floats(scalars)
+        values = dict(zip(values, distributed.means(list(values.values())), strict=True))
         bad = [f"'{name}' is {value}" for name, value in values.items() if not math.isfinite(value)]
         if bad or self._bad is not None:
             self._diverge(" and ".join(bad), step)
@@ -207,32 +209,37 @@ class Stage:
             columns: images in a row; the default makes the grid about square.
         """
         check_name(name, "The image")
+        if distributed.rank():
+            return
         path = make_folder(self.root / "images") / f"{name}-{step:07d}.png"
         picture = Image.fromarray(grid(tensor, columns=columns))
         replace_file(path, lambda file: picture.save(file, format="PNG"))
 
     def finish(self, **facts: Any) -> None:
         """Write done.json: this stage has finished. `facts` are JSON values. Raises: DiskFull."""
+        if distributed.rank():
+            return
         self._flush()
         known = {"stage": self.name, "steps": self._saved, "elapsed_s": round(self.elapsed_s, 3)}
         write_json(self.root / "done.json", {**known, "finished": now_utc(), **facts})
 
     def _restore(self, state: Mapping[str, Stateful]) -> None:
-        path = self.root / "state.pt"
         self.first, self._saved, self._boundary_s = 0, None, 0.0
         self._bad, self._lines = None, []
-        if path.exists():
-            saved = read_state(path)
+        saved = load_state(self.root)
+        if saved is not None:
             if saved["step"] > self._total:
                 raise ConfigError(
                     f"Stage '{self.name}' in {self.run.root} has done {saved['step']} steps, "
                     f"more than the {self._total} asked for. Ask for more, or start elsewhere."
                 )
-            put_state(state, saved["of"], path)
+            put_state(state, saved["of"], self.root / "state.pt")
             self.first = self._saved = saved["step"]
             self._boundary_s = saved["elapsed_s"]
         self._exempt = non_finite(take_state(state))
         self._set_progress(self.first)
+        if distributed.rank():
+            return
         cut_log(self.root / "log.jsonl", self.first)
         if self.first > 0 and self.progress < 1.0:
             note_resume(self.run.root, self.name, self.first)
@@ -245,13 +252,18 @@ class Stage:
             self._open.callback(self._leave)
             saved_at = flushed_at = time.monotonic()
             self._zero = saved_at - self._boundary_s
-            while step < self._total and self._boundary_s < self._budget_s and not stop.signal:
+            while (
+                step < self._total
+                and self._boundary_s < self._budget_s
+                and not distributed.agree(stop.signal)
+            ):
                 self.run.seed_all(f"{self.name}/{step}")
                 yield step
                 step += 1
                 self._close_step(step)
                 now = time.monotonic()
-                if step % save_every == 0 or now - saved_at >= self.run.save_every_s:
+                waited_s = distributed.agree(now - saved_at)
+                if step % save_every == 0 or waited_s >= self.run.save_every_s:
                     self._save(step, state)
                     saved_at = flushed_at = time.monotonic()
                 elif now - flushed_at >= _FLUSH_EVERY_S:
@@ -259,13 +271,13 @@ class Stage:
                     flushed_at = now
             if self._saved != step:
                 self._save(step, state)
-        if stop.signal:
-            raise self._interrupted(stop.signal, step)
+        if number := distributed.agree(stop.signal):
+            raise self._interrupted(number, step)
         self.run.seed_all(f"{self.name}/end")
 
     def _new_bar(self) -> Progress:
         budget_s, used_s = self._budget_s, self._boundary_s
-        quiet = self.run.quiet
+        quiet = self.run.quiet or distributed.rank() > 0
         return Progress(
             self.name, self._total, self.first, budget_s=budget_s, used_s=used_s, quiet=quiet
         )
@@ -275,7 +287,7 @@ class Stage:
             raise Diverged(self._bad)
         # The end of the minutes is judged by the time that is saved with the state, so that
         # a resumed run ends at the same step.
-        self._boundary_s = self.elapsed_s
+        self._boundary_s = distributed.agree(self.elapsed_s)
         self._set_progress(step)
         if self._bar is not None:
             self._bar.update(step, self._boundary_s)
@@ -287,15 +299,19 @@ class Stage:
     def _save(self, step: int, state: Mapping[str, Stateful]) -> None:
         states = take_state(state)
         broken = sorted(non_finite(states) - self._exempt)
-        if broken:
-            named = f"'{broken[0]}'" + (f" (and {len(broken) - 1} more)" if broken[1:] else "")
+        if any(distributed.means([len(broken)])):
+            named = f"'{broken[0]}'" if broken else "of another process"
+            named += f" (and {len(broken) - 1} more)" if broken[1:] else ""
             self._diverge(f"the state {named} is not finite", step - 1)
         self._flush(sync=True)  # before the state, so that no line before its step can be missing
         content = {"step": step, "elapsed_s": self._boundary_s, "of": states}
-        write_state(self.root / "state.pt", content)
+        save_state(self.root, content)
         self._saved = step
 
     def _flush(self, *, sync: bool = False) -> None:
+        if distributed.rank():
+            self._lines = []
+            return
         path = self.root / "log.jsonl"
         if self._lines or (sync and path.exists()):
             text = "".join(json.dumps(line) + "\n" for line in self._lines)
@@ -326,18 +342,3 @@ class Stage:
             "Run the same command again to go on.",
             exit_code=128 + number,
         )
-
-
-def _floats(scalars: Mapping[str, float | Tensor]) -> dict[str, float]:
-    tensors = {n: v.detach() for n, v in scalars.items() if isinstance(v, Tensor)}
-    wrong = [f"'{n}' has shape {tuple(t.shape)}" for n, t in tensors.items() if t.numel() != 1]
-    if wrong or "elapsed_s" in scalars or "step" in scalars:
-        reason = ", ".join(wrong) or "'step' and 'elapsed_s' are taken"
-        raise TypeError(f"log takes one number for each name: {reason}.")
-    far = {n: t for n, t in tensors.items() if t.device.type != "cpu"}
-    values = {n: float(tensors.get(n, v)) for n, v in scalars.items() if n not in far}
-    if far:
-        device = next(iter(far.values())).device
-        flat = torch.stack([t.reshape(()).float().to(device) for t in far.values()]).tolist()
-        values.update(zip(far, flat, strict=True))
-    return {name: values[name] for name in scalars}

@@ -34,25 +34,25 @@ def silent(model: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def absorb_constants(model: nn.Module, gone: Keep, x: Tensor) -> nn.Module:
+def absorb_constants(model: nn.Module, gone: Keep, *inputs: Tensor) -> nn.Module:
     """Move what the silent channels emit into the next biases, in place.
 
-    The constants are read off one forward pass of ``x`` (any image: silent channels do not depend
-    on it). Exact where the reader is reflect-padded or unpadded. Under zero padding the first
+    The constants are read off one forward pass of ``inputs`` (any: silent channels do not depend
+    on them). Exact where the reader is reflect-padded or unpadded. Under zero padding the first
     and last rows and columns keep a difference, and under a strided transposed convolution (whose
     taps differ from pixel to pixel) the mean is what is absorbed. An InstanceNorm behind such a
     reader cancels the bias and spreads the difference: there, fine-tuning has to mend it.
 
     Args:
         gone: indices of silent channels of each group.
-        x: (n, 3, h, w) in [-1, 1].
+        inputs: what the network reads.
     """
     readers = {
         name: layer
         for name, layer in convolutions(model).items()
         if not is_depthwise(layer) and any(a.group in gone for a in in_axes(layer) or ())
     }
-    seen = read_inputs(model, readers, x, lambda channels: channels.mean((0, 2, 3)))
+    seen = read_inputs(model, readers, inputs, lambda channels: channels.mean((0, 2, 3)))
     for name, layer in readers.items():
         if name in seen and layer.bias is not None:
             layer.bias += _emitted(layer, seen[name], gone)
@@ -128,15 +128,15 @@ def _producer_weight(model: nn.Module, group: str) -> Tensor:
     return total / total.max().clamp_min(1e-12)
 
 
-def extract(build: Build, model: nn.Module, keep: Keep, x: Tensor) -> nn.Module:
+def extract(build: Build, model: nn.Module, keep: Keep, *inputs: Tensor) -> nn.Module:
     """The small network: gates folded, constants of the cut channels absorbed, channels cut.
 
     ``model`` itself is changed: its gates are folded and its biases carry the constants.
 
     Args:
         keep: indices kept of each group (`survivors`, or `keep_top` for a target).
-        x: any images, (n, 3, h, w) in [-1, 1]. Channels that are cut though their scale is not
-            zero are replaced by their mean over ``x``.
+        inputs: any that the network reads. Channels that are cut though their scale is not zero
+            are replaced by their mean over ``inputs``.
     """
     gone = {}
     for group, kept in keep.items():
@@ -145,5 +145,5 @@ def extract(build: Build, model: nn.Module, keep: Keep, x: Tensor) -> nn.Module:
         rest = torch.ones(widths(model)[group], dtype=torch.bool)
         rest[kept] = False
         gone[group] = rest.nonzero()[:, 0]
-    absorb_constants(fold_gates(model), gone, x)
+    absorb_constants(fold_gates(model), gone, *inputs)
     return shrink(build, model, keep)

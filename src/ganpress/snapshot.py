@@ -10,7 +10,8 @@ from typing import Any, Protocol, TypeAlias
 
 import torch
 
-from ganpress.errors import CheckpointError
+from ganpress import distributed
+from ganpress.errors import CheckpointError, ConfigError
 from ganpress.files import replace_file
 
 
@@ -92,6 +93,54 @@ def non_finite(states: Mapping[str, Any]) -> set[str]:
     }
 
 
+def save_state(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write what `load_state` reads: state.pt, and under torchrun one file more per process.
+
+    Whenever the processes are killed, the files that belong to state.pt are whole and of its step:
+    the others' carry the step in their names, are written before it, and the former ones are
+    removed after it. Raises: DiskFull, Elsewhere; the previous state is then intact.
+    """
+    rank, world = distributed.rank(), distributed.world()
+    if world == 1:
+        write_state(folder / "state.pt", content)
+        return
+    own = _of_rank(folder, rank, content["step"])
+    distributed.together(lambda: write_state(own, content) if rank else None)
+    distributed.first(lambda: write_state(folder / "state.pt", {**content, "world": world}))
+    for old in folder.glob(f"state-rank{rank}-*.pt") if rank else ():
+        if old != own:
+            old.unlink(missing_ok=True)
+
+
+def load_state(folder: Path) -> dict[str, Any] | None:
+    """The step, elapsed_s and states of this process as last saved; None where nothing was.
+
+    Raises: CheckpointError if a file is damaged or missing; ConfigError if it was saved by another
+    number of processes.
+    """
+    rank, path = distributed.rank(), folder / "state.pt"
+    said = distributed.first(lambda: _own_world(path) if path.exists() else None)
+    step = distributed.agree(said["step"] if said else -1)
+    if step < 0:
+        return None
+    own = _of_rank(folder, rank, step)
+    return distributed.together(lambda: read_state(own) if rank else said)
+
+
+def _own_world(path: Path) -> dict[str, Any]:
+    said, world = read_state(path), distributed.world()
+    if said["world"] != world:
+        raise ConfigError(
+            f"The state in {path} was saved by {said['world']} process(es), and there are {world} "
+            f"now. Go on with torchrun --nproc_per_node={said['world']}, or start elsewhere."
+        )
+    return said
+
+
+def _of_rank(folder: Path, rank: int, step: int) -> Path:
+    return folder / f"state-rank{rank}-{step:09d}.pt"
+
+
 def write_state(path: Path, content: Mapping[str, Any]) -> None:
     """torch.save, atomically. Raises: DiskFull; the previous file is then intact."""
     replace_file(path, lambda file: torch.save(dict(content), file))
@@ -104,7 +153,8 @@ def read_state(path: Path) -> dict[str, Any]:
     """
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
-        return {"step": content["step"], "elapsed_s": content["elapsed_s"], "of": content["of"]}
+        known = {name: content[name] for name in ("step", "elapsed_s", "of")}
+        return {**known, "world": content.get("world", 1)}
     except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.PickleError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
-from typing import IO, Literal, overload
+from typing import Literal, overload
 
-from ganpress.errors import DiskFull, WeightsError, did_you_mean
-
-_CHUNK = 1 << 20
-_TRIES = 4
-_TIMEOUT_S = 30.0
+from ganpress.download import Wanted
+from ganpress.download import download as fetch_to
+from ganpress.errors import WeightsError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -130,47 +122,22 @@ def check_hash(path: Path, entry: WeightFile) -> None:
 def download(entry: WeightFile, to: Path) -> Path:
     """Fetch `entry.url` to `to`, resuming an earlier attempt, and check the hash.
 
-    What has arrived is kept as `<to>.part` when the line breaks, and continued by the next call;
-    the file appears under its own name only when it is whole and right. Processes that want the
-    same file wait for one another.
     Raises: WeightsError (no connection, a wrong file), DiskFull.
     """
-    if entry.url is None or not entry.url.startswith(("http://", "https://")):
-        raise WeightsError(f"{entry.title} has no http address to fetch. {_advice(entry)}")
-    to.parent.mkdir(parents=True, exist_ok=True)
-    part = to.with_name(to.name + ".part")
-    with _alone(to.with_name(to.name + ".lock")):
-        if to.is_file():  # another process fetched it while we waited
-            check_hash(to, entry)
-            return to
-        resumed = part.exists() and part.stat().st_size > 0
-        _fetch(entry, entry.url, part)
-        try:
-            check_hash(part, entry)
-        except WeightsError as error:
-            part.unlink()
-            if not resumed:
-                raise _wrong(entry) from error
-            _fetch(entry, entry.url, part)  # the earlier piece was of something else
-            _check_or_remove(part, entry)
-        os.replace(part, to)
-    return to
-
-
-def _check_or_remove(part: Path, entry: WeightFile) -> None:
-    try:
-        check_hash(part, entry)
-    except WeightsError as error:
-        part.unlink()
-        raise _wrong(entry) from error
-
-
-def _wrong(entry: WeightFile) -> WeightsError:
-    return WeightsError(
-        f"{entry.url} sent a file that is not the published {entry.title}: its SHA-256 does not "
-        f"start with {entry.sha256}. It was removed. A proxy or a login page may be in the way. "
-        f"{_advice(entry)}"
+    wanted = Wanted(
+        title=entry.title,
+        url=entry.url or "",
+        wrong=lambda path: _wrong(path, entry),
+        advice=_advice(entry),
+        error=WeightsError,
     )
+    return fetch_to(wanted, to)
+
+
+def _wrong(path: Path, entry: WeightFile) -> str:
+    if entry.sha256 is None or fingerprint(path).startswith(entry.sha256):
+        return ""
+    return f"its SHA-256 does not start with {entry.sha256}"
 
 
 def _advice(entry: WeightFile) -> str:
@@ -178,96 +145,6 @@ def _advice(entry: WeightFile) -> str:
         f"Put {entry.file} in a folder and set GANPRESS_WEIGHTS to that folder, or give the file "
         f"with --weights, or put it in {cache_dir()}."
     )
-
-
-def _fetch(entry: WeightFile, url: str, part: Path) -> None:
-    """Append to `part` until it is whole; a broken line is tried again while it makes progress."""
-    failures = 0
-    while True:
-        before = part.stat().st_size if part.exists() else 0
-        try:
-            if _receive(entry, url, part):
-                return
-            reason = "the connection closed early"
-        except urllib.error.HTTPError as error:
-            if error.code < 500:
-                raise WeightsError(
-                    f"{entry.title}: {url} answered {error.code} {error.reason}. {_advice(entry)}"
-                ) from error
-            reason = f"{error.code} {error.reason}"
-        except OSError as error:
-            if error.errno == errno.ENOSPC:
-                raise DiskFull(
-                    f"No space left for {part}. Free some space and start again (what has "
-                    "arrived is kept), or set XDG_CACHE_HOME to a folder with more."
-                ) from error
-            reason = str(error)
-        except HTTPException as error:
-            reason = f"{type(error).__name__} {error}"
-        failures = 0 if part.exists() and part.stat().st_size > before else failures + 1
-        if failures >= _TRIES:
-            raise WeightsError(
-                f"{entry.title}: cannot fetch {url} ({reason}). Check the connection and start "
-                f"again (what has arrived is kept). {_advice(entry)}"
-            )
-
-
-def _receive(entry: WeightFile, url: str, part: Path) -> bool:
-    """One request, from where `part` ends; True if the file is whole afterwards."""
-    have = part.stat().st_size if part.exists() else 0
-    headers = {"User-Agent": "ganpress", "Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-    request = urllib.request.Request(url, headers=headers)
-    try:
-        answer = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        if error.code != 416:
-            raise
-        error.close()
-        if error.headers.get("Content-Range", "").endswith(f"/{have}"):
-            return True  # we had all of it
-        part.unlink()  # longer than the file: of something else
-        return False
-    with answer:
-        span = answer.headers.get("Content-Range", "")
-        goes_on = answer.status == 206 and span.startswith(f"bytes {have}-")
-        start = have if goes_on else 0
-        length = answer.headers.get("Content-Length")
-        total = start + int(length) if length is not None else None
-        with part.open("ab" if goes_on else "wb") as file:
-            _copy(answer, file, entry.file, start, total)
-            file.flush()
-            os.fsync(file.fileno())
-    return total is None or part.stat().st_size == total
-
-
-def _copy(source: IO[bytes], sink: IO[bytes], name: str, start: int, total: int | None) -> None:
-    """Copy with a progress bar on standard error (a terminal only)."""
-    from rich.console import Console
-    from rich.progress import DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn(f"fetching {name}"), DownloadColumn(), TimeRemainingColumn())
-    off = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=off) as progress:
-        task = progress.add_task("", completed=start, total=total)
-        while chunk := source.read(_CHUNK):
-            sink.write(chunk)
-            progress.advance(task, len(chunk))
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold a lock file, so that the ranks of one job do not write the same part (POSIX only)."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _environment_folder() -> Path | None:

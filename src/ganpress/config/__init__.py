@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ganpress.config.settings import Settings, checked, describe, names, read_config
+from ganpress.config.settings import Settings, checked, describe, names, pairs, read_config
 from ganpress.config.slim import (
     CriticSettings,
     DataSettings,
@@ -31,6 +31,7 @@ __all__ = [
     "checked",
     "describe",
     "names",
+    "pairs",
     "read_config",
     "settled",
 ]

@@ -49,13 +49,23 @@ def checked(kind: type[C], values: Mapping[str, Any]) -> C:
     """Settings from plain data; every problem in one message."""
     check_names(kind, values, "the settings")
     try:
-        return kind.model_validate(values)
+        return kind.model_validate(_over_defaults(kind, values))
     except ValidationError as error:
         told = "; ".join(
             f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']} (got {e['input']!r})"
             for e in error.errors()
         )
         raise ConfigError(f"These settings cannot be used: {told}.") from error
+
+
+def _over_defaults(kind: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, each group of them over what the default of that group says."""
+    out = dict(values)
+    for name, info in kind.model_fields.items():
+        given, default = out.get(name), info.default
+        if isinstance(default, BaseModel) and isinstance(given, Mapping):
+            out[name] = {**default.model_dump(exclude_defaults=True), **given}
+    return out
 
 
 def names(kind: type[BaseModel], prefix: str = "") -> list[str]:
@@ -102,10 +112,18 @@ def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     return out
 
 
-def _parse(item: str) -> tuple[str, Any]:
+def pairs(items: Iterable[str], flag: str) -> dict[str, Any]:
+    """What was given as ``flag key=value``: dotted keys make groups, values are as in TOML."""
+    values: dict[str, Any] = {}
+    for item in items:
+        _put(values, *_parse(item, flag))
+    return values
+
+
+def _parse(item: str, flag: str = "--set") -> tuple[str, Any]:
     key, eq, text = item.partition("=")
     if not eq or not key.strip():
-        raise ConfigError(f"--set {item}: write key=value, such as --set target.macs=0.05.")
+        raise ConfigError(f"{flag} {item}: write key=value, such as --set target.macs=0.05.")
     try:
         return key.strip(), tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:
@@ -123,11 +141,15 @@ def _put(values: dict[str, Any], key: str, value: Any) -> None:
 
 def describe(kind: type[BaseModel], prefix: str = "") -> list[tuple[str, Any, str]]:
     """(dotted name, default, meaning) of every setting."""
+    return _described(kind(), prefix)
+
+
+def _described(defaults: BaseModel, prefix: str) -> list[tuple[str, Any, str]]:
     found: list[tuple[str, Any, str]] = []
-    for name, info in kind.model_fields.items():
-        inner = info.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            found += describe(inner, f"{prefix}{name}.")
+    for name, info in type(defaults).model_fields.items():
+        value = getattr(defaults, name)
+        if isinstance(value, BaseModel):
+            found += _described(value, f"{prefix}{name}.")
         else:
-            found.append((f"{prefix}{name}", info.default, info.description or ""))
+            found.append((f"{prefix}{name}", value, info.description or ""))
     return found

@@ -18,6 +18,9 @@ class TrainData(Settings):
     load_size: int | None = Field(
         default=None, description="shorter side before the crop; None: as size"
     )
+    enlarge: bool = Field(
+        default=False, description="let images smaller than the crop be enlarged; else refused"
+    )
     flip: bool = True
     workers: int = Field(default=1, ge=0, description="decoding processes")
 

@@ -18,18 +18,21 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from ganpress.data.decode import Ids
 from ganpress.data.images import Images, Pixels
 from ganpress.errors import ConfigError, ImagesError
 
-Planes: TypeAlias = NDArray[np.uint8]
-"""(3, h, w) RGB 0..255, or (n, 3, h, w)."""
+Planes: TypeAlias = NDArray[Any]
+"""(3, h, w) uint8 RGB 0..255, or (h, w) ids."""
 
-_Raw: TypeAlias = tuple[NDArray[np.int64], tuple[Planes, ...]]
+_Raw: TypeAlias = dict[str, NDArray[Any]]
+"""The arrays of a batch by the names of its fields."""
 
 CACHE_BYTES = 512 * 2**20
 """Decoded and resized images kept in memory by one stream, all its workers together."""
 
 _BICUBIC = Image.Resampling.BICUBIC
+_NEAREST = Image.Resampling.NEAREST
 _VIEWS = 1  # keeps the seeds of crops apart from those of permutations: numpy pads seeds with 0
 
 
@@ -59,13 +62,15 @@ class Batch:
         each = len(self.x) // count
         for start in range(0, len(self.x), each):
             rows = slice(start, start + each)
-            held: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-            yield Batch(**{n: None if t is None else t[rows] for n, t in held.items()})
+            held = {f.name: getattr(self, f.name) for f in fields(self)}
+            cut: dict[str, Any] = {n: None if t is None else t[rows] for n, t in held.items()}
+            yield Batch(**cut)
 
     def to(self, device: str) -> Batch:
         """The batch on a device."""
-        held: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Batch(**{n: None if t is None else t.to(device) for n, t in held.items()})
+        held = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {n: None if t is None else t.to(device) for n, t in held.items()}
+        return Batch(**moved)
 
 
 def stream(
@@ -80,6 +85,8 @@ def stream(
     flip: bool = True,
     load_size: int | None = None,
     workers: int = 1,
+    rank: int = 0,
+    world: int = 1,
 ) -> Iterator[Batch]:
     """Training batches number `first` to `total` - 1, each a pure function of (seed, step).
 
@@ -94,18 +101,24 @@ def stream(
         load_size: shorter side before the crop, pixels, at least `size` (the default).
         workers: processes that decode (at most one per core is started); 0 decodes in this
             one. The batches do not depend on it. They end when the iterator is closed.
+        rank, world: give only part number `rank` of the `world` equal parts of each batch; the
+            parts in order are the batch of one process.
     Raises ConfigError: a setting out of range. ImagesError: a file has gone, or a worker died.
     """
     load = size if load_size is None else load_size
     _check(batch=batch, size=size, seed=(seed, 0), first=(first, 0), total=(total, 0))
-    _check(views=(views, 0), workers=(workers, 0))
+    _check(views=(views, 0), workers=(workers, 0), rank=(rank, 0))
+    if batch % world or rank >= world:
+        raise ConfigError(f"A batch of {batch} has no part number {rank} of {world} equal ones.")
     if load < size:
         raise ConfigError(
             f"load_size is {load}, smaller than the crop of {size}. Make it at least {size}."
         )
     numbers = range(first, total)
     started = min(workers, _cores(), len(numbers))
-    steps = _Steps(images, batch, size, load, seed, views, flip, CACHE_BYTES // max(1, started))
+    steps = _Steps(
+        images, batch, size, load, seed, views, flip, CACHE_BYTES // max(1, started), rank, world
+    )
     return _batches(steps, numbers, started)
 
 
@@ -124,9 +137,10 @@ def _once(images: Images, batch: int, size: int) -> Iterator[Batch]:
         shown = []
         for index in range(start, min(start + batch, len(images))):
             pair = _resized(images.read(index), size)
-            _, height, width = pair[0].shape
+            height, width = pair[0].shape[-2:]
             shown.append(_cropped(pair, (height - size) // 2, (width - size) // 2, size))
-        yield _to_batch(_stacked(shown, [-1] * len(shown)))
+        numbers = range(start, start + len(shown))
+        yield _to_batch(_stacked(images, numbers, [-1] * len(shown), shown))
 
 
 def _check(**least: int | tuple[int, int]) -> None:
@@ -156,34 +170,39 @@ class _Steps(Dataset["_Raw | str"]):
         views: int,
         flip: bool,
         cache_bytes: int,
+        rank: int,
+        world: int,
     ) -> None:
         self.images, self.batch, self.size, self.load = images, batch, size, load
         self.seed, self.views, self.flip = seed, views, flip
+        self.rank, self.each = rank, batch // world
         self._room = cache_bytes
         self._kept: dict[int, tuple[Planes, ...]] = {}
 
     def __getitem__(self, step: int) -> _Raw | str:
-        shown, ids = [], []
+        shown, numbers, ids = [], [], []
         try:
-            for place in range(step * self.batch, (step + 1) * self.batch):
+            start = step * self.batch + self.rank * self.each
+            for place in range(start, start + self.each):
                 epoch, at = divmod(place, len(self.images))
                 image = int(_order(self.seed, epoch, len(self.images))[at])
                 view = epoch % self.views if self.views else epoch
                 shown.append(self._view(image, view))
+                numbers.append(image)
                 ids.append(image * self.views + view if self.views else -1)
         except ImagesError as error:  # as text: torch would bury it in a worker's traceback
             return str(error)
-        return _stacked(shown, ids)
+        return _stacked(self.images, numbers, ids, shown)
 
     def _view(self, image: int, view: int) -> tuple[Planes, ...]:
         pair = self._ready(image)
-        _, height, width = pair[0].shape
+        height, width = pair[0].shape[-2:]
         draw = np.random.default_rng((self.seed, image, view, _VIEWS))
         top = int(draw.integers(height - self.size + 1))
         left = int(draw.integers(width - self.size + 1))
         mirrored = bool(draw.integers(2)) and self.flip
         pair = _cropped(pair, top, left, self.size)
-        return tuple(p[:, :, ::-1] for p in pair) if mirrored else pair
+        return tuple(p[..., ::-1] for p in pair) if mirrored else pair
 
     def _ready(self, image: int) -> tuple[Planes, ...]:
         """Decoded and resized: from memory, or read, and then kept while there is room.
@@ -207,32 +226,48 @@ def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
-def _resized(pair: Sequence[Pixels], side: int) -> tuple[Planes, ...]:
-    """The shorter side to `side` pixels, unless it is that already; the longer in proportion."""
-    height, width, _ = pair[0].shape
+def _resized(pair: Sequence[Pixels | Ids], side: int) -> tuple[Planes, ...]:
+    """The shorter side to `side` pixels, unless it is that already; the longer in proportion.
+
+    Pictures bicubic, ids by the nearest pixel.
+    """
+    height, width = pair[0].shape[:2]
     short = min(height, width)
-    if short != side:
-        to = (max(side, round(width * side / short)), max(side, round(height * side / short)))
-        pair = [np.asarray(Image.fromarray(p).resize(to, _BICUBIC)) for p in pair]
+    to = (max(side, round(width * side / short)), max(side, round(height * side / short)))
+    return tuple(_planes(p if short == side else _scaled(p, to)) for p in pair)
+
+
+def _scaled(pixels: Planes, to: tuple[int, int]) -> Planes:
+    how = _NEAREST if pixels.ndim == 2 else _BICUBIC
+    return np.asarray(Image.fromarray(pixels).resize(to, how))
+
+
+def _planes(pixels: Planes) -> Planes:
     # Channels first from here on: a flip then runs along memory, six times as fast.
-    return tuple(np.ascontiguousarray(p.transpose(2, 0, 1)) for p in pair)
+    return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _cropped(pair: Sequence[Planes], top: int, left: int, size: int) -> tuple[Planes, ...]:
-    return tuple(p[:, top : top + size, left : left + size] for p in pair)
+    return tuple(p[..., top : top + size, left : left + size] for p in pair)
 
 
-def _stacked(shown: Sequence[tuple[Planes, ...]], ids: Sequence[int]) -> _Raw:
-    return np.array(ids, np.int64), tuple(np.stack(column) for column in zip(*shown, strict=True))
+def _stacked(
+    images: Images, numbers: Sequence[int], ids: Sequence[int], shown: Sequence[tuple[Planes, ...]]
+) -> _Raw:
+    columns = zip(images.columns, zip(*shown, strict=True), strict=True)
+    raw: _Raw = {name: np.stack(column) for name, column in columns}
+    if images.classes is not None:
+        raw["classes"] = images.classes[list(numbers)]
+    return raw | {"ids": np.array(ids, np.int64)}
 
 
 def _to_batch(raw: _Raw) -> Batch:
-    ids, columns = raw
-    x, *targets = (_to_unit(column) for column in columns)
-    return Batch(x, torch.from_numpy(ids), targets[0] if targets else None)
+    photos: dict[str, Any] = {n: _to_unit(raw[n]) for n in ("x", "y") if n in raw}
+    others = {n: torch.from_numpy(a.astype(np.int64)) for n, a in raw.items() if n not in photos}
+    return Batch(**({"y": None} | photos | others))
 
 
-def _to_unit(planes: Planes) -> Tensor:
+def _to_unit(planes: NDArray[np.uint8]) -> Tensor:
     """(n, 3, h, w) uint8 0..255 to float32 [-1, 1]: the door's range conversion."""
     return torch.from_numpy(planes).to(torch.float32).div_(127.5).sub_(1.0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from PIL import (  # naming `formats` finds only plugins that are imported
 )
 
 from ganpress.errors import ImagesError
+
+Ids: TypeAlias = NDArray[np.uint8] | NDArray[np.int32]
+"""(h, w) ids of classes or things."""
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 """Endings looked for in folders, in any case."""
@@ -50,6 +53,10 @@ _UPRIGHT = {
 
 class ImagesWarning(UserWarning):
     """Images were left out because they cannot be decoded; the message names them."""
+
+
+class NotIds(ValueError):
+    """A whole image that cannot be a map of ids: its folder is a mistake, not a bad file."""
 
 
 def read_rgb(file: Path | bytes | BinaryIO, name: str | None = None) -> NDArray[np.uint8]:
@@ -108,6 +115,33 @@ def probe(stored: bytes, name: str) -> tuple[int, int]:
     except Exception as error:  # Pillow raises nearly anything on bad bytes
         raise ImagesError(f"Cannot decode {name}: {_reason(error)}.") from error
     return (width, height) if turned else (height, width)
+
+
+def decode_ids(stored: bytes, name: str) -> Ids:
+    """(h, w) ids of a label or instance map, uint8 or int32, upright.
+
+    Pixels are taken as they are stored: the index into a palette, or grey of 1 to 32 bits.
+    Raises NotIds: colours, or a JPEG, whose compression changes ids. ImagesError as `read_rgb`.
+    """
+    try:
+        with Image.open(io.BytesIO(stored), formats=_FORMATS) as image:
+            if image.format in ("JPEG", "MPO"):
+                raise NotIds(f"{name} is a JPEG, whose compression changes ids: use PNG.")
+            if not (image.mode in ("1", "P", "L") or image.mode.startswith("I")):
+                raise NotIds(
+                    f"{name} holds colours ({image.mode}), not ids. A label or instance map has "
+                    "one number for each pixel: a palette or grey PNG of 8 or 16 bits."
+                )
+            turn = _UPRIGHT.get(_orientation(image))
+            ids = np.asarray(image if turn is None else image.transpose(turn))
+            grey = stored[24] if image.format == "PNG" and image.mode == "L" else 8
+    except NotIds:
+        raise
+    except Exception as error:  # Pillow raises nearly anything on bad bytes
+        raise ImagesError(f"Cannot decode {name}: {_reason(error)}.") from error
+    if grey < 8:  # Pillow spreads grey of 2 and 4 bits over 0..255
+        ids = ids // (255 // (2**grey - 1))
+    return ids.astype(np.int32) if ids.dtype.itemsize > 1 else ids.astype(np.uint8)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -5,84 +5,149 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ganpress.data.decode import ImagesWarning
-from ganpress.data.sources import Facts, Source, check, pixels_of, sources_at
+from ganpress.data.decode import Ids, ImagesWarning
+from ganpress.data.sources import (
+    Facts,
+    Source,
+    check,
+    check_ids,
+    classes_at,
+    ids_of,
+    pixels_of,
+    sources_at,
+)
 from ganpress.errors import ConfigError, ImagesError, did_you_mean
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """(h, w, 3) RGB 0..255."""
 
+Kept: TypeAlias = tuple[Source, Facts]
+
 _NAMED = 8  # how many files a message lists before "and N more"
+_MAPS = ("labels", "instances")
 
 
 class Images:
-    """A checked, ordered set of images, each with a target of the same size if `paired`.
+    """A checked, ordered set of images, with what belongs to each: a target, maps, a class.
 
     Made by `open_images`. Holds where the pixels lie, not the pixels; can be pickled.
+
+    names: of the images. classes: (n,) int64 class of each image, or None.
+    class_names: the classes' names, () if they have none.
     """
 
     def __init__(
         self,
         names: Sequence[str],
-        inputs: Sequence[tuple[Source, Facts]],
-        targets: Sequence[tuple[Source, Facts]] | None = None,
+        columns: Mapping[str, Sequence[Kept]],
         side_by_side: str | None = None,
+        classes: NDArray[np.int64] | None = None,
+        class_names: Sequence[str] = (),
     ) -> None:
         self.names = tuple(names)
-        self._inputs = tuple(inputs)
-        self._targets = None if targets is None else tuple(targets)
+        self.classes = classes
+        self.class_names = tuple(class_names)
+        self._columns = {name: tuple(column) for name, column in columns.items()}
         self._side_by_side = side_by_side
 
     def __len__(self) -> int:
         return len(self.names)
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """What `read` gives, as `Batch` names it: x, then those given of y, labels, instances."""
+        maps = [name for name in _MAPS if name in self._columns]
+        return ("x", *(["y"] if self.paired else []), *maps)
+
+    @property
     def paired(self) -> bool:
         """True if every image has a target."""
-        return self._targets is not None or self._side_by_side is not None
+        return "y" in self._columns or self._side_by_side is not None
+
+    @property
+    def has_labels(self) -> bool:
+        """True if every image has a label map."""
+        return "labels" in self._columns
+
+    @property
+    def has_instances(self) -> bool:
+        """True if every image has an instance map."""
+        return "instances" in self._columns
+
+    @property
+    def class_count(self) -> int:
+        """How many classes the images are of; 0 if their classes are not known."""
+        if self.classes is None:
+            return 0
+        return len(self.class_names) or int(self.classes.max()) + 1
+
+    @property
+    def label_ids(self) -> tuple[int, ...]:
+        """Every id that occurs in the label maps, rising; () without label maps."""
+        found = {facts.ids for _, facts in self._columns.get("labels", ())}
+        return tuple(sorted(set().union(*found)))
+
+    def label_range(self) -> tuple[int, int]:
+        """The least and the greatest id in the label maps. ConfigError: there are none."""
+        ids = self.label_ids
+        if not ids:
+            raise ConfigError("The images have no label maps. Give their folder (--labels).")
+        return ids[0], ids[-1]
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """(height, width) of each input image, in pixels, upright."""
         halves = 2 if self._side_by_side else 1
-        return tuple((f.height, f.width // halves) for _, f in self._inputs)
+        return tuple((f.height, f.width // halves) for _, f in self._columns["x"])
 
-    def read(self, index: int) -> tuple[Pixels, ...]:
-        """(image,) or (image, target) at full size, each (h, w, 3) uint8 RGB 0..255.
+    def read(self, index: int) -> tuple[Pixels | Ids, ...]:
+        """What `columns` names, at full size: each (h, w, 3) uint8 RGB 0..255, maps (h, w) ids.
 
         Raises ImagesError: the file has gone or changed since it was opened.
         """
-        found = [self._inputs[index]] + ([self._targets[index]] if self._targets else [])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's; the file was judged when it was opened
-            pair = tuple(pixels_of(source) for source, _ in found)
-        for pixels, (source, facts) in zip(pair, found, strict=True):
-            if pixels.shape[:2] != (facts.height, facts.width):
-                raise ImagesError(
-                    f"{source.where} has changed its size since it was opened. "
-                    "Start again with a folder that does not change."
-                )
-        if self._side_by_side is None:
-            return pair
-        middle = pair[0].shape[1] // 2
-        left, right = pair[0][:, :middle], pair[0][:, middle:]
-        return (left, right) if self._side_by_side == "AB" else (right, left)
+            found = {name: _read(name, *column[index]) for name, column in self._columns.items()}
+        if self._side_by_side is not None:
+            whole = found["x"]
+            middle = whole.shape[1] // 2
+            halves = whole[:, :middle], whole[:, middle:]
+            found["x"], found["y"] = halves if self._side_by_side == "AB" else halves[::-1]
+        return tuple(found[name] for name in self.columns)
 
     def digest(self) -> str:
-        """sha256 in hex over names, sizes in pixels and stored bytes: the data hash of a card."""
+        """sha256 in hex over names, sizes in pixels and stored bytes: the data hash of a card.
+
+        Over the number of bytes of each file, that is, and over the classes themselves.
+        """
         seen = hashlib.sha256(f"{len(self)} {self._side_by_side}\n".encode())
-        for column in (self._inputs, self._targets or ()):
-            for name, (_, f) in zip(self.names, column, strict=bool(column)):
+        for kind, column in self._columns.items():
+            if kind in _MAPS:
+                seen.update(f"{kind}\n".encode())
+            for name, (_, f) in zip(self.names, column, strict=True):
                 seen.update(f"{name}\t{f.height}x{f.width}\t{f.stored_bytes}\n".encode())
+        if self.classes is not None:
+            seen.update(self.classes.tobytes())
         return seen.hexdigest()
+
+
+def _read(kind: str, source: Source, facts: Facts) -> Pixels | Ids:
+    pixels = ids_of(source) if kind in _MAPS else pixels_of(source)
+    if pixels.shape[:2] != (facts.height, facts.width):
+        raise ImagesError(
+            f"{source.where} has changed its size since it was opened. "
+            "Start again with a folder that does not change."
+        )
+    return pixels
 
 
 def open_images(
@@ -90,37 +155,75 @@ def open_images(
     *,
     pairs: Path | None = None,
     side_by_side: str | None = None,
+    labels: Path | None = None,
+    instances: Path | None = None,
     strict: bool = False,
 ) -> Images:
     """Open images and decode each once, so that training never meets a bad file.
 
     Args:
         paths: each a folder (searched to the bottom; endings in `EXTENSIONS`) or an .npz pack
-            (`jpeg` + `offsets`, or `images` NHWC uint8 RGB). Several are joined in order.
+            (`jpeg` + `offsets`, or `images` NHWC uint8 RGB; `labels` (n,) are the classes, with
+            their names in `classes`). Several are joined in order, with classes if all have
+            the same ones.
         pairs: a folder or pack of targets, paired with the images by name without its ending;
             a pair must agree in size.
         side_by_side: "AB" if each file holds the input on the left and the target on the
             right, "BA" for the other way round.
+        labels, instances: folders of maps, paired like `pairs`: PNGs of ids (a palette's
+            indices, or grey of up to 16 bits), never of colours.
         strict: refuse a file that cannot be decoded, instead of leaving it (and its pair)
             out with one `ImagesWarning` that names it.
-    Raises ImagesError: nothing there, no images, none that decodes, or pairs that do not
-        match in number, name or size. ConfigError: settings that contradict each other.
+    Raises ImagesError: nothing there, no images, none that decodes, maps of colours, or pairs
+        that do not match in number, name or size. ConfigError: settings that contradict
+        each other.
     """
     _check_halves(side_by_side, pairs)
     roots = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(p) for p in paths]
-    inputs = _joined(roots)
-    targets = None if pairs is None else _matched(inputs, sources_at(Path(pairs)), roots, pairs)
-    names, count = list(inputs), len(inputs)
-    sources = [*inputs.values(), *(targets or ())]
-    facts = _checked(sources)
-    usable = {i: (sources[i], f) for i, f in enumerate(facts) if isinstance(f, Facts)}
-    good = [i for i in range(count) if {i, i + (count if targets else 0)} <= usable.keys()]
-    wrong = [f for f in facts if isinstance(f, ImagesError)]
-    _report(wrong, left=len(good), total=count, strict=strict)
-    chosen = [usable[i] for i in good]
-    paired = [usable[i + count] for i in good] if targets else None
-    _check_sizes(chosen, paired, side_by_side)
-    return Images([names[i] for i in good], chosen, paired, side_by_side)
+    found = _found(roots)
+    inputs = _joined(roots, found)
+    sources = {"x": list(inputs.values())}
+    for kind, folder in {"y": pairs, "labels": labels, "instances": instances}.items():
+        if folder is not None:
+            sources[kind] = _matched(inputs, sources_at(Path(folder)), roots, Path(folder))
+    columns, good = _usable(sources, strict=strict)
+    _check_sizes(columns, side_by_side)
+    classes, class_names = _classes(roots, [len(one) for one in found])
+    names = list(inputs)
+    return Images(
+        [names[i] for i in good],
+        columns,
+        side_by_side,
+        None if classes is None else classes[good],
+        class_names,
+    )
+
+
+def _usable(
+    sources: Mapping[str, Sequence[Source]], *, strict: bool
+) -> tuple[dict[str, list[Kept]], list[int]]:
+    """The columns without the rows that hold a bad file, and the numbers of the rows left."""
+    facts = {kind: _checked(column, kind) for kind, column in sources.items()}
+    rows = list(zip(*facts.values(), strict=True))
+    good = [i for i, row in enumerate(rows) if all(isinstance(f, Facts) for f in row)]
+    wrong = [f for column in facts.values() for f in column if isinstance(f, ImagesError)]
+    _report(wrong, left=len(good), total=len(rows), strict=strict)
+    columns: dict[str, list[Kept]] = {}
+    for kind, column in facts.items():
+        kept = [(sources[kind][i], column[i]) for i in good]
+        columns[kind] = [(source, f) for source, f in kept if isinstance(f, Facts)]
+    return columns, good
+
+
+def _classes(
+    roots: Sequence[Path], counts: Sequence[int]
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    """Classes of all images and their names; none where a path lacks them or names others."""
+    found = [classes_at(root, count) for root, count in zip(roots, counts, strict=True)]
+    whole = [one for one in found if one is not None]
+    if len(whole) < len(found) or len({names for _, names in whole}) > 1:
+        return None, ()
+    return np.concatenate([numbers for numbers, _ in whole]), whole[0][1]
 
 
 def _check_halves(side_by_side: str | None, pairs: Path | None) -> None:
@@ -132,15 +235,19 @@ def _check_halves(side_by_side: str | None, pairs: Path | None) -> None:
         raise ConfigError("Targets come from `pairs` or from `side_by_side`: give only one.")
 
 
-def _joined(roots: Sequence[Path]) -> dict[str, Source]:
-    """Sources of all paths; with several paths each name starts with its path's own name."""
+def _found(roots: Sequence[Path]) -> list[dict[str, Source]]:
     if not roots:
         raise ImagesError("No folder or pack of images was given. Give at least one path.")
+    return [sources_at(root) for root in roots]
+
+
+def _joined(roots: Sequence[Path], found: Sequence[dict[str, Source]]) -> dict[str, Source]:
+    """Sources of all paths; with several paths each name starts with its path's own name."""
     if len(roots) == 1:
-        return sources_at(roots[0])
+        return found[0]
     joined: dict[str, Source] = {}
-    for root in roots:
-        for name, source in sources_at(root).items():
+    for root, sources in zip(roots, found, strict=True):
+        for name, source in sources.items():
             full = f"{root.stem}/{name}"
             if full in joined:  # .../a/train and .../b/train: tell them apart by the whole path
                 full = f"{root.as_posix()}/{name}"
@@ -186,12 +293,13 @@ def _by_stem(sources: dict[str, Source], where: Path) -> dict[str, Source]:
     return found
 
 
-def _checked(sources: Sequence[Source]) -> list[Facts | ImagesError]:
+def _checked(sources: Sequence[Source], kind: str) -> list[Facts | ImagesError]:
     """Decode every source once, in threads: Pillow lets go of the interpreter while it decodes."""
+    judge = partial(check_ids, listed=kind == "labels") if kind in _MAPS else check
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # here, once: the filters are not safe inside threads
         with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
-            return list(pool.map(check, sources))
+            return list(pool.map(judge, sources))
 
 
 def _report(wrong: Sequence[ImagesError], *, left: int, total: int, strict: bool) -> None:
@@ -202,27 +310,23 @@ def _report(wrong: Sequence[ImagesError], *, left: int, total: int, strict: bool
         rest = "" if left else " Nothing is left to use."
         raise ImagesError(f"Unusable images: {reasons}.{rest} Repair or remove them.")
     text = f"Left out {total - left} of {total} images: {reasons}."
-    warnings.warn(text, ImagesWarning, stacklevel=3)
+    warnings.warn(text, ImagesWarning, stacklevel=4)
 
 
-def _check_sizes(
-    inputs: Sequence[tuple[Source, Facts]],
-    targets: Sequence[tuple[Source, Facts]] | None,
-    side_by_side: str | None,
-) -> None:
-    if targets is not None:
-        for (source, a), (other, b) in zip(inputs, targets, strict=True):
-            if (a.height, a.width) != (b.height, b.width):
+def _check_sizes(columns: Mapping[str, Sequence[Kept]], side_by_side: str | None) -> None:
+    halves = 2 if side_by_side else 1
+    for source, a in columns["x"]:
+        if a.width % halves:
+            raise ImagesError(
+                f"{source.where} is {a.width} pixels wide, so it has no two equal halves. "
+                "Side-by-side images need an even width."
+            )
+    for kind in list(columns)[1:]:
+        for (source, a), (other, b) in zip(columns["x"], columns[kind], strict=True):
+            if (a.height, a.width // halves) != (b.height, b.width):
                 raise ImagesError(
-                    f"The pair {source.where} ({a.width}x{a.height}) and {other.where} "
+                    f"The pair {source.where} ({a.width // halves}x{a.height}) and {other.where} "
                     f"({b.width}x{b.height}) differ in size. Resize one to the other."
-                )
-    if side_by_side is not None:
-        for source, a in inputs:
-            if a.width % 2:
-                raise ImagesError(
-                    f"{source.where} is {a.width} pixels wide, so it has no two equal halves. "
-                    "Side-by-side images need an even width."
                 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ganpress.data.decode import EXTENSIONS, decode, encoded, probe
+from ganpress.data.decode import EXTENSIONS, Ids, NotIds, decode, decode_ids, encoded, probe
 from ganpress.errors import ImagesError, did_you_mean
 
 _PACK = (
@@ -23,11 +23,15 @@ _PACK = (
 
 @dataclass(frozen=True)
 class Facts:
-    """What opening an image told: upright height and width in pixels, stored bytes."""
+    """What opening an image told: upright height and width in pixels, stored bytes.
+
+    Of a label map also the ids that occur in it, rising.
+    """
 
     height: int
     width: int
     stored_bytes: int
+    ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,41 @@ def pixels_of(source: Source) -> NDArray[np.uint8]:
     if isinstance(source, Frame):
         return source.pixels
     return decode(source.encoded(), source.where)
+
+
+def ids_of(source: Source) -> Ids:
+    """(h, w) ids of a label or instance map; ImagesError where there are none."""
+    try:
+        return decode_ids(_stored(source), source.where)
+    except NotIds as error:
+        raise ImagesError(str(error)) from error
+
+
+def check_ids(source: Source, *, listed: bool) -> Facts | ImagesError:
+    """`check` of a label or instance map; the facts name the ids that occur if `listed`.
+
+    Raises ImagesError: colours, not ids. That is a mistake in the whole folder, not in one file.
+    """
+    try:
+        stored = _stored(source)
+        ids = decode_ids(stored, source.where)
+    except NotIds as error:
+        raise ImagesError(str(error)) from error
+    except ImagesError as error:
+        return error
+    height, width = ids.shape
+    return Facts(height, width, len(stored), _occurring(ids) if listed else ())
+
+
+def _occurring(ids: Ids) -> tuple[int, ...]:
+    short = ids.dtype == np.uint8  # then counting is quicker than sorting
+    return tuple((np.flatnonzero(np.bincount(ids.ravel())) if short else np.unique(ids)).tolist())
+
+
+def _stored(source: Source) -> bytes:
+    if isinstance(source, Frame):
+        raise NotIds(f"{source.where} holds colours, not ids. Give a folder of PNGs of ids.")
+    return source.encoded()
 
 
 def check(source: Source) -> Facts | ImagesError:
@@ -167,14 +206,36 @@ def _pack(path: Path) -> dict[str, Source]:
     return dict(zip(names, sources, strict=True))
 
 
-def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:
+def classes_at(path: Path, count: int) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
+    """(count,) classes of a pack's images, and their names or (); None if the pack has none.
+
+    From the keys `labels`, (n,) integers from 0, and `classes`, their names.
+    """
+    if path.is_dir():
+        return None
+    arrays = _arrays(path, ("labels", "classes"))
+    if "labels" not in arrays:
+        return None
+    labels, names = arrays["labels"], tuple(str(name) for name in arrays.get("classes", ()))
+    whole = np.issubdtype(labels.dtype, np.integer) and labels.shape == (count,)
+    numbers = labels.astype(np.int64) if whole else np.full(1, -1)
+    if numbers.min() < 0 or (names and numbers.max() >= len(names)):
+        raise ImagesError(
+            f"'labels' in {path} is {labels.dtype} {labels.shape}; it must be {count} integers "
+            f"from 0{f' to {len(names) - 1}, one for each name in classes' if names else ''}."
+        )
+    return numbers, names
+
+
+def _arrays(
+    path: Path, wanted: Sequence[str] = ("images", "jpeg", "offsets", "names")
+) -> dict[str, NDArray[np.generic]]:
     """The arrays of a pack that matter; never unpickles. ImagesError where they are not there."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as pack:
             keys = list(pack.files)
-            wanted = [key for key in ("images", "jpeg", "offsets", "names") if key in keys]
             if "images" in keys or {"jpeg", "offsets"} <= set(keys):
-                return {key: pack[key] for key in wanted}
+                return {key: pack[key] for key in wanted if key in keys}
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise ImagesError(f"{path} cannot be read as an .npz pack: {error}.") from error
     held = ", ".join(f"'{key}'" for key in keys) or "nothing"

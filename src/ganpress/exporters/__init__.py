@@ -7,10 +7,11 @@ from pathlib import Path
 
 from ganpress.checkpoint import Model
 from ganpress.errors import ConfigError, did_you_mean
+from ganpress.exporters import pth
 from ganpress.exporters.onnx import export_onnx
 from ganpress.exporters.verify import ExportFacts
 
-TARGETS: dict[str, Callable[[Model, Path, int], ExportFacts]] = {"onnx": export_onnx}
+TARGETS: dict[str, Callable[[Model, Path, int], ExportFacts]] = {"onnx": export_onnx, **pth.TARGETS}
 
 
 def export(model: Model, path: Path | str, *, to: str = "onnx", size: int = 256) -> ExportFacts:
@@ -19,6 +20,7 @@ def export(model: Model, path: Path | str, *, to: str = "onnx", size: int = 256)
     Args:
         to: one of `TARGETS`.
         size: height and width of the pictures to verify with, in pixels; the file takes others.
+            A network whose options fix the size takes no notice.
 
     Raises:
         ConfigError: an unknown target, or a size the network cannot take.
@@ -31,11 +33,11 @@ def export(model: Model, path: Path | str, *, to: str = "onnx", size: int = 256)
             f"There is no export target '{to}'{did_you_mean(to, TARGETS)}. "
             f"Targets: {', '.join(TARGETS)}."
         )
-    multiple = model.family.image.multiple
-    if size < 4 * multiple or size % multiple:
+    is_free = "size" not in model.options
+    if is_free and (size < model.least or size % model.multiple):
         raise ConfigError(
-            f"Size {size} does not suit '{model.family.name}': it must be divisible by {multiple} "
-            f"and at least {4 * multiple} pixels."
+            f"Size {size} does not suit '{model.family.name}': it must be divisible by "
+            f"{model.multiple} and at least {model.least} pixels."
         )
     return TARGETS[to](model, Path(path), size)
 

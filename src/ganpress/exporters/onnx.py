@@ -1,7 +1,8 @@
 """ONNX, by torch's dynamo exporter, checked in onnxruntime.
 
-Input `image`, output `image_out`: float32 NCHW RGB in [-1, 1]. Batch, height and width are free;
-height and width must be divisible by the family's multiple. A fake-quantised network becomes
+The inputs have the names of the network's `reads`, all float32: `image` is NCHW RGB in [-1, 1], as
+is the output, `image_out`. The batch is free; so are height and width, in steps of the family's
+multiple, where the network reads pictures or label maps. A fake-quantised network becomes
 QuantizeLinear/DequantizeLinear nodes with int8 weights, so the file is small and a runtime with
 int8 kernels can use them.
 """
@@ -16,21 +17,24 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganpress.checkpoint import Model
 from ganpress.errors import ExportError, MissingExtra
 from ganpress.exporters.quantiser import use_export_quantisers
 from ganpress.exporters.verify import ExportFacts, compare
+from ganpress.families.base import Generator, draw_inputs
 from ganpress.files import make_folder, replace_file
 from ganpress.nn.layers import fold_gates
+from ganpress.types import Inputs
 
 OPSET = 18
-INPUT, OUTPUT = "image", "image_out"
+OUTPUT = "image_out"
 
 
 def export_onnx(model: Model, path: Path, size: int) -> ExportFacts:
@@ -43,7 +47,7 @@ def export_onnx(model: Model, path: Path, size: int) -> ExportFacts:
                 f"Export to ONNX needs the package '{package}': pip install 'ganpress[onnx]'"
             ) from error
     data = to_bytes(model)
-    top, mean, shapes = compare(model, _runner(data), size)
+    top, mean, shapes = compare(model, _runner(data, _reads(model)), size)
     make_folder(path.parent)
     replace_file(path, lambda file: file.write(data))
     return ExportFacts(path, len(data), top, mean, shapes, OPSET)
@@ -55,21 +59,18 @@ def to_bytes(model: Model) -> bytes:
     Raises: ExportError where torch's exporter cannot take the network.
     """
     net = use_export_quantisers(fold_gates(copy.deepcopy(model.net).cpu().eval()))
-    multiple = model.family.image.multiple
-    example = torch.zeros(2, 3, 8 * multiple, 12 * multiple)
-    sides = [torch.export.Dim(name, min=4) for name in ("height_steps", "width_steps")]
-    shape = {0: torch.export.Dim("batch", min=1), 2: multiple * sides[0], 3: multiple * sides[1]}
+    example, shapes = example_of(net, model.multiple, model.least)
     try:
         with _quiet(), torch.no_grad():
             program: Any = torch.onnx.export(
                 net,
-                (example,),
+                example,
                 dynamo=True,
                 opset_version=OPSET,
                 external_data=False,
-                input_names=[INPUT],
+                input_names=list(_reads(model)),
                 output_names=[OUTPUT],
-                dynamic_shapes=(shape,),
+                dynamic_shapes=shapes,
                 verbose=False,
             )
             _strip(program.model.graph)
@@ -82,6 +83,36 @@ def to_bytes(model: Model) -> bytes:
             "Nothing was written; please report this with the versions of torch and onnxscript."
         ) from error
     return data
+
+
+def example_of(net: nn.Module, multiple: int, least: int) -> tuple[Inputs, tuple[Any, ...]]:
+    """Inputs to trace with, and the free dims of each: those that change with batch or size.
+
+    Of an input whose dims follow the size, the last two are height and width. The dims of what
+    `forward` takes as ``*inputs`` are one tuple, as torch.export wants it.
+    """
+    draw = torch.Generator().manual_seed(0)
+    example = draw_inputs(net, 2, (2 * least, 3 * least), draw)
+    other = draw_inputs(net, 3, (3 * least, 2 * least), draw)
+    batch = torch.export.Dim("batch", min=1)
+    steps = [
+        torch.export.Dim(f"{side}_steps", min=least // multiple) for side in ("height", "width")
+    ]
+    sides = [multiple * step for step in steps]
+    shapes = tuple(
+        {d: sides[d - a.ndim] if d else batch for d in range(a.ndim) if a.shape[d] != b.shape[d]}
+        for a, b in zip(example, other, strict=True)
+    )
+    kinds = [p.kind for p in signature(net.forward).parameters.values()]
+    if Parameter.VAR_POSITIONAL in kinds:
+        named = kinds.index(Parameter.VAR_POSITIONAL)
+        return example, (*shapes[:named], shapes[named:])
+    return example, shapes
+
+
+def _reads(model: Model) -> tuple[str, ...]:
+    """Names of the network's inputs."""
+    return model.net.reads if isinstance(model.net, Generator) else Generator.reads
 
 
 def _strip(graph: Any) -> None:
@@ -107,11 +138,11 @@ def _metadata(model: Model) -> dict[str, str]:
         "layout": "NCHW",
         "colour": "RGB",
         "range": "[-1, 1]",
-        "multiple": str(model.family.image.multiple),
+        "multiple": str(model.multiple),
     }
 
 
-def _runner(data: bytes) -> Callable[[Tensor], Tensor]:
+def _runner(data: bytes, names: tuple[str, ...]) -> Callable[..., Tensor]:
     """The file as a function, run by onnxruntime on the CPU."""
     import onnxruntime
 
@@ -125,8 +156,9 @@ def _runner(data: bytes) -> Callable[[Tensor], Tensor]:
             f"onnxruntime cannot load the exported network ({error}). Nothing was written."
         ) from error
 
-    def run(x: Tensor) -> Tensor:
-        return torch.from_numpy(session.run([OUTPUT], {INPUT: x.numpy()})[0])
+    def run(*inputs: Tensor) -> Tensor:
+        fed = {name: t.numpy() for name, t in zip(names, inputs, strict=True)}
+        return torch.from_numpy(session.run([OUTPUT], fed)[0])
 
     return run
 

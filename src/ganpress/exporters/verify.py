@@ -11,7 +11,9 @@ from torch import Tensor
 
 from ganpress.checkpoint import Model
 from ganpress.errors import ExportError
+from ganpress.families.base import draw_inputs
 from ganpress.quantise import quantiser_of
+from ganpress.types import Inputs
 
 FLOAT_MAX = 1e-4
 # Rounding to a grid is discontinuous: sums in another order flip single activations by one step.
@@ -27,54 +29,62 @@ class ExportFacts:
     Attributes:
         bytes: size of the file.
         max_abs_diff, mean_abs_diff: over all pixels compared, in units of [-1, 1].
-        sizes_checked: (n, 3, h, w) of each batch compared.
-        opset: ONNX operator set.
+        sizes_checked: (n, 3, h, w) of each batch of pictures compared.
+        opset: ONNX operator set; None for a file without operators.
     """
 
     file: Path
     bytes: int
     max_abs_diff: float
     mean_abs_diff: float
-    sizes_checked: tuple[tuple[int, int, int, int], ...]
-    opset: int
+    sizes_checked: tuple[tuple[int, ...], ...]
+    opset: int | None
 
 
 def compare(
-    model: Model, run: Callable[[Tensor], Tensor], size: int
-) -> tuple[float, float, tuple[tuple[int, int, int, int], ...]]:
-    """Largest and mean difference on random pictures of two sizes and batches, and their shapes.
+    model: Model, run: Callable[..., Tensor], size: int
+) -> tuple[float, float, tuple[tuple[int, ...], ...]]:
+    """Largest and mean difference on random inputs of two sizes and batches, and the shapes of the
+    pictures.
 
     Args:
-        run: the exported network, (n, 3, h, w) in [-1, 1] -> the same.
-        size: pixels; compared are one picture of size x size and two of about half of it.
+        run: the exported network, of the same inputs as the model.
+        size: pixels; compared are one picture of size x size and two of about half of it, or of
+            the one size that the network makes.
 
     Raises: ExportError where a difference is above the tolerance: 1e-4 for a float network; for a
         fake-quantised one a mean of half a grey level, and two levels in 99 % of the values, or
         twice what a change of 1e-5 in the input does to the network in torch, if that is more.
     """
-    step = model.family.image.multiple
-    half = max(4 * step, size // 2 // step * step)
-    shapes = ((1, 3, size, size), (2, 3, half, half + 2 * step))
+    step = model.multiple
+    half = max(model.least, size // 2 // step * step)
     draw = torch.Generator().manual_seed(0)
-    pictures = [torch.rand(shape, generator=draw) * 2 - 1 for shape in shapes]
-    difference = torch.cat([_difference(model, run, x) for x in pictures])
+    batches = [
+        draw_inputs(model.net, n, (h, w), draw)
+        for n, h, w in ((1, size, size), (2, half, half + max(8, step)))
+    ]
+    wanted = [_on_cpu(model, inputs) for inputs in batches]
+    difference = torch.cat(
+        [_difference(run(*i), want, i) for i, want in zip(batches, wanted, strict=True)]
+    )
     if quantiser_of(model.net) is None:
         _judge(difference)
     else:
-        _judge_quantised(difference, model, pictures)
+        _judge_quantised(difference, model, batches)
+    shapes = tuple(tuple(want.shape) for want in wanted)
     return float(difference.max()), float(difference.mean()), shapes
 
 
-def _on_cpu(model: Model, x: Tensor) -> Tensor:
-    return model(x.to(next(model.net.parameters()).device)).cpu()
+def _on_cpu(model: Model, inputs: Inputs) -> Tensor:
+    device = next(model.net.parameters()).device
+    return model(*(t.to(device) for t in inputs)).cpu()
 
 
-def _difference(model: Model, run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    want, got = _on_cpu(model, x), run(x)
+def _difference(got: Tensor, want: Tensor, inputs: Inputs) -> Tensor:
     if got.shape != want.shape:
         raise ExportError(
-            f"The exported network makes {tuple(got.shape)} of {tuple(x.shape)}, torch makes "
-            f"{tuple(want.shape)}. Nothing was written; please report this."
+            f"The exported network makes {tuple(got.shape)} of {tuple(inputs[0].shape)}, torch "
+            f"makes {tuple(want.shape)}. Nothing was written; please report this."
         )
     return (got - want).abs().flatten()
 
@@ -84,23 +94,27 @@ def _judge(difference: Tensor) -> None:
         raise _disagreement(difference, f"{FLOAT_MAX:.0e} anywhere")
 
 
-def _judge_quantised(difference: Tensor, model: Model, pictures: list[Tensor]) -> None:
+def _judge_quantised(difference: Tensor, model: Model, batches: list[Inputs]) -> None:
     mean = float(difference.mean())
     near = float((difference <= QUANTISED_NEAR).float().mean())
     if mean < QUANTISED_MEAN and near >= QUANTISED_SHARE:
         return
-    allowed = min(QUANTISED_MOST, 2 * _instability(model, pictures))
+    allowed = min(QUANTISED_MOST, 2 * _instability(model, batches))
     if not mean <= allowed:
         limit = f"a mean of {max(allowed, QUANTISED_MEAN):.1e}"
         raise _disagreement(difference, f"{limit}, with 99 % of the values in {QUANTISED_NEAR:.1e}")
 
 
-def _instability(model: Model, pictures: list[Tensor]) -> float:
-    """Mean change of the output in torch when the input changes by about 1e-5."""
+def _instability(model: Model, batches: list[Inputs]) -> float:
+    """Mean change of the output in torch when the inputs change by about 1e-5."""
     draw = torch.Generator().manual_seed(1)
+
+    def nudged(inputs: Inputs) -> Inputs:
+        return tuple(t + 1e-5 * torch.randn(t.shape, generator=draw) for t in inputs)
+
     changes = [
-        (_on_cpu(model, x + 1e-5 * torch.randn(x.shape, generator=draw)) - _on_cpu(model, x)).abs()
-        for x in pictures
+        (_on_cpu(model, nudged(inputs)) - _on_cpu(model, inputs)).abs()
+        for inputs in batches
         for _ in range(2)
     ]
     return float(torch.cat([change.flatten() for change in changes]).mean())

@@ -5,8 +5,21 @@ from __future__ import annotations
 from ganpress.families.base import Family, reject_unknown
 from ganpress.families.cartoongan import CARTOONGAN
 from ganpress.families.cyclegan import CYCLEGAN
+from ganpress.families.gaugan import GAUGAN
+from ganpress.families.munit import MUNIT
+from ganpress.families.pix2pix import PIX2PIX
+from ganpress.families.sngan import SNGAN
+from ganpress.families.stylegan2 import STYLEGAN2
 
-FAMILIES: dict[str, Family] = {"cyclegan": CYCLEGAN, "cartoongan": CARTOONGAN}
+FAMILIES: dict[str, Family] = {
+    "cyclegan": CYCLEGAN,
+    "cartoongan": CARTOONGAN,
+    "gaugan": GAUGAN,
+    "munit": MUNIT,
+    "pix2pix": PIX2PIX,
+    "sngan": SNGAN,
+    "stylegan2": STYLEGAN2,
+}
 
 
 def family(name: str) -> Family:

@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
-from ganpress.checkpoint import Model
+from ganpress.checkpoint import Discriminator, Model
 from ganpress.errors import CheckpointError, ConfigError, did_you_mean
-from ganpress.importers import cartoongan, cyclegan, gan_compression
-from ganpress.importers.fitting import Plan, assemble
-from ganpress.importers.foreign import plain_state, read_foreign
+from ganpress.importers.fitting import assemble, assemble_critic
+from ganpress.importers.foreign import plain_state, read_critic, read_foreign
+from ganpress.importers.kinds import READERS
 from ganpress.importers.looks import looks_like
 from ganpress.types import State
+from ganpress.weights import fingerprint
 
-
-class Reader(Protocol):
-    """What each kind's module offers: a plan made from a file's tensors."""
-
-    def __call__(self, state: State, *, source: str, config: str | None, **options: Any) -> Plan:
-        """Make the plan; `source` is the file's name for messages."""
-        ...
-
-
-READERS: dict[str, Reader] = {
-    "cyclegan": cyclegan.plan,
-    "gan-compression": gan_compression.plan,
-    "cartoongan": cartoongan.plan,
-}
 KINDS = ("auto", *READERS)
-OPTIONS = {"clamp": (True, False), "norm": ("instance", "batch")}
 
 LICENCES = {
     "6715a16121e56fe1071734986452afc795f6f89405ce0c2f06096f1949acfbd8": (
@@ -47,15 +32,23 @@ LICENCES = {
 
 
 def import_model(
-    kind: str, source: Path | str, *, config: str | None = None, **options: Any
+    kind: str,
+    source: Path | str,
+    *,
+    config: str | None = None,
+    critic: Path | str | None = None,
+    **options: Any,
 ) -> Model:
-    """Read a .pth, .pt or .safetensors file of another code base as a ganpress model.
+    """Read a .pth, .pt, .pkl or .safetensors file of another code base as a ganpress model.
+
+    A discriminator that lies in the same file (rosinality's {g, d, g_ema}) comes along.
 
     Args:
         kind: one of `KINDS`; "auto" guesses from the names of the tensors.
         config: GAN Compression's config string; if given, the file must agree with it.
+        critic: the file of its discriminator, where that is another one.
         options: what a file cannot say, to overrule the guess: ``clamp`` (the input is clamped to
-            [-1, 1]), ``norm`` ("instance" or "batch").
+            [-1, 1]), ``norm`` ("instance" or "batch"), ``direction`` of a MUNIT pair.
 
     Raises:
         UnsafePickle: the file asks for code to be run; none was.
@@ -65,11 +58,12 @@ def import_model(
     """
     path = Path(source)
     _check_request(kind, options)
-    state = read_foreign(path)
-    model = from_state(kind, state, config=config, source=path.name, **options)
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    model.provenance["sha256"] = digest
+    model = from_state(kind, read_foreign(path), config=config, source=path.name, **options)
+    found = read_foreign(critic) if critic else read_critic(path)
+    if found:
+        where = Path(critic).name if critic else f"{path.name} (its discriminator)"
+        model.critic = critic_from_state(model.provenance["kind"], found, source=where)
+    model.provenance["sha256"] = digest = fingerprint(path)
     if digest in LICENCES:
         model.provenance["licence"] = LICENCES[digest]
     return model
@@ -91,12 +85,28 @@ def from_state(
         if known is None:
             raise CheckpointError(_unknown(source, seems, plain))
         kind = known
+        _check_request(kind, options)
     elif seems is not None and _is_other(kind, known):
         raise CheckpointError(_another(source, kind, seems, known))
-    made = READERS[kind](plain, source=source, config=config, **options)
+    made = READERS[kind].plan(plain, source=source, config=config, **options)
     model = assemble(made, plain, source=source)
     model.provenance = {"source": source, "kind": kind}
     return model
+
+
+def critic_from_state(
+    kind: str, state: Mapping[str, Tensor], *, source: str = "the state"
+) -> Discriminator:
+    """The discriminator of a code base, from tensors by their foreign names.
+
+    Raises: ConfigError for a kind without one; CheckpointError for tensors that do not fit.
+    """
+    _check_request(kind, {})
+    read = READERS[kind].critic if kind in READERS else None
+    if read is None:
+        raise ConfigError(f"Kind '{kind}' has no discriminator that ganpress reads.")
+    plain: State = plain_state(state, source=source)
+    return assemble_critic(read(plain, source=source), plain, source=source)
 
 
 def _check_request(kind: str, options: Mapping[str, Any]) -> None:
@@ -105,21 +115,33 @@ def _check_request(kind: str, options: Mapping[str, Any]) -> None:
             f"There is no import kind '{kind}'{did_you_mean(kind, KINDS)}. "
             f"Kinds: {', '.join(KINDS)}."
         )
+    every = {name: values for k in READERS.values() for name, values in k.options.items()}
+    known = every if kind == "auto" else READERS[kind].options
     for name, value in options.items():
-        if name not in OPTIONS:
+        if name not in known:
+            told = f"Options: {', '.join(known)}." if known else "It takes none."
             raise ConfigError(
-                f"Importing has no option '{name}'{did_you_mean(name, OPTIONS)}. "
-                f"Options: {', '.join(OPTIONS)}."
+                f"Importing '{kind}' has no option '{name}'{did_you_mean(name, known)}. {told}"
             )
-        if value not in OPTIONS[name]:
-            allowed = ", ".join(map(str, OPTIONS[name]))
-            raise ConfigError(f"Import option '{name}' is one of {allowed}, got {value!r}.")
+        if value not in known[name]:
+            allowed = known[name]
+            told = (
+                f"a number from {allowed[0]} to {allowed[-1]}"
+                if isinstance(allowed, range)
+                else f"one of {', '.join(map(str, allowed))}"
+            )
+            raise ConfigError(f"Import option '{name}' is {told}, got {value!r}.")
 
 
 def _is_other(kind: str, known: str | None) -> bool:
-    """Whether a file seen as ``known`` cannot be ``kind``; the two ResNets decide by themselves."""
-    resnets = ("cyclegan", "gan-compression")
-    return known != kind and not (kind in resnets and known in resnets)
+    """Whether a file seen as ``known`` cannot be ``kind``; the readers of GAN Compression and of
+    the two ResNets decide by themselves."""
+    same = (
+        {"cyclegan", "gan-compression"},
+        {"spade", "gan-compression"},
+        {"munit", "gan-compression"},
+    )
+    return known != kind and not any({kind, known} == pair for pair in same)
 
 
 def _another(source: str, kind: str, seems: str, known: str | None) -> str:
@@ -140,4 +162,4 @@ def _unknown(source: str, seems: str | None, state: State) -> str:
     )
 
 
-__all__ = ["KINDS", "from_state", "import_model", "read_foreign"]
+__all__ = ["KINDS", "critic_from_state", "from_state", "import_model", "read_foreign"]

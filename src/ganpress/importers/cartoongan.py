@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ganpress.checkpoint import Model
 from ganpress.errors import ConfigError
 from ganpress.importers.fitting import Plan
 from ganpress.types import State
@@ -24,18 +25,7 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
         given = "config" if config is not None else next(iter(options))
         raise ConfigError(f"Kind 'cartoongan' takes no '{given}': all is read off {source}.")
     blocks = _count_blocks(state)
-    layers = layer_names(blocks)
-    names: dict[str, str] = {}
-    for ours, theirs in layers.items():
-        weight, bias = (
-            ("scale", "shift")
-            if ours.endswith(("norm", "norm1", "norm2"))
-            else (
-                "weight",
-                "bias",
-            )
-        )
-        names |= {f"{ours}.weight": f"{theirs}.{weight}", f"{ours}.bias": f"{theirs}.{bias}"}
+    layers, names = layer_names(blocks), tensor_names(blocks)
     made = Plan("cartoongan", {"blocks": blocks}, names=names)
     groups = {"stem": "stem.conv", "down1a": "down1.0", "down1": "down1.1.conv"}
     groups |= {"down2a": "down2.0", "trunk": "down2.1.conv"}
@@ -44,11 +34,7 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
     for group, layer in groups.items():
         transposed = group in ("up1a", "up2a")  # (in, out, h, w)
         made.width(state, group, f"{layers[layer]}.weight", 1 if transposed else 0)
-    made.turned = {
-        "stem.conv.weight": _turn_inputs,
-        "out.conv.weight": _turn_outputs,
-        "out.conv.bias": _turn_outputs,
-    }
+    made.turned = TURNED
     return made
 
 
@@ -58,6 +44,13 @@ def _turn_inputs(tensor: Tensor) -> Tensor:
 
 def _turn_outputs(tensor: Tensor) -> Tensor:
     return tensor.flip(0)
+
+
+TURNED = {
+    "stem.conv.weight": _turn_inputs,
+    "out.conv.weight": _turn_outputs,
+    "out.conv.bias": _turn_outputs,
+}
 
 
 def _count_blocks(state: State) -> int:
@@ -81,3 +74,31 @@ def layer_names(blocks: int) -> dict[str, str]:
         names |= {f"{step}.0": f"deconv0{i}_1", f"{step}.1.conv": f"deconv0{i}_2"}
         names[f"{step}.1.norm"] = f"in{FIRST_BLOCK + blocks + i - 1:02d}_1"
     return names | {"out.conv": "deconv03_1"}
+
+
+def tensor_names(blocks: int) -> dict[str, str]:
+    """Our tensors -> the file's."""
+    names: dict[str, str] = {}
+    for ours, theirs in layer_names(blocks).items():
+        is_norm = ours.rpartition(".")[2].startswith("norm")
+        weight, bias = ("scale", "shift") if is_norm else ("weight", "bias")
+        names |= {f"{ours}.weight": f"{theirs}.{weight}", f"{ours}.bias": f"{theirs}.{bias}"}
+    return names
+
+
+def state_of(model: Model) -> State:
+    """The generator's tensors under the port's names, reading and writing BGR as it does.
+
+    Raises: ConfigError for what the port does not have: separable blocks, BatchNorm, norms
+        without scales, and residual blocks that were emptied.
+    """
+    options, empty = model.options, [g for g, width in model.widths.items() if not width]
+    if options["separable"] or options["norm"] != "instance" or not options["affine"] or empty:
+        raise ConfigError(
+            "The published CartoonGAN has plain blocks with scaled InstanceNorms, "
+            f"{options['blocks']} of them, none emptied; this generator "
+            + (f"lost {', '.join(empty)}." if empty else f"has {options}.")
+        )
+    names = tensor_names(options["blocks"])
+    state = {n: TURNED[n](t) if n in TURNED else t for n, t in model.net.state_dict().items()}
+    return {names[ours]: t.contiguous() for ours, t in state.items()}

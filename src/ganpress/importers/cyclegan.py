@@ -8,13 +8,19 @@ of reflect-padded ones and cannot be told apart: ganpress pads by reflection.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+import torch
+
+from ganpress.checkpoint import Model
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.importers.fitting import STATISTICS, Plan, fill_together
+from ganpress.nn.axes import widths
 from ganpress.types import State
 
 BLOCKS_FROM = 10
+PARAMETERS = ("weight", "bias")
 
 
 def plan(state: State, *, source: str, config: str | None, **options: Any) -> Plan:
@@ -90,15 +96,18 @@ def _refuse_other_wirings(state: State, source: str) -> None:
 
 def layer_names(state: State, blocks: int) -> dict[str, str]:
     """Our layers -> the file's, convolutions and norms alike."""
-    end = BLOCKS_FROM + blocks
     second = second_convolution(state)
+    return numbered_layers(blocks, second=second, separable=is_separable(state))
+
+
+def numbered_layers(blocks: int, *, second: int, separable: bool) -> dict[str, str]:
+    """Our layers -> junyanz's; ``second``: where a block keeps its second convolution, 5 or 6."""
+    end = BLOCKS_FROM + blocks
     names = {"stem.conv": "model.1", "stem.norm": "model.2"}
     for place, i in {"down1": 4, "down2": 7, "up1": end, "up2": end + 3}.items():
         names |= {f"{place}.conv": f"model.{i}", f"{place}.norm": f"model.{i + 1}"}
     names["out.conv"] = f"model.{end + 7}"
-    parts = {"": ""}
-    if is_separable(state):
-        parts = {".depthwise": ".conv.0", ".pointwise": ".conv.2"}
+    parts = {".depthwise": ".conv.0", ".pointwise": ".conv.2"} if separable else {"": ""}
     for b in range(blocks):
         block = f"model.{BLOCKS_FROM + b}.conv_block"
         for ours, theirs in parts.items():
@@ -114,7 +123,7 @@ def tensor_names(state: State, blocks: int) -> dict[str, str]:
     return {
         f"{ours}.{tensor}": f"{theirs}.{tensor}"
         for ours, theirs in layer_names(state, blocks).items()
-        for tensor in ("weight", "bias", *STATISTICS)
+        for tensor in (*PARAMETERS, *STATISTICS)
     }
 
 
@@ -147,12 +156,90 @@ def _may_be_absent(made: Plan, state: State, blocks: int) -> None:
     outer = [n for n in layers if n.endswith(".conv") and n != "out.conv"]
     inner = [n for n in layers if n.startswith("blocks.") and ".conv" in n]
     norms = [n for n in layers if ".norm" in n]
-    trunk = [n for n in norms if n == "down2.norm" or n.endswith(".norm2")]
-    rest = [n for n in norms if n not in trunk]
     for group in (outer, inner):
         fill_together(made, state, [f"{n}.bias" for n in group], 0)
     if made.options["affine"]:
-        for group in (trunk, rest):
+        for group in _trunk_and_rest(norms):
             fill_together(made, state, [f"{n}.weight" for n in group], 1)
             fill_together(made, state, [f"{n}.bias" for n in group], 0)
     fill_together(made, state, [f"{n}.num_batches_tracked" for n in norms], 0)
+
+
+def _trunk_and_rest(norms: Collection[str]) -> tuple[list[str], list[str]]:
+    """Norms that write the residual trunk, of which GAN Slimming scales none; and the others."""
+    trunk = [n for n in norms if n == "down2.norm" or n.endswith(".norm2")]
+    return trunk, [n for n in norms if n not in trunk]
+
+
+def state_of(model: Model) -> State:
+    """The generator's tensors under junyanz's names, for a ResnetGenerator without dropout.
+
+    Option ``affine`` makes it GAN Slimming's: InstanceNorms whose scales are all 1 and shifts all 0
+    are left out, as its class has none on the trunk. An emptied block becomes one of a single
+    channel and zeros, which adds as much.
+
+    Raises: ConfigError for separable blocks, which junyanz's code does not have.
+    """
+    if model.options["separable"]:
+        raise ConfigError(
+            "junyanz's generators have no separable blocks; GAN Compression's have: export to "
+            "'pth-gan-compression'."
+        )
+    return resnet_state(model, second=5)
+
+
+def resnet_state(model: Model, *, second: int) -> State:
+    """A `cyclegan` generator under junyanz's key numbers.
+
+    Upstream's classes have no biases before BatchNorm (those of separable blocks apart): here they
+    are folded into the means.
+
+    Args: second: where a block keeps its second convolution, 5 or 6 (with a dropout layer).
+    """
+    options, state = model.options, _whole(model)
+    blocks, separable = options["blocks"], options["separable"]
+    layers = numbered_layers(blocks, second=second, separable=separable)
+    convolutions = [n for n in layers if n.endswith(("conv", "conv1", "conv2")) and n != "out.conv"]
+    if options["norm"] == "batch":
+        state = fold_into_means(state, [f"{n}.bias" for n in convolutions])
+    if options["affine"]:
+        for norms in _trunk_and_rest([n for n in layers if ".norm" in n]):
+            state = _without_identities(state, norms)
+    names = {f"{o}.{t}": f"{layers[o]}.{t}" for o in layers for t in (*PARAMETERS, *STATISTICS)}
+    return {names[ours]: tensor for ours, tensor in state.items()}
+
+
+def _whole(model: Model) -> State:
+    """The state with emptied blocks given back as one channel of zeros, which is the same."""
+    own = model.net.state_dict()
+    if all(widths(model.net).values()):
+        return own
+    with torch.device("meta"):
+        whole = model.build({g: max(1, w) for g, w in widths(model.net).items()}).state_dict()
+    blank = {n: float(n.endswith(("norm1.weight", "norm2.weight"))) for n in whole}
+    return {n: own.get(n, torch.full(t.shape, blank[n])) for n, t in whole.items()}
+
+
+def fold_into_means(state: State, biases: Collection[str]) -> State:
+    """Leave out convolutions' biases by lowering the running means of the BatchNorms behind them.
+
+    Args: biases: names such as 'stem.conv.bias', whose norm is 'stem.norm' (or 'norm1' for
+        'conv1').
+    """
+    out = dict(state)
+    for name in biases:
+        layer = name.removesuffix(".bias")
+        at, _, conv = layer.rpartition(".")
+        mean = f"{at}.{conv.replace('conv', 'norm')}.running_mean"
+        out[mean] = out[mean] - out.pop(name)
+    return out
+
+
+def _without_identities(state: State, norms: Collection[str]) -> State:
+    """Leave out these norms' scales and shifts if they all change nothing."""
+    scales = [state[f"{n}.weight"] for n in norms if f"{n}.weight" in state]
+    shifts = [state[f"{n}.bias"] for n in norms if f"{n}.bias" in state]
+    if all((t == 1).all() for t in scales) and not any(t.any() for t in shifts):
+        gone = {f"{n}.{tensor}" for n in norms for tensor in PARAMETERS}
+        return {name: tensor for name, tensor in state.items() if name not in gone}
+    return state

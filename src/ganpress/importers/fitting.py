@@ -64,18 +64,20 @@ class CriticPlan:
     Attributes:
         kind, options: what is built.
         names: our tensor -> the file's.
+        ignored: tensors of the file that mean nothing to us.
     """
 
     kind: str
     options: dict[str, Any]
     names: dict[str, str]
+    ignored: Collection[str] = ()
 
 
 def assemble_critic(plan: CriticPlan, state: State, *, source: str) -> Discriminator:
     """The discriminator of a plan, filled from the file; errors as `fill_from`."""
     with torch.device("meta"):
         net = discriminator(plan.kind, **plan.options)
-    rest = Plan("", {}, names=plan.names)
+    rest = Plan("", {}, names=plan.names, ignored=plan.ignored)
     fill_from(rest, net, state, source=source, what=f"'{plan.kind}' discriminator")
     return Discriminator(net.eval(), plan.kind, plan.options)
 

@@ -6,6 +6,7 @@ here only finds the words for what the gate refused.
 
 from __future__ import annotations
 
+import argparse
 import io
 import pickle
 import pickletools
@@ -21,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ganpress.errors import CheckpointError, UnsafePickle, did_you_mean
+from ganpress.importers.nvlabs import read_pickle
 from ganpress.types import State
 
 # Where code bases put the generator inside a checkpoint; averaged weights before raw ones.
@@ -28,13 +30,22 @@ ENTRIES = (
     *("g_ema", "params_ema", "ema", "netG_A2B", "netG_A", "netG", "G", "generator", "gen"),
     *("state_dict", "model_state_dict", "model", "params", "weights", "net"),
 )
+CRITICS = ("d", "D", "netD_B", "netD", "discriminator")  # its discriminator, in the same file
 PREFIXES = ("module.", "_orig_mod.")  # DataParallel and torch.compile
-_PLAIN = ("collections OrderedDict", "torch Size", "torch device", "torch Tensor")
+_MUNIT = ("enc_style.", "enc_content.", "dec.", "mlp.", "cnns.")
+_PLAIN = (
+    "argparse Namespace",
+    "collections OrderedDict",
+    "torch Size",
+    "torch device",
+    "torch Tensor",
+)
+_TORCH_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF"  # the magic number of torch.save before zip files
 _PLAIN_STARTS = ("torch._utils _rebuild", "torch.nn.parameter Parameter", "torch.storage ")
 
 
 def read_foreign(path: Path | str) -> State:
-    """The tensors of a .pth, .pt or .safetensors file: float32 on the CPU, integers as they are.
+    """The tensors of a .pth, .pt, .safetensors or NVlabs .pkl file: float32 on the CPU.
 
     A checkpoint that wraps its weights ({'state_dict': ...}, {'g_ema': ...}) is unwrapped, and the
     prefixes of DataParallel and torch.compile are taken off.
@@ -43,7 +54,20 @@ def read_foreign(path: Path | str) -> State:
         UnsafePickle: the file asks for code to be run; none was.
         CheckpointError: missing, empty, cut short, or not a checkpoint.
     """
-    path = Path(path)
+    return plain_state(_load(Path(path)), source=str(path))
+
+
+def read_critic(path: Path | str) -> State | None:
+    """The discriminator's tensors that a checkpoint holds beside its generator, or None."""
+    loaded = _load(Path(path))
+    if not isinstance(loaded, Mapping) or not any(name in loaded for name in ENTRIES):
+        return None
+    found = next((loaded[n] for n in CRITICS if isinstance(loaded.get(n), Mapping)), None)
+    return plain_state(found, source=f"{path} (its discriminator)") if found else None
+
+
+def _load(path: Path) -> object:
+    """What the file holds, tensors and plain containers only."""
     if not path.is_file():
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*")])
         raise CheckpointError(f"There is no checkpoint file {path}{near}.")
@@ -51,8 +75,9 @@ def read_foreign(path: Path | str) -> State:
         head = file.read(16)
     if not head:
         raise CheckpointError(f"{path} is empty (0 bytes): copy or download it again.")
-    loaded = _read_safetensors(path) if head[8:9] == b"{" else _read_torch(path, head)
-    return plain_state(loaded, source=str(path))
+    if path.suffix.lower() == ".pkl" and not head.startswith((b"PK", _TORCH_LEGACY)):
+        return read_pickle(path)
+    return _read_safetensors(path) if head[8:9] == b"{" else _read_torch(path, head)
 
 
 def plain_state(loaded: object, *, source: str) -> State:
@@ -72,9 +97,11 @@ def plain_state(loaded: object, *, source: str) -> State:
 def _unwrap(loaded: object, source: str) -> State:
     if isinstance(loaded, Mapping):
         tensors = {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)}
-        if tensors:
-            return tensors
         inner = {str(k): v for k, v in loaded.items() if isinstance(v, Mapping) and v}
+        if tensors and not any(name in inner for name in ENTRIES):  # g_ema beside latent_avg
+            return tensors
+        if inner.keys() == {"a", "b"} and all(_is_munit(v) for v in inner.values()):
+            return {f"{k}.{n}": t for k, v in inner.items() for n, t in _unwrap(v, source).items()}
         chosen = next((inner[name] for name in ENTRIES if name in inner), None)
         if chosen is None and len(inner) == 1:
             chosen = next(iter(inner.values()))
@@ -89,6 +116,11 @@ def _unwrap(loaded: object, source: str) -> State:
         f"{source} holds no tensors by name (it is a {type(loaded).__name__}). A checkpoint is "
         "what torch.save(net.state_dict(), FILE) writes."
     )
+
+
+def _is_munit(held: Mapping[str, Any]) -> bool:
+    """Whether these are a network of MUNIT, which keeps both domains of a training in one file."""
+    return all(str(name).startswith(_MUNIT) for name in held)
 
 
 def _read_safetensors(path: Path) -> State:
@@ -116,7 +148,7 @@ def _read_torch(path: Path, head: bytes) -> object:
     if is_zip:
         _check_zip(path)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ganpress.checkpoint import Model
 from ganpress.errors import CheckpointError, ConfigError
-from ganpress.importers.cyclegan import is_separable, resnet_plan, second_convolution
+from ganpress.importers.cyclegan import is_separable, resnet_plan, resnet_state, second_convolution
 from ganpress.importers.fitting import Plan
 from ganpress.types import State
 
@@ -82,3 +83,9 @@ def _check(config: str, made: Plan, separable: bool, source: str) -> None:
             f"Config '{config}' is not that of {source}: {', '.join(wrong)}. Leave the config out "
             "to read the widths off the file."
         )
+
+
+def state_of(model: Model) -> State:
+    """The generator's tensors under GAN Compression's names: ResnetGenerator, or with option
+    ``separable`` MobileResnetGenerator and SubMobileResnetGenerator (in its own widths)."""
+    return resnet_state(model, second=6)

@@ -28,19 +28,19 @@ class ConvNorm(nn.Module):
 
 
 class Separable(nn.Module):
-    """Depthwise 3x3 -> InstanceNorm without affine -> pointwise 1x1 (GAN Compression, section 3.2).
+    """Depthwise -> InstanceNorm without affine -> pointwise 1x1 (GAN Compression, section 3.2).
 
     The middle norm is InstanceNorm whatever the network's own norm is, as in the authors' code.
     """
 
-    def __init__(self, i: Axis, o: Axis, *, signed: bool) -> None:
+    def __init__(self, i: Axis, o: Axis, *, signed: bool, kernel: int = 3) -> None:
         super().__init__()
-        self.depthwise = depthwise(i, 3, signed=signed)
+        self.depthwise = depthwise(i, kernel, signed=signed)
         self.norm = norm(i, "instance")
         self.pointwise = conv(i, o, 1, signed=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, in, h + 2, w + 2) -> (n, out, h, w): padding is the caller's."""
+        """(n, in, h + k - 1, w + k - 1) -> (n, out, h, w): padding is the caller's."""
         out: Tensor = self.pointwise(self.norm(self.depthwise(x)))
         return out
 

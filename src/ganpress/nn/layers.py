@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganpress.nn.axes import Axis, AxisLike, as_dim, size, tag, tags
+from ganpress.types import Inputs
 
 T = TypeVar("T")
 
@@ -167,23 +168,23 @@ def convolutions(model: nn.Module) -> dict[str, Conv2d | ConvTranspose2d]:
 
 @torch.no_grad()
 def read_inputs(
-    model: nn.Module, layers: Mapping[str, nn.Module], x: Tensor, read: Callable[[Tensor], T]
+    model: nn.Module, layers: Mapping[str, nn.Module], inputs: Inputs, read: Callable[[Tensor], T]
 ) -> dict[str, T]:
-    """What ``read`` makes of each layer's input in one forward pass of ``x`` in eval mode.
+    """What ``read`` makes of each layer's input in one forward pass in eval mode.
 
     Args: layers: some of the model's layers, by name. A layer that is not run is left out.
     """
     found: dict[str, T] = {}
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
-        def hook(_: nn.Module, inputs: tuple[Tensor]) -> None:
-            found[name] = read(inputs[0])
+        def hook(_: nn.Module, heard: tuple[Tensor]) -> None:
+            found[name] = read(heard[0])
 
         return hook
 
     hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
     was_training = model.training
-    model.eval()(x)
+    model.eval()(*inputs)
     model.train(was_training)
     for handle in hooks:
         handle.remove()

@@ -10,7 +10,7 @@ from typing import Any
 
 from ganpress.errors import ConfigError
 from ganpress.files import replace_file
-from ganpress.report import table
+from ganpress.report import table, teachers
 from ganpress.report.amounts import duration, moment, number, times
 from ganpress.report.curves import stage_charts
 from ganpress.report.pictures import sample_rows, stage_snapshots
@@ -39,14 +39,10 @@ def write_report(run: Path) -> Path:
 
 def render(run: RunFiles) -> str:
     """The whole page as HTML text."""
-    parts = {
-        "Pictures": _pictures(run),
-        "Teacher and student": _networks(run),
-        "Evaluation": _evaluation(run),
-        "Exported files": _exports(run),
-        "Training": _training(run),
-        "Repeat it": _repeat(run),
-    }
+    trained = teachers.is_training(run)
+    parts = _of_training(run) if trained else _of_compression(run)
+    headline = teachers.tiles(run.results) if trained else table.tiles(run.results)
+    summary = _training_summary(run) if trained else _summary(run)
     ids = {title: title.lower().replace(" ", "-") for title in parts}
     links = "".join(f'<a href="#{ids[t]}">{t}</a>' for t in parts)
     body = "".join(
@@ -60,13 +56,40 @@ def render(run: RunFiles) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark">'
         f"<title>{name} – ganpress report</title><style>{CSS}</style></head><body>"
-        f"<header><p class='eyebrow'>ganpress report</p><h1>{name}</h1>{_summary(run)}"
+        f"<header><p class='eyebrow'>ganpress report</p><h1>{name}</h1>{summary}"
         f"<nav aria-label='Sections'>{links}</nav></header>"
         f"<main><section id='headline' aria-label='Headline numbers'>"
-        f"{table.tiles(run.results)}{_missing_files(run)}</section>{body}</main>"
+        f"{headline}{_missing_files(run)}</section>{body}</main>"
         f"<dialog aria-label='Enlarged picture'><form method='dialog'><button>Close</button>"
         f"</form><p></p></dialog><script>{SCRIPT}</script></body></html>\n"
     )
+
+
+def _of_compression(run: RunFiles) -> dict[str, str]:
+    return {
+        "Pictures": _pictures(run),
+        "Teacher and student": _networks(run),
+        "Evaluation": _evaluation(run),
+        "Exported files": _exports(run),
+        "Training": _training(run),
+        "Repeat it": _repeat(run),
+    }
+
+
+def _of_training(run: RunFiles) -> dict[str, str]:
+    results = run.results
+    return {
+        "Pictures": teachers.pictures(run) or _missing("No samples: the training has not ended."),
+        "Training": _training(run) + teachers.last(results),
+        "Teacher": teachers.networks(results) or _missing("No teacher yet."),
+        "Repeat it": _repeat(run),
+    }
+
+
+def _training_summary(run: RunFiles) -> str:
+    """One sentence on what was trained, then when and where."""
+    family = escape(str(run.config["train"]))
+    return f"<p class='lead'>A {family} generator, trained as a teacher.</p>{_when(run)}"
 
 
 def _summary(run: RunFiles) -> str:
@@ -78,11 +101,15 @@ def _summary(run: RunFiles) -> str:
     what = f"A {escape(family)} generator" if isinstance(family, str) else "A generator"
     how = f", compressed with {escape(method.replace('_', ' '))}" if method else ""
     much = f": {times(gain)} fewer MACs than its teacher" if gain and gain > 1 else ""
+    return f"<p class='lead'>{what}{how}{much}.</p>{_when(run)}"
+
+
+def _when(run: RunFiles) -> str:
     when = [moment(run.card["started"])] if run.card.get("started") is not None else []
     seconds = [s.seconds for s in run.stages if s.seconds is not None]
     when += [f"{duration(sum(seconds))} of training"] if seconds else []
     when += [str(run.card["device"])] if run.card.get("device") is not None else []
-    return f"<p class='lead'>{what}{how}{much}.</p><p class='when'>{escape(' · '.join(when))}</p>"
+    return f"<p class='when'>{escape(' · '.join(when))}</p>"
 
 
 def _name_of(config: Mapping[str, Any], key: str) -> str | None:

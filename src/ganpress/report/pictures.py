@@ -57,6 +57,11 @@ def stage_snapshots(stage: StageFiles) -> str:
     return "".join(strips)
 
 
+def whole_picture(path: Path, alt: str, label: str) -> str:
+    """HTML of one picture file, as large as it is stored here. Raises ImagesError."""
+    return _figure(_open(path), alt, label, lossless=False)
+
+
 def difference(teacher: Image.Image, student: Image.Image) -> tuple[Image.Image, float]:
     """|teacher - student| times four (clipped at 255), and its mean before that, in 0..255."""
     raw = ImageChops.difference(teacher, student)

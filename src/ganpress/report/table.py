@@ -84,14 +84,14 @@ def tiles(results: Mapping[str, Any]) -> str:
             detail = f"{quantity.show(before)} → {quantity.show(after)}"
         if quantity.key == "latency_ms":
             detail += f" ({_described(student)})" if _described(student) else ""
-        made.append(_tile(marked(shown, times(shown)), words, detail))
+        made.append(tile(marked(shown, times(shown)), words, detail))
     metric = headline_metric(results)
     if metric is None:
         absent.append("distance")
     else:
         count = number(section(results, "evaluation", _WHERE).get("count"))
         detail = f"over {int(count):,} pictures" if count else ""
-        made.append(_tile(marked(metric[1], significant(metric[1], 4)), metric[0], detail))
+        made.append(tile(marked(metric[1], significant(metric[1], 4)), metric[0], detail))
     note = f'<p class="missing">Not measured: {escape(", ".join(absent))}.</p>' if absent else ""
     return (f'<ul class="tiles">{"".join(made)}</ul>' if made else "") + note
 
@@ -253,7 +253,8 @@ def _metrics(found: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _tile(value: str, label: str, detail: str) -> str:
+def tile(value: str, label: str, detail: str = "") -> str:
+    """HTML of one headline number; `value` is HTML."""
     small = f"<small>{escape(detail)}</small>" if detail else ""
     return f"<li><strong>{value}</strong><span>{escape(label)}</span>{small}</li>"
 

@@ -8,10 +8,18 @@ from typing import Any
 from torch import nn
 
 from ganpress.errors import ConfigError, did_you_mean
+from ganpress.nn.discriminators.munit import MunitDiscriminator
 from ganpress.nn.discriminators.patch import PatchDiscriminator
+from ganpress.nn.discriminators.sngan import SnganDiscriminator
+from ganpress.nn.discriminators.spade import SpadeDiscriminator
+from ganpress.nn.discriminators.stylegan2 import StyleGAN2Discriminator
 
 DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
+    "munit": MunitDiscriminator,
     "patch": PatchDiscriminator,
+    "sngan": SnganDiscriminator,
+    "spade": SpadeDiscriminator,
+    "stylegan2": StyleGAN2Discriminator,
 }
 
 

@@ -1,0 +1,39 @@
+"""The settings of SPADE's training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ganpress.config.settings import Settings
+from ganpress.config.train import TrainConfig
+
+
+class MultiscaleSettings(Settings):
+    """The discriminators: the same PatchGAN on the picture and on that halved."""
+
+    width: int = Field(default=64, ge=1)
+    layers: int = Field(default=4, ge=2)
+    scales: int = Field(default=2, ge=1)
+
+
+class GauGANTraining(TrainConfig):
+    """SPADE (Park et al., CVPR 2019); the defaults are those of Cityscapes: 200 epochs of 2975.
+
+    The authors compare features of VGG-19; here it is VGG-16 or a smaller network.
+    """
+
+    steps: int = Field(default=37_200, ge=1)
+    batch: int = Field(default=16, ge=1, description="images a step, over all processes")
+    lr_g: float = Field(default=1e-4, gt=0)
+    lr_d: float = Field(default=4e-4, gt=0)
+    decay: float = Field(
+        default=0.5, gt=0, le=1, description="last share of the training: lr falls to 0"
+    )
+    matching: float = Field(default=10.0, ge=0, description="weight of feature matching")
+    perceptual: float = Field(default=10.0, ge=0, description="weight of the features' distance")
+    features: Literal["vgg16", "squeezenet", "tiny", "none"] = Field(
+        default="vgg16", description="network of the perceptual loss; none: without it"
+    )
+    critic: MultiscaleSettings = MultiscaleSettings()

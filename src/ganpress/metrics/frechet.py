@@ -1,0 +1,97 @@
+"""The Frechet distance of two sets of features (Heusel et al., NeurIPS 2017), in float64.
+
+The trace of the covariance product's root is worked out from eigenvalues of symmetric matrices:
+exact for singular covariances too (fewer pictures than dimensions), where the usual root of the
+unsymmetric product needs an offset or returns complex numbers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Moments:
+    """Mean and covariance of features that come in batches; memory d x d whatever their number.
+
+    Attributes: count: features seen so far.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean = torch.zeros(0, dtype=torch.float64)
+        self._scatter = torch.zeros(0, 0, dtype=torch.float64)
+
+    def update(self, features: Tensor) -> Moments:
+        """Add a batch, (n, d) of any float type on any device; returns itself.
+
+        Raises: ValueError for another shape, another d than before, or values that are not finite.
+        """
+        x = features.detach().to("cpu", torch.float64)
+        if x.ndim != 2 or (self.count and x.shape[1] != len(self._mean)):
+            want = len(self._mean) if self.count else "d"
+            raise ValueError(f"Features are (n, {want}), not {tuple(x.shape)}.")
+        if not x.isfinite().all():
+            raise ValueError("There are features that are not finite.")
+        if len(x) == 0:
+            return self
+        mean = x.mean(0)
+        apart = x - mean
+        scatter = apart.T @ apart
+        if self.count:  # Chan et al. 1979: exact to rounding, no sums of squares that cancel
+            shift = mean - self._mean
+            scatter += self._scatter
+            scatter += torch.outer(shift, shift) * (self.count * len(x) / (self.count + len(x)))
+            mean = self._mean + shift * (len(x) / (self.count + len(x)))
+        self._mean, self._scatter, self.count = mean, scatter, self.count + len(x)
+        return self
+
+    @property
+    def mean(self) -> Tensor:
+        """(d,) float64. Raises: ValueError before the first feature."""
+        self._enough(1)
+        return self._mean
+
+    @property
+    def covariance(self) -> Tensor:
+        """(d, d) float64, divided by count - 1. Raises: ValueError for fewer than two features."""
+        self._enough(2)
+        return self._scatter / (self.count - 1)
+
+    def _enough(self, least: int) -> None:
+        if self.count < least:
+            raise ValueError(f"There are {self.count} features; it takes at least {least}.")
+
+
+def frechet_distance(real: Tensor, fake: Tensor) -> float:
+    """Frechet distance of the normal distributions fitted to two sets of features.
+
+    |mu - mu'|^2 + tr(C + C' - 2 (C C')^(1/2)), covariances divided by n - 1; >= 0, 0 for equal
+    sets, of the scale of squared features. It is biased upwards for small sets: compare sets of
+    the same size only. FID is its name on Inception's pool3 features alone.
+
+    Args: real, fake: (n, d) and (m, d), at least two each.
+    Raises: ValueError for other shapes, too few features, or values that are not finite.
+    """
+    return moments_distance(Moments().update(real), Moments().update(fake))
+
+
+def moments_distance(real: Moments, fake: Moments) -> float:
+    """`frechet_distance` of sets whose moments are known. Raises: ValueError."""
+    if real.mean.shape != fake.mean.shape:
+        raise ValueError(
+            f"Features of {len(real.mean)} and {len(fake.mean)} dimensions cannot be compared."
+        )
+    means = (real.mean - fake.mean).square().sum()
+    a, b = real.covariance, fake.covariance
+    distance = means + a.trace() + b.trace() - 2 * _trace_of_root(a, b)
+    return max(0.0, float(distance))
+
+
+def _trace_of_root(a: Tensor, b: Tensor) -> Tensor:
+    """tr (A B)^(1/2) of two covariances: the roots of the eigenvalues of A^(1/2) B A^(1/2)."""
+    values, vectors = torch.linalg.eigh(a)
+    root = vectors * values.clamp_min(0).sqrt() @ vectors.T
+    product = root @ b @ root
+    squares: Tensor = torch.linalg.eigvalsh((product + product.T) / 2)
+    return squares.clamp_min(0).sqrt().sum()
