@@ -28,7 +28,7 @@ from ganpress.critic import Critic
 from ganpress.data import Batch
 from ganpress.distance import Distance
 from ganpress.features import Features, vgg16_layers
-from ganpress.methods.slim import scaled_copy
+from ganpress.slimming import scaled_copy
 from ganpress.stages.sparsify import sparsify
 from ganpress.teachers import Teacher
 
@@ -110,7 +110,7 @@ def the_parts(
         critic.zero_grad(set_to_none=True)
 
     return {
-        "teacher forward": lambda: (teacher(batch), None)[1],
+        "teacher forward": lambda: (teacher((x,), batch.ids), None)[1],
         "student forward and backward": student_pass,
         "perceptual network": perceptual,
         "discriminator": discriminator,

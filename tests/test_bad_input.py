@@ -340,7 +340,7 @@ def nan_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
 def test_a_nan_loss_names_term_and_step_and_keeps_the_last_good_state(
     call: int, stage: str, step: int, home: Path, tmp_path: Path
 ) -> None:
-    config = read_config(SlimConfig, None, TOY)
+    config = read_config(SlimConfig, None, [*TOY, "restarts=0"])
     images = open_images(home / "photos")
 
     def student(root: Path) -> Model:

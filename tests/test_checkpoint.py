@@ -25,7 +25,14 @@ from ganpress.channels import shrink
 from ganpress.checkpoint import Model, fingerprint, full_model, load, save
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.nn.layers import convolutions
-from ganpress.quantise import FakeQuantiser, calibrate, quantise, quantiser_of, ranges_of
+from ganpress.quantise import (
+    FakeQuantiser,
+    calibrate,
+    learn_ranges,
+    quantise,
+    quantiser_of,
+    ranges_of,
+)
 
 SMALL = WIRINGS["cyclegan affine"]
 
@@ -133,11 +140,29 @@ def test_a_quantised_model_is_stored_as_int8_and_comes_back_equal(
 
 def test_a_quantised_model_can_keep_its_float_weights_for_training(tmp_path: Path) -> None:
     model = SMALL.model()
-    quantise(model.net, FakeQuantiser(bits=4, levels="gs2020"))
+    quantise(model.net, FakeQuantiser(bits=4, levels="gs2020", trunk="clamped"))
     back = load(save(model, tmp_path / "model.safetensors", trainable=True))
     assert fingerprint(back.net) == fingerprint(model.net)
-    assert quantiser_of(back.net) == FakeQuantiser(bits=4, levels="gs2020")
+    assert quantiser_of(back.net) == quantiser_of(model.net)
     assert torch.equal(back(photos()), model(photos()))
+
+
+@every_wiring
+def test_learned_ranges_are_kept_for_training_and_final_in_a_finished_file(
+    wiring: Wiring, tmp_path: Path
+) -> None:
+    model, x = wiring.model(), wiring.inputs()
+    learn_ranges(calibrate(quantise(model.net, FakeQuantiser()), wiring.net(), *x))
+    learned = [p for n, p in model.net.named_parameters() if n.endswith(".range")]
+    for p in learned:
+        p.data.mul_(0.9)
+    training = load(save(model, tmp_path / "training.safetensors", trainable=True, half=True))
+    assert [p for n, p in training.net.named_parameters() if n.endswith(".range")] == learned
+    finished = load(save(model, tmp_path / "finished.safetensors"))
+    assert not [n for n, _ in finished.net.named_parameters() if n.endswith(".range")]
+    assert ranges_of(training.net) == ranges_of(finished.net) == ranges_of(model.net)
+    assert torch.equal(finished(*x), model(*x))
+    assert finished.card() == model.card()
 
 
 @every_wiring

@@ -15,7 +15,8 @@ from ganpress.config import DataSettings
 from ganpress.data import Images, evaluation, open_images
 from ganpress.demo.draw import write_folder
 from ganpress.errors import ConfigError
-from ganpress.evaluation import compare_costs, evaluate, evaluation_size, inputs_of
+from ganpress.evaluation import compare_costs, evaluate, evaluation_size
+from ganpress.inputs import inputs_of
 
 
 def model(seed: int, family: str = "cyclegan", width: int = 6) -> Model:

@@ -174,7 +174,7 @@ def test_a_file_that_differs_from_torch_is_not_written(
         y[0, 0, 5, 5] += wrong
         return y
 
-    monkeypatch.setattr("ganpress.exporters.onnx._runner", lambda data, names: off)
+    monkeypatch.setattr("ganpress.exporters.onnx.runner", lambda data, names: off)
     (tmp_path / "net.onnx").write_bytes(b"the previous one")
     with pytest.raises(ExportError, match="differs from torch by up to"):
         export(stored, tmp_path / "net.onnx", size=32)
@@ -185,7 +185,7 @@ def test_a_quantised_file_on_another_grid_is_not_written(
     tmp_path: Path, stored: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, coarser = (tiny(quantiser=FakeQuantiser(bits=b), affine=True) for b in (8, 6))
-    monkeypatch.setattr("ganpress.exporters.onnx._runner", lambda data, names: coarser)
+    monkeypatch.setattr("ganpress.exporters.onnx.runner", lambda data, names: coarser)
     with pytest.raises(ExportError, match="99 %"):
         export(model, tmp_path / "net.onnx", size=32)
     assert not list(tmp_path.iterdir())
@@ -194,7 +194,7 @@ def test_a_quantised_file_on_another_grid_is_not_written(
 def test_a_file_of_other_shapes_is_not_written(
     tmp_path: Path, stored: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ganpress.exporters.onnx._runner", lambda data, names: lambda x: x[:, :1])
+    monkeypatch.setattr("ganpress.exporters.onnx.runner", lambda data, names: lambda x: x[:, :1])
     with pytest.raises(ExportError, match="makes"):
         export(stored, tmp_path / "net.onnx", size=32)
 

@@ -73,4 +73,4 @@ def test_gates_are_folded_on_the_way_out(tmp_path: Path) -> None:
 
 
 def test_every_target_is_listed() -> None:
-    assert set(LAYOUTS) | {"onnx"} == set(TARGETS)
+    assert set(LAYOUTS) | {"onnx", "openvino"} == set(TARGETS)

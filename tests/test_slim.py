@@ -17,8 +17,9 @@ from ganpress.data import Images, evaluation, open_images
 from ganpress.demo.draw import write_folder
 from ganpress.distance import Distance
 from ganpress.errors import ConfigError, InfeasibleTarget
-from ganpress.methods.slim import affordable, rounded, scaled_copy, slim, uniform_widths
+from ganpress.methods.slim import slim
 from ganpress.run import Run, read_log
+from ganpress.slimming import affordable, rounded, scaled_copy, uniform_widths
 
 FAMILIES = ("cyclegan", "cartoongan")
 SETTINGS: dict[str, Any] = {

@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 from ganpress.errors import InfeasibleTarget, WidthsError, did_you_mean
 from ganpress.nn.axes import Axis, axes, tag, tags, widths
-from ganpress.nn.layers import convolutions
+from ganpress.nn.layers import convolutions, gated_layers
 from ganpress.nn.norms import is_norm
 from ganpress.types import Keep, Scores, State, Widths
 
@@ -92,10 +92,16 @@ def like(model: nn.Module, build: Build, widths: Widths) -> nn.Module:
         if name not in new:  # the block was emptied
             continue
         new[name].quantiser = layer.quantiser
-        if layer.gate is not None:
-            shape = new[name].weight.shape[layer.out_dim]
-            new[name].gate = nn.Parameter(torch.ones(shape, device=new[name].weight.device))
-            tag(new[name], gate=(tags(new[name])["weight"][layer.out_dim],))
+        if layer.range is not None:
+            device = new[name].weight.device
+            new[name].range = nn.Parameter(torch.empty_like(layer.range, device=device))
+    gated = gated_layers(fresh)
+    for name, layer in gated_layers(model).items():
+        if layer.gate is not None and name in gated:
+            own = gated[name]
+            shape = own.weight.shape[layer.out_dim]
+            own.gate = nn.Parameter(torch.ones(shape, device=own.weight.device))
+            tag(own, gate=(tags(own)["weight"][layer.out_dim],))
     return fresh
 
 
@@ -135,7 +141,8 @@ class Elastic(nn.Module):
         """The network's output with only ``keep`` of its channels (others whole)."""
         full = {**widths(self.model), **counts(keep)}
         carried = tuple(
-            (layer.quantiser, layer.gate is None) for layer in convolutions(self.model).values()
+            (layer.quantiser, layer.range is None, layer.gate is None)
+            for layer in convolutions(self.model).values()
         )
         skeleton = self._skeleton(tuple(full.items()), self.model.training, carried)
         names = {n for n, _ in [*skeleton.named_parameters(), *skeleton.named_buffers()]}

@@ -2,7 +2,7 @@
 
 The card says family, widths, options, precision, quantiser and where the weights come from, so a
 file is all that is needed to rebuild the network. A quantised network's convolution weights are
-stored as int8 with their scales.
+stored as int8 with their scales, and the card has its activation ranges.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ganpress.nn.discriminators import discriminator
 from ganpress.nn.layers import add_gates, convolutions
 from ganpress.quantise import (
     FakeQuantiser,
+    learn_ranges,
     quantise,
     quantiser_of,
     ranges_of,
@@ -37,6 +38,7 @@ from ganpress.types import State
 
 FORMAT = 1
 STEP = "::step"  # suffix of the scale stored beside an int8 weight
+RANGE = ".range"  # suffix of an activation range that is still learned
 CRITIC = "critic::"  # prefix of the discriminator's tensors
 
 
@@ -128,7 +130,8 @@ def save(model: Model, path: Path | str, *, half: bool = False, trainable: bool 
 
     Args:
         half: store floating tensors as float16 (weights of a quantised model are int8 anyway).
-        trainable: keep the float weights behind a quantiser, so that training can go on.
+        trainable: keep the float weights behind a quantiser, and learned ranges as parameters, so
+            that training can go on; else the weights are int8 and the ranges in the card final.
     Raises `CheckpointError` for values that are not finite, or not in half precision.
     """
     path = Path(path)
@@ -144,7 +147,7 @@ def save(model: Model, path: Path | str, *, half: bool = False, trainable: bool 
             raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
     if half:
         state = {
-            n: t.half() if t.is_floating_point() and not n.endswith(STEP) else t
+            n: t.half() if t.is_floating_point() and not n.endswith((STEP, RANGE)) else t
             for n, t in state.items()
         }
     if bad := _not_finite(state):
@@ -160,7 +163,8 @@ def save(model: Model, path: Path | str, *, half: bool = False, trainable: bool 
 
 
 def _pack(state: State, net: nn.Module) -> State:
-    """Replace quantised weights by int8 and their scale, by the quantiser's own rule."""
+    """Replace quantised weights by int8 and their scale, by the quantiser's own rule; the card has
+    the ranges."""
     out = dict(state)
     for name, layer in convolutions(net).items():
         q = layer.quantiser
@@ -169,6 +173,7 @@ def _pack(state: State, net: nn.Module) -> State:
             step = weight_scale(w, bits=q.bits, out_dim=layer.out_dim if q.per_channel else None)
             out[f"{name}.weight"] = torch.round(w / step).to(torch.int8)
             out[f"{name}.weight{STEP}"] = step
+            out.pop(f"{name}{RANGE}", None)
     return out
 
 
@@ -206,6 +211,8 @@ def load(path: Path | str, *, expect: str | None = None) -> Model:
     model = _described(card, FAMILIES[name], path)
     if any(n.endswith(".gate") for n in state):
         add_gates(model.net)
+    if any(n.endswith(RANGE) for n in state):
+        learn_ranges(model.net)
     plain = _unpack(state)
     own = {n: t for n, t in plain.items() if not n.startswith(CRITIC)}
     fill(model.net, own, source=str(path))
@@ -255,7 +262,8 @@ def _described(card: dict[str, Any], which: Family, path: Path) -> Model:
         with torch.device("meta"):
             net = which.build(card["widths"], **options).eval()
         if card.get("quantiser"):
-            set_ranges(quantise(net, FakeQuantiser(**card["quantiser"])), card.get("ranges", {}))
+            quantise(net, FakeQuantiser.from_card(card["quantiser"]))
+            set_ranges(net, card.get("ranges", {}))
         critic = _described_critic(said) if (said := card.get("critic")) else None
         return Model(net, which, options, dict(card.get("provenance", {})), critic)
     except (KeyError, TypeError, AttributeError, ValueError, GanpressError) as error:

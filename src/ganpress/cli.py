@@ -14,8 +14,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ganpress import cli_data, cli_evaluation, cli_training
-from ganpress.cli_options import ConfigFile, Photos, RunFolder, Sets, Strict, TestPhotos, Weights
+from ganpress import cli_ablate, cli_data, cli_evaluation, cli_training
+from ganpress.cli_options import ConfigFile, RunFolder, Sets, Strict, TestPhotos, Weights
 from ganpress.errors import ConfigError, GanpressError, did_you_mean
 
 app = typer.Typer(
@@ -29,6 +29,8 @@ app.add_typer(cli_data.app, name="data")
 app.command()(cli_training.train)
 app.command()(cli_training.families)
 app.command()(cli_evaluation.evaluate)
+app.command()(cli_ablate.ablate)
+app.command()(cli_ablate.report)
 console, problems = Console(), Console(stderr=True)
 
 ModelPath = Annotated[Path, typer.Argument(help="a ganpress model (.safetensors)")]
@@ -87,11 +89,33 @@ def kinds() -> None:
 def compress(
     method: Annotated[str, typer.Argument(help="slim (GAN Slimming)")],
     teacher: Teacher,
-    images: Photos,
     run: RunFolder,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option("--images", help="folder or .npz pack; not needed where it reads noise"),
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option("--pairs", help="targets, paired with the images by name")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="label maps, paired with the images by name")
+    ] = None,
+    instances: Annotated[
+        Path | None, typer.Option("--instances", help="instance maps, likewise")
+    ] = None,
+    reals: Annotated[
+        list[Path] | None,
+        typer.Option("--reals", help="pictures of the target domain, for critic.real=images"),
+    ] = None,
     config: ConfigFile = None,
     sets: Sets = None,
     test: TestPhotos = None,
+    test_labels: Annotated[
+        Path | None, typer.Option("--test-labels", help="label maps of the --test photos")
+    ] = None,
+    test_instances: Annotated[
+        Path | None, typer.Option("--test-instances", help="instance maps of the --test photos")
+    ] = None,
     weights: Weights = None,
     strict: Strict = False,
 ) -> None:
@@ -106,11 +130,16 @@ def compress(
     check_request(method, settings)
     compress_model(
         load(teacher),
-        open_images(images, strict=strict),
+        open_images(images, pairs=pairs, labels=labels, instances=instances, strict=strict)
+        if images
+        else None,
         run=run,
         config=settings,
         method=method,
-        test=open_images(test, strict=strict) if test else None,
+        test=open_images(test, labels=test_labels, instances=test_instances, strict=strict)
+        if test
+        else None,
+        reals=open_images(reals, strict=strict) if reals else None,
         weights=weights,
         command=shlex.join(["ganpress", *sys.argv[1:]]),
     )
@@ -201,14 +230,6 @@ def export(
         f"{facts.max_abs_diff:.2e} (mean {facts.mean_abs_diff:.2e}).",
         soft_wrap=True,
     )
-
-
-@app.command()
-def report(run: Annotated[Path, typer.Argument(help="folder of a run")]) -> None:
-    """Write report.html again from what the run's folder holds."""
-    from ganpress.report import write_report
-
-    console.print(str(write_report(run).resolve()), soft_wrap=True)
 
 
 @app.command()

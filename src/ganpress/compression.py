@@ -14,7 +14,7 @@ from PIL import Image
 
 from ganpress.checkpoint import Model, fingerprint, load, save
 from ganpress.config import SlimConfig
-from ganpress.data import Images, evaluation
+from ganpress.data import Batch, Images, evaluation
 from ganpress.errors import (
     ConfigError,
     ExportError,
@@ -26,21 +26,25 @@ from ganpress.evaluation import compare_costs, evaluate, evaluation_size
 from ganpress.exporters import export
 from ganpress.files import make_folder, read_json, replace_file
 from ganpress.grid import grid
+from ganpress.inputs import from_noise, inputs_of, made_size
 from ganpress.methods import METHODS
 from ganpress.report import write_report
 from ganpress.run import Run
 
 SAMPLES = 8
+FROM_NOISE = 200
+"""Pictures made from noise for the evaluation of a run; `evaluate` can make more."""
 
 
 def compress(
     teacher: Model,
-    images: Images,
+    images: Images | None,
     *,
     run: Path,
     config: SlimConfig | None = None,
     method: str = "slim",
     test: Images | None = None,
+    reals: Images | None = None,
     weights: Path | None = None,
     command: str | None = None,
     quiet: bool = False,
@@ -51,21 +55,24 @@ def compress(
     results.json, samples/, report.html, and a folder with log, state and pictures per stage.
 
     Args:
-        images: what is trained on. test: photos for the evaluation and the report's pictures;
-            without them a part of ``images`` is used, and the protocol says so.
+        images: what is trained on, with maps or targets where the generator or its discriminator
+            reads those; None where it reads noise.
+        test: photos for the evaluation and the report's pictures; without them ``images`` are
+            used, and the protocol says so.
+        reals: pictures of the target domain, for ``critic.real=images`` without targets.
         weights: file or folder of the feature network's weights.
     """
     check_request(method, c := config or SlimConfig())
     if c.threads:
         torch.set_num_threads(c.threads)
     settings = {"method": method, "family": teacher.family.name, **c.model_dump()}
-    card = card_of(teacher, images, c, command)
+    card = card_of(teacher, images, c, command, reals=reals)
     check_teacher(run, card["teacher"])
     path = run / "student.safetensors"
     with forgotten_if_refused(run):
         folder = Run(run, seed=c.seed, config=settings, card=card, quiet=quiet)
         if not path.exists():
-            student = METHODS[method](teacher, images, c, folder, weights=weights)
+            student = METHODS[method](teacher, images, c, folder, reals=reals, weights=weights)
             student.net.to("cpu")
             student.provenance = {**teacher.provenance, "method": method, "arm": c.arm}
             save(student, path)
@@ -101,14 +108,20 @@ def forgotten_if_refused(run: Path) -> Iterator[None]:
 
 
 def card_of(
-    teacher: Model, images: Images, config: SlimConfig, command: str | None
+    teacher: Model,
+    images: Images | None,
+    config: SlimConfig,
+    command: str | None,
+    *,
+    reals: Images | None = None,
 ) -> dict[str, Any]:
     """What the run's card says of device, data and teacher."""
     return {
         "device": torch.cuda.get_device_name() if config.device == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
-        "data_hash": images.digest(),
-        "photos": len(images),
+        "data_hash": images.digest() if images else "none",
+        "photos": len(images) if images else 0,
+        **({"reals_hash": reals.digest(), "reals": len(reals)} if reals else {}),
         "teacher": fingerprint(teacher.net),
         **({"command": command} if command else {}),
     }
@@ -131,17 +144,25 @@ def finish(
     teacher: Model,
     config: SlimConfig,
     *,
-    images: Images,
+    images: Images | None,
     test: Images | None,
     weights: Path | None,
 ) -> None:
     """Measure, evaluate, export, and write the report of a compressed student."""
-    size = evaluation_size(config.data, teacher)
-    shown = test or images
+    noise = from_noise(teacher)
+    size = made_size(teacher) if noise else evaluation_size(config.data, teacher)
+    shown = None if noise else test or images
     found = evaluate(
-        student, teacher, shown, size=size, features=config.distance.features, weights=weights
+        student,
+        teacher,
+        shown,
+        size=size,
+        count=FROM_NOISE,
+        features=config.distance.features,
+        weights=weights,
     )
-    protocol = {**found.protocol, "held out": "yes" if test else "no: these were trained on"}
+    held = "yes: drawn for this" if noise else "yes" if test else "no: these were trained on"
+    protocol = {**found.protocol, "held out": held}
     write_samples(run.root / "samples", student, teacher, shown, size)
     results: dict[str, Any] = {
         "model": compare_costs(teacher, student, size=teacher.family.image.size),
@@ -174,15 +195,29 @@ def stage_facts(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def write_samples(folder: Path, student: Model, teacher: Model, images: Images, size: int) -> None:
-    """photo, teacher and student pictures, spread over the images, as PNG files."""
+def write_samples(
+    folder: Path, student: Model, teacher: Model, images: Images | None, size: int
+) -> None:
+    """photo, teacher and student pictures, spread over the images, as PNG files; no photo where
+    the generator reads noise. What is drawn is the same for both, and for every student."""
     make_folder(folder)
-    wanted = set(np.linspace(0, len(images) - 1, min(SAMPLES, len(images))).astype(int).tolist())
-    for index, photos in enumerate(evaluation(images, batch=1, size=size)):
-        if index not in wanted:
-            continue
-        stem = f"{index:05d}"
-        kinds = {"photo": photos.x, "teacher": teacher(photos.x), "student": student(photos.x)}
+    for index, photos in _shown(images, size):
+        inputs = inputs_of(teacher, photos, torch.Generator().manual_seed(index))
+        kinds = {"teacher": teacher(*inputs), "student": student(*inputs)}
+        if not from_noise(teacher):
+            kinds = {"photo": photos.x, **kinds}
         for kind, picture in kinds.items():
             image = Image.fromarray(grid(picture))
-            replace_file(folder / f"{stem}_{kind}.png", partial(image.save, format="PNG"))
+            replace_file(folder / f"{index:05d}_{kind}.png", partial(image.save, format="PNG"))
+
+
+def _shown(images: Images | None, size: int) -> Iterator[tuple[int, Batch]]:
+    """`SAMPLES` batches of one, with their places: images spread over the set, or bare ones."""
+    if images is None:
+        bare = Batch(torch.empty(1, 0), torch.full((1,), -1), None)
+        yield from ((index, bare) for index in range(SAMPLES))
+        return
+    wanted = set(np.linspace(0, len(images) - 1, min(SAMPLES, len(images))).astype(int).tolist())
+    for index, photos in enumerate(evaluation(images, batch=1, size=size)):
+        if index in wanted:
+            yield index, photos

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from ganpress.families.base import draw_inputs
 from ganpress.nn.axes import Dim, axes, vanishing_with
 from ganpress.nn.layers import ConvTranspose2d, convolutions
-from ganpress.quantise import quantiser_of
 from ganpress.types import Inputs, Widths
 
 
@@ -55,8 +54,8 @@ class CostTable:
         modules = net.named_modules()
         found = {f"{path}." if path else "": vanishing_with(module) for path, module in modules}
         self._vanishing = {path: what for path, what in found.items() if what is not None}
-        quantiser = quantiser_of(net)
-        self._bits = 8 if quantiser else 32  # fewer bits are stored as int8, too
+        layers = convolutions(net).items()
+        self._int8 = {f"{n}.weight" for n, m in layers if m.quantiser is not None}  # any bits
         self._layers = _count(net, size)
 
     def __call__(self, widths: Widths | None = None) -> Cost:
@@ -64,8 +63,7 @@ class CostTable:
         w = widths or {}
         gone = self._gone(w)
         numel = {n: 0 if n in gone else self._numel(n, w) for n in self._shapes}
-        weights = {layer.weight for layer in self._layers}
-        stored = sum(-(-k * (self._bits if n in weights else 32) // 8) for n, k in numel.items())
+        stored = sum(k * (1 if n in self._int8 else 4) for n, k in numel.items())
         return Cost(
             params=sum(numel[n] for n in self._parameters),
             macs=sum(numel[x.weight] * x.positions for x in self._layers),

@@ -19,9 +19,14 @@ class Distance:
     The maps of the teacher's picture are computed without gradients.
     """
 
-    def __init__(self, settings: DistanceSettings, *, weights: Path | None = None) -> None:
-        """Args: weights: file or folder of the feature network's weights (`find_weights`)."""
-        self.settings = settings
+    def __init__(
+        self, settings: DistanceSettings, *, weights: Path | None = None, half: bool = False
+    ) -> None:
+        """Args:
+        weights: file or folder of the feature network's weights (`find_weights`).
+        half: the feature network runs in bfloat16; its maps and the terms are float32.
+        """
+        self.settings, self.half = settings, half
         self.features: Features | None = None
         if settings.kind == "perceptual" and settings.content + settings.style + settings.unit > 0:
             taps = None if settings.style + settings.unit > 0 else 1
@@ -45,8 +50,8 @@ class Distance:
         if self.features is None:
             return total
         with torch.no_grad():
-            b = self.features(teacher)
-        a = self.features(student)
+            b = self._maps(self.features, teacher)
+        a = self._maps(self.features, student)
         if s.content > 0:
             first = self.features.taps[0]
             total = total + s.content * content(a[first], b[first])
@@ -55,3 +60,8 @@ class Distance:
         if s.unit > 0:
             total = total + s.unit * unit_distance(a, b).mean()
         return total
+
+    def _maps(self, features: Features, x: Tensor) -> dict[str, Tensor]:
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half):
+            found = features(x)
+        return {tap: m.float() for tap, m in found.items()}

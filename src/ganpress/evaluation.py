@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,11 @@ from torch import Tensor
 from ganpress.checkpoint import Model
 from ganpress.config import DataSettings
 from ganpress.cost import latency, measure
-from ganpress.data import Batch, Images
+from ganpress.data import Images
 from ganpress.data import evaluation as every_image
 from ganpress.errors import ConfigError
-from ganpress.families.base import draw_inputs
-from ganpress.families.gaugan import SpadeGenerator
 from ganpress.features import Features, load_features
+from ganpress.inputs import drawn, from_noise, inputs_of, made_size, reads
 from ganpress.losses import unit_distance
 from ganpress.types import Inputs
 
@@ -103,53 +102,16 @@ def evaluate(
     )
 
 
-def reads(model: Model) -> tuple[str, ...]:
-    """Names of what the generator reads, in order."""
-    return getattr(model.net, "reads", ("image",))
-
-
-def from_noise(model: Model) -> bool:
-    """Whether it reads neither photos nor label maps."""
-    return not {"image", "semantics"} & set(reads(model))
-
-
-def inputs_of(model: Model, batch: Batch, draw: torch.Generator) -> Inputs:
-    """What the generator reads of a batch; noise and styles are drawn, picture after picture.
-
-    Raises `ConfigError` where it reads label maps and the batch has none.
-    """
-    given: dict[str, Tensor] = {"image": batch.x}
-    if isinstance(model.net, SpadeGenerator):
-        if batch.labels is None:
-            raise ConfigError("A 'gaugan' generator reads label maps: give them (--labels).")
-        given["semantics"] = model.net.encode(batch.labels, batch.instances)
-    if given.keys() >= set(reads(model)):
-        return tuple(given[name] for name in reads(model))
-    noise = next(drawn(model, len(batch.x), len(batch.x), draw, batch.x.shape[-1]))
-    return tuple(given.get(name, z) for name, z in zip(reads(model), noise, strict=True))
-
-
-def drawn(
-    model: Model, count: int, batch: int, draw: torch.Generator, size: int = 16
-) -> Iterator[Inputs]:
-    """Random inputs in batches, drawn one by one: they do not depend on the size of a batch."""
-    for start in range(0, count, batch):
-        each = [
-            draw_inputs(model.net, 1, size, draw) for _ in range(start, min(start + batch, count))
-        ]
-        yield tuple(torch.cat(column) for column in zip(*each, strict=True))
-
-
 def size_of(model: Model, size: int | None, default: int) -> int:
     """Height and width to make pictures at, pixels. ConfigError: it cannot make that size."""
     if from_noise(model):
-        own = model(*draw_inputs(model.net, 1, 16, torch.Generator().manual_seed(0))).shape[-1]
+        own = made_size(model)
         if size not in (None, own):
             raise ConfigError(
                 f"The size is {size}, but this '{model.family.name}' generator makes pictures of "
                 f"{own} pixels: leave the size out."
             )
-        return int(own)
+        return own
     size = size or default
     if size < model.least or size % model.multiple:
         raise ConfigError(

@@ -20,16 +20,13 @@ from ganpress.errors import CheckpointError, ConfigError, WeightsError
 from ganpress.evaluation import (
     Evaluation,
     apart,
-    drawn,
-    from_noise,
-    inputs_of,
-    reads,
     size_of,
     standard_error,
     told,
     told_apart,
 )
 from ganpress.features import Features, load_features
+from ganpress.inputs import drawn, from_noise, inputs_of, reads
 from ganpress.losses import unit_distance
 from ganpress.metrics import (
     CifarResNet,

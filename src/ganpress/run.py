@@ -201,6 +201,10 @@ class Stage:
         if self._zero is None:
             self._flush()
 
+    def give_up(self, what: str, step: int) -> NoReturn:
+        """Raises: Diverged, for a reason that `log` cannot see; no state is saved after that."""
+        self._diverge(what, step)
+
     def images(self, step: int, name: str, tensor: Tensor, *, columns: int | None = None) -> None:
         """Write a grid of images to images/{name}-{step:07d}.png. Raises: DiskFull.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from math import prod
 from pathlib import Path
@@ -11,18 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganpress.data import Batch
+from ganpress.checkpoint import Model, fingerprint
+from ganpress.config import SlimConfig
+from ganpress.data import Images
 from ganpress.files import make_folder, raise_if_full
+from ganpress.inputs import is_drawn
+from ganpress.types import Inputs
 
 
 class Teacher:
     """A frozen generator that remembers what it made of each view of the training images.
 
-    Where the data stream draws from a fixed number of views (``data.views``), outputs are kept on
-    disk in half precision, (views, 3, s, s), and read back when a view comes round again: at 1/20
-    of its MACs a student's whole step costs less than the teacher's forward pass. Outputs are
-    rounded to half precision also at first sight, and computed image by image, so that a run
-    resumed with or without the cache is bit-equal.
+    Where the data stream draws from a fixed number of views (``data.views``) and nothing else is
+    drawn (noise, a style), outputs are kept on disk in half precision, (views, 3, s, s), and read
+    back when a view comes round again: at 1/20 of its MACs a student's whole step costs less than
+    the teacher's forward pass. Outputs are rounded to half precision also at first sight, and
+    computed image by image, so that a run resumed with or without the cache is bit-equal.
     """
 
     def __init__(
@@ -38,21 +44,49 @@ class Teacher:
             self._known, self._kept = _open(stem, views, size)
 
     @torch.no_grad()
-    def __call__(self, batch: Batch) -> Tensor:
-        """The teacher's pictures of a batch: (n, 3, s, s) in [-1, 1]."""
-        if self._known is None or bool((batch.ids < 0).any()):
-            self.computed += len(batch.x)
-            out: Tensor = self.net(batch.x)
+    def __call__(self, inputs: Inputs, numbers: Tensor) -> Tensor:
+        """The teacher's pictures of what student and teacher read: (n, 3, s, s) in [-1, 1].
+
+        Args: numbers: (n,) int64, of the views; -1 where they are not limited.
+        """
+        if self._known is None or bool((numbers < 0).any()):
+            self.computed += len(numbers)
+            out: Tensor = self.net(*inputs)
             return out
-        ids = batch.ids.cpu().numpy()
+        ids = numbers.cpu().numpy()
         for position, view in enumerate(ids):
             if not self._known[view]:
-                made = self.net(batch.x[position : position + 1])
+                made = self.net(*(t[position : position + 1] for t in inputs))
                 self._kept[view] = made[0].cpu().half().numpy()
                 self._known[view] = True
                 self.computed += 1
         self.recalled += len(ids)
-        return torch.from_numpy(self._kept[ids]).float().to(batch.x.device)
+        return torch.from_numpy(self._kept[ids]).float().to(inputs[0].device)
+
+
+def teacher_at_work(
+    teacher: Model, images: Images | None, config: SlimConfig, root: Path, size: int
+) -> Teacher:
+    """The teacher, with its cache where views are fixed: in ``data.cache``, which runs of the same
+    teacher, images, seed and geometry share, or else in the run's own folder, ``root``.
+
+    Args: size: pixels of the crops.
+    """
+    d = config.data
+    if images is None or is_drawn(teacher):
+        return Teacher(teacher.net)
+    what = [
+        fingerprint(teacher.net),
+        images.digest(),
+        config.seed,
+        size,
+        d.load_size,
+        d.size,
+        d.flip,
+    ]
+    key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+    folder = Path(d.cache) if d.cache else root / "teacher-cache"
+    return Teacher(teacher.net, cache=folder / key, views=d.views * len(images), size=size)
 
 
 def _open(stem: Path, views: int, size: int) -> tuple[Any, Any]:

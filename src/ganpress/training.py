@@ -25,13 +25,14 @@ from ganpress.config.pix2pix import Pix2PixTraining
 from ganpress.config.sngan import SNGANTraining
 from ganpress.config.stylegan2 import StyleGAN2Training
 from ganpress.cost import measure
-from ganpress.data import Batch, Images, evaluation
+from ganpress.data import Images, evaluation
 from ganpress.errors import ConfigError, ImagesError
 from ganpress.families import family as family_of
 from ganpress.families.base import draw_inputs
-from ganpress.families.gaugan import UNKNOWN, semantics
+from ganpress.families.gaugan import UNKNOWN
 from ganpress.files import make_folder, read_json, read_log, replace_file
 from ganpress.grid import grid
+from ganpress.inputs import from_noise, inputs_of
 from ganpress.report import write_report
 from ganpress.run import Run
 from ganpress.stages.train_cartoongan import train_cartoongan
@@ -42,7 +43,6 @@ from ganpress.stages.train_pix2pix import train_pix2pix
 from ganpress.stages.train_sngan import train_sngan
 from ganpress.stages.train_stylegan2 import train_stylegan2
 from ganpress.training_kit import check_split, device_of
-from ganpress.types import Inputs
 
 SHOWN, DRAWN = 8, 64
 """Rows of a sample grid where the generator reads pictures, and pictures where it reads noise."""
@@ -271,9 +271,9 @@ def samples_of(model: Model, images: Images, size: int) -> tuple[Tensor, int, st
     """A grid of what a teacher makes: (n, 3, h, w) in [-1, 1], its columns, and what they show."""
     batch = next(evaluation(images, batch=SHOWN, size=size))
     seed = torch.Generator().manual_seed(0)
-    if not {"image", "semantics"} & set(getattr(model.net, "reads", ("image",))):
+    if from_noise(model):
         return model(*draw_inputs(model.net, DRAWN, size, seed)), 8, "made from noise"
-    made = model(*_inputs(model, batch, size, seed))
+    made = model(*inputs_of(model, batch, seed))
     kinds = {"input": batch.x, "made": made}
     if batch.labels is not None:
         kinds = {"label map": _coloured(batch.labels), "made": made, "photo": batch.x}
@@ -281,18 +281,6 @@ def samples_of(model: Model, images: Images, size: int) -> tuple[Tensor, int, st
         kinds["target"] = batch.y
     rows = torch.stack(list(kinds.values()), 1).flatten(0, 1)
     return rows, len(kinds), ", ".join(kinds)
-
-
-def _inputs(model: Model, batch: Batch, size: int, seed: torch.Generator) -> Inputs:
-    """What the network reads of a batch; noise and styles are drawn."""
-    reads = getattr(model.net, "reads", ("image",))
-    drawn = draw_inputs(model.net, len(batch.x), size, seed)
-    real = {"image": batch.x}
-    if "semantics" in reads and batch.labels is not None:
-        o = model.options
-        kinds = {kind: bool(o[kind]) for kind in ("dontcare", "edges")}
-        real["semantics"] = semantics(batch.labels, batch.instances, count=o["labels"], **kinds)
-    return tuple(real.get(name, noise) for name, noise in zip(reads, drawn, strict=True))
 
 
 def _coloured(labels: Tensor) -> Tensor:

@@ -60,11 +60,28 @@ class DistanceSettings(Settings):
 
 
 class CriticSettings(Settings):
-    """The discriminator of the minimax game (eq. 15)."""
+    """The discriminator of the minimax game (eq. 15): the teacher's own, or a fresh PatchGAN."""
 
-    width: int = Field(default=64, ge=1)
+    start: Literal["teacher", "fresh"] = Field(
+        default="teacher",
+        description="teacher: the discriminator saved with the teacher, under its objective, where "
+        "there is one; fresh: always a new PatchGAN",
+    )
+    real: Literal["teacher", "images"] = Field(
+        default="teacher",
+        description="what is real to it: the teacher's pictures (the authors' code), or images of "
+        "the target domain (the paper)",
+    )
+    fixed: bool = Field(
+        default=False,
+        description="it stays what the teacher's was, and the student is to be judged as the "
+        "teacher is (CEC, Shu et al. 2019)",
+    )
+    width: int = Field(default=64, ge=1, description="of a fresh one; as layers")
     layers: int = Field(default=3, ge=1)
-    pooled: bool = True
+    pooled: bool = Field(
+        default=True, description="a PatchGAN's logits are averaged before the loss"
+    )
     lr: float = Field(default=1e-5, gt=0)
     weight: float = Field(
         default=1.0, ge=0, description="of L_GAN in eq. 4; 0: no discriminator at all"
@@ -142,16 +159,39 @@ class FinetuneSettings(Settings):
     ema: float = Field(
         default=0.0, ge=0, lt=1, description="decay of the averaged weights; 0: none"
     )
+    keep: Literal["last", "best"] = Field(
+        default="last",
+        description="which weights the student ends with; best: by the distance on inputs that are "
+        "held out of training",
+    )
+    check_every: int = Field(default=500, ge=1, description="steps between two looks at those")
+    held: int = Field(default=16, ge=1, description="inputs held out")
 
 
 class QuantiseSettings(Settings):
     """Bits of weights and activations; 32 is float."""
 
     bits: int = Field(default=32, ge=2, le=32, description="2 to 8, or 32: float")
-    per_channel: bool = False
-    ranges: Literal["fixed", "calibrated"] = "fixed"
+    per_channel: bool = Field(
+        default=False, description="a weight scale per output channel; false: per tensor (eq. 8)"
+    )
+    ranges: Literal["fixed", "calibrated", "learned"] = Field(
+        default="fixed",
+        description="activation ranges: fixed at p; read off the teacher's activations; or a "
+        "parameter per layer, which starts at the calibrated one",
+    )
     p: float = Field(default=4.0, gt=0, description="activation range when fixed (eq. 7)")
-    levels: Literal["int", "gs2020"] = "int"
+    levels: Literal["int", "gs2020"] = Field(
+        default="int",
+        description="int: the levels that an integer holds; gs2020: the authors' grid, one more",
+    )
+    trunk: Literal["signed", "clamped"] = Field(
+        default="signed",
+        description="inputs that can be negative: a signed grid; clamped: cut at 0 (authors' code)",
+    )
+    last: Literal["int8", "float"] = Field(
+        default="int8", description="the layer that writes the picture"
+    )
 
     @model_validator(mode="after")
     def _bits_exist(self) -> Self:
@@ -163,16 +203,36 @@ class QuantiseSettings(Settings):
 class SlimConfig(Settings):
     """GAN Slimming (Wang et al., ECCV 2020); the defaults are the authors'."""
 
-    arm: Literal["gs", "gd", "cp"] = Field(
+    arm: Literal["gs", "gd", "cp", "cp+d", "d+cp", "postq"] = Field(
         default="gs",
         description="gs: the whole method; gd: a uniformly narrow student, distillation alone; "
-        "cp: pruning in the minimax game without distillation",
+        "cp: pruning in the minimax game without distillation; cp+d: cp, then fine-tuning with "
+        "distillation; d+cp: a wide student is distilled in half of the fine-tuning's time, then "
+        "cp; postq: gs in float, then rounded to quantise.bits without training",
+    )
+    share: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="of the teacher's channels in each group: gd's student in place of a target; "
+        "the student that d+cp distils (None: half)",
     )
     seed: int = 0
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads; None: torch's default"
     )
     device: Literal["cpu", "cuda"] = "cpu"
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32",
+        description="of student, feature network and discriminator in training; losses, weights "
+        "and the teacher are float32",
+    )
+    restarts: int = Field(
+        default=2,
+        ge=0,
+        description="times that a stage that diverges goes back to its last good state, halving "
+        "rho and learning rates",
+    )
     beta: float = Field(default=20.0, ge=0, description="weight of the distillation term (eq. 4)")
     trunk: Literal["tied", "keep"] = Field(
         default="tied",
@@ -189,30 +249,38 @@ class SlimConfig(Settings):
     quantise: QuantiseSettings = QuantiseSettings()
 
 
-def settled(config: SlimConfig) -> SlimConfig:
+def settled(config: SlimConfig, *, fresh: bool = True, pictures: int | None = None) -> SlimConfig:
     """The settings as the stages use them; those that contradict each other are refused.
 
     The cp arm has beta 0, and ``least`` is lifted to a multiple of ``multiple``.
+
+    Args:
+        fresh: the discriminator is a new PatchGAN.
+        pictures: side in pixels, where crops do not say it (generators that read noise).
     """
     c, s = config.critic, config.sparsify
+    prunes_alone = config.arm in ("cp", "cp+d", "d+cp")
     beta = 0.0 if config.arm == "cp" else config.beta
-    if beta == 0 and c.weight == 0:
+    if (beta == 0 or prunes_alone) and c.weight == 0:
+        told = f"arm={config.arm}" if prunes_alone else "beta=0"
         raise ConfigError(
-            f"With {'arm=cp' if config.arm == 'cp' else 'beta=0'} and critic.weight=0 there is "
-            "no loss to train with: raise one of them."
+            f"With {told} and critic.weight=0 there is no loss to train with: raise one of them."
         )
     if s.rounds > s.steps and config.arm != "gd":
         raise ConfigError(
             f"sparsify.rounds={s.rounds} is more than sparsify.steps={s.steps}: give each round "
             "at least one step."
         )
+    if config.arm == "postq" and config.quantise.bits == 32:
+        raise ConfigError("arm 'postq' rounds to quantise.bits, which is 32: give 2 to 8.")
     crops = [config.data.size, *([s.size] if s.size and config.arm != "gd" else [])]
-    size = min(crops)
+    size = pictures or min(crops)
     least_size = 3 * 2**c.layers  # below it a norm of the discriminator sees one pixel
-    if c.weight > 0 and size < least_size:
+    if c.weight > 0 and fresh and size < least_size:
+        made = "pictures" if pictures else "crops"
         raise ConfigError(
-            f"A discriminator of critic.layers={c.layers} needs crops of at least {least_size} "
-            f"pixels, got {size}: enlarge the crop or lower critic.layers."
+            f"A discriminator of critic.layers={c.layers} needs {made} of at least {least_size} "
+            f"pixels, got {size}: enlarge them or lower critic.layers."
         )
     least = -(-config.least // config.multiple) * config.multiple
     return config.model_copy(update={"beta": beta, "least": least})

@@ -62,6 +62,13 @@ class Images:
     def __len__(self) -> int:
         return len(self.names)
 
+    def some(self, indices: Sequence[int]) -> Images:
+        """Only these of the images, in this order."""
+        columns = {name: [column[i] for i in indices] for name, column in self._columns.items()}
+        names = [self.names[i] for i in indices]
+        classes = None if self.classes is None else self.classes[list(indices)]
+        return Images(names, columns, self._side_by_side, classes, self.class_names)
+
     @property
     def columns(self) -> tuple[str, ...]:
         """What `read` gives, as `Batch` names it: x, then those given of y, labels, instances."""

@@ -9,9 +9,14 @@ from ganpress.checkpoint import Model
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.exporters import pth
 from ganpress.exporters.onnx import export_onnx
+from ganpress.exporters.openvino import export_openvino
 from ganpress.exporters.verify import ExportFacts
 
-TARGETS: dict[str, Callable[[Model, Path, int], ExportFacts]] = {"onnx": export_onnx, **pth.TARGETS}
+TARGETS: dict[str, Callable[[Model, Path, int], ExportFacts]] = {
+    "onnx": export_onnx,
+    "openvino": export_openvino,
+    **pth.TARGETS,
+}
 
 
 def export(model: Model, path: Path | str, *, to: str = "onnx", size: int = 256) -> ExportFacts:

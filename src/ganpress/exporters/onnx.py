@@ -47,10 +47,12 @@ def export_onnx(model: Model, path: Path, size: int) -> ExportFacts:
                 f"Export to ONNX needs the package '{package}': pip install 'ganpress[onnx]'"
             ) from error
     data = to_bytes(model)
-    top, mean, shapes = compare(model, _runner(data, _reads(model)), size)
+    found = compare(model, runner(data, reads(model)), size)
     make_folder(path.parent)
     replace_file(path, lambda file: file.write(data))
-    return ExportFacts(path, len(data), top, mean, shapes, OPSET)
+    return ExportFacts(
+        path, len(data), found.most, found.mean, found.sizes, OPSET, found.near, found.noise
+    )
 
 
 def to_bytes(model: Model) -> bytes:
@@ -68,7 +70,7 @@ def to_bytes(model: Model) -> bytes:
                 dynamo=True,
                 opset_version=OPSET,
                 external_data=False,
-                input_names=list(_reads(model)),
+                input_names=list(reads(model)),
                 output_names=[OUTPUT],
                 dynamic_shapes=shapes,
                 verbose=False,
@@ -110,7 +112,7 @@ def example_of(net: nn.Module, multiple: int, least: int) -> tuple[Inputs, tuple
     return example, shapes
 
 
-def _reads(model: Model) -> tuple[str, ...]:
+def reads(model: Model) -> tuple[str, ...]:
     """Names of the network's inputs."""
     return model.net.reads if isinstance(model.net, Generator) else Generator.reads
 
@@ -142,7 +144,7 @@ def _metadata(model: Model) -> dict[str, str]:
     }
 
 
-def _runner(data: bytes, names: tuple[str, ...]) -> Callable[..., Tensor]:
+def runner(data: bytes, names: tuple[str, ...]) -> Callable[..., Tensor]:
     """The file as a function, run by onnxruntime on the CPU."""
     import onnxruntime
 

@@ -12,14 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.nn.layers import Conv2d, ConvTranspose2d, convolutions
-from ganpress.quantise import FakeQuantiser, weight_scale
+from ganpress.quantise import FakeQuantiser, range_of, steps_of, weight_scale
 
 
 class ExportQuantiser(nn.Module):
     """What one quantised convolution applies, as QuantizeLinear and DequantizeLinear nodes.
 
     The authors' 257-level grid (levels="gs2020") does not fit a byte: its activations are exported
-    as Clip, Div, Round and Mul in float.
+    as Clip, Div, Round and Mul in float. Saturation is the byte's own where the grid fills it;
+    fewer bits, and signed grids (which have no -128), are clipped before.
     """
 
     levels: Tensor
@@ -36,19 +37,20 @@ class ExportQuantiser(nn.Module):
         self.register_buffer("levels", torch.round(weight / step).to(torch.int8))
         self.register_buffer("step", step.flatten() if self.axis is not None else step)
         self.register_buffer("zero", torch.zeros_like(self.step, dtype=torch.int8))
-        self.signed = layer.signed and quantiser.levels != "gs2020"
+        is_signed = quantiser.is_signed(layer.signed)
         self.in_bytes = quantiser.levels != "gs2020"
-        self.p = quantiser.p
-        steps = 2 ** (quantiser.bits - int(self.signed)) - int(self.in_bytes)
-        self.fills_byte = quantiser.bits == 8 and not self.signed
-        kind = torch.int8 if self.signed else torch.uint8
+        self.p = range_of(layer)
+        steps = steps_of(quantiser.bits, signed=is_signed, levels=quantiser.levels)
+        self.low = -self.p if is_signed else 0.0
+        self.fills_byte = quantiser.bits == 8 and not is_signed
+        kind = torch.int8 if is_signed else torch.uint8
         self.register_buffer("activation_step", torch.tensor(self.p / steps))
         self.register_buffer("activation_zero", torch.zeros((), dtype=kind))
 
-    def input(self, x: Tensor, *, signed: bool) -> Tensor:
+    def input(self, x: Tensor, *, signed: bool, learned: Tensor | None = None) -> Tensor:
         """q_a of the layer's input, (n, c, h, w)."""
         if not (self.in_bytes and self.fills_byte):  # else QuantizeLinear saturates by itself
-            x = x.clamp(-self.p if self.signed else 0.0, self.p)
+            x = x.clamp(self.low, self.p)
         if not self.in_bytes:
             return torch.round(x / self.activation_step) * self.activation_step
         grid = (self.activation_step, self.activation_zero)
@@ -76,5 +78,5 @@ def use_export_quantisers(net: nn.Module) -> nn.Module:
         if isinstance(layer.quantiser, FakeQuantiser):
             exportable = ExportQuantiser(layer, layer.quantiser)
             del layer.quantiser  # a plain attribute would hide the submodule
-            layer.quantiser = exportable
+            layer.quantiser, layer.range = exportable, None
     return net

@@ -4,6 +4,10 @@ The label map, shrunk to the latent grid, goes through one convolution, then thr
 whose norms read the whole label map again, with nearest up-sampling between them. The same class
 serves NVlabs' networks (128 hidden channels in every SPADE) and GAN Compression's (twice the
 block's channels; gamma and beta separable in its students): they differ in widths and options only.
+
+GAN Slimming prunes the hidden channels of every SPADE; trunk, inner and up groups have no scale
+that could silence a channel (beta differs from pixel to pixel) and stay whole, so that its targets
+have a floor. Uniformly narrow students (arm gd) narrow all groups.
 """
 
 from __future__ import annotations

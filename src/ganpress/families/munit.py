@@ -6,6 +6,9 @@ mobile form has separable residual blocks and 5x5 up-sampling convolutions.
 
 Cutting is exact but for the groups up1, up2, ...: behind them stands a LayerNorm over all channels
 of a sample, whose statistics see the channels that were removed; fine-tuning has to mend that.
+
+GAN Slimming's joint loop has nothing to prune here: the encoder's norms are without affine, AdaIN's
+scales are a style's, and LayerNorm's channels hang together. Its narrow student (arm gd) works.
 """
 
 from __future__ import annotations

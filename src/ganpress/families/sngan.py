@@ -5,6 +5,9 @@ BatchNorm, ReLU and a last convolution make the picture. The norms stand before 
 (b1 relu up c1 b2 relu c2, plus a 1x1 convolution of the doubled input), so that each block's output
 is a channel group of its own. With ``classes`` the norms' gains and shifts are those of each
 picture's class (de Vries et al. 2017), as in the conditional networks of Miyato and Koyama.
+
+GAN Slimming prunes every group but `stem`, whose channels a linear layer makes and a shortcut
+carries past the first norm.
 """
 
 from __future__ import annotations

@@ -3,6 +3,10 @@
 z -> mapping network -> w; constant 4x4 -> modulated convolutions, two for each doubling of the
 size, each resolution adding its ToRGB to the picture so far. Noise maps are inputs: the same z and
 maps give the same picture.
+
+No norm has scales here; slimming gives one to each style instead. A channel is silent once every
+layer that reads it (the next convolution, and ToRGB at its size) multiplies it by 0, whatever z;
+cutting it is then exact. The mapping network stays whole.
 """
 
 from __future__ import annotations

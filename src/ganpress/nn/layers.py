@@ -1,8 +1,9 @@
 """Tagged layers: plain torch layers that know the groups of their dims.
 
-A convolution is an ordinary `nn.Conv2d` in its state dict. It can carry two attachments, both
+A convolution is an ordinary `nn.Conv2d` in its state dict. It can carry attachments, all
 None in a plain network: a ``gate`` (one scale per output channel, for a convolution that has no
-norm behind it; folded away at extraction) and a ``quantiser`` (see `ganpress.quantise`).
+norm behind it; folded away at extraction) and a ``quantiser`` (see `ganpress.quantise`), with a
+learned ``range`` (one scalar) or without.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ T = TypeVar("T")
 class Quantiser(Protocol):
     """What a quantised layer applies to its input and its weight before the convolution."""
 
-    def input(self, x: Tensor, *, signed: bool) -> Tensor:
-        """Quantise the input of a layer."""
+    def input(self, x: Tensor, *, signed: bool, learned: Tensor | None = None) -> Tensor:
+        """Quantise the input of a layer; ``learned`` is its range, where that is a parameter."""
         ...
 
     def weight(self, w: Tensor, *, out_dim: int) -> Tensor:
@@ -39,12 +40,14 @@ class Attachments:
     weight: Tensor
     gate: nn.Parameter | None
     quantiser: Quantiser | None
+    range: nn.Parameter | None
     signed: bool
     gated: bool
 
     def attach(self, *, signed: bool, gated: bool) -> None:
         """Start plain. ``signed``: the input can be negative; ``gated``: no norm follows."""
-        self.gate, self.quantiser, self.signed, self.gated = None, None, signed, gated
+        self.gate, self.quantiser, self.range = None, None, None
+        self.signed, self.gated = signed, gated
 
     def operands(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Input and weight as the convolution sees them: gated, then quantised."""
@@ -56,8 +59,13 @@ class Attachments:
         if self.quantiser is not None:
             w = self.quantiser.weight(w, out_dim=self.out_dim)
             if self.quantises_input:
-                x = self.quantiser.input(x, signed=self.signed)
+                x = self.quantiser.input(x, signed=self.signed, learned=self.range)
         return x, w
+
+    def lengths(self) -> Tensor:
+        """The length of each output channel's filter, (out,)."""
+        norms: Tensor = self.weight.transpose(0, self.out_dim).flatten(1).norm(dim=1)
+        return norms
 
     @property
     def quantises_input(self) -> bool:
@@ -191,37 +199,46 @@ def read_inputs(
     return found
 
 
+def gated_layers(model: nn.Module) -> dict[str, Any]:
+    """Every layer that can carry a gate, by name: convolutions that no norm follows, and the styles
+    of modulated ones (`modulated.EqualLinear`)."""
+    return {n: m for n, m in model.named_modules() if getattr(m, "gated", False)}
+
+
 @torch.no_grad()
 def add_gates(model: nn.Module) -> nn.Module:
-    """Give each convolution that has no norm behind it a scale per output channel, in place.
+    """Give each layer of `gated_layers` a scale per output channel, in place.
 
     A gate starts at the length of its channel's filter, relative to the layer's mean, and the
     filter is divided by it: the function stays the same, and channels are told apart from the
     first proximal step on, as a norm's trained gammas are (with gates of 1 all would die at once).
     """
-    for layer in convolutions(model).values():
-        if layer.gated and layer.gate is None:
-            length = layer.weight.transpose(0, layer.out_dim).flatten(1).norm(dim=1)
+    for layer in gated_layers(model).values():
+        if layer.gate is None:
+            length = layer.lengths()
             gate = (length / length.mean().clamp_min(1e-12)).clamp_min(1e-3)
-            shape = [1] * layer.weight.ndim
-            shape[layer.out_dim] = -1
-            layer.weight.div_(gate.view(shape))
+            layer.weight.div_(_along(layer, gate))
             if layer.bias is not None:
                 layer.bias.div_(gate)
             layer.gate = nn.Parameter(gate)
-            tag(layer, gate=(out_axes(layer),))
+            tag(layer, gate=(tags(layer)["weight"][layer.out_dim],))
     return model
 
 
 @torch.no_grad()
 def fold_gates(model: nn.Module) -> nn.Module:
-    """Multiply each gate into its convolution's weight and bias, and remove it: exact."""
-    for layer in convolutions(model).values():
+    """Multiply each gate into its layer's weight and bias, and remove it: exact."""
+    for layer in gated_layers(model).values():
         if layer.gate is not None:
-            shape = [1] * layer.weight.ndim
-            shape[layer.out_dim] = -1
-            layer.weight.mul_(layer.gate.view(shape))
+            layer.weight.mul_(_along(layer, layer.gate))
             if layer.bias is not None:
                 layer.bias.mul_(layer.gate)
             layer.gate = None
     return model
+
+
+def _along(layer: Any, scale: Tensor) -> Tensor:
+    """(out,) in the shape that multiplies each output channel of the layer's weight."""
+    shape = [1] * layer.weight.ndim
+    shape[layer.out_dim] = -1
+    return scale.view(shape)

@@ -24,10 +24,18 @@ class EqualLinear(nn.Module):
     """A fully connected layer with an equalised learning rate: (n, in) -> (n, out).
 
     Weight and bias act as weight * lr_mul / sqrt(in) and bias * lr_mul. Its input can never be cut.
+    One that makes styles is ``gated``: it can carry a ``gate``, a scale per output channel, by
+    which GAN Slimming silences the channel that the style scales.
     """
 
-    def __init__(self, i: Axis, o: Axis, *, bias: float = 0.0, lr_mul: float = 1.0) -> None:
+    out_dim = 0
+
+    def __init__(
+        self, i: Axis, o: Axis, *, bias: float = 0.0, lr_mul: float = 1.0, gated: bool = False
+    ) -> None:
         super().__init__()
+        self.gated = gated
+        self.gate: nn.Parameter | None = None
         self.weight = nn.Parameter(torch.randn(size(o), size(i)) / lr_mul)
         self.bias = nn.Parameter(torch.full((size(o),), bias))
         self.gain, self.lr_mul = lr_mul / sqrt(size(i)), lr_mul
@@ -35,7 +43,13 @@ class EqualLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, in) -> (n, out)."""
-        return F.linear(x * self.gain, self.weight, self.bias * self.lr_mul)
+        y = F.linear(x * self.gain, self.weight, self.bias * self.lr_mul)
+        return y if self.gate is None else y * self.gate
+
+    def lengths(self) -> Tensor:
+        """Root mean square of each output over standard normal inputs, (out,)."""
+        power = (self.weight * self.gain).square().sum(1) + (self.bias * self.lr_mul).square()
+        return power.sqrt()
 
 
 class Blur(nn.Module):
@@ -84,7 +98,7 @@ class ModulatedConv(nn.Module):
     ) -> None:
         """Args: fan_in: input channels of the full network."""
         super().__init__()
-        self.affine = EqualLinear(style, i, bias=1.0)
+        self.affine = EqualLinear(style, i, bias=1.0, gated=True)
         self.conv: Conv2d | ConvTranspose2d
         if up:
             self.conv = deconv(i, o, kernel, signed=True, stride=2, bias=False)

@@ -133,7 +133,7 @@ def _data_uri(image: Image.Image, lossless: bool) -> str:
         image.save(buffer, "PNG", optimize=True)
         kind = "png"
     else:
-        image.save(buffer, "JPEG", quality=88, optimize=True, subsampling=0)
+        image.save(buffer, "JPEG", quality=88, subsampling=0)  # optimize breaks on noise
         kind = "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
+import torch
 from torch import nn
 from torch.optim import Adam
 
 from ganpress.config import SlimConfig
-from ganpress.critic import Critic, Pool
+from ganpress.critic import Critic, Pool, real_pictures
 from ganpress.data import Batch
 from ganpress.distance import Distance
 from ganpress.ema import Average
-from ganpress.grid import first_rows
+from ganpress.inputs import inputs_of, side_by_side
 from ganpress.run import Stage
+from ganpress.stability import Best, Watch
 from ganpress.teachers import Teacher
 
 
@@ -27,58 +29,79 @@ def finetune(
     batches: Callable[[int], Iterator[Batch]],
     config: SlimConfig,
     *,
+    steps: int | None = None,
     minutes: float | None = None,
-) -> None:
+    gentle: float = 1.0,
+    measure: Callable[[nn.Module], float] | None = None,
+) -> dict[str, float]:
     """Train ``student`` in place with the game's objective, without pruning (GAN Slimming, 4.1).
 
     The learning rates fall to 0 along a cosine; the student ends with its averaged weights where
-    ``finetune.ema`` is set.
+    ``finetune.ema`` is set, of the step at which ``measure`` was smallest where that is given.
 
     Args:
         batches: first step -> stream of batches from there on.
+        steps: of the whole stage; None: ``finetune.steps``.
         minutes: wall-clock limit; with it the schedule follows the time used.
+        gentle: factor of the learning rates.
+        measure: looked at every ``finetune.check_every`` steps; smaller is better.
+    Returns: facts for done.json. Raises: Diverged, also where the loss leaps to 100 times its
+        running median.
     """
     c = config
     decay = c.finetune.weight_decay
     opt_g = Adam(student.parameters(), c.finetune.lr, betas=(0.5, 0.999), weight_decay=decay)
     opt_d = Adam(critic.parameters(), c.critic.lr, betas=(0.5, 0.999), weight_decay=1e-3)
     average, pool = Average(student, c.finetune.ema), Pool(c.critic.pool)
+    watch, best = Watch(), Best(student, measure, c.finetune.check_every)
     student.train()
     loop = stage.steps(
-        c.finetune.steps, minutes=minutes, student=student, critic=critic, pool=pool,
-        average=average, opt_g=opt_g, opt_d=opt_d,
+        c.finetune.steps if steps is None else steps, minutes=minutes,
+        student=student, critic=critic, pool=pool, average=average, opt_g=opt_g, opt_d=opt_d,
+        watch=watch, best=best,
     )  # fmt: skip
     stream = batches(stage.first)
     for step in loop:
-        cosine = 0.5 * (1 + math.cos(math.pi * stage.progress))
+        cosine = gentle * 0.5 * (1 + math.cos(math.pi * stage.progress))
         opt_g.param_groups[0]["lr"] = c.finetune.lr * cosine
         opt_d.param_groups[0]["lr"] = c.critic.lr * cosine
         batch = next(stream)
-        target = teacher(batch)
+        inputs = inputs_of(student, batch)
+        target, seen = teacher(inputs, batch.ids), critic.condition(inputs)
 
         # G step: L_GAN + beta L_dist
         critic.requires_grad_(False)
-        fake = student(batch.x)
+        with torch.autocast(c.device, torch.bfloat16, enabled=c.precision == "bfloat16"):
+            fake = student(*inputs).float()
         d = distance(fake, target) if c.beta > 0 else fake.new_zeros(())
-        gan = critic.g_loss(fake) if c.critic.weight > 0 else fake.new_zeros(())
+        gan = critic.g_loss(fake, target, seen) if c.critic.weight > 0 else fake.new_zeros(())
+        loss = c.beta * d + c.critic.weight * gan
+        if wrong := watch(loss):
+            stage.give_up(wrong, step)
         opt_g.zero_grad(set_to_none=True)
-        (c.beta * d + c.critic.weight * gan).backward()
+        loss.backward()
         opt_g.step()
         average.update()
 
         # D step (eq. 15)
         d_loss = fake.new_zeros(())
-        if c.critic.weight > 0:
+        if c.critic.weight > 0 and not critic.fixed:
             critic.requires_grad_(True)
-            d_loss = critic.d_loss(target, pool(fake))
+            real, of_real = real_pictures(batch, target, c.critic.real), seen
+            if c.critic.real == "images":
+                of_real = critic.real_condition(batch, inputs)
+            made = fake.detach() if critic.is_conditional else pool(fake)
+            d_loss = critic.d_loss(real, made, of_real=of_real, of_fake=seen)
             opt_d.zero_grad(set_to_none=True)
             d_loss.backward()
             opt_d.step()
 
         lr = opt_g.param_groups[0]["lr"]
         stage.log(step, **{"loss/distance": d, "loss/gan": gan, "loss/d": d_loss, "lr": lr})
+        if found := best.look(step, average.shadow):
+            stage.log(step, **found)
         if step % 500 == 0:
-            stage.images(
-                step, "photo-teacher-student", first_rows(batch.x, target, fake), columns=4
-            )
-    student.load_state_dict(average.shadow)
+            stage.images(step, *side_by_side(student, batch, target, fake), columns=4)
+    best.look(stage.first, average.shadow, last=True)
+    student.load_state_dict(best.settle(average.shadow))
+    return best.facts()

@@ -12,10 +12,10 @@ from torch.optim import SGD, Adam
 
 from ganpress.channels import cut_level, scales
 from ganpress.config import SlimConfig
-from ganpress.critic import Critic, Pool
+from ganpress.critic import Critic, Pool, real_pictures
 from ganpress.data import Batch
 from ganpress.distance import Distance
-from ganpress.grid import first_rows
+from ganpress.inputs import inputs_of, side_by_side
 from ganpress.losses import group_soft_threshold
 from ganpress.nn.axes import widths
 from ganpress.run import Stage
@@ -60,6 +60,7 @@ def sparsify(
     references: Mapping[str, float] | None = None,
     frozen: tuple[str, ...] = (),
     overall: Callable[[float], float] = lambda progress: progress,
+    gentle: float = 1.0,
 ) -> None:
     """Train ``student`` in place until its silent channels can be cut.
 
@@ -76,13 +77,15 @@ def sparsify(
         batches: first step -> stream of batches from there on.
         frozen: groups that are never cut (`trunk = "keep"`).
         overall: progress of this loop -> progress of the whole stage, for the schedules.
+        gentle: factor of the learning rates and of rho.
+    Raises: Diverged where a value is not finite, or all groups shrink to the least at once.
     """
     c, every = config, stage.run.log_every
     groups = {g: ss for g, ss in scales(student).items() if g not in frozen}
     reference = {g: (references or {}).get(g, 1.0) for g in groups}
     affords = _with_the_rest(goal.cost, student, groups) if goal else None
     opt_w, opt_s, opt_d = optimisers = _optimisers(student, critic, groups, c)
-    first_lrs = [o.param_groups[0]["lr"] for o in optimisers]
+    first_lrs = [gentle * o.param_groups[0]["lr"] for o in optimisers]
     pool = Pool(c.critic.pool)
     student.train()
     loop = stage.steps(
@@ -97,13 +100,15 @@ def sparsify(
         for optimiser, lr in zip(optimisers, first_lrs, strict=True):
             optimiser.param_groups[0]["lr"] = lr * max(decay, 0.01)
         batch = next(stream)
-        target = teacher(batch)
+        inputs = inputs_of(student, batch)
+        target, seen = teacher(inputs, batch.ids), critic.condition(inputs)
 
         # G step: L_GAN + beta L_dist (eq. 4, 6, 11); weights by Adam, scales by SGD
         critic.requires_grad_(False)
-        fake = student(batch.x)
+        with torch.autocast(c.device, torch.bfloat16, enabled=c.precision == "bfloat16"):
+            fake = student(*inputs).float()
         d = distance(fake, target) if c.beta > 0 else fake.new_zeros(())
-        gan = critic.g_loss(fake) if c.critic.weight > 0 else fake.new_zeros(())
+        gan = critic.g_loss(fake, target, seen) if c.critic.weight > 0 else fake.new_zeros(())
         opt_w.zero_grad(set_to_none=True)
         opt_s.zero_grad(set_to_none=True)
         (c.beta * d + c.critic.weight * gan).backward()
@@ -111,7 +116,7 @@ def sparsify(
         opt_s.step()
 
         # proximal step on the scales (eq. 12-14), with the learning rate in use
-        amount = c.sparsify.rho * opt_s.param_groups[0]["lr"]
+        amount = gentle * c.sparsify.rho * opt_s.param_groups[0]["lr"]
         relative = {g: s / reference[g] for g, s in sizes(student).items() if g in groups}
         worth: Scores = relative
         level = 0.0
@@ -127,12 +132,20 @@ def sparsify(
             )
         doomed = {g: w <= level for g, w in worth.items()} if level > 0 else None
         alive = prune_step(groups, relative, reference, amount, least=c.least, doomed=doomed)
+        if collapsed(alive, relative, c.least) and not (
+            goal and affords and affords(alive) > 0.5 * goal.end
+        ):
+            stage.give_up(f"all groups have shrunk to least={c.least} (lower rho)", step)
 
-        # D step (eq. 15); its real samples are the teacher's pictures, as in the authors' code
+        # D step (eq. 15); real are the teacher's pictures (the authors' code) or images (paper)
         d_loss = fake.new_zeros(())
-        if c.critic.weight > 0:
+        if c.critic.weight > 0 and not critic.fixed:
             critic.requires_grad_(True)
-            d_loss = critic.d_loss(target, pool(fake))
+            real, of_real = real_pictures(batch, target, c.critic.real), seen
+            if c.critic.real == "images":
+                of_real = critic.real_condition(batch, inputs)
+            made = fake.detach() if critic.is_conditional else pool(fake)
+            d_loss = critic.d_loss(real, made, of_real=of_real, of_fake=seen)
             opt_d.zero_grad(set_to_none=True)
             d_loss.backward()
             opt_d.step()
@@ -145,8 +158,7 @@ def sparsify(
             stage.log(step, level=level, lr=opt_w.param_groups[0]["lr"], **ratio)
             stage.log(step, **means, **counts)
         if step % 200 == 0:
-            rows = first_rows(batch.x, target, fake)
-            stage.images(step, "photo-teacher-student", rows, columns=4)
+            stage.images(step, *side_by_side(student, batch, target, fake), columns=4)
 
 
 def _optimisers(
@@ -207,6 +219,12 @@ def prune_step(
                 scale.copy_(new)
         alive[group] = int((after != 0).any(0).sum())
     return alive
+
+
+def collapsed(alive: Mapping[str, int], scores: Scores, least: int) -> bool:
+    """Whether no group has more than ``least`` channels alive, and some had at first."""
+    can = any(len(s) > least for s in scores.values())
+    return can and all(n <= least for n in alive.values())
 
 
 def ranks(sizes: Scores) -> Scores:

@@ -1,0 +1,280 @@
+"""The ablation of GAN Slimming (section 4.2): its arms at one cost and in one time, from files."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganpress.arms import ARMS, settings_of
+from ganpress.card import differences
+from ganpress.checkpoint import Model, fingerprint, load
+from ganpress.compression import check_request
+from ganpress.compression import compress as compress_model
+from ganpress.config import SlimConfig
+from ganpress.data import Images
+from ganpress.errors import ConfigError, Diverged, InfeasibleTarget
+from ganpress.evaluation import evaluation_size
+from ganpress.files import as_json, make_folder, read_json, write_json
+from ganpress.inputs import from_noise
+from ganpress.judging import judge
+from ganpress.report.ablation import write_ablation
+from ganpress.report.amounts import duration
+from ganpress.report.statements import summary
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run of an arm: its folder, and its settings with the seed and the shared cache."""
+
+    arm: str
+    seed: int
+    folder: Path
+    settings: SlimConfig
+
+
+def ablate(
+    teacher: Model,
+    images: Images | None,
+    *,
+    run: Path,
+    config: SlimConfig | None = None,
+    arms: Sequence[str] = (),
+    seeds: Sequence[int] = (0,),
+    test: Images | None = None,
+    reals: Images | None = None,
+    weights: Path | None = None,
+    command: str | None = None,
+    quiet: bool = False,
+    compress: Callable[..., object] = compress_model,
+) -> dict[str, Any]:
+    """Run arms of the ablation, each in ``run/<arm>-<seed>``, and write what came of them.
+
+    Call again to go on: finished arms are kept, an unfinished one goes on at its last state. Other
+    arms and seeds can be added later; what is written covers all that are in the folder:
+    ablation.json, ablation.md, ablation.html, fig3.svg (quality over size), fig4.png (pictures).
+    An arm that diverges, cannot meet the target, or needs a discriminator that the teacher does
+    not have, is written down as failed, and tried again by the next call.
+
+    Args:
+        config: target, data and time that all arms share; see `stage_minutes`.
+        arms: of `ARMS`; default: all nine. seeds: each arm runs once with each.
+        reals: real pictures of the target domain: teacher and students are judged against them,
+            and with ``critic.real=images`` they are real to the discriminator. Where ``test`` (or
+            ``images``) has targets or label maps, those are what is judged by.
+        compress: what runs an arm; takes what `ganpress.compress` takes.
+    Returns: what ablation.json holds.
+    Raises: ConfigError before any training, and what `ganpress.compress` raises but Diverged and
+        InfeasibleTarget.
+    """
+    base = config or SlimConfig()
+    plans = planned(base, arms or tuple(ARMS), seeds, run)
+    check_request("slim", base)
+    run = make_folder(Path(run))
+    begin(run, teacher, images, test, base)
+    shown = test or images
+
+    def judged(of: Model | None, path: Path) -> None:
+        if judgeable(teacher, shown, reals) and not path.exists():
+            model = of or load(path.parent / "student.safetensors")
+            write_json(path, judgement(model, shown, reals, base, weights))
+
+    judged(teacher, run / "judged-teacher.json")
+    left = [plan for plan in plans if not finished(plan)]
+    for plan in plans:
+        if plan not in left:
+            judged(None, plan.folder / "judged-student.json")
+    given = {"reals": reals} if base.critic.real == "images" and reals is not None else {}
+    took: list[float] = []
+    for done, plan in enumerate(left):
+        began = time.monotonic()
+        if not quiet:
+            print(told(plan, done, len(left), took), file=sys.stderr, flush=True)
+        failed = make_folder(plan.folder) / "failed.json"
+        try:
+            check_arm(plan, teacher)
+            compress(
+                copy.deepcopy(teacher),
+                images,
+                run=plan.folder,
+                config=plan.settings,
+                test=test,
+                weights=weights,
+                command=command,
+                quiet=quiet,
+                **given,
+            )
+        except (Diverged, InfeasibleTarget, NotPossible) as error:
+            write_json(failed, {"error": str(error)})
+            if not quiet:
+                print(f"ablation: {plan.arm} seed {plan.seed} failed: {error}", file=sys.stderr)
+        else:
+            failed.unlink(missing_ok=True)
+            judged(None, plan.folder / "judged-student.json")
+        took.append(time.monotonic() - began)
+        publish(run)
+    return publish(run)
+
+
+def planned(base: SlimConfig, arms: Sequence[str], seeds: Sequence[int], run: Path) -> list[Plan]:
+    """Every run that is asked for, seed by seed: all arms of one seed share its teacher's pictures.
+
+    Raises ConfigError for an unknown arm, no target, no seed, or arms of unequal time.
+    """
+    if base.target.chosen is None:
+        raise ConfigError("The arms are compared at one cost: give it, as --set target.macs=0.05.")
+    if not arms or not seeds or min(seeds) < 0:
+        raise ConfigError("Give at least one arm and one seed; seeds are 0 or more.")
+    minutes = {arm: training_minutes(settings_of(arm, base)) for arm in arms}
+    wanted = training_minutes(base)
+    for arm, given in minutes.items():
+        if (given is None) != (wanted is None) or abs((given or 0) - (wanted or 0)) > 1e-6:
+            raise ConfigError(f"Arm '{arm}' would train {given} minutes, the others {wanted}.")
+    cache = base.data.cache or (str(Path(run) / "teacher-cache") if base.data.views else None)
+    return [
+        Plan(
+            arm,
+            seed,
+            Path(run) / f"{arm}-{seed}",
+            settings_of(arm, base).model_copy(
+                update={"seed": seed, "data": base.data.model_copy(update={"cache": cache})}
+            ),
+        )
+        for seed in dict.fromkeys(seeds)
+        for arm in dict.fromkeys(arms)
+    ]
+
+
+class NotPossible(ConfigError):
+    """An arm needs what this teacher does not have; the other arms can be run."""
+
+
+def check_arm(plan: Plan, teacher: Model) -> None:
+    """Refuse a fixed discriminator where the teacher's file has none: `NotPossible`."""
+    if plan.settings.critic.fixed and teacher.critic is None:
+        raise NotPossible(
+            f"arm '{plan.arm}' keeps the discriminator that the teacher was trained against, and "
+            "the teacher's file has none: import the teacher with --discriminator."
+        )
+
+
+def stage_minutes(settings: SlimConfig) -> dict[str, float | None]:
+    """How an arm's training time is spent, in minutes; None where steps alone end a stage.
+
+    The rule: an arm's stages have ``sparsify.minutes + finetune.minutes`` of the shared settings
+    together. Arms with both stages spend them so (d+cp distils in the first half of what is
+    fine-tuning's, and post-quantisation trains no more); gd, which has no joint loop, spends all
+    in its one stage. Rendering the teacher's pictures and evaluating are not counted.
+    """
+    if settings.arm == "gd":
+        return {"finetune": settings.finetune.minutes}
+    if settings.arm == "d+cp":
+        half = settings.finetune.minutes and settings.finetune.minutes / 2
+        return {"distil": half, "sparsify": settings.sparsify.minutes, "finetune": half}
+    return {"sparsify": settings.sparsify.minutes, "finetune": settings.finetune.minutes}
+
+
+def training_minutes(settings: SlimConfig) -> float | None:
+    """The sum of `stage_minutes`; None where no stage has any. ConfigError: only some have."""
+    given = stage_minutes(settings)
+    timed = [minutes for minutes in given.values() if minutes is not None]
+    if timed and len(timed) < len(given):
+        raise ConfigError(
+            "Give both sparsify.minutes and finetune.minutes, or neither: the arms would not "
+            "train for equal times."
+        )
+    return sum(timed) if timed else None
+
+
+def begin(
+    run: Path, teacher: Model, images: Images | None, test: Images | None, base: SlimConfig
+) -> None:
+    """Write run/settings.json, or refuse to add arms to an ablation of something else."""
+    shared = base.model_dump(exclude={"arm": True, "seed": True, "data": {"cache"}})
+    facts = {
+        "family": teacher.family.name,
+        "teacher": fingerprint(teacher.net),
+        "data_hash": images.digest() if images else None,
+        "test_hash": test.digest() if test else None,
+        "settings": shared,
+        "minutes": training_minutes(base),
+        "stage_minutes": {arm: stage_minutes(settings_of(arm, base)) for arm in ARMS},
+    }
+    path = run / "settings.json"
+    differing = differences(read_json(path), as_json(facts)) if path.exists() else []
+    if differing:
+        raise ConfigError(
+            f"The ablation in {run} was started with other settings:\n  "
+            + "\n  ".join(differing)
+            + "\nGive the same to go on, or choose another folder."
+        )
+    write_json(path, facts)
+
+
+def finished(plan: Plan) -> bool:
+    """Whether this arm has ended before. ConfigError: with other settings than these."""
+    if not (plan.folder / "done.json").exists() or not (plan.folder / "results.json").exists():
+        return False
+    was, now = read_json(plan.folder / "config.json"), as_json(plan.settings.model_dump())
+    for settings in (was, now):
+        settings.get("data", {}).pop("cache", None)
+    differing = differences({name: was.get(name) for name in now}, now)
+    if differing:
+        raise ConfigError(
+            f"{plan.folder} holds this arm with other settings:\n  " + "\n  ".join(differing)
+        )
+    return True
+
+
+def judgeable(teacher: Model, shown: Images | None, reals: Images | None) -> bool:
+    """Whether there are real pictures to judge against."""
+    if shown is None or from_noise(teacher):
+        return shown is not None
+    return reals is not None or shown.paired or shown.has_labels
+
+
+def judgement(
+    model: Model,
+    shown: Images | None,
+    reals: Images | None,
+    base: SlimConfig,
+    weights: Path | None,
+) -> dict[str, Any]:
+    """What `judge` says of a model, as ``ganpress evaluate --json`` writes it."""
+    assert shown is not None
+    given = from_noise(model) or shown.paired or shown.has_labels
+    found = judge(
+        model,
+        shown,
+        other=None if given else reals,
+        size=None if from_noise(model) else evaluation_size(base.data, model),
+        features=base.distance.features,
+        weights=weights,
+        device=base.device,
+    )
+    return found.as_dict()
+
+
+def told(plan: Plan, done: int, total: int, took: Sequence[float]) -> str:
+    """'ablation: 3 of 9, gs-32 seed 0; 12 min gone, about 30 min left'."""
+    minutes = training_minutes(plan.settings)
+    line = f"ablation: {done + 1} of {total}, {plan.arm} seed {plan.seed}"
+    if took:
+        left = statistics.mean(took) * (total - done)
+        line += f"; {duration(sum(took))} gone, about {duration(left)} left"
+    elif minutes is not None:
+        line += f"; at least {duration(60 * minutes * total)} of training left"
+    return line.replace("\u00a0", " ")
+
+
+def publish(run: Path) -> dict[str, Any]:
+    """Write ablation.json of everything that is in the folder, and the pages made of it."""
+    found = summary(run)
+    write_json(run / "ablation.json", found)
+    write_ablation(run)
+    return found

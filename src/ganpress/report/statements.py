@@ -1,0 +1,154 @@
+"""What the arms of an ablation came to, and whether the paper's statements hold: from files."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ganpress.arms import ARMS
+from ganpress.files import read_json
+
+CLAIMS = (
+    ("GS-32 better than GD", "gs-32", "gd"),
+    ("GS-32 better than CP", "gs-32", "cp"),
+    ("GS-32 better than CP+D", "gs-32", "cp+d"),
+    ("GS-32 better than D+CP", "gs-32", "d+cp"),
+    ("GS-8 better than GS-32+postQ", "gs-8", "gs-32+postq"),
+    ("perceptual better than MSE", "gs-8", "gs-8-mse"),
+    ("joint D better than fixed D", "gs-32", "cec"),
+)
+"""What the paper says of its arms: (statement, the better arm, the worse arm)."""
+
+CLEAR = 2.0
+"""A difference of fewer units of spread is called close."""
+
+
+def summary(run: Path) -> dict[str, Any]:
+    """What the arms in ``run`` came to: every number with mean and spread over seeds."""
+    facts, found, failed = read_json(run / "settings.json"), [], []
+    for arm in ARMS:
+        of_arm = {
+            int(folder.name.removeprefix(f"{arm}-")): folder
+            for folder in run.glob(f"{arm}-*")
+            if folder.name.removeprefix(f"{arm}-").isdigit()
+        }
+        done = {s: f for s, f in sorted(of_arm.items()) if (f / "results.json").exists()}
+        failed += [
+            {"arm": arm, "seed": seed, "error": read_json(folder / "failed.json")["error"]}
+            for seed, folder in sorted(of_arm.items())
+            if (folder / "failed.json").exists()
+        ]
+        if done:
+            found.append(row(arm, done))
+    out: dict[str, Any] = {
+        **{name: facts[name] for name in ("family", "teacher", "minutes", "settings")},
+        "stage_minutes": facts["stage_minutes"],
+        "arms": found,
+        "failed": failed,
+        "missing": [arm for arm in ARMS if arm not in {r["arm"] for r in found}],
+    }
+    if found:
+        first = run / found[0]["runs"][0]
+        results, card = read_json(first / "results.json"), read_json(first / "card.json")
+        metrics = list(results["evaluation"]["metrics"])
+        out["metric"] = metrics[0]
+        out["protocol"] = results["evaluation"]["protocol"]
+        out["teacher_cost"] = results["model"]["teacher"]
+        known = ("device", "threads", "platform", "ganpress", "torch", "python", "data_hash")
+        out["machine"] = {name: card.get(name) for name in known}
+        kinds = ("real/frechet-", "real/is-")
+        metrics += [name for name in found[0]["numbers"] if name.startswith(kinds)]
+        out["statements"] = statements(found, metrics)
+    judged = run / "judged-teacher.json"
+    if judged.exists():
+        teacher = read_json(judged)
+        out["judged_teacher"], out["judged_protocol"] = teacher["metrics"], teacher["protocol"]
+        out["yardsticks"] = teacher["yardsticks"]
+    return out
+
+
+def row(arm: str, runs: Mapping[int, Path]) -> dict[str, Any]:
+    """One arm: its seeds, and each number's mean, spread (None for one seed) and values."""
+    each = [numbers_of(folder) for folder in runs.values()]
+    shared = [name for name in each[0] if all(name in one for one in each)]
+    over_images = [read_json(f / "results.json")["evaluation"]["spread"] for f in runs.values()]
+    return {
+        "arm": arm,
+        "bits": read_json(next(iter(runs.values())) / "config.json")["quantise"]["bits"],
+        "seeds": list(runs),
+        "runs": [folder.name for folder in runs.values()],
+        "numbers": {
+            name: {
+                "mean": statistics.mean(values := [one[name] for one in each]),
+                "spread": statistics.stdev(values) if len(values) > 1 else None,
+                "values": values,
+            }
+            for name in shared
+        },
+        "over_images": {
+            name: statistics.mean(one[name] for one in over_images) for name in over_images[0]
+        },
+    }
+
+
+def numbers_of(folder: Path) -> dict[str, float]:
+    """Every number of one finished arm; those against real pictures are named ``real/...``."""
+    results = read_json(folder / "results.json")
+    model, student = results["model"], results["model"]["student"]
+    out = {name: student[name] for name in ("bytes", "macs", "macs_outres", "params")}
+    out |= {f"ratio/{name}": value for name, value in model["ratios"].items()}
+    out["latency_ms"] = student["latency_ms"]["median"]
+    trained = [s for s in results["stages"] if not s["name"].startswith("render")]
+    out["training_seconds"] = sum(stage["seconds"] for stage in trained)
+    out["training_steps"] = sum(stage["steps"] for stage in trained)
+    out |= results["evaluation"]["metrics"]
+    judged = folder / "judged-student.json"
+    if judged.exists():
+        out |= {f"real/{name}": v for name, v in read_json(judged)["metrics"].items()}
+    return {name: float(value) for name, value in out.items()}
+
+
+def statements(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """The paper's statements, each by each metric: whether it holds here, and how clearly."""
+    by_name = {r["arm"]: r for r in rows}
+    return [
+        {"statement": text, "better": better, "worse": worse, "metric": metric}
+        | compared(by_name.get(better), by_name.get(worse), metric)
+        for metric in metrics
+        for text, better, worse in CLAIMS
+    ]
+
+
+def compared(
+    a: Mapping[str, Any] | None, b: Mapping[str, Any] | None, metric: str
+) -> dict[str, Any]:
+    """Whether arm ``a`` is better than ``b`` by a metric.
+
+    ``difference`` is positive where it is; ``units`` is the same divided by the standard error of
+    that difference: over seeds where both have two or more, else over the test pictures.
+    """
+    if a is None or b is None or metric not in a["numbers"] or metric not in b["numbers"]:
+        return {"verdict": "not run", "difference": None, "units": None, "clear": False}
+    sign = -1.0 if metric.removeprefix("real/").startswith("is-") else 1.0
+    difference = sign * (b["numbers"][metric]["mean"] - a["numbers"][metric]["mean"])
+    over_seeds = min(len(a["seeds"]), len(b["seeds"])) > 1
+    errors = [_error(one, metric, over_seeds) for one in (a, b)]
+    unit = math.hypot(*(e for e in errors if e is not None)) if None not in errors else 0.0
+    units = difference / unit if unit > 0 else None
+    return {
+        "verdict": "holds" if difference > 0 else "does not hold",
+        "difference": difference,
+        "units": units,
+        "unit": "standard error over " + ("seeds" if over_seeds else "test pictures, one seed"),
+        "clear": units is not None and abs(units) >= CLEAR,
+    }
+
+
+def _error(arm: Mapping[str, Any], metric: str, over_seeds: bool) -> float | None:
+    if over_seeds:
+        return float(arm["numbers"][metric]["spread"]) / math.sqrt(len(arm["seeds"]))
+    found = arm["over_images"].get(metric)
+    return None if found is None else float(found)
