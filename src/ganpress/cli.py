@@ -196,7 +196,7 @@ def export(
     from ganpress.exporters import export as write
 
     loaded = load(model)
-    facts = write(loaded, out, to=to, size=size or loaded.family.image.size)
+    facts = write(loaded, out, to=to, size=size or loaded.size)
     console.print(
         f"{facts.file}: {facts.bytes:,} bytes, differs from torch by at most "
         f"{facts.max_abs_diff:.2e} (mean {facts.mean_abs_diff:.2e}).",

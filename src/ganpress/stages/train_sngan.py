@@ -45,6 +45,7 @@ def train_sngan(
     options = SNGAN.resolve(c.options)
     classes = int(options["classes"])
     _check(c, options, other)
+    _check_classes(images, classes)
     device = training_kit.device_of(c)
     run.seed_all("init")
     critic = {"classes": classes, **c.critic.model_dump()}
@@ -66,7 +67,6 @@ def train_sngan(
         opt_g.param_groups[0]["lr"] = c.lr_g * left
         opt_d.param_groups[0]["lr"] = c.lr_d * left
         batch = next(batches)
-        _check_classes(batch, classes)
 
         # D steps: max(0, 1 - D(x)) + max(0, 1 + D(G(z)))
         D.requires_grad_(True)
@@ -123,16 +123,16 @@ def _check(config: SNGANTraining, options: dict[str, int], other: Images | None)
         raise ConfigError(f"g_batch is {c.g_batch}; it must be a multiple of {share}.")
 
 
-def _check_classes(batch: Batch, count: int) -> None:
+def _check_classes(images: Images, count: int) -> None:
     """A conditional network needs a class below ``count`` for each photo."""
     if not count:
         return
-    if batch.classes is None:
+    if images.classes is None:
         raise ConfigError(
             "A conditional SNGAN needs each photo's class: give a pack (.npz) with 'labels', or "
             "set options.classes=0."
         )
-    if (top := int(batch.classes.max())) >= count:
+    if (top := int(images.classes.max())) >= count:
         raise ConfigError(f"A photo is of class {top}, but options.classes is {count}.")
 
 
