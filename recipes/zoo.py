@@ -210,7 +210,7 @@ def _held_out(run: Path, images: Images) -> str:
 def card_of(run: Path, model: Model, data: str) -> dict[str, Any]:
     """What a run's own files say of how its teacher was made."""
     card, stages = read_json(run / "card.json"), read_json(run / "results.json")["stages"]
-    cost = measure(model.net, model.size)
+    cost = measure(model.net, trained_size(model))
     known = ("data_hash", "photos", "other_hash", "other_photos")
     return {
         "family": model.family.name,

@@ -93,7 +93,7 @@ def run(home: Path) -> Iterator[Path]:
 def test_measure_knows_the_published_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     told = run_cli(capsys, "measure", "cyclegan", "--json")
     found = json.loads(told.out)
-    assert list(found) == ["params", "macs", "macs_outres", "bytes"]
+    assert list(found) == ["params", "macs", "macs_outres", "bytes", "macs_linear"]
     assert found["params"] == 11_378_179
     assert found["macs"] / 1e9 == pytest.approx(49.55, abs=0.005)
     assert found["macs_outres"] / 1e9 == pytest.approx(56.80, abs=0.005)

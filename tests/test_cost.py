@@ -197,4 +197,5 @@ def test_latency_takes_at_least_five_passes_however_little_time_there_is() -> No
 
 
 def test_facts_become_plain_data() -> None:
-    assert as_dict(Cost(1, 2, 3, 4)) == {"params": 1, "macs": 2, "macs_outres": 3, "bytes": 4}
+    said = {"params": 1, "macs": 2, "macs_outres": 3, "bytes": 4, "macs_linear": 5}
+    assert as_dict(Cost(1, 2, 3, 4, 5)) == said

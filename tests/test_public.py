@@ -14,7 +14,7 @@ import ganpress
 
 NAMES = [
     *("FAMILIES", "GanpressError", "Images", "Model", "Run", "SlimConfig", "compress", "evaluate"),
-    *("export", "family", "full_model", "import_model", "latency", "load", "measure"),
+    *("export", "family", "full_model", "import_model", "judge", "latency", "load", "measure"),
     *("open_images", "read_config", "save", "train", "write_report"),
 ]
 

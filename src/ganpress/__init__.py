@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ganpress.exporters import export
     from ganpress.families import FAMILIES, family
     from ganpress.importers import import_model
+    from ganpress.judging import judge
     from ganpress.report import write_report
     from ganpress.run import Run
     from ganpress.training import train
@@ -38,6 +39,7 @@ _HOME = {
     "family": "families",
     "full_model": "checkpoint",
     "import_model": "importers",
+    "judge": "judging",
     "latency": "cost",
     "load": "checkpoint",
     "measure": "cost",
@@ -66,6 +68,7 @@ __all__ = [
     "family",
     "full_model",
     "import_model",
+    "judge",
     "latency",
     "load",
     "measure",

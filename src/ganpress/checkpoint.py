@@ -71,8 +71,13 @@ class Model:
 
     @property
     def size(self) -> int:
-        """Height and width of its pictures in pixels, where it or its family fixes them."""
-        return int(self.options.get("size", self.family.image.size))
+        """Height and width of its pictures in pixels: the network's own, or its family's usual."""
+        return int(getattr(self.net, "size", self.family.image.size))
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the network makes pictures of one size only, as those do that read noise."""
+        return hasattr(self.net, "size")
 
     @property
     def multiple(self) -> int:

@@ -187,10 +187,11 @@ def measure(
         print(json.dumps(out, indent=2))
         return
     table = Table(title=f"one image of {' or '.join(sorted(sizes))}; 1 G = 1e9")
-    for head in ("model", "params", "MACs (true)", "MACs (out-res)", "bytes"):
+    heads = ("model", "params", "MACs (true)", "MACs (out-res)", "MACs (linear)", "bytes")
+    for head in heads:
         table.add_column(head, justify="left" if head == "model" else "right")
     for name, c in found.items():
-        macs = (f"{c[k] / 1e9:.3f} G" for k in ("macs", "macs_outres"))
+        macs = (f"{c[k] / 1e9:.3f} G" for k in ("macs", "macs_outres", "macs_linear"))
         table.add_row(name, f"{c['params']:,}", *macs, f"{c['bytes']:,}")
     console.print(table)
 
@@ -224,7 +225,7 @@ def export(
     from ganpress.exporters import export as write
 
     loaded = load(model)
-    facts = write(loaded, out, to=to, size=size or loaded.family.image.size)
+    facts = write(loaded, out, to=to, size=size or loaded.size)
     console.print(
         f"{facts.file}: {facts.bytes:,} bytes, differs from torch by at most "
         f"{facts.max_abs_diff:.2e} (mean {facts.mean_abs_diff:.2e}).",

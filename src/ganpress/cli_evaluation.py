@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ganpress.cli_options import Strict, Weights
+from ganpress.cli_options import Instances, Labels, Other, Pairs, SideBySide, Strict, Weights
 
 if TYPE_CHECKING:
     from ganpress.evaluation import Evaluation
@@ -25,21 +25,11 @@ def evaluate(
     teacher: Annotated[
         Path | None, typer.Option("--teacher", "-t", help="the model that it was made from")
     ] = None,
-    other: Annotated[
-        list[Path] | None, typer.Option("--other", help="real images of the other domain")
-    ] = None,
-    pairs: Annotated[
-        Path | None, typer.Option("--pairs", help="targets, paired with the images by name")
-    ] = None,
-    side_by_side: Annotated[
-        str | None, typer.Option("--side-by-side", help="AB: input left, target right; or BA")
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option("--labels", help="label maps, paired with the images by name")
-    ] = None,
-    instances: Annotated[
-        Path | None, typer.Option("--instances", help="instance maps, likewise")
-    ] = None,
+    other: Other = None,
+    pairs: Pairs = None,
+    side_by_side: SideBySide = None,
+    labels: Labels = None,
+    instances: Instances = None,
     size: Annotated[
         int | None, typer.Option("--size", help="pixels; default: as trained, or the family's own")
     ] = None,

@@ -22,3 +22,16 @@ Sets = Annotated[
 TestPhotos = Annotated[
     list[Path] | None, typer.Option("--test", help="photos never trained on, for the report")
 ]
+Other = Annotated[
+    list[Path] | None, typer.Option("--other", help="photos of the other, unpaired domain")
+]
+Pairs = Annotated[
+    Path | None, typer.Option("--pairs", help="targets, paired with the images by name")
+]
+SideBySide = Annotated[
+    str | None, typer.Option("--side-by-side", help="AB: input left, target right; or BA")
+]
+Labels = Annotated[
+    Path | None, typer.Option("--labels", help="label maps, paired with the images by name")
+]
+Instances = Annotated[Path | None, typer.Option("--instances", help="instance maps, likewise")]

@@ -11,7 +11,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ganpress.cli_options import ConfigFile, Photos, RunFolder, Sets, Strict, TestPhotos, Weights
+from ganpress.cli_options import (
+    ConfigFile,
+    Instances,
+    Labels,
+    Other,
+    Pairs,
+    Photos,
+    RunFolder,
+    Sets,
+    SideBySide,
+    Strict,
+    TestPhotos,
+    Weights,
+)
 
 console = Console()
 
@@ -20,21 +33,11 @@ def train(
     family: Annotated[str, typer.Argument(help="one of 'ganpress families'")],
     images: Photos,
     run: RunFolder,
-    other: Annotated[
-        list[Path] | None, typer.Option("--other", help="photos of the other, unpaired domain")
-    ] = None,
-    pairs: Annotated[
-        Path | None, typer.Option("--pairs", help="targets, paired with the images by name")
-    ] = None,
-    side_by_side: Annotated[
-        str | None, typer.Option("--side-by-side", help="AB: input left, target right; or BA")
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option("--labels", help="label maps, paired with the images by name")
-    ] = None,
-    instances: Annotated[
-        Path | None, typer.Option("--instances", help="instance maps, likewise")
-    ] = None,
+    other: Other = None,
+    pairs: Pairs = None,
+    side_by_side: SideBySide = None,
+    labels: Labels = None,
+    instances: Instances = None,
     config: ConfigFile = None,
     sets: Sets = None,
     test: TestPhotos = None,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.families.base import draw_inputs
-from ganpress.nn.axes import Dim, axes, vanishing_with
+from ganpress.nn.axes import Dim, axes, tags, vanishing_with
 from ganpress.nn.layers import ConvTranspose2d, convolutions
 from ganpress.types import Inputs, Widths
 
@@ -32,6 +32,8 @@ class Cost:
     macs_outres: int
     bytes: int
     """Of the weights at the stored precision; the file adds a header of a few kB."""
+    macs_linear: int = 0
+    """Of fully connected layers (mapping networks, styles), which the two above leave out."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class _Layer:
     weight: str
     positions: int
     positions_outres: int
+    is_linear: bool = False
 
 
 class CostTable:
@@ -64,11 +67,13 @@ class CostTable:
         gone = self._gone(w)
         numel = {n: 0 if n in gone else self._numel(n, w) for n in self._shapes}
         stored = sum(k * (1 if n in self._int8 else 4) for n, k in numel.items())
+        spatial = [layer for layer in self._layers if not layer.is_linear]
         return Cost(
             params=sum(numel[n] for n in self._parameters),
-            macs=sum(numel[x.weight] * x.positions for x in self._layers),
-            macs_outres=sum(numel[x.weight] * x.positions_outres for x in self._layers),
+            macs=sum(numel[x.weight] * x.positions for x in spatial),
+            macs_outres=sum(numel[x.weight] * x.positions_outres for x in spatial),
             bytes=stored,
+            macs_linear=sum(numel[x.weight] * x.positions for x in self._layers if x.is_linear),
         )
 
     def _gone(self, widths: Widths) -> set[str]:
@@ -107,8 +112,18 @@ def _count(net: nn.Module, size: int | tuple[int, int]) -> list[_Layer]:
 
         return read
 
+    def watch_linear(name: str) -> Callable[[nn.Module, Inputs, Tensor], None]:
+        def read(_: nn.Module, __: Inputs, output: Tensor) -> None:
+            rows = output.numel() // output.shape[-1]
+            found.append(_Layer(f"{name}.weight", rows, rows, is_linear=True))
+
+        return read
+
     for name, layer in convolutions(ghost).items():
         layer.register_forward_hook(watch(name))
+    for name, module in ghost.named_modules():
+        if len(tags(module).get("weight", ())) == 2:
+            module.register_forward_hook(watch_linear(name))
     with torch.no_grad():
         ghost(*(t.to("meta") for t in _example(net, 1, size)))
     return found

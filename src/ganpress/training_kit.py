@@ -6,15 +6,18 @@ import copy
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from ganpress import distributed
 from ganpress.checkpoint import Discriminator, Model
 from ganpress.config.train import TrainConfig
 from ganpress.data import Batch, Images, stream
+from ganpress.ema import Average
 from ganpress.errors import ConfigError
 from ganpress.families import Family
 
@@ -93,6 +96,24 @@ def place(net: Net, config: TrainConfig, device: str) -> Net:
 def _formatted(net: Net, memory_format: torch.memory_format) -> Net:
     moved: Net = net.to(memory_format=memory_format)  # type: ignore[call-overload]
     return moved
+
+
+@contextmanager
+def float32_norms(*networks: nn.Module) -> Iterator[None]:
+    """Within, each spectral norm is worked out once, in float32 whatever autocast is on."""
+    with parametrize.cached():
+        for network in networks:
+            for layer in network.modules():
+                if parametrize.is_parametrized(layer, "weight"):
+                    _ = layer.weight
+        yield
+
+
+def averaged(net: Net, average: Average) -> Net:
+    """A copy with the averaged weights, in eval mode, without gradients."""
+    end = copy.deepcopy(net)
+    end.load_state_dict(average.shadow)
+    return end.eval().requires_grad_(False)
 
 
 def model_of(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ganpress.config.settings import Settings
 from ganpress.config.train import TrainConfig
+from ganpress.errors import ConfigError
 
 
 class ContentSettings(Settings):
@@ -35,3 +36,15 @@ class CartoonganTraining(TrainConfig):
     critic_width: int = Field(default=64, ge=1, description="first width of the discriminator")
     critic_layers: int = Field(default=3, ge=1, description="its strided convolutions")
     content: ContentSettings = ContentSettings()
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.data.size % 4:
+            raise ConfigError(f"data.size is {self.data.size}: make it a multiple of 4.")
+        least = 3 * 2**self.critic_layers
+        if self.data.size < least:
+            raise ConfigError(
+                f"A discriminator of critic_layers={self.critic_layers} needs crops of at least "
+                f"{least} pixels, got {self.data.size}: raise data.size or lower critic_layers."
+            )
+        return self

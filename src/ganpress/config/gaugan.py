@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ganpress.config.settings import Settings
 from ganpress.config.train import TrainConfig
+from ganpress.errors import ConfigError
 
 
 class MultiscaleSettings(Settings):
@@ -37,3 +38,13 @@ class GauGANTraining(TrainConfig):
         default="vgg16", description="network of the perceptual loss; none: without it"
     )
     critic: MultiscaleSettings = MultiscaleSettings()
+
+    @model_validator(mode="after")
+    def _latent_grid_fits(self) -> Self:
+        step = {"more": 64, "most": 128}.get(str(self.options.get("upsampling")), 32)
+        if self.data.size % step:
+            raise ConfigError(
+                f"data.size is {self.data.size}, not a multiple of {step}, which the generator "
+                "needs: change it, or options.upsampling."
+            )
+        return self

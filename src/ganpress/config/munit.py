@@ -36,7 +36,8 @@ class MunitTraining(TrainConfig):
 
     @model_validator(mode="after")
     def _pictures_fit(self) -> Self:
-        step = 2 ** int(self.options.get("down", 2))
+        down = self.options.get("down", 2)
+        step = 2**down if isinstance(down, int) else 1  # other types are refused with the family
         if self.data.size % step:
             raise ConfigError(f"data.size is {self.data.size}: make it a multiple of {step}.")
         least = 2 ** (self.critic_layers + self.critic_scales - 1)

@@ -38,7 +38,8 @@ class Pix2PixTraining(TrainConfig):
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         self.critic.check(self.data.size)
-        step = 2 ** int(self.options.get("downs", 8)) if self.generator == "unet" else 4
+        downs = self.options.get("downs", 8) if self.generator == "unet" else 2
+        step = 2**downs if isinstance(downs, int) else 1  # other types are refused with the family
         if self.data.size % step:
             raise ConfigError(
                 f"data.size is {self.data.size}, not a multiple of {step}, which the generator "

@@ -19,13 +19,15 @@ TARGETS: dict[str, Callable[[Model, Path, int], ExportFacts]] = {
 }
 
 
-def export(model: Model, path: Path | str, *, to: str = "onnx", size: int = 256) -> ExportFacts:
+def export(
+    model: Model, path: Path | str, *, to: str = "onnx", size: int | None = None
+) -> ExportFacts:
     """Export a model and verify the file against torch; a file that differs is never written.
 
     Args:
         to: one of `TARGETS`.
         size: height and width of the pictures to verify with, in pixels; the file takes others.
-            A network whose options fix the size takes no notice.
+            None: the network's own or its family's; a network of one size takes no notice.
 
     Raises:
         ConfigError: an unknown target, or a size the network cannot take.
@@ -38,8 +40,8 @@ def export(model: Model, path: Path | str, *, to: str = "onnx", size: int = 256)
             f"There is no export target '{to}'{did_you_mean(to, TARGETS)}. "
             f"Targets: {', '.join(TARGETS)}."
         )
-    is_free = "size" not in model.options
-    if is_free and (size < model.least or size % model.multiple):
+    size = model.size if size is None else size
+    if not model.is_fixed and (size < model.least or size % model.multiple):
         raise ConfigError(
             f"Size {size} does not suit '{model.family.name}': it must be divisible by "
             f"{model.multiple} and at least {model.least} pixels."

@@ -78,13 +78,15 @@ class Family:
     image: Image = field(default_factory=Image)
 
     def resolve(self, options: Options) -> dict[str, Any]:
-        """Options with every default filled in; an unknown name is refused."""
+        """Options with every default filled in; an unknown name, or a value of another type than
+        the default's, is refused: ConfigError."""
         for name in options:
             if name not in self.options:
                 raise ConfigError(
                     f"Family '{self.name}' has no option '{name}'"
                     f"{did_you_mean(name, self.options)}. Options: {', '.join(self.options)}."
                 )
+            _check_option(name, options[name], self.options[name])
         return {**self.options, **options}
 
     def build(self, widths: Widths | None = None, **options: Any) -> nn.Module:
@@ -109,6 +111,19 @@ class Family:
                     f"got {width}."
                 )
         return self.generator({**full, **(widths or {})}, settled)
+
+
+def _check_option(name: str, value: Any, default: Any) -> None:
+    """Refuse a value of another type than the default's, and sizes below 1. What is 0 by default
+    may be 0; of blocks each family says itself whether it can be without."""
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
+    kind = type(default)
+    fits = type(value) is kind or (kind is float and type(value) is int)
+    if not fits:
+        raise ConfigError(f"Option '{name}' is {kinds[kind]}, such as {default}; got {value!r}.")
+    least = int(default > 0 and name not in ("blocks", "res")) if kind is int else value
+    if value < least:
+        raise ConfigError(f"Option '{name}' is at least {least}; got {value}.")
 
 
 def residual_groups(options: Options) -> tuple[str, ...]:

@@ -99,7 +99,7 @@ class SnganGenerator(Generator):
         super().__init__()
         a = named(widths)
         self.latent_dim, self.side = int(options["latent_dim"]), int(options["bottom_width"])
-        self.classes = int(options["classes"])
+        self.size, self.classes = 8 * self.side, int(options["classes"])
         self.reads = ("z", "y") if self.classes else ("z",)
         stem = Axis("stem", a["stem"].width, span=self.side**2)
         self.l1 = linear(fixed(self.latent_dim, "z"), stem)

@@ -18,6 +18,7 @@ from ganpress.types import State
 from ganpress.weights import fingerprint
 
 KINDS = ("auto", *READERS)
+_BESIDE = "Import its generator, and name this file beside it (--discriminator FILE)."
 
 LICENCES = {
     "6715a16121e56fe1071734986452afc795f6f89405ce0c2f06096f1949acfbd8": (
@@ -136,16 +137,14 @@ def _check_request(kind: str, options: Mapping[str, Any]) -> None:
 def _is_other(kind: str, known: str | None) -> bool:
     """Whether a file seen as ``known`` cannot be ``kind``; the readers of GAN Compression and of
     the two ResNets decide by themselves."""
-    same = (
-        {"cyclegan", "gan-compression"},
-        {"spade", "gan-compression"},
-        {"munit", "gan-compression"},
-    )
-    return known != kind and not any({kind, known} == pair for pair in same)
+    shared = {"cyclegan": ("gan-compression",), "gan-compression": ("cyclegan", "spade", "munit")}
+    return known != kind and known not in shared.get(kind, ())
 
 
 def _another(source: str, kind: str, seems: str, known: str | None) -> str:
     if known is None:
+        if "discriminator" in seems:
+            return f"{source} looks like {seems}. {_BESIDE}"
         return (
             f"{source} looks like {seems}, which ganpress cannot import. "
             f"Kind '{kind}' is something else; kinds: {', '.join(KINDS)}."
@@ -154,6 +153,8 @@ def _another(source: str, kind: str, seems: str, known: str | None) -> str:
 
 
 def _unknown(source: str, seems: str | None, state: State) -> str:
+    if seems and "discriminator" in seems:
+        return f"{source} looks like {seems}. {_BESIDE}"
     what = f"It looks like {seems}, which ganpress cannot import. " if seems else ""
     first = ", ".join(list(state)[:10])
     return (

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 from torch.optim import Adam
 
 from ganpress import distributed, training_kit
@@ -92,7 +89,7 @@ def train_gaugan(
         opt_g.zero_grad(set_to_none=True)
         fakes, logs = [], torch.zeros(3, device=device)
         for part, seen in zip(parts, maps, strict=True):
-            with once(G, D), training_kit.autocast(c):
+            with training_kit.float32_norms(G, D), training_kit.autocast(c):
                 fake = G(seen)
                 judged = D(torch.cat([seen, fake], 1))
                 with torch.no_grad():
@@ -113,7 +110,7 @@ def train_gaugan(
         opt_d.zero_grad(set_to_none=True)
         d_loss = torch.zeros((), device=device)
         for part, seen, fake in zip(parts, maps, fakes, strict=True):
-            with once(D), training_kit.autocast(c):
+            with training_kit.float32_norms(D), training_kit.autocast(c):
                 both = torch.cat([torch.cat([seen, part.x], 1), torch.cat([seen, fake], 1)])
                 logits = [scale[-1].float().chunk(2) for scale in D(both)]
                 loss = torch.stack([hinge_d(real, made) for real, made in logits]).mean()
@@ -165,17 +162,6 @@ def read_maps(net: SpadeGenerator, batch: Batch) -> Tensor:
     if batch.labels is None:
         raise ConfigError("A batch came without its label maps.")
     return net.encode(batch.labels, batch.instances)
-
-
-@contextmanager
-def once(*networks: nn.Module) -> Iterator[None]:
-    """Within, each spectral norm is worked out once, in float32 whatever autocast is on."""
-    with parametrize.cached():
-        for network in networks:
-            for layer in network.modules():
-                if parametrize.is_parametrized(layer, "weight"):
-                    _ = layer.weight
-        yield
 
 
 def perceptual(features: Features, fake: Tensor, real: Tensor) -> Tensor:

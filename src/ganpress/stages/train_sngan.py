@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 from torch.optim import Adam
 
 from ganpress import distributed, training_kit
@@ -49,6 +45,7 @@ def train_sngan(
     options = SNGAN.resolve(c.options)
     classes = int(options["classes"])
     _check(c, options, other)
+    _check_classes(images, classes)
     device = training_kit.device_of(c)
     run.seed_all("init")
     critic = {"classes": classes, **c.critic.model_dump()}
@@ -70,7 +67,6 @@ def train_sngan(
         opt_g.param_groups[0]["lr"] = c.lr_g * left
         opt_d.param_groups[0]["lr"] = c.lr_d * left
         batch = next(batches)
-        _check_classes(batch, classes)
 
         # D steps: max(0, 1 - D(x)) + max(0, 1 + D(G(z)))
         D.requires_grad_(True)
@@ -79,7 +75,7 @@ def train_sngan(
             opt_d.zero_grad(set_to_none=True)
             drawn = draw(G, c.batch // c.n_critic, c.accumulate, device)
             for part, inputs in zip(update.parts(c.accumulate), drawn, strict=True):
-                with float32_norms(D), training_kit.autocast(c):
+                with training_kit.float32_norms(D), training_kit.autocast(c):
                     with torch.no_grad():
                         fake = G(*inputs)
                     both = torch.cat([part.x, fake])
@@ -96,7 +92,7 @@ def train_sngan(
         opt_g.zero_grad(set_to_none=True)
         g_loss = torch.zeros((), device=device)
         for inputs in draw(G, c.g_batch, c.accumulate, device):
-            with float32_norms(D), training_kit.autocast(c):
+            with training_kit.float32_norms(D), training_kit.autocast(c):
                 loss = hinge_g(D(G(*inputs), *inputs[1:]).float())
             (loss / c.accumulate).backward()
             g_loss += loss.detach() / c.accumulate
@@ -107,11 +103,11 @@ def train_sngan(
         stage.log(step, **{"loss/g": g_loss, "loss/d": d_loss})
         stage.log(step, **{"lr/g": c.lr_g * left})
         if step % c.sample_every == 0 or step + 1 == c.steps:
-            pictures = averaged(G, average)(*(t.to(device) for t in shown))
+            pictures = training_kit.averaged(G, average)(*(t.to(device) for t in shown))
             stage.images(step, "samples", pictures, columns=10)
     stage.finish()
     held = Discriminator(D, "sngan", critic)
-    return {"": training_kit.model_of(averaged(G, average), SNGAN, c, critic=held)}
+    return {"": training_kit.model_of(training_kit.averaged(G, average), SNGAN, c, critic=held)}
 
 
 def _check(config: SNGANTraining, options: dict[str, int], other: Images | None) -> None:
@@ -127,16 +123,16 @@ def _check(config: SNGANTraining, options: dict[str, int], other: Images | None)
         raise ConfigError(f"g_batch is {c.g_batch}; it must be a multiple of {share}.")
 
 
-def _check_classes(batch: Batch, count: int) -> None:
+def _check_classes(images: Images, count: int) -> None:
     """A conditional network needs a class below ``count`` for each photo."""
     if not count:
         return
-    if batch.classes is None:
+    if images.classes is None:
         raise ConfigError(
             "A conditional SNGAN needs each photo's class: give a pack (.npz) with 'labels', or "
             "set options.classes=0."
         )
-    if (top := int(batch.classes.max())) >= count:
+    if (top := int(images.classes.max())) >= count:
         raise ConfigError(f"A photo is of class {top}, but options.classes is {count}.")
 
 
@@ -160,16 +156,6 @@ def one_hot(batch: Batch, classes: int) -> Tensor:
     return F.one_hot(batch.classes, classes).float()
 
 
-@contextmanager
-def float32_norms(net: nn.Module) -> Iterator[None]:
-    """Within, each spectral norm is worked out once, in float32 whatever autocast is on."""
-    with parametrize.cached():
-        for layer in net.modules():
-            if parametrize.is_parametrized(layer, "weight"):
-                _ = layer.weight
-        yield
-
-
 @torch.no_grad()
 def glorot(net: nn.Module) -> nn.Module:
     """Upstream's start, in place: Glorot's uniform weights for convolutions."""
@@ -177,10 +163,3 @@ def glorot(net: nn.Module) -> nn.Module:
         if parameter.ndim == 4:
             nn.init.xavier_uniform_(parameter)
     return net
-
-
-def averaged(net: nn.Module, average: Average) -> nn.Module:
-    """A copy with the averaged weights, in eval mode, without gradients."""
-    end = copy.deepcopy(net)
-    end.load_state_dict(average.shadow)
-    return end.eval().requires_grad_(False)

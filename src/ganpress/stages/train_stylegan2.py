@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,10 +121,10 @@ def train_stylegan2(
 
         stage.log(step, **{"loss/g": g_loss, "loss/d": d_loss})
         if step % c.sample_every == 0 or step + 1 == c.steps:
-            stage.images(step, "samples", averaged(G, average)(shown), columns=9)
+            stage.images(step, "samples", training_kit.averaged(G, average)(shown), columns=9)
     stage.finish(path_mean=float(path.mean))
     held = Discriminator(D, "stylegan2", critic)
-    return {"": training_kit.model_of(averaged(G, average), STYLEGAN2, c, critic=held)}
+    return {"": training_kit.model_of(training_kit.averaged(G, average), STYLEGAN2, c, critic=held)}
 
 
 class PathPenalty(nn.Module):
@@ -183,10 +182,3 @@ def critic_options(config: StyleGAN2Training) -> dict[str, Any]:
     size, limits = config.data.size, config.critic
     channels = [max(1, min(limits.most, limits.base // side)) for side in resolutions(size)]
     return {"size": size, "channels": channels}
-
-
-def averaged(net: StyleGAN2, average: Average) -> nn.Module:
-    """A copy that holds the averaged weights."""
-    held = copy.deepcopy(net)
-    held.load_state_dict(average.shadow)
-    return held.requires_grad_(False)
