@@ -18,7 +18,7 @@ from ganpress.compression import check_request
 from ganpress.compression import compress as compress_model
 from ganpress.config import SlimConfig
 from ganpress.data import Images
-from ganpress.errors import ConfigError, Diverged, InfeasibleTarget
+from ganpress.errors import ConfigError, Diverged, InfeasibleTarget, NotPossible
 from ganpress.evaluation import evaluation_size
 from ganpress.files import as_json, make_folder, read_json, write_json
 from ganpress.inputs import from_noise
@@ -148,10 +148,6 @@ def planned(base: SlimConfig, arms: Sequence[str], seeds: Sequence[int], run: Pa
         for seed in dict.fromkeys(seeds)
         for arm in dict.fromkeys(arms)
     ]
-
-
-class NotPossible(ConfigError):
-    """An arm needs what this teacher does not have; the other arms can be run."""
 
 
 def check_arm(plan: Plan, teacher: Model) -> None:

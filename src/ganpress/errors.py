@@ -2,6 +2,7 @@
 
 GanpressError                exit code 2
 ├── ConfigError              a setting is unknown, out of range, or differs from the run's
+│   └── NotPossible          an arm of an ablation that this teacher cannot run
 ├── ImagesError              a folder, file or pack of images cannot be used
 ├── CheckpointError          a model file cannot be read, or is not what it was said to be
 │   └── UnsafePickle         a file that wants to run code when loaded
@@ -30,6 +31,10 @@ class GanpressError(Exception):
 
 class ConfigError(GanpressError):
     """A setting is unknown, out of range, or differs from the one the run was started with."""
+
+
+class NotPossible(ConfigError):
+    """An arm of an ablation that this teacher cannot run; the other arms can."""
 
 
 class ImagesError(GanpressError):
