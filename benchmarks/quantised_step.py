@@ -7,7 +7,7 @@ Result:   benchmarks/results/quantised-step.json: median and best of the millise
 
 A step is forward, backward and Adam on the student alone: the discriminator, the perceptual network
 and the teacher, which cost the same in both arms and would only dilute the ratio, are left out.
-"naive" is the fake quantiser of ganpress 0.2: a mask by comparison, and six passes over a weight.
+"naive" is the quantiser as first written: a mask by comparison, and six passes over a weight.
 The load of the machine (1-minute average) is written beside the numbers.
 """
 

@@ -15,7 +15,19 @@ from rich.console import Console
 from rich.table import Table
 
 from ganpress import cli_ablate, cli_data, cli_evaluation, cli_training
-from ganpress.cli_options import ConfigFile, RunFolder, Sets, Strict, TestPhotos, Weights
+from ganpress.cli_options import (
+    ConfigFile,
+    Instances,
+    Labels,
+    Pairs,
+    RunFolder,
+    Sets,
+    Strict,
+    TestInstances,
+    TestLabels,
+    TestPhotos,
+    Weights,
+)
 from ganpress.errors import ConfigError, GanpressError, did_you_mean
 
 app = typer.Typer(
@@ -94,15 +106,9 @@ def compress(
         list[Path] | None,
         typer.Option("--images", help="folder or .npz pack; not needed where it reads noise"),
     ] = None,
-    pairs: Annotated[
-        Path | None, typer.Option("--pairs", help="targets, paired with the images by name")
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option("--labels", help="label maps, paired with the images by name")
-    ] = None,
-    instances: Annotated[
-        Path | None, typer.Option("--instances", help="instance maps, likewise")
-    ] = None,
+    pairs: Pairs = None,
+    labels: Labels = None,
+    instances: Instances = None,
     reals: Annotated[
         list[Path] | None,
         typer.Option("--reals", help="pictures of the target domain, for critic.real=images"),
@@ -110,12 +116,8 @@ def compress(
     config: ConfigFile = None,
     sets: Sets = None,
     test: TestPhotos = None,
-    test_labels: Annotated[
-        Path | None, typer.Option("--test-labels", help="label maps of the --test photos")
-    ] = None,
-    test_instances: Annotated[
-        Path | None, typer.Option("--test-instances", help="instance maps of the --test photos")
-    ] = None,
+    test_labels: TestLabels = None,
+    test_instances: TestInstances = None,
     weights: Weights = None,
     strict: Strict = False,
 ) -> None:

@@ -11,7 +11,21 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ganpress.cli_options import ConfigFile, Photos, RunFolder, Sets, Strict, TestPhotos, Weights
+from ganpress.cli_options import (
+    ConfigFile,
+    Instances,
+    Labels,
+    Pairs,
+    Photos,
+    RunFolder,
+    Sets,
+    SideBySide,
+    Strict,
+    TestInstances,
+    TestLabels,
+    TestPhotos,
+    Weights,
+)
 
 console = Console()
 
@@ -26,30 +40,18 @@ def ablate(
         list[Path] | None,
         typer.Option("--reals", help="real pictures of the target domain, to judge against"),
     ] = None,
-    pairs: Annotated[
-        Path | None, typer.Option("--pairs", help="targets, paired with the images by name")
-    ] = None,
-    side_by_side: Annotated[
-        str | None, typer.Option("--side-by-side", help="AB: input left, target right; or BA")
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option("--labels", help="label maps, paired with the images by name")
-    ] = None,
-    instances: Annotated[
-        Path | None, typer.Option("--instances", help="instance maps, likewise")
-    ] = None,
+    pairs: Pairs = None,
+    side_by_side: SideBySide = None,
+    labels: Labels = None,
+    instances: Instances = None,
     config: ConfigFile = None,
     sets: Sets = None,
     test: TestPhotos = None,
     test_pairs: Annotated[
         Path | None, typer.Option("--test-pairs", help="targets of the --test photos")
     ] = None,
-    test_labels: Annotated[
-        Path | None, typer.Option("--test-labels", help="label maps of the --test photos")
-    ] = None,
-    test_instances: Annotated[
-        Path | None, typer.Option("--test-instances", help="instance maps of the --test photos")
-    ] = None,
+    test_labels: TestLabels = None,
+    test_instances: TestInstances = None,
     weights: Weights = None,
     strict: Strict = False,
 ) -> None:

@@ -35,3 +35,9 @@ Labels = Annotated[
     Path | None, typer.Option("--labels", help="label maps, paired with the images by name")
 ]
 Instances = Annotated[Path | None, typer.Option("--instances", help="instance maps, likewise")]
+TestLabels = Annotated[
+    Path | None, typer.Option("--test-labels", help="label maps of the --test photos")
+]
+TestInstances = Annotated[
+    Path | None, typer.Option("--test-instances", help="instance maps of the --test photos")
+]

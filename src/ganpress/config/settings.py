@@ -9,9 +9,9 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_origin
+from typing import Any, Self, TypeVar, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ganpress.errors import ConfigError, did_you_mean
 
@@ -20,6 +20,22 @@ class Settings(BaseModel):
     """Base of every group of settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class CropSettings(Settings):
+    """What every description of training crops has; subclasses declare the fields."""
+
+    size: int
+    load_size: int | None = None
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.load_size is not None and self.load_size < self.size:
+            raise ConfigError(
+                f"data.load_size is {self.load_size}, smaller than the crop data.size of "
+                f"{self.size}. Make it at least {self.size}, or leave it out."
+            )
+        return self
 
 
 C = TypeVar("C", bound=Settings)

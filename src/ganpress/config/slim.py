@@ -6,11 +6,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from ganpress.config.settings import Settings
+from ganpress.config.settings import CropSettings, Settings
 from ganpress.errors import ConfigError
 
 
-class DataSettings(Settings):
+class DataSettings(CropSettings):
     """How photos become batches."""
 
     size: int = Field(
@@ -32,15 +32,6 @@ class DataSettings(Settings):
         default=None,
         description="folder of teacher outputs that several runs share; None: the run's own",
     )
-
-    @model_validator(mode="after")
-    def _crop_fits(self) -> Self:
-        if self.load_size is not None and self.load_size < self.size:
-            raise ConfigError(
-                f"data.load_size is {self.load_size}, smaller than the crop data.size of "
-                f"{self.size}. Make it at least {self.size}, or leave it out."
-            )
-        return self
 
 
 class DistanceSettings(Settings):

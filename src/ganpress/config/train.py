@@ -7,11 +7,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ganpress.config.settings import Settings
+from ganpress.config.settings import CropSettings, Settings
 from ganpress.errors import ConfigError
 
 
-class TrainData(Settings):
+class TrainData(CropSettings):
     """How photos become batches."""
 
     size: int = Field(default=256, ge=16, description="training crop, pixels")
@@ -23,15 +23,6 @@ class TrainData(Settings):
     )
     flip: bool = True
     workers: int = Field(default=1, ge=0, description="decoding processes")
-
-    @model_validator(mode="after")
-    def _crop_fits(self) -> Self:
-        if self.load_size is not None and self.load_size < self.size:
-            raise ConfigError(
-                f"data.load_size is {self.load_size}, smaller than the crop data.size of "
-                f"{self.size}. Make it at least {self.size}, or leave it out."
-            )
-        return self
 
 
 class TrainConfig(Settings):
