@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from ganpress import ablation, compression
 from ganpress.ablation import ablate, planned, stage_minutes, training_minutes
 from ganpress.arms import ARMS, settings_of
-from ganpress.checkpoint import Discriminator, Model, full_model, save
+from ganpress.checkpoint import Discriminator, Model, full_model, load, save
 from ganpress.cli import app
 from ganpress.config import SlimConfig, checked, read_config, settled
 from ganpress.data import Images, open_images
@@ -314,6 +314,27 @@ def test_figures_show_one_point_and_one_row_an_arm(photos: Images, tmp_path: Pat
 
 def no_export(*_: object, **__: object) -> None:
     raise ExportError("left out by the test")
+
+
+def test_post_quantisation_takes_over_the_training_of_gs_32(
+    photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression, "compare_costs", partial(compare_costs, quick=True))
+    monkeypatch.setattr(compression, "export", no_export)
+    students = {}
+    for name, arms in (("both", ["gs-32", "gs-32+postq"]), ("alone", ["gs-32+postq"])):
+        given: dict[str, Any] = {"config": settings(), "arms": arms, "quiet": True}
+        found = ablate(teacher(), photos, run=tmp_path / name, **given)
+        students[name] = load(tmp_path / name / "gs-32+postq-0" / "student.safetensors")
+        assert found["arms"][-1]["bits"] == 8 and not found["failed"]
+    both, alone = (students[name].net for name in ("both", "alone"))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(both.state_dict().values(), alone.state_dict().values(), strict=True)
+    )
+    log = "gs-32{}-0/finetune/log.jsonl"  # holds the time of each step: nobody trained twice
+    first, second = (tmp_path / "both" / log.format(arm) for arm in ("", "+postq"))
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_two_arms_in_earnest(

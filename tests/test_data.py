@@ -494,6 +494,9 @@ def test_with_limited_views_an_id_names_one_picture(images: Images) -> None:
     assert sorted(seen) == list(range(21))
     again = drawn(images, batch=7, total=1, views=3)[0]
     assert all(torch.equal(seen[i], p) for p, i in zip(again.x, again.ids.tolist(), strict=True))
+    other = drawn(images, batch=7, total=1, views=3, seed=4)[0]
+    assert not torch.equal(other.ids, again.ids)  # the seed decides the order, not the pictures
+    assert all(torch.equal(seen[i], p) for p, i in zip(other.x, other.ids.tolist(), strict=True))
 
 
 def test_without_a_limit_views_change_from_epoch_to_epoch(tmp_path: Path) -> None:

@@ -123,6 +123,35 @@ def test_style_sums_over_layers_the_mean_squared_difference_of_gram_matrices() -
     assert float(style(a, b)) == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("side", [2, 3, 7])
+def test_style_is_the_same_by_channels_and_by_places(side: int) -> None:
+    """Few places to many channels go through p x p matrices; the definition does not."""
+    draw = torch.Generator().manual_seed(side)
+    a, b = (torch.rand(2, 40, side, side, generator=draw, dtype=torch.float64) for _ in range(2))
+    own = a.clone().requires_grad_()
+    asked = style({"": own}, {"": b})
+    x, y = (m.flatten(2) / (40 * side**2) ** 0.5 for m in (a.requires_grad_(), b))
+    wanted = (x @ x.transpose(1, 2) - y @ y.transpose(1, 2)).square().mean()
+    assert torch.allclose(asked, wanted, rtol=1e-9)
+    (got,), (grad,) = torch.autograd.grad(asked, own), torch.autograd.grad(wanted, a)
+    assert torch.allclose(got, grad, rtol=1e-7, atol=1e-14)
+
+
+def test_the_gradient_of_the_unit_distance_is_that_of_the_definition() -> None:
+    draw = torch.Generator().manual_seed(0)
+    a, b = (torch.rand(2, 5, 3, 4, generator=draw, dtype=torch.float64) for _ in range(2))
+    a[0, :, 0, 0] = 0
+    a.requires_grad_()
+    b.requires_grad_()
+    u, v = (torch.nn.functional.normalize(m, dim=1) for m in (a, b))
+    wanted = torch.autograd.grad((u - v).square().sum(1).mean((1, 2)).sum(), (a, b))
+    got = torch.autograd.grad(unit_distance({"": a}, {"": b}).sum(), (a, b))
+    lives = a.detach().norm(dim=1, keepdim=True) > 0
+    for mine, theirs in zip(got, wanted, strict=True):
+        assert torch.allclose(mine * lives, theirs * lives, atol=1e-12)
+    assert torch.count_nonzero(got[0][0, :, 0, 0]) == 0  # no direction to turn
+
+
 def test_the_unit_distance_compares_directions_of_features() -> None:
     a, b = maps(0), maps(1)
     cosines = {t: torch.nn.functional.cosine_similarity(a[t], b[t], dim=1) for t in a}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import statistics
 import sys
 import time
@@ -98,6 +99,7 @@ def ablate(
         failed = make_folder(plan.folder) / "failed.json"
         try:
             check_arm(plan, teacher)
+            take_over_training(plan)
             compress(
                 copy.deepcopy(teacher),
                 images,
@@ -122,7 +124,7 @@ def ablate(
 
 
 def planned(base: SlimConfig, arms: Sequence[str], seeds: Sequence[int], run: Path) -> list[Plan]:
-    """Every run that is asked for, seed by seed: all arms of one seed share its teacher's pictures.
+    """Every run that is asked for, seed by seed; all share the teacher's pictures.
 
     Raises ConfigError for an unknown arm, no target, no seed, or arms of unequal time.
     """
@@ -148,6 +150,24 @@ def planned(base: SlimConfig, arms: Sequence[str], seeds: Sequence[int], run: Pa
         for seed in dict.fromkeys(seeds)
         for arm in dict.fromkeys(arms)
     ]
+
+
+def take_over_training(plan: Plan) -> None:
+    """gs-32+postq trains exactly as gs-32 does: start from its finished stages where there are any.
+
+    Their steps and seconds are then this arm's, too.
+    """
+    twin = plan.folder.parent / f"gs-32-{plan.seed}"
+    if plan.settings.arm != "postq" or (plan.folder / "config.json").exists():
+        return
+    if not (twin / "done.json").exists() or plan.settings.target.bytes is not None:
+        return
+    was = read_json(twin / "config.json")
+    now = as_json(plan.settings.model_dump(exclude={"arm": True, "quantise": True}))
+    if differences({name: was.get(name) for name in now}, now):
+        return
+    for stage in twin.glob("*/done.json"):
+        shutil.copytree(stage.parent, plan.folder / stage.parent.name, dirs_exist_ok=True)
 
 
 def check_arm(plan: Plan, teacher: Model) -> None:

@@ -56,12 +56,13 @@ class Distance:
             first = self.features.taps[0]
             total = total + s.content * content(a[first], b[first])
         if s.style > 0:
-            total = total + s.style * style(a, b)
+            total = total + s.style * style(a, b)  # of bfloat16 maps where half
+        a, b = ({tap: m.float() for tap, m in maps.items()} for maps in (a, b))
         if s.unit > 0:
             total = total + s.unit * unit_distance(a, b).mean()
         return total
 
     def _maps(self, features: Features, x: Tensor) -> dict[str, Tensor]:
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half):
-            found = features(x)
-        return {tap: m.float() for tap, m in found.items()}
+            found: dict[str, Tensor] = features(x)
+        return found

@@ -77,7 +77,9 @@ class Features(nn.Module):
         self.digest = digest
         self.taps = tuple(taps)
         self._at = {index: tap for tap, index in taps.items()}
-        self.layers = nn.Sequential(*list(layers)[: max(taps.values()) + 1])
+        kept = list(layers)[: max(taps.values()) + 1]
+        self.layers = nn.Sequential(*kept)
+        self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.register_buffer("order", torch.tensor(door.order), persistent=False)
         self.register_buffer("scale", torch.tensor(door.scale).view(3, 1, 1), persistent=False)
         self.register_buffer("shift", torch.tensor(door.shift).view(3, 1, 1), persistent=False)
@@ -103,6 +105,7 @@ class Features(nn.Module):
                 f"in [-1, 1], not {tuple(x.shape)}."
             )
         hidden = x.index_select(1, self.order) * self.scale + self.shift
+        hidden = hidden.contiguous(memory_format=torch.channels_last)  # pooling: 15 times as fast
         found = {}
         for index, layer in enumerate(self.layers):
             hidden = layer(hidden)

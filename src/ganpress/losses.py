@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 Maps = Mapping[str, Tensor]
+
+_LEAST_LENGTH = 1e-12  # of a feature vector; F.normalize's
 
 
 def lsgan_d(real: Tensor, fake: Tensor) -> Tensor:
@@ -80,11 +83,38 @@ def path_lengths(images: Tensor, w: Tensor, noise: Tensor) -> Tensor:
     return grad.square().sum(2).mean(1).sqrt()
 
 
+class _Gram(torch.autograd.Function):
+    """A^T A / (p c) of (n, p, c) maps; the gradient takes one product, A (g + g^T), not two."""
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor) -> Tensor:
+        """Keeps the maps."""
+        ctx.save_for_backward(flat)
+        out: Tensor = (flat.transpose(1, 2) @ flat).div_(flat[0].numel())
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        """d(A^T A) is symmetric."""
+        (flat,) = ctx.saved_tensors
+        to: Tensor = flat @ (grads[0] + grads[0].transpose(1, 2)).div_(flat[0].numel())
+        return to
+
+
+def _places(features: Tensor) -> Tensor:
+    """(n, c, h, w) -> (n, h w, c); a view where the maps are channels_last."""
+    return features.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _wide(maps: Tensor) -> Tensor:
+    """At least float32: differences of half-precision numbers would be all rounding."""
+    return maps.float() if maps.dtype in (torch.bfloat16, torch.float16) else maps
+
+
 def gram(features: Tensor) -> Tensor:
     """Gram matrix over space, divided by C H W: (n, c, h, w) -> (n, c, c)."""
-    n, c, h, w = features.shape
-    flat = features.reshape(n, c, h * w)
-    return flat @ flat.transpose(1, 2) / (c * h * w)
+    out: Tensor = _Gram.apply(_places(features))  # type: ignore[no-untyped-call]
+    return out
 
 
 def content(a: Tensor, b: Tensor) -> Tensor:
@@ -94,8 +124,55 @@ def content(a: Tensor, b: Tensor) -> Tensor:
 
 def style(a: Maps, b: Maps) -> Tensor:
     """Sum over layers of the squared difference of Gram matrices: the style half of d."""
-    terms = [F.mse_loss(gram(a[tap]), gram(b[tap])) for tap in b]
-    return torch.stack(terms).sum()
+    return torch.stack([_gram_difference(a[tap], b[tap]) for tap in b]).sum()
+
+
+def _gram_difference(a: Tensor, b: Tensor) -> Tensor:
+    """Mean over (n, c, c) of (gram(a) - gram(b))^2.
+
+    Where there are many more channels c than places p, by |A^T A - B^T B|^2 = |A A^T|^2 +
+    |B B^T|^2 - 2 |A B^T|^2, whose matrices are p x p.
+    """
+    n, c, h, w = a.shape
+    if 2 * h * w > c:
+        return F.mse_loss(_wide(gram(a)), _wide(gram(b)))
+    x, y = (_places(_wide(m)) / (c * h * w) ** 0.5 for m in (a, b))
+    pairs = ((x, x), (y, y), (x, y))
+    of_a, of_b, across = ((u @ v.transpose(1, 2)).square().sum() for u, v in pairs)
+    out: Tensor = (of_a + of_b - 2 * across) / (n * c * c)
+    return out
+
+
+class _UnitDifference(torch.autograd.Function):
+    """|a / |a| - b / |b||^2 over channels, (n, c, h, w) twice -> (n, h, w), by three dot products.
+
+    Normalising both maps, as the formula is written, makes and keeps a dozen tensors of their size.
+    Where a vector is 0 it stays 0 and gets no gradient, as after a ReLU it would not pass one on.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
+        """Exactly 0 where a and b are equal."""
+        aa, bb, ab = (a * a).sum(1), (b * b).sum(1), (a * b).sum(1)
+        size_a, size_b = (s.sqrt().clamp_min_(_LEAST_LENGTH) for s in (aa, bb))
+        ctx.save_for_backward(a, b, ab, size_a, size_b)
+        both = ab / (size_a * size_b)
+        out: Tensor = (aa / (size_a * size_a) + bb / (size_b * size_b) - 2 * both).clamp_min_(0)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Towards b's direction, at right angles to a; and the other way round."""
+        a, b, ab, size_a, size_b = ctx.saved_tensors
+        cross = -2 * grads[0] / (size_a * size_b)
+
+        def to(x: Tensor, y: Tensor, size: Tensor) -> Tensor:
+            weight = torch.where(size > _LEAST_LENGTH, cross, 0)
+            along = -weight * ab / (size * size)
+            return torch.addcmul(along.unsqueeze(1) * x, weight.unsqueeze(1), y)
+
+        wants_a, wants_b = ctx.needs_input_grad
+        return to(a, b, size_a) if wants_a else None, to(b, a, size_b) if wants_b else None
 
 
 def unit_distance(a: Maps, b: Maps) -> Tensor:
@@ -111,8 +188,8 @@ def unit_distance(a: Maps, b: Maps) -> Tensor:
     """
     per_layer = []
     for tap in b:
-        u, v = F.normalize(a[tap], dim=1), F.normalize(b[tap], dim=1)
-        per_layer.append((u - v).square().sum(1).mean((1, 2)))
+        apart: Tensor = _UnitDifference.apply(a[tap], b[tap])  # type: ignore[no-untyped-call]
+        per_layer.append(apart.mean((1, 2)))
     return torch.stack(per_layer).sum(0)
 
 

@@ -68,7 +68,7 @@ def teacher_at_work(
     teacher: Model, images: Images | None, config: SlimConfig, root: Path, size: int
 ) -> Teacher:
     """The teacher, with its cache where views are fixed: in ``data.cache``, which runs of the same
-    teacher, images, seed and geometry share, or else in the run's own folder, ``root``.
+    teacher, images and geometry share, whatever their seed, or else in the run's own, ``root``.
 
     Args: size: pixels of the crops.
     """
@@ -78,7 +78,7 @@ def teacher_at_work(
     what = [
         fingerprint(teacher.net),
         images.digest(),
-        config.seed,
+        0,  # the seed of a limited view
         size,
         d.load_size,
         d.size,

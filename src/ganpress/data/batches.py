@@ -97,7 +97,8 @@ def stream(
     Args:
         batch: images in a batch. size: side of a crop, pixels.
         views: 0 draws a new crop and flip each epoch; n > 0 draws from n fixed ones per image
-            (then `ids` name them, so that what a teacher made of a view can be kept).
+            (then `ids` name them, so that what a teacher made of a view can be kept), which are
+            the same for every seed.
         load_size: shorter side before the crop, pixels, at least `size` (the default).
         workers: processes that decode (at most one per core is started); 0 decodes in this
             one. The batches do not depend on it. They end when the iterator is closed.
@@ -197,7 +198,8 @@ class _Steps(Dataset["_Raw | str"]):
     def _view(self, image: int, view: int) -> tuple[Planes, ...]:
         pair = self._ready(image)
         height, width = pair[0].shape[-2:]
-        draw = np.random.default_rng((self.seed, image, view, _VIEWS))
+        seed = 0 if self.views else self.seed
+        draw = np.random.default_rng((seed, image, view, _VIEWS))
         top = int(draw.integers(height - self.size + 1))
         left = int(draw.integers(width - self.size + 1))
         mirrored = bool(draw.integers(2)) and self.flip
