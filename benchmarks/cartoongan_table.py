@@ -4,7 +4,8 @@ Command:  .venv/bin/python -m benchmarks.cartoongan_table --runs runs/hayao-cpu
 Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS (the Hayao file, SqueezeNet).
 Time:     first the teacher's pictures are rendered into a cache that all rows share, then each row
           trains for the same minutes, those of the configuration file. Resumes; a row that is done
-          is not trained again. `--only render` or `--only gs-32` does one part.
+          is not trained again. `--only render` or `--only gs-32` does one part; the table has the
+          rows that are there.
 Result:   benchmarks/results/cartoongan-hayao-cpu.json, a grid of all rows beside it, and the table
           cartoongan-hayao-cpu.md, which is written from the JSON.
 
@@ -104,7 +105,7 @@ def write(name: str, runs: Path, teacher: Model, test: Images) -> None:
     full = measure(teacher.net, 256)
     rows: dict[str, Any] = {}
     students: dict[str, Model] = {}
-    for row in ROWS:
+    for row in (r for r in ROWS if (runs / r / "results.json").exists()):
         students[row] = student = load(runs / row / "student.safetensors")
         cost = measure(student.net, 256)
         kept = json.loads((runs / row / "results.json").read_text())
@@ -124,7 +125,7 @@ def write(name: str, runs: Path, teacher: Model, test: Images) -> None:
             "config": json.loads((runs / row / "config.json").read_text()),
         }
         protocol = {**found["protocol"], "count": found["count"]}
-    card = json.loads((runs / "gs-32" / "card.json").read_text())
+    card = json.loads((runs / next(iter(rows)) / "card.json").read_text())
     out = {"teacher": asdict(full), "rows": rows, "protocol": protocol, "card": card}  # fmt: skip
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.json").write_text(json.dumps(out, indent=1) + "\n")
@@ -144,12 +145,13 @@ def table(name: str, out: dict[str, Any]) -> str:
         f"| row | 1/MACs | 1/bytes | {metric} | to GD | L1 | minutes | steps |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    base = out["rows"]["gd"]["metrics"][metric]
+    base = out["rows"].get("gd", {"metrics": {metric: None}})["metrics"][metric]
     for row in out["rows"].values():
         m, s = row["metrics"], row["spread"]
         lines.append(
             f"| {row['title']} | {row['macs_ratio']:.1f} | {row['bytes_ratio']:.1f} "
-            f"| {m[metric]:.3f} ± {s[metric]:.3f} | {m[metric] / base - 1:+.1%} | {m['l1']:.4f} "
+            f"| {m[metric]:.3f} ± {s[metric]:.3f} "
+            f"| {f'{m[metric] / base - 1:+.1%}' if base else 'not run'} | {m['l1']:.4f} "
             f"| {row['training_seconds'] / 60:.1f} | {sum(row['steps'].values())} |"
         )
     card, protocol = out["card"], out["protocol"]

@@ -49,7 +49,7 @@ def main() -> None:
     student = scaled_copy(model).net.train()
     teacher, critic, distance = Teacher(model.net), Critic(), random_vgg()
     x = torch.rand(BATCH, 3, SIZE, SIZE) * 2 - 1
-    target = teacher(Batch(x, torch.full((BATCH,), -1), None))
+    target = teacher((x,), torch.full((BATCH,), -1))
     parts = the_parts(x, target, teacher, student, critic, distance)
     times: dict[str, list[float]] = {name: [] for name in ["step", *parts]}
 

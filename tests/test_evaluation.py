@@ -64,6 +64,20 @@ def test_l1_is_the_share_of_the_grey_range(photos: Images) -> None:
     assert found.metrics["l1"] == pytest.approx(1.0)
 
 
+def test_the_teacher_makes_its_pictures_once_for_several_students(photos: Images) -> None:
+    teacher, calls = model(3), []
+    teacher.net.register_forward_hook(lambda *_: calls.append(1))
+    first = evaluate(model(1), teacher, photos, size=32, features="tiny")
+    once = len(calls)
+    second = evaluate(model(2), teacher, photos, size=32, features="tiny")
+    assert once > 0 and len(calls) == once
+    assert second.metrics != first.metrics
+    with torch.no_grad():  # another teacher is another reference
+        next(teacher.net.parameters()).mul_(1.5)
+    moved = evaluate(model(1), teacher, photos, size=32, features="tiny")
+    assert len(calls) > once and moved.metrics != first.metrics
+
+
 def test_numbers_do_not_depend_on_the_batch(photos: Images) -> None:
     found = [
         evaluate(model(0), model(1), photos, size=32, batch=n, features="tiny") for n in (1, 2, 8)
