@@ -254,6 +254,43 @@ def test_gradients_reach_every_weight_of_a_quantised_network(wiring: Wiring) -> 
         assert layer.weight.grad.abs().max() > 0, name
 
 
+@pytest.mark.parametrize("levels", ["int", "gs2020"])
+@pytest.mark.parametrize("name", ["blocks.0.conv1", "blocks.0.conv2", "up1.conv", "up2.conv"])
+@pytest.mark.parametrize("trunk", ["signed", "clamped"])
+def test_the_gradients_of_a_quantised_layer_are_those_of_rounding_straight_through(
+    name: str, trunk: str, levels: str
+) -> None:
+    """Convolutions, plain and transposed, beside equations 7-10 in autograd's hands."""
+    net = Wiring("cyclegan").net().double()
+    layer = net.get_submodule(name)
+    quantise(net, FakeQuantiser(levels=levels, trunk=trunk))
+    signed = layer.signed and trunk == "signed"
+    x = 4 * torch.randn(2, layer.weight.shape[layer.out_dim ^ 1], 6, 6, dtype=torch.float64)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    out, upstream = layer(ours), torch.randn_like(layer(ours))
+    (found,) = torch.autograd.grad(out, layer.weight, upstream, retain_graph=True)
+    out.backward(upstream)
+
+    top, w = 256 if levels == "gs2020" else 255, layer.weight
+    if signed:
+        top = 128 if levels == "gs2020" else 127
+    inside, step = theirs.clamp(-4.0 if signed else 0.0, 4.0), w.detach().abs().max() / 127
+    heard = inside + ((inside * top / 4).round() * 4 / top - inside).detach()
+    weighed = w + ((w / step).round() * step - w).detach()
+    how = {"stride": layer.stride, "padding": layer.padding}
+    if layer.out_dim:
+        how["output_padding"] = layer.output_padding
+        exact = nn.functional.conv_transpose2d(heard, weighed, layer.bias, **how)
+    else:
+        exact = nn.functional.conv2d(heard, weighed, layer.bias, **how)
+    assert difference(out, exact) <= 1e-9
+    (wanted,) = torch.autograd.grad(exact, w, upstream, retain_graph=True)
+    exact.backward(upstream)
+    assert difference(found, wanted) <= 1e-9
+    assert difference(ours.grad, theirs.grad) <= 1e-9
+    assert 0 < int((ours.grad == 0).sum()) < ours.grad.numel()
+
+
 @every_wiring
 def test_more_bits_are_closer_to_float(wiring: Wiring) -> None:
     net, x = wiring.net(), wiring.inputs()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ganpress.checkpoint import Model, full_model, load, save
+    from ganpress.colour import match_colour
     from ganpress.compression import compress
     from ganpress.config import SlimConfig, read_config
     from ganpress.cost import latency, measure
@@ -42,6 +43,7 @@ _HOME = {
     "judge": "judging",
     "latency": "cost",
     "load": "checkpoint",
+    "match_colour": "colour",
     "measure": "cost",
     "open_images": "data",
     "read_config": "config",
@@ -71,6 +73,7 @@ __all__ = [
     "judge",
     "latency",
     "load",
+    "match_colour",
     "measure",
     "open_images",
     "read_config",

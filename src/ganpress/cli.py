@@ -118,6 +118,10 @@ def compress(
     test: TestPhotos = None,
     test_labels: TestLabels = None,
     test_instances: TestInstances = None,
+    match_colours: Annotated[
+        bool,
+        typer.Option("--match-colours", help="in the report, made pictures in the photo's colours"),
+    ] = False,
     weights: Weights = None,
     strict: Strict = False,
 ) -> None:
@@ -143,6 +147,7 @@ def compress(
         else None,
         reals=open_images(reals, strict=strict) if reals else None,
         weights=weights,
+        match_colours=match_colours,
         command=shlex.join(["ganpress", *sys.argv[1:]]),
     )
     _tell_run(run)

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from ganpress.checkpoint import Model, fingerprint, load, save
+from ganpress.colour import match_colour
 from ganpress.config import SlimConfig
 from ganpress.data import Batch, Images, evaluation
 from ganpress.errors import (
@@ -26,7 +27,7 @@ from ganpress.evaluation import compare_costs, evaluate, evaluation_size
 from ganpress.exporters import export
 from ganpress.files import make_folder, read_json, replace_file
 from ganpress.grid import grid
-from ganpress.inputs import from_noise, inputs_of, made_size
+from ganpress.inputs import from_noise, inputs_of, made_size, reads
 from ganpress.methods import METHODS
 from ganpress.report import write_report
 from ganpress.run import Run
@@ -46,6 +47,7 @@ def compress(
     test: Images | None = None,
     reals: Images | None = None,
     weights: Path | None = None,
+    match_colours: bool = False,
     command: str | None = None,
     quiet: bool = False,
 ) -> Model:
@@ -61,8 +63,15 @@ def compress(
             used, and the protocol says so.
         reals: pictures of the target domain, for ``critic.real=images`` without targets.
         weights: file or folder of the feature network's weights.
+        match_colours: in samples/ and the report, give made pictures the colours of their photos
+            (`colour.match_colour`); numbers and exported files are of the pictures as made.
     """
     check_request(method, c := config or SlimConfig())
+    if match_colours and "image" not in reads(teacher):
+        raise ConfigError(
+            f"A '{teacher.family.name}' generator reads no photo whose colours could be matched: "
+            "leave --match-colours out."
+        )
     if c.threads:
         torch.set_num_threads(c.threads)
     settings = {"method": method, "family": teacher.family.name, **c.model_dump()}
@@ -78,7 +87,16 @@ def compress(
             save(student, path)
     student = load(path)
     teacher.net.to("cpu")
-    finish(folder, student, teacher, c, images=images, test=test, weights=weights)
+    finish(
+        folder,
+        student,
+        teacher,
+        c,
+        images=images,
+        test=test,
+        weights=weights,
+        match_colours=match_colours,
+    )
     return student
 
 
@@ -147,6 +165,7 @@ def finish(
     images: Images | None,
     test: Images | None,
     weights: Path | None,
+    match_colours: bool = False,
 ) -> None:
     """Measure, evaluate, export, and write the report of a compressed student."""
     noise = from_noise(teacher)
@@ -163,12 +182,13 @@ def finish(
     )
     held = "yes: drawn for this" if noise else "yes" if test else "no: these were trained on"
     protocol = {**found.protocol, "held out": held}
-    write_samples(run.root / "samples", student, teacher, shown, size)
+    write_samples(run.root / "samples", student, teacher, shown, size, match_colours=match_colours)
     results: dict[str, Any] = {
         "model": compare_costs(teacher, student, size=teacher.family.image.size),
         "evaluation": {**found.as_dict(), "protocol": protocol},
         "stages": stage_facts(run),
         "export": {},
+        "samples": {"colours": "as the photo's" if match_colours else "as made"},
     }
     results["model"]["student"]["file_bytes"] = (run.root / "student.safetensors").stat().st_size
     try:
@@ -196,14 +216,25 @@ def stage_facts(run: Run) -> list[dict[str, Any]]:
 
 
 def write_samples(
-    folder: Path, student: Model, teacher: Model, images: Images | None, size: int
+    folder: Path,
+    student: Model,
+    teacher: Model,
+    images: Images | None,
+    size: int,
+    *,
+    match_colours: bool = False,
 ) -> None:
     """photo, teacher and student pictures, spread over the images, as PNG files; no photo where
-    the generator reads noise. What is drawn is the same for both, and for every student."""
+    the generator reads noise. What is drawn is the same for both, and for every student.
+
+    Args: match_colours: both made pictures with the colours of the photo.
+    """
     make_folder(folder)
     for index, photos in _shown(images, size):
         inputs = inputs_of(teacher, photos, torch.Generator().manual_seed(index))
         kinds = {"teacher": teacher(*inputs), "student": student(*inputs)}
+        if match_colours:
+            kinds = {kind: match_colour(made, photos.x) for kind, made in kinds.items()}
         if not from_noise(teacher):
             kinds = {"photo": photos.x, **kinds}
         for kind, picture in kinds.items():

@@ -6,7 +6,8 @@ into the bias of every layer that reads it, so that the channel can be cut.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import warnings
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -112,6 +113,17 @@ def survivors(
         rank = heavy[size[heavy].argsort(descending=True, stable=True)]  # ties: by weight
         keep[group] = rank[:n].sort().values.cpu()
     return keep
+
+
+def warn_of_minimum(groups: Sequence[str], least: int) -> None:
+    """Warn that these groups would have lost every channel; nothing where there is none."""
+    if groups:
+        warnings.warn(
+            f"Every channel of {', '.join(groups)} was to be cut: at least {least} of each are "
+            "kept, or all it has. So narrow a group can hold back the whole network: lower "
+            "sparsify.rho, or raise 'least'.",
+            stacklevel=3,
+        )
 
 
 def _producer_weight(model: nn.Module, group: str) -> Tensor:

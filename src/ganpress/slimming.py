@@ -21,7 +21,7 @@ from ganpress.errors import ConfigError, InfeasibleTarget
 from ganpress.inputs import from_noise, inputs_of, made_size, reads
 from ganpress.nn.layers import add_gates
 from ganpress.quantise import FakeQuantiser, calibrate, learn_ranges, quantise
-from ganpress.silence import extract, sizes, survivors
+from ganpress.silence import extract, sizes, survivors, warn_of_minimum
 from ganpress.types import Inputs, Widths
 
 CALIBRATE_IMAGES = 16  # pictures over which activation ranges are read
@@ -194,14 +194,16 @@ def cut(
 ) -> Model:
     """Extraction: what the silent channels emit is absorbed, then they are cut.
 
-    With a cost (in the last round) the budget is met for certain: where the loop ended short of
-    it, for want of steps or by rounding, the weakest channels go, too.
+    A group of which all channels are silent keeps ``least`` of them, with a warning, or vanishes
+    where it may. With a cost (in the last round) the budget is met for certain: where the loop
+    ended short of it, for want of steps or by rounding, the weakest channels go, too.
 
     Args: inputs: what the generator reads, from which constants are taken.
     """
     family = student.family
     found = {g: s for g, s in sizes(student.net).items() if g not in frozen}
     keep = survivors(student.net, least=config.least, may_vanish=family.may_vanish(student.options))
+    warn_of_minimum([g for g, s in found.items() if not s.any() and len(keep[g])], config.least)
     keep = rounded({g: keep[g] for g in found}, found, config.multiple)
     if cost is not None:
         whole, least, multiple, price = student.widths, config.least, config.multiple, cost

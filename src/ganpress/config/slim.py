@@ -112,8 +112,11 @@ class SparsifySettings(Settings):
         default=1, ge=1, description="times that silent channels are cut on the way"
     )
     lr: float = Field(default=1e-5, gt=0)
-    schedule: Literal["cosine", "constant"] = Field(
-        default="cosine", description="of all learning rates; constant where the stage is short"
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine",
+        description="cosine: all learning rates (the authors' code); linear: that of the scales "
+        "stays until half time and then falls linearly, the others along the cosine (the paper); "
+        "constant: where the stage is short",
     )
     weight_decay: float = Field(default=1e-3, ge=0)
     scale_lr: float = Field(default=0.1, gt=0)

@@ -131,8 +131,19 @@ def _missing(text: str) -> str:
 
 def _pictures(run: RunFiles) -> str:
     if run.samples:
-        return sample_rows(run.samples)
+        return sample_rows(run.samples) + _colours(run)
     return _missing("No sample pictures: the run has no samples/ folder with *_student.png.")
+
+
+def _colours(run: RunFiles) -> str:
+    """A note where the pictures are not shown as the networks made them."""
+    told = run.results.get("samples")
+    if not isinstance(told, Mapping) or told.get("colours", "as made") == "as made":
+        return ""
+    return (
+        f"<p class='note'>Teacher's and student's pictures have colours {escape(told['colours'])} "
+        "(mean and deviation of chroma); the numbers are of the pictures as made.</p>"
+    )
 
 
 def _networks(run: RunFiles) -> str:

@@ -19,9 +19,13 @@ from ganpress.inputs import inputs_of, side_by_side
 from ganpress.losses import group_soft_threshold
 from ganpress.nn.axes import widths
 from ganpress.run import Stage
-from ganpress.silence import sizes
+from ganpress.silence import sizes, warn_of_minimum
 from ganpress.teachers import Teacher
 from ganpress.types import Scores, Widths
+
+SWOLLEN = 100.0
+"""Times its group's first mean size (1 where thresholds are not relative): SGD on the scales has
+diverged, which the losses tell only later, where a norm downstream hides it."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,9 @@ def sparsify(
         frozen: groups that are never cut (`trunk = "keep"`).
         overall: progress of this loop -> progress of the whole stage, for the schedules.
         gentle: factor of the learning rates and of rho.
-    Raises: Diverged where a value is not finite, or all groups shrink to the least at once.
+    Warns of groups that keep channels only because none falls below ``least``.
+    Raises: Diverged where a value is not finite, a scale explodes, or all groups shrink to the
+        least at once.
     """
     c, every = config, stage.run.log_every
     groups = {g: ss for g, ss in scales(student).items() if g not in frozen}
@@ -92,13 +98,11 @@ def sparsify(
         steps, minutes=minutes, student=student, critic=critic, pool=pool,
         opt_w=opt_w, opt_s=opt_s, opt_d=opt_d,
     )  # fmt: skip
-    stream = batches(stage.first)
+    stream, held = batches(stage.first), list[str]()
     for step in loop:
-        decay = 1.0
-        if c.sparsify.schedule == "cosine":
-            decay = 0.5 * (1 + math.cos(math.pi * overall(stage.progress)))
-        for optimiser, lr in zip(optimisers, first_lrs, strict=True):
-            optimiser.param_groups[0]["lr"] = lr * max(decay, 0.01)
+        decays = rate_factors(c.sparsify.schedule, overall(stage.progress))
+        for optimiser, lr, factor in zip(optimisers, first_lrs, decays, strict=True):
+            optimiser.param_groups[0]["lr"] = lr * max(factor, 0.01)
         batch = next(stream)
         inputs = inputs_of(student, batch)
         target, seen = teacher(inputs, batch.ids), critic.condition(inputs)
@@ -118,6 +122,9 @@ def sparsify(
         # proximal step on the scales (eq. 12-14), with the learning rate in use
         amount = gentle * c.sparsify.rho * opt_s.param_groups[0]["lr"]
         relative = {g: s / reference[g] for g, s in sizes(student).items() if g in groups}
+        if swollen := [g for g, s in relative.items() if float(s.max()) > SWOLLEN]:
+            told = f"scales of '{swollen[0]}' have grown {SWOLLEN:.0f}-fold"
+            stage.give_up(f"{told} (lower sparsify.scale_lr)", step)
         worth: Scores = relative
         level = 0.0
         if goal is not None and affords is not None:
@@ -132,6 +139,7 @@ def sparsify(
             )
         doomed = {g: w <= level for g, w in worth.items()} if level > 0 else None
         alive = prune_step(groups, relative, reference, amount, least=c.least, doomed=doomed)
+        held = held_back(relative, amount, doomed)
         if collapsed(alive, relative, c.least) and not (
             goal and affords and affords(alive) > 0.5 * goal.end
         ):
@@ -159,6 +167,16 @@ def sparsify(
             stage.log(step, **means, **counts)
         if step % 200 == 0:
             stage.images(step, *side_by_side(student, batch, target, fake), columns=4)
+    warn_of_minimum(held, c.least)
+
+
+def rate_factors(schedule: str, progress: float) -> tuple[float, float, float]:
+    """Factors of the learning rates of weights (eta), scales (alpha) and critic at this point of
+    the loop, 0 to 1."""
+    cosine = 0.5 * (1 + math.cos(math.pi * progress))
+    if schedule == "linear":  # the paper: alpha linearly from T/2, eta along a cosine
+        return cosine, min(1.0, 2 * (1 - progress)), cosine
+    return (1.0, 1.0, 1.0) if schedule == "constant" else (cosine, cosine, cosine)
 
 
 def _optimisers(
@@ -219,6 +237,16 @@ def prune_step(
                 scale.copy_(new)
         alive[group] = int((after != 0).any(0).sum())
     return alive
+
+
+def held_back(
+    relative: Scores, amount: float, doomed: Mapping[str, Tensor] | None = None
+) -> list[str]:
+    """Groups with scales that would have lost every channel in a `prune_step`, were the best ones
+    not kept; none where that is all groups: then the target asks for it."""
+    gone = {g: s <= amount for g, s in relative.items()}
+    whole = [g for g, cut in gone.items() if bool((cut | doomed[g] if doomed else cut).all())]
+    return [g for g in whole if relative[g].any()] if len(whole) < len(gone) else []
 
 
 def collapsed(alive: Mapping[str, int], scores: Scores, least: int) -> bool:
