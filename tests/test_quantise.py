@@ -311,7 +311,7 @@ def test_calibrated_ranges_are_what_the_layers_of_the_teacher_hear(wiring: Wirin
     assert calibrate(net, teacher, *x) is net
     assert teacher.training
     ranges = ranges_of(net)
-    assert ranges.keys() == convolutions(net).keys()
+    assert ranges.keys() == quantisable(net).keys()
     assert {n for n in ranges if wiring.runs(n)} == heard.keys()
     for name in heard:
         share = float((heard[name] <= ranges[name] + 1e-6).float().mean())

@@ -18,7 +18,7 @@ from ganpress.channels import Elastic, shrink, take
 from ganpress.checkpoint import Model, full_model, load, save
 from ganpress.config.settings import checked
 from ganpress.config.sngan import SNGANTraining
-from ganpress.cost import measure
+from ganpress.cost import CostTable, measure
 from ganpress.data import open_images
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.families import family
@@ -27,7 +27,8 @@ from ganpress.importers.fitting import assemble, assemble_critic
 from ganpress.importers.sngan import critic_plan, plan, state_of
 from ganpress.nn.axes import widths
 from ganpress.nn.discriminators import discriminator
-from ganpress.nn.layers import add_gates
+from ganpress.nn.layers import add_gates, read_inputs
+from ganpress.quantise import FakeQuantiser, fake_weight, quantise
 from ganpress.run import Run
 from ganpress.silence import extract, silent
 from ganpress.stages.train_sngan import train_sngan
@@ -165,12 +166,30 @@ def test_gates_stand_for_the_blocks_outputs() -> None:
         for layer in (model.net.blocks[0].c2, model.net.blocks[0].c_sc):
             layer.gate[3] = 0
         model.net.blocks[1].b1.shift[0, 3] = -100.0  # what the norm makes of 0 is not positive
+        model.net.l1.gate[2] = 0  # 16 outputs of the linear layer
+        model.net.blocks[0].b1.shift[0, 2] = -100.0
     cut = model(*inputs)
-    assert silent(model.net)["block0"].tolist() == [3]
-    assert "stem" not in silent(model.net)  # the shortcut goes around its only norm
-    keep = {"block0": torch.tensor([i for i in range(TINY["block0"]) if i != 3])}
+    gone = {"stem": [2], "block0": [3]}
+    assert {g: k.tolist() for g, k in silent(model.net).items() if len(k)} == gone
+    keep = {g: torch.tensor([i for i in range(TINY[g]) if i not in k]) for g, k in gone.items()}
     small = extract(model.build, model.net, keep, *inputs)
+    assert small.l1.weight.shape == (4 * 16, 6)
     assert torch.allclose(small(*inputs), cut, atol=1e-5)
+
+
+def test_the_linear_layer_is_quantised_and_stored_in_bytes(tmp_path: Path) -> None:
+    model = tiny()
+    inputs = drawn(model)
+    whole = CostTable(model.net, 32)().bytes
+    quantise(model.net, FakeQuantiser(per_channel=True))
+    weight = model.net.l1.weight
+    assert whole - CostTable(model.net, 32)().bytes > 3 * weight.numel()
+    again = load(save(model, tmp_path / "m.safetensors"))
+    assert torch.equal(again(*inputs), model(*inputs))
+    stored = again.net.l1.weight  # what the file's integers stand for
+    assert torch.equal(stored, fake_weight(weight, out_dim=0)) and not torch.equal(stored, weight)
+    heard = read_inputs(model.net, {"l1": model.net.l1}, inputs, lambda z: z)
+    assert torch.equal(heard["l1"], inputs[0])  # the code itself stays float, as a photo does
 
 
 def test_it_saves_and_loads_with_its_discriminator(tmp_path: Path) -> None:

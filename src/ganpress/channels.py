@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ganpress.errors import InfeasibleTarget, WidthsError, did_you_mean
-from ganpress.nn.axes import Axis, axes, tag, tags, widths
-from ganpress.nn.layers import convolutions, gated_layers
+from ganpress.nn.axes import Axis, axes, size, tag, tags, widths
+from ganpress.nn.layers import gate_dim, gated_layers, quantisable
 from ganpress.nn.norms import is_norm
 from ganpress.types import Keep, Scores, State, Widths
 
@@ -87,8 +87,8 @@ def _rows(dim: tuple[Axis, ...], keep: Keep) -> Tensor:
 def like(model: nn.Module, build: Build, widths: Widths) -> nn.Module:
     """A fresh network of these widths that carries the same gates and quantisers as ``model``."""
     fresh = build(widths).train(model.training)
-    new = convolutions(fresh)
-    for name, layer in convolutions(model).items():
+    new = quantisable(fresh)
+    for name, layer in quantisable(model).items():
         if name not in new:  # the block was emptied
             continue
         new[name].quantiser = layer.quantiser
@@ -99,9 +99,9 @@ def like(model: nn.Module, build: Build, widths: Widths) -> nn.Module:
     for name, layer in gated_layers(model).items():
         if layer.gate is not None and name in gated:
             own = gated[name]
-            shape = own.weight.shape[layer.out_dim]
-            own.gate = nn.Parameter(torch.ones(shape, device=own.weight.device))
-            tag(own, gate=(tags(own)["weight"][layer.out_dim],))
+            dim = gate_dim(own)
+            own.gate = nn.Parameter(torch.ones(size(dim), device=own.weight.device))
+            tag(own, gate=(dim,))
     return fresh
 
 
@@ -142,7 +142,7 @@ class Elastic(nn.Module):
         full = {**widths(self.model), **counts(keep)}
         carried = tuple(
             (layer.quantiser, layer.range is None, layer.gate is None)
-            for layer in convolutions(self.model).values()
+            for layer in quantisable(self.model).values()
         )
         skeleton = self._skeleton(tuple(full.items()), self.model.training, carried)
         names = {n for n, _ in [*skeleton.named_parameters(), *skeleton.named_buffers()]}

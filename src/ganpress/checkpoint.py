@@ -24,7 +24,7 @@ from ganpress.families import FAMILIES, Family, family
 from ganpress.files import replace_file
 from ganpress.nn.axes import widths
 from ganpress.nn.discriminators import discriminator
-from ganpress.nn.layers import add_gates, convolutions
+from ganpress.nn.layers import add_gates, quantisable
 from ganpress.quantise import (
     FakeQuantiser,
     learn_ranges,
@@ -171,7 +171,7 @@ def _pack(state: State, net: nn.Module) -> State:
     """Replace quantised weights by int8 and their scale, by the quantiser's own rule; the card has
     the ranges."""
     out = dict(state)
-    for name, layer in convolutions(net).items():
+    for name, layer in quantisable(net).items():
         q = layer.quantiser
         if isinstance(q, FakeQuantiser):
             w = out.pop(f"{name}.weight")

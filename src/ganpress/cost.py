@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ganpress.families.base import draw_inputs
 from ganpress.nn.axes import Dim, axes, tags, vanishing_with
-from ganpress.nn.layers import ConvTranspose2d, convolutions
+from ganpress.nn.layers import ConvTranspose2d, convolutions, quantisable
 from ganpress.types import Inputs, Widths
 
 
@@ -57,7 +57,7 @@ class CostTable:
         modules = net.named_modules()
         found = {f"{path}." if path else "": vanishing_with(module) for path, module in modules}
         self._vanishing = {path: what for path, what in found.items() if what is not None}
-        layers = convolutions(net).items()
+        layers = quantisable(net).items()
         self._int8 = {f"{n}.weight" for n, m in layers if m.quantiser is not None}  # any bits
         self._layers = _count(net, size)
 

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError
-from ganpress.nn.layers import Conv2d, ConvTranspose2d, convolutions, out_axes, read_inputs
+from ganpress.nn.layers import Quantisable, out_axes, quantisable, read_inputs
 
 LEAST_RANGE = 1e-3
 QUANTILE = 0.9999  # of |input|; 0.999 cuts so much that the picture is 3 to 6 times as far off
@@ -216,14 +216,14 @@ def quantise(model: nn.Module, quantiser: FakeQuantiser | None) -> nn.Module:
     """Attach a quantiser to every convolution, in place; None removes it (back to float)."""
     if quantiser is not None and not 2 <= quantiser.bits <= 8:
         raise ConfigError(f"Fake quantisation needs 2 to 8 bits, got {quantiser.bits}.")
-    for layer in convolutions(model).values():
+    for layer in quantisable(model).values():
         stays_float = quantiser is not None and quantiser.last == "float" and _is_last(layer)
         layer.quantiser = None if stays_float else quantiser
         layer.range = None
     return model
 
 
-def _is_last(layer: Conv2d | ConvTranspose2d) -> bool:
+def _is_last(layer: Quantisable) -> bool:
     """Whether a convolution writes the picture (or, in StyleGAN2, one of those that it adds up)."""
     return all(a.fixed and a.group == "image" for a in out_axes(layer) or ())
 
@@ -234,7 +234,7 @@ def learn_ranges(net: nn.Module) -> nn.Module:
     It starts at the range the layer has: fixed, or calibrated. An optimiser that sees
     `net.parameters()` trains it; Adam's steps do not depend on LSQ's gradient scale.
     """
-    for layer in convolutions(net).values():
+    for layer in quantisable(net).values():
         if isinstance(layer.quantiser, FakeQuantiser) and layer.quantises_input:
             at = torch.tensor(layer.quantiser.p, device=layer.weight.device)
             layer.range = nn.Parameter(at)
@@ -243,14 +243,14 @@ def learn_ranges(net: nn.Module) -> nn.Module:
 
 def fix_ranges(net: nn.Module) -> nn.Module:
     """Write learned ranges into the quantisers and remove the parameters, in place: exact."""
-    for layer in convolutions(net).values():
+    for layer in quantisable(net).values():
         if isinstance(layer.quantiser, FakeQuantiser) and layer.range is not None:
             layer.quantiser = replace(layer.quantiser, p=range_of(layer))
             layer.range = None
     return net
 
 
-def range_of(layer: Conv2d | ConvTranspose2d) -> float:
+def range_of(layer: Quantisable) -> float:
     """The range in use in a quantised layer, learned or not."""
     if not isinstance(layer.quantiser, FakeQuantiser):
         raise TypeError("A layer without a fake quantiser has no range.")
@@ -261,7 +261,7 @@ def range_of(layer: Conv2d | ConvTranspose2d) -> float:
 
 def quantiser_of(model: nn.Module) -> FakeQuantiser | None:
     """The quantiser a network carries, or None where it is float."""
-    for layer in convolutions(model).values():
+    for layer in quantisable(model).values():
         if isinstance(layer.quantiser, FakeQuantiser):
             return replace(layer.quantiser, p=range_of(layer))
     return None
@@ -276,7 +276,7 @@ def calibrate(net: nn.Module, observed: nn.Module, *inputs: Tensor) -> nn.Module
         observed: the float network to watch (the teacher).
         inputs: what the networks read. A layer's range is the 99.99th percentile of |its input|.
     """
-    return set_ranges(net, read_inputs(observed, convolutions(observed), inputs, _percentile))
+    return set_ranges(net, read_inputs(observed, quantisable(observed), inputs, _percentile))
 
 
 def _percentile(x: Tensor) -> float:
@@ -288,13 +288,13 @@ def _percentile(x: Tensor) -> float:
 
 def ranges_of(net: nn.Module) -> dict[str, float]:
     """The activation range p of each quantised layer."""
-    layers = convolutions(net).items()
+    layers = quantisable(net).items()
     return {n: range_of(m) for n, m in layers if isinstance(m.quantiser, FakeQuantiser)}
 
 
 def set_ranges(net: nn.Module, ranges: Mapping[str, float]) -> nn.Module:
     """Put the ranges of `ranges_of` back, in place; learned ones go on from there."""
-    for name, layer in convolutions(net).items():
+    for name, layer in quantisable(net).items():
         if isinstance(layer.quantiser, FakeQuantiser) and name in ranges:
             layer.quantiser = replace(layer.quantiser, p=ranges[name])
             if layer.range is not None:

@@ -22,6 +22,7 @@ from ganpress.nn.layers import (
     in_axes,
     is_depthwise,
     out_axes,
+    quantisable,
     read_inputs,
 )
 from ganpress.types import Keep
@@ -129,11 +130,12 @@ def warn_of_minimum(groups: Sequence[str], least: int) -> None:
 def _producer_weight(model: nn.Module, group: str) -> Tensor:
     """Mean absolute weight behind each channel of a group, scaled to at most 1."""
     total: Tensor | None = None
-    for layer in convolutions(model).values():
+    for layer in quantisable(model).values():
         dim = out_axes(layer)
         if dim is None or len(dim) != 1 or dim[0].group != group or dim[0].fixed:
             continue
-        w = layer.weight.detach().transpose(0, layer.out_dim).abs().flatten(1).mean(1)
+        rows = layer.weight.detach().transpose(0, layer.out_dim).abs().flatten(1)
+        w = rows.reshape(dim[0].width, -1).mean(1)
         total = w if total is None else total + w
     if total is None:
         return torch.zeros(widths(model)[group])

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganpress.nn.layers import Conv2d, ConvTranspose2d, convolutions
+from ganpress.nn.layers import Quantisable, quantisable
 from ganpress.quantise import FakeQuantiser, range_of, steps_of, weight_scale
 
 
@@ -29,7 +29,7 @@ class ExportQuantiser(nn.Module):
     activation_step: Tensor
     activation_zero: Tensor
 
-    def __init__(self, layer: Conv2d | ConvTranspose2d, quantiser: FakeQuantiser) -> None:
+    def __init__(self, layer: Quantisable, quantiser: FakeQuantiser) -> None:
         super().__init__()
         self.axis = layer.out_dim if quantiser.per_channel else None
         weight = layer.weight.detach()
@@ -74,7 +74,7 @@ def _node(
 
 def use_export_quantisers(net: nn.Module) -> nn.Module:
     """Replace each fake quantiser by its exportable form, in place; gates must be folded."""
-    for layer in convolutions(net).values():
+    for layer in quantisable(net).values():
         if isinstance(layer.quantiser, FakeQuantiser):
             exportable = ExportQuantiser(layer, layer.quantiser)
             del layer.quantiser  # a plain attribute would hide the submodule

@@ -6,8 +6,7 @@ BatchNorm, ReLU and a last convolution make the picture. The norms stand before 
 is a channel group of its own. With ``classes`` the norms' gains and shifts are those of each
 picture's class (de Vries et al. 2017), as in the conditional networks of Miyato and Koyama.
 
-GAN Slimming prunes every group but `stem`, whose channels a linear layer makes and a shortcut
-carries past the first norm.
+GAN Slimming prunes every group; a channel of `stem` is 16 outputs of the linear layer.
 """
 
 from __future__ import annotations
@@ -102,7 +101,7 @@ class SnganGenerator(Generator):
         self.size, self.classes = 8 * self.side, int(options["classes"])
         self.reads = ("z", "y") if self.classes else ("z",)
         stem = Axis("stem", a["stem"].width, span=self.side**2)
-        self.l1 = linear(fixed(self.latent_dim, "z"), stem)
+        self.l1 = linear(fixed(self.latent_dim, "z"), stem, gated=True)
         outs = ["stem", *(f"block{i}" for i in range(BLOCKS))]
         self.blocks = nn.ModuleList(
             UpBlock(a[outs[i]], a[f"mid{i}"], a[outs[i + 1]], self.classes) for i in range(BLOCKS)

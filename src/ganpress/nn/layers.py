@@ -3,13 +3,14 @@
 A convolution is an ordinary `nn.Conv2d` in its state dict. It can carry attachments, all
 None in a plain network: a ``gate`` (one scale per output channel, for a convolution that has no
 norm behind it; folded away at extraction) and a ``quantiser`` (see `ganpress.quantise`), with a
-learned ``range`` (one scalar) or without.
+learned ``range`` (one scalar) or without. So can a fully connected layer that makes channels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from dataclasses import replace
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +35,7 @@ class Quantiser(Protocol):
 
 
 class Attachments:
-    """What `Conv2d` and `ConvTranspose2d` share: gate, quantiser, and how both act."""
+    """What `Conv2d`, `ConvTranspose2d` and `Linear` share: gate, quantiser, and how both act."""
 
     out_dim: int
     weight: Tensor
@@ -53,9 +54,7 @@ class Attachments:
         """Input and weight as the convolution sees them: gated, then quantised."""
         w: Tensor = self.weight
         if self.gate is not None:
-            shape = [1] * w.ndim
-            shape[self.out_dim] = -1
-            w = w * self.gate.view(shape)
+            w = w * _along(self, self.gate)
         if self.quantiser is not None:
             w = self.quantiser.weight(w, out_dim=self.out_dim)
             if self.quantises_input:
@@ -64,7 +63,8 @@ class Attachments:
 
     def lengths(self) -> Tensor:
         """The length of each output channel's filter, (out,)."""
-        norms: Tensor = self.weight.transpose(0, self.out_dim).flatten(1).norm(dim=1)
+        rows = self.weight.transpose(0, self.out_dim).flatten(1)
+        norms: Tensor = rows.reshape(len(rows) // _span(self), -1).norm(dim=1)
         return norms
 
     @property
@@ -74,7 +74,9 @@ class Attachments:
 
     def gated_bias(self, bias: Tensor | None) -> Tensor | None:
         """The bias under the gate."""
-        return bias if bias is None or self.gate is None else bias * self.gate
+        if bias is None or self.gate is None:
+            return bias
+        return bias * self.gate.repeat_interleave(_span(self))
 
 
 class Conv2d(Attachments, nn.Conv2d):
@@ -109,6 +111,17 @@ class ConvTranspose2d(Attachments, nn.ConvTranspose2d):
         )
 
 
+class Linear(Attachments, nn.Linear):
+    """`nn.Linear` with room for a gate and a quantiser; a channel may own several outputs."""
+
+    out_dim = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, in) -> (n, out)."""
+        x, w = self.operands(x)
+        return F.linear(x, w, self.gated_bias(self.bias))
+
+
 def conv(
     i: AxisLike, o: AxisLike, kernel: int, *, signed: bool = False, gated: bool = False, **kw: Any
 ) -> Conv2d:
@@ -139,10 +152,21 @@ def deconv(
     return tag(layer, weight=(as_dim(i), as_dim(o), None, None), bias=(as_dim(o),))
 
 
-def linear(i: AxisLike, o: AxisLike, *, bias: bool = True) -> nn.Linear:
-    """A fully connected layer from axes ``i`` to axes ``o``: a plain `nn.Linear`, tagged."""
-    layer = nn.Linear(size(i), size(o), bias=bias)
+def linear(i: AxisLike, o: AxisLike, *, bias: bool = True, gated: bool = False) -> nn.Linear:
+    """A fully connected layer from axes ``i`` to axes ``o``: a plain `nn.Linear`, tagged.
+
+    Args: gated: it makes a group's channels, so that it can carry a gate and a quantiser.
+    """
+    layer: nn.Linear
+    if gated:
+        layer = Linear(size(i), size(o), bias=bias)
+        layer.attach(signed=True, gated=True)
+    else:
+        layer = nn.Linear(size(i), size(o), bias=bias)
     return tag(layer, weight=(as_dim(o), as_dim(i)), bias=(as_dim(o),))
+
+
+Quantisable: TypeAlias = Conv2d | ConvTranspose2d | Linear
 
 
 def is_depthwise(layer: nn.Module) -> bool:
@@ -153,8 +177,8 @@ def is_depthwise(layer: nn.Module) -> bool:
 
 
 def in_axes(layer: object) -> tuple[Axis, ...] | None:
-    """The input axes of a tagged convolution (for a depthwise one, its only axes)."""
-    if not isinstance(layer, Conv2d | ConvTranspose2d):
+    """The input axes of a quantisable layer (for a depthwise convolution, its only axes)."""
+    if not isinstance(layer, Quantisable):
         return None
     dims = tags(layer)["weight"]
     if is_depthwise(layer):
@@ -163,8 +187,8 @@ def in_axes(layer: object) -> tuple[Axis, ...] | None:
 
 
 def out_axes(layer: object) -> tuple[Axis, ...] | None:
-    """The output axes of a tagged convolution."""
-    if not isinstance(layer, Conv2d | ConvTranspose2d):
+    """The output axes of a quantisable layer."""
+    if not isinstance(layer, Quantisable):
         return None
     return tags(layer)["weight"][layer.out_dim]
 
@@ -172,6 +196,12 @@ def out_axes(layer: object) -> tuple[Axis, ...] | None:
 def convolutions(model: nn.Module) -> dict[str, Conv2d | ConvTranspose2d]:
     """Every tagged convolution by name, in the order the network was built."""
     return {n: m for n, m in model.named_modules() if isinstance(m, Conv2d | ConvTranspose2d)}
+
+
+def quantisable(model: nn.Module) -> dict[str, Quantisable]:
+    """Every layer that a quantiser can be attached to, by name: the convolutions, and the fully
+    connected layers that make channels."""
+    return {n: m for n, m in model.named_modules() if isinstance(m, Quantisable)}
 
 
 @torch.no_grad()
@@ -200,9 +230,14 @@ def read_inputs(
 
 
 def gated_layers(model: nn.Module) -> dict[str, Any]:
-    """Every layer that can carry a gate, by name: convolutions that no norm follows, and the styles
-    of modulated ones (`modulated.EqualLinear`)."""
+    """Every layer that can carry a gate, by name: convolutions and fully connected layers that no
+    norm follows, and the styles of modulated convolutions (`modulated.EqualLinear`)."""
     return {n: m for n, m in model.named_modules() if getattr(m, "gated", False)}
+
+
+def gate_dim(layer: Any) -> tuple[Axis, ...]:
+    """The axes of a layer's gate: one row a channel, however many outputs that has."""
+    return tuple(replace(a, span=1) for a in tags(layer)["weight"][layer.out_dim] or ())
 
 
 @torch.no_grad()
@@ -219,9 +254,9 @@ def add_gates(model: nn.Module) -> nn.Module:
             gate = (length / length.mean().clamp_min(1e-12)).clamp_min(1e-3)
             layer.weight.div_(_along(layer, gate))
             if layer.bias is not None:
-                layer.bias.div_(gate)
+                layer.bias.div_(gate.repeat_interleave(_span(layer)))
             layer.gate = nn.Parameter(gate)
-            tag(layer, gate=(tags(layer)["weight"][layer.out_dim],))
+            tag(layer, gate=(gate_dim(layer),))
     return model
 
 
@@ -232,13 +267,19 @@ def fold_gates(model: nn.Module) -> nn.Module:
         if layer.gate is not None:
             layer.weight.mul_(_along(layer, layer.gate))
             if layer.bias is not None:
-                layer.bias.mul_(layer.gate)
+                layer.bias.mul_(layer.gate.repeat_interleave(_span(layer)))
             layer.gate = None
     return model
+
+
+def _span(layer: Any) -> int:
+    """Outputs in a row that belong to one channel."""
+    [*dims] = tags(layer)["weight"][layer.out_dim] or ()
+    return dims[0].span if len(dims) == 1 else 1
 
 
 def _along(layer: Any, scale: Tensor) -> Tensor:
     """(out,) in the shape that multiplies each output channel of the layer's weight."""
     shape = [1] * layer.weight.ndim
     shape[layer.out_dim] = -1
-    return scale.view(shape)
+    return scale.repeat_interleave(_span(layer)).view(shape)
