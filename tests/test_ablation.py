@@ -136,6 +136,14 @@ def test_every_arm_trains_for_the_same_minutes() -> None:
     }
 
 
+def test_the_arms_of_8_bits_have_as_many_as_the_shared_settings_say() -> None:
+    few = settings(quantise={"bits": 4})
+    bits = {arm: settings_of(arm, few).quantise.bits for arm in ARMS}
+    eight = {arm for arm in ARMS if settings_of(arm, settings()).quantise.bits == 8}
+    assert eight == {"gs-32+postq", "gs-8", "gs-8-mse"}
+    assert bits == {arm: 4 if arm in eight else 32 for arm in ARMS}
+
+
 def test_minutes_of_one_stage_alone_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"both sparsify\.minutes and finetune.minutes"):
         training_minutes(settings(sparsify={"minutes": 2.0}))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ganpress.channels import Elastic, shrink
 from ganpress.errors import ConfigError
-from ganpress.nn.layers import convolutions, read_inputs
+from ganpress.nn.layers import convolutions, quantisable, read_inputs
 from ganpress.quantise import (
     FakeQuantiser,
     calibrate,

@@ -21,12 +21,13 @@ from ganpress.config.cyclegan import CycleGANTraining
 from ganpress.data import Images, evaluation, open_images
 from ganpress.demo.draw import write_folder
 from ganpress.errors import Diverged
+from ganpress.files import read_json
 from ganpress.methods.slim import slim
 from ganpress.nn.layers import add_gates
 from ganpress.nn.norms import is_norm
 from ganpress.run import Run
 from ganpress.silence import sizes
-from ganpress.slimming import cut, prunable, scaled_copy
+from ganpress.slimming import cost_ratio, cut, prunable, scaled_copy
 from ganpress.stages.sparsify import held_back, rate_factors
 from ganpress.training import train
 
@@ -244,6 +245,23 @@ def test_scales_that_explode_stop_with_advice(photos: Images, tmp_path: Path) ->
     config = settings(sparsify=wild, least=2, restarts=0)
     with pytest.raises(Diverged, match=r"have grown 100-fold \(lower sparsify.scale_lr\)"):
         slim(teacher_of("cyclegan"), photos, config, Run(tmp_path, quiet=True, log_every=1))
+
+
+# --- rounds --------------------------------------------------------------------------------------
+
+
+def test_rounds_share_the_way_from_what_the_bits_alone_leave(
+    photos: Images, tmp_path: Path
+) -> None:
+    config = settings(
+        target={"bytes": 0.12}, least=1, quantise={"bits": 8}, sparsify={"rounds": 2, "steps": 8}
+    )
+    teacher = teacher_of("cyclegan")
+    slim(teacher, photos, config, Run(tmp_path, quiet=True))
+    costs = [read_json(tmp_path / f"sparsify-{n}" / "done.json")["cost"] for n in (1, 2)]
+    bits_alone = cost_ratio(teacher, config)(teacher.widths)
+    assert 0.25 < bits_alone < 0.5
+    assert costs[1] <= 0.12 < costs[0] <= (bits_alone * 0.12) ** 0.5  # and not 0.12 ** 0.5
 
 
 # --- schedules -----------------------------------------------------------------------------------

@@ -32,7 +32,8 @@ ARMS: dict[str, dict[str, Any]] = {
 gd: a uniformly narrow student, distilled. cp: pruning in the game, no distillation. cp+d: the same,
 then distillation. d+cp: a wide student is distilled, then pruned in the game. gs-32, gs-8: the
 whole method. gs-32+postq: gs-32, rounded to 8 bits when all is done. gs-8-mse: squared error in
-place of the perceptual distance. cec: the discriminator stays what the teacher's was.
+place of the perceptual distance. cec: the discriminator stays what the teacher's was. Where the
+shared settings have ``quantise.bits`` below 32, the arms of 8 bits have that many instead.
 """
 
 
@@ -49,6 +50,8 @@ def settings_of(arm: str, base: SlimConfig) -> SlimConfig:
     values = base.model_dump()
     for name, change in ARMS[arm].items():
         values[name] = {**values[name], **change} if isinstance(change, dict) else change
+    if values["quantise"]["bits"] == 8 and base.quantise.bits < 32:
+        values["quantise"]["bits"] = base.quantise.bits
     if arm == "gd":
         values["finetune"] = {**values["finetune"], **_all_the_time(base)}
     return checked(SlimConfig, values)

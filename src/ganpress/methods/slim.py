@@ -184,7 +184,7 @@ def joint(game: Game, config: SlimConfig, start: Model) -> Model:
         inputs = some_inputs(teacher, game.images, CALIBRATE_IMAGES, config)
         attach_quantiser(student.net, start.net, inputs, config)
     student.net.to(config.device)
-    first = 1.0 if start is teacher else cost(start.widths)
+    first = min(1.0, cost(start.widths))  # fewer bits alone can be part of the way
     size = c.size or config.data.size
     at_work = teacher_at_work(teacher, game.images, config, run.root, size)
     for part in range(c.rounds):
