@@ -245,6 +245,28 @@ def test_bfloat16_slims_and_its_losses_are_near_those_of_float32(
         assert first["bfloat16"][name] != first["float32"][name]
 
 
+@pytest.mark.parametrize("name", ["cartoongan", "sngan conditional"])
+def test_the_memory_format_changes_nothing_but_roundings(
+    name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wiring, first, seen = WIRINGS[name], {}, []
+    loss = Critic.g_loss
+
+    def listen(self: Critic, fake: Any, *rest: Any) -> Any:
+        weights = [p for p in self.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1]
+        seen.append(all(p.is_contiguous(memory_format=torch.channels_last) for p in weights))
+        return loss(self, fake, *rest)
+
+    monkeypatch.setattr(Critic, "g_loss", listen)
+    for last in (False, True):
+        run = tmp_path / str(last)
+        slimmed(wiring, home, run, with_critic(wiring), arm="gd", share=0.5, channels_last=last)
+        first[last] = log_of(run, "finetune")[0]
+    assert seen[-1] and not seen[0]
+    for key in ("loss/distance", "loss/gan", "loss/d"):
+        assert first[True][key] == pytest.approx(first[False][key], rel=1e-4, abs=1e-5)
+
+
 BASE = settings(
     target={"macs": 0.5},
     sparsify={"steps": 4, "minutes": 2.0},

@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize
 
 from ganpress import distributed
 from ganpress.checkpoint import Discriminator, Model
-from ganpress.config.train import TrainConfig
+from ganpress.config import SlimConfig, TrainConfig
 from ganpress.data import Batch, Images, stream
 from ganpress.ema import Average
 from ganpress.errors import ConfigError
@@ -86,7 +86,7 @@ def device_of(config: TrainConfig) -> str:
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if distributed.world() > 1 else "cuda"
 
 
-def place(net: Net, config: TrainConfig, device: str) -> Net:
+def place(net: Net, config: TrainConfig | SlimConfig, device: str) -> Net:
     """The network on its device, in the memory format of the config."""
     return _formatted(
         net.to(device), torch.channels_last if config.channels_last else torch.preserve_format

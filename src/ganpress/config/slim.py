@@ -221,6 +221,7 @@ class SlimConfig(Settings):
         description="of student, feature network and discriminator in training; losses, weights "
         "and the teacher are float32",
     )
+    channels_last: bool = Field(default=False, description="memory format of the networks")
     restarts: int = Field(
         default=2,
         ge=0,

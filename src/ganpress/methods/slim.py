@@ -43,6 +43,7 @@ from ganpress.stability import going_back
 from ganpress.stages.finetune import finetune
 from ganpress.stages.sparsify import Goal, sparsify
 from ganpress.teachers import Teacher, teacher_at_work
+from ganpress.training_kit import place
 from ganpress.types import Widths
 
 
@@ -93,12 +94,12 @@ def slim(
     critic = critic_of(config.critic, teacher.critic, reads(teacher), half=half)
     check_size(critic, side or min(config.data.size, config.sparsify.size or config.data.size))
     distance = Distance(config.distance, weights=weights, half=half).to(config.device)
-    teacher.net.to(config.device)
+    place(teacher.net, config, config.device)
     measure = None
     if config.finetune.keep == "best":
         images, measure = held_out(teacher, images, config, distance)
     seen = None if from_noise(teacher) and config.critic.real == "teacher" else images
-    critic.to(config.device)
+    place(critic, config, config.device)
     game = Game(run, teacher, images, (seen, reals), critic, distance, measure)
     render_teacher(teacher, images, config, run)
     alone = config.model_copy(update={"beta": 0.0})  # of pruning without distillation
@@ -142,7 +143,7 @@ def train(
         )
         facts.update(found)
 
-    trained = {"student": student.net, "critic": game.critic}
+    trained = {"student": place(student.net, config, config.device), "critic": game.critic}
     stage = going_back(game.run, name, attempt, trained, config.restarts)
     if not game.run.done(name):
         if name == "distil":
@@ -242,7 +243,7 @@ def play(
             gentle=gentle,
         )
 
-    trained = {"student": student.net, "critic": game.critic}
+    trained = {"student": place(student.net, config, config.device), "critic": game.critic}
     return going_back(game.run, name, attempt, trained, config.restarts)
 
 
