@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from torch import Tensor
 
 from ganpress.checkpoint import Model
 from ganpress.errors import ConfigError, ExportError, MissingExtra
-from ganpress.exporters.onnx import OPSET, reads, to_bytes
+from ganpress.exporters import verify
+from ganpress.exporters.layerwise import Session
+from ganpress.exporters.onnx import OPSET, to_bytes
 from ganpress.exporters.verify import GREY, ExportFacts, Tolerance, compare
 from ganpress.files import make_folder, replace_file
 
@@ -40,8 +42,7 @@ def export_openvino(model: Model, path: Path, size: int) -> ExportFacts:
                           f"not '{path.name}'.")  # fmt: skip
     data = to_bytes(model)
     quantised = Tolerance(mean=GREY, share=0.0)
-    run = runner(data, reads(model))
-    found = compare(model, run, size, float_max=FLOAT_MAX, quantised=quantised)
+    found = compare(model, data, session, size, float_max=FLOAT_MAX, quantised=quantised)
     xml, weights = files(data)
     make_folder(path.parent)
     replace_file(path.with_suffix(".bin"), lambda file: file.write(weights))
@@ -52,8 +53,8 @@ def export_openvino(model: Model, path: Path, size: int) -> ExportFacts:
     )
 
 
-def runner(data: bytes, names: tuple[str, ...], **settings: Any) -> Callable[..., Tensor]:
-    """An ONNX file as a function, run by OpenVINO on the CPU in float32.
+def session(data: bytes, **settings: Any) -> Session:
+    """An ONNX file as a function of its inputs by name, run by OpenVINO on the CPU in float32.
 
     Args: settings: of the CPU plugin, besides threads and precision.
     """
@@ -72,11 +73,17 @@ def runner(data: bytes, names: tuple[str, ...], **settings: Any) -> Callable[...
             f"OpenVINO cannot load the exported network ({error}). Nothing was written."
         ) from error
 
-    def run(*inputs: Tensor) -> Tensor:
-        fed = {name: t.numpy() for name, t in zip(names, inputs, strict=True)}
-        return torch.from_numpy(compiled(fed)[0].copy())
+    def run(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        made = compiled({name: t.numpy() for name, t in inputs.items()})
+        named = [(name, port) for port in compiled.outputs for name in port.names]
+        return {name: torch.from_numpy(made[port].copy()) for name, port in named}
 
     return run
+
+
+def runner(data: bytes, names: tuple[str, ...], **settings: Any) -> Callable[..., Tensor]:
+    """An ONNX file as a function of the network's inputs; ``settings`` as in `session`."""
+    return verify.runner(session(data, **settings), names)
 
 
 def files(data: bytes) -> tuple[bytes, bytes]:

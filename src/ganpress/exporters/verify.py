@@ -1,17 +1,20 @@
 """Compare an exported network with torch before its file is written.
 
-A fake-quantised network is not a continuous function: a sum in another order, 1e-7 off, flips the
-rounding of a few activations by a whole step, each flip those of thousands behind it, and after a
-few layers two correct programs differ by the network's quantisation noise, however alike they are.
-torch in float32 differs from torch in float64 by as much. So the limit for a quantised network is
-the one that is asked for, or where torch itself is no surer, what torch does under a change of
-1e-5 in the input (`Agreement.noise`).
+A float network has to make torch's picture to 1e-4. A fake-quantised one is checked twice:
+
+- layer by layer, each fed what torch's layer reads (`layerwise`), where roundings cannot pile up:
+  the limits are single roundings, and 1e-4 for the picture. This is what finds a wrong file.
+- as a whole, where roundings do pile up: two correct programs differ by the network's quantisation
+  noise, and torch in float32 differs from torch in float64 by as much. So the limit is the one that
+  is asked for, or where torch itself is no surer, what torch does under a change of 1e-5 in the
+  input (`Agreement.noise`).
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,10 +23,12 @@ from torch import Tensor
 
 from ganpress.checkpoint import Model
 from ganpress.errors import ExportError
+from ganpress.exporters.layerwise import Session, check_layers
 from ganpress.families.base import Generator, draw_inputs
 from ganpress.quantise import quantiser_of
 from ganpress.types import Inputs
 
+OUTPUT = "image_out"
 FLOAT_MAX = 1e-4
 GREY = 1 / 127.5  # one grey level of 255, in units of [-1, 1]
 NEAR = 2 * GREY
@@ -84,7 +89,8 @@ class ExportFacts:
 
 def compare(
     model: Model,
-    run: Callable[..., Tensor],
+    data: bytes,
+    open_: Callable[[bytes], Session],
     size: int,
     *,
     float_max: float = FLOAT_MAX,
@@ -94,12 +100,14 @@ def compare(
     and batches.
 
     Args:
-        run: the exported network, of the same inputs as the model.
+        data: the ONNX file.
+        open_: loads such a file in the program that it is for.
         size: pixels; compared are one smooth picture of size x size and two of noise of about half
             of it, or of the one size that the network makes.
-        float_max: the largest difference allowed to a float network.
-        quantised: what is allowed to a fake-quantised one; where torch's own noise is more, twice
-            that.
+        float_max: the largest difference allowed to a float network, and to a quantised one whose
+            layers are fed torch's values.
+        quantised: what is allowed to a fake-quantised one as a whole; where torch's own noise is
+            more, twice that.
 
     Raises: ExportError where a difference is above the tolerance.
     """
@@ -110,15 +118,53 @@ def compare(
         smooth(model, draw_inputs(model.net, 1, (size, size), draw)),
         draw_inputs(model.net, 2, (half, half + max(8, step)), draw),
     ]
-    found = agreement(model, run, batches)
+    model = copy.copy(model)
+    model.net = copy.deepcopy(model.net).cpu().eval()  # a GPU's convolutions are less exact
+    found = agreement(model, runner(open_(data), reads(model)), batches)
     if quantiser_of(model.net) is None:
         if not found.most <= float_max:  # also where something is not a number
             raise _disagreement(found, f"{float_max:.0e} anywhere")
         return found
+    _compare_layers(model, data, open_, batches, float_max)
+    return _compare_whole(model, found, batches, quantised)
+
+
+def reads(model: Model) -> tuple[str, ...]:
+    """Names of the network's inputs."""
+    return model.net.reads if isinstance(model.net, Generator) else Generator.reads
+
+
+def runner(session: Session, names: tuple[str, ...]) -> Callable[..., Tensor]:
+    """A session as a function of the network's inputs."""
+    return lambda *inputs: session(dict(zip(names, inputs, strict=True)))[OUTPUT]
+
+
+def _compare_layers(
+    model: Model,
+    data: bytes,
+    open_: Callable[[bytes], Session],
+    batches: list[Inputs],
+    most: float,
+) -> None:
+    """Each layer by itself, and the picture that the last ones make of torch's activations."""
+
+    def run(*inputs: Tensor) -> Tensor:
+        named = dict(zip(reads(model), inputs, strict=True))
+        return check_layers(model.net, data, open_, named)[OUTPUT]
+
+    found = agreement(model, run, batches)
+    if not found.most <= most:
+        raise _disagreement(found, f"{most:.0e} anywhere where each layer reads torch's values")
+
+
+def _compare_whole(
+    model: Model, found: Agreement, batches: list[Inputs], quantised: Tolerance
+) -> Agreement:
+    """The picture of the whole file against what is asked for, or torch's own noise."""
     if found.mean < quantised.mean and found.near >= quantised.share:
         return found
     noise = own_noise(model, batches)
-    found = Agreement(found.most, found.mean, found.near, found.sizes, noise)
+    found = replace(found, noise=noise)
     allowed = min(NOISE_MOST, NOISE_FACTOR * noise)
     if not found.mean <= allowed:
         share = f", with {100 * quantised.share:.0f} % of the values in {NEAR:.1e}"
@@ -130,7 +176,6 @@ def compare(
 def smooth(model: Model, inputs: Inputs) -> Inputs:
     """The inputs with images that have a photo's smoothness: noise of a sixteenth of the size,
     enlarged, and a little of the noise itself."""
-    names = model.net.reads if isinstance(model.net, Generator) else Generator.reads
 
     def smoothed(x: Tensor) -> Tensor:
         shape = [max(2, side // 16) for side in x.shape[-2:]]
@@ -139,7 +184,7 @@ def smooth(model: Model, inputs: Inputs) -> Inputs:
         return (0.9 * fine + 0.1 * x).clamp(-1, 1)
 
     return tuple(
-        smoothed(x) if name == "image" else x for name, x in zip(names, inputs, strict=True)
+        smoothed(x) if name == "image" else x for name, x in zip(reads(model), inputs, strict=True)
     )
 
 
