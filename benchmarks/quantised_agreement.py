@@ -68,7 +68,7 @@ def networks(
 ) -> dict[str, tuple[Callable[[], Model], Path]]:
     """Name -> how to read the network, and the folder of its photos."""
     if model is not None and images is not None:
-        return {f"{model.parent.name}/{model.name}": (lambda: load(model), images)}
+        return {"/".join(model.parts[-3:-1]): (lambda: load(model), images)}
     weights, data = Path(os.environ["GANPRESS_WEIGHTS"]), Path(os.environ["GANPRESS_DATA"])
     [horses] = (weights / "gancompression_horse2zebra").glob("*.pth")
     hayao = weights / "cartoongan_hayao" / "hayao_fp16.pth"

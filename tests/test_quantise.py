@@ -239,7 +239,7 @@ def test_every_convolution_hears_and_weighs_whole_steps_but_the_photo(wiring: Wi
 
 def heard_by(net: nn.Module, *inputs: Tensor) -> dict[str, Tensor]:
     """What each convolution of a network reads."""
-    return read_inputs(net, convolutions(net), inputs, lambda x: x)
+    return read_inputs(net, quantisable(net), inputs, lambda x: x)
 
 
 @every_wiring
