@@ -8,7 +8,8 @@ Needs:    ganpress[onnx,openvino]; for all rows GANPRESS_DATA and GANPRESS_WEIGH
 Result:   benchmarks/results/quantised-agreement-cpu.json, one entry a network.
 
 A network that is float is quantised after training, per channel, with ranges calibrated on other
-photos; one that is quantised (--model) is taken as it is. Differences are in grey levels of 255, on
+photos, once as usual and once in the exact form (ADR 15); one that is quantised (--model) is taken
+as it is. Differences are in grey levels of 255, on
 real photos, from torch's float32 fake-quantised picture. The first three rows of each network are
 torch's own: the same network in float64, and in float32 with 1e-6 of noise added to the photo, say
 how well the picture is defined at all; "float network" is what quantisation itself costs.
@@ -55,12 +56,17 @@ def main() -> None:
     torch.set_num_threads(a.threads)
     found = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     for name, (read, folder) in networks(a.model, a.images).items():
-        if name in found and not (a.again or a.model):
-            continue
-        found[name] = measured(read(), folder, a.size, a.threads)
-        print(name, json.dumps(found[name], indent=1), flush=True)
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(json.dumps(found, indent=1) + "\n")
+        for exact in (False, True):
+            entry = f"{name}, exact" if exact else name
+            if entry in found and not (a.again or a.model):
+                continue
+            model = read()
+            if exact and quantiser_of(model.net) is not None:
+                continue
+            found[entry] = measured(model, folder, a.size, a.threads, exact=exact)
+            print(entry, json.dumps(found[entry], indent=1), flush=True)
+            RESULT.parent.mkdir(exist_ok=True)
+            RESULT.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def networks(
@@ -83,14 +89,16 @@ def networks(
     }
 
 
-def measured(model: Model, folder: Path, size: int, threads: int) -> dict[str, Any]:
+def measured(
+    model: Model, folder: Path, size: int, threads: int, *, exact: bool = False
+) -> dict[str, Any]:
     """All rows of one network."""
     pictures = photos(folder, size)
     heard, x = pictures[PHOTOS:], pictures[:PHOTOS]
     plain: Tensor | None = None
     if quantiser_of(model.net) is None:
         plain = model(x)
-        net = quantise(copy.deepcopy(model.net), FakeQuantiser(per_channel=True))
+        net = quantise(copy.deepcopy(model.net), FakeQuantiser(per_channel=True, exact=exact))
         float_size = file_size(model)
         model = Model(calibrate(net, model.net, heard), model.family, model.options)
     else:

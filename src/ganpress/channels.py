@@ -15,7 +15,7 @@ from torch.func import functional_call
 from ganpress.errors import InfeasibleTarget, WidthsError, did_you_mean
 from ganpress.nn.axes import Axis, axes, size, tag, tags, widths
 from ganpress.nn.layers import gate_dim, gated_layers, quantisable
-from ganpress.nn.norms import is_norm
+from ganpress.nn.norms import is_norm, set_exact
 from ganpress.types import Keep, Scores, State, Widths
 
 Build = Callable[[Widths], nn.Module]
@@ -102,6 +102,7 @@ def like(model: nn.Module, build: Build, widths: Widths) -> nn.Module:
             dim = gate_dim(own)
             own.gate = nn.Parameter(torch.ones(size(dim), device=own.weight.device))
             tag(own, gate=(dim,))
+    set_exact(fresh, any(getattr(norm, "exact", False) for norm in model.modules()))
     return fresh
 
 

@@ -32,7 +32,6 @@ from ganpress.quantise import (
     quantiser_of,
     ranges_of,
     set_ranges,
-    weight_scale,
 )
 from ganpress.types import State
 
@@ -175,7 +174,7 @@ def _pack(state: State, net: nn.Module) -> State:
         q = layer.quantiser
         if isinstance(q, FakeQuantiser):
             w = out.pop(f"{name}.weight")
-            step = weight_scale(w, bits=q.bits, out_dim=layer.out_dim if q.per_channel else None)
+            step = q.weight_step(w, out_dim=layer.out_dim)
             out[f"{name}.weight"] = torch.round(w / step).to(torch.int8)
             out[f"{name}.weight{STEP}"] = step
             out.pop(f"{name}{RANGE}", None)

@@ -12,12 +12,14 @@ authors' grid. Their code also clamps signed inputs (the residual trunk) at 0: `
 
 The range p is one number a layer: fixed (the paper's 4), calibrated on what the teacher's layers
 hear, or a parameter that is learned with the weights (`learn_ranges`).
+
+With ``exact`` every step is a power of two, and image and biases lie on grids as well (ADR 0015):
+products and sums are then whole numbers times a power of two, which float32 holds exactly (below
+2^24 steps) whatever the order of a sum, so that another program makes the same picture on a CPU.
 """
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
@@ -27,73 +29,19 @@ from torch import Tensor, nn
 
 from ganpress.errors import ConfigError
 from ganpress.nn.layers import Quantisable, out_axes, quantisable, read_inputs
+from ganpress.nn.norms import set_exact
+from ganpress.nn.rounding import (
+    LEAST_RANGE,
+    Replaced,
+    RoundClamped,
+    RoundLearned,
+    RoundWeight,
+    power_of_two,
+    powers_of_two,
+)
 
-LEAST_RANGE = 1e-3
+IMAGE_STEP = 2.0**-7  # of an exact network's image: int8 from -1 to 127/128
 QUANTILE = 0.9999  # of |input|; 0.999 cuts so much that the picture is 3 to 6 times as far off
-
-
-class _RoundClamped(torch.autograd.Function):
-    """round(clamp(x, low, high) / step) * step; gradient 1 inside [low, high], else 0 (eq. 9).
-
-    Four passes over ``x`` forward and one backward; what is saved is ``x`` itself, which the
-    activation before it mostly keeps anyway, and no mask.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, low: float, high: float, step: float) -> Tensor:
-        """One allocation, then in place."""
-        ctx.save_for_backward(x)
-        ctx.range = low, high
-        return x.clamp(low, high).div_(step).round_().mul_(step)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        """Straight through, inside the range."""
-        (x,) = ctx.saved_tensors
-        return _inside(grads[0], x, *ctx.range), None, None, None
-
-
-class _RoundLearned(torch.autograd.Function):
-    """`_RoundClamped` whose range is a parameter p: low is 0 or -p, the step p / steps.
-
-    With q the output, dq/dp = (q - x) / p inside the range (LSQ: Esser et al., ICLR 2020, eq. 3)
-    and q / p, that is 0 or +-1, outside (PACT: Choi et al., 2018).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, p: Tensor, steps: int, signed: bool) -> Tensor:
-        """As `_RoundClamped`; the output that is saved is the one the convolution keeps."""
-        high = max(LEAST_RANGE, float(p.detach()))
-        low = -high if signed else 0.0
-        step = high / steps
-        q = x.clamp(low, high).div_(step).round_().mul_(step)
-        ctx.save_for_backward(x, q)
-        ctx.range = low, high
-        return q
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        """Straight through for x; for p the sum of grad * dq/dp."""
-        x, q = ctx.saved_tensors
-        low, high = ctx.range
-        inside = _inside(grads[0], x, low, high)
-        to_p = ((grads[0] * q).sum() - (inside * x).sum()) / high
-        return inside, to_p, None, None
-
-
-def _inside(grad: Tensor, x: Tensor, low: float, high: float) -> Tensor:
-    """The gradient where low <= x <= high, else 0, in one pass."""
-    below, above = _just_outside(low, high, x.dtype)
-    out: Tensor = torch.ops.aten.hardtanh_backward(grad, x, below, above)  # 0 at its own bounds
-    return out
-
-
-@functools.lru_cache(256)
-def _just_outside(low: float, high: float, dtype: torch.dtype) -> tuple[float, float]:
-    """The nearest numbers of this type below ``low`` and above ``high``."""
-    ends, beyond = torch.tensor([low, high], dtype=dtype), torch.tensor([-math.inf, math.inf])
-    below, above = torch.nextafter(ends, beyond.to(dtype)).tolist()
-    return below, above
 
 
 def steps_of(bits: int, *, signed: bool, levels: str) -> int:
@@ -120,46 +68,39 @@ def fake_activation(
     """
     steps = steps_of(bits, signed=signed, levels=levels)
     if isinstance(p, Tensor):
-        learned: Tensor = _RoundLearned.apply(x, p, steps, signed)  # type: ignore[no-untyped-call]
+        learned: Tensor = RoundLearned.apply(x, p, steps, signed)  # type: ignore[no-untyped-call]
         return learned
     low = -p if signed else 0.0
-    out: Tensor = _RoundClamped.apply(x, low, p, p / steps)  # type: ignore[no-untyped-call]
+    out: Tensor = RoundClamped.apply(x, low, p, p / steps)  # type: ignore[no-untyped-call]
     return out
 
 
-class _RoundWeight(torch.autograd.Function):
-    """round(w / step) * step, exactly what is stored; gradient 1 (eq. 10)."""
+def weight_scale(
+    w: Tensor, *, bits: int = 8, out_dim: int | None = None, exact: bool = False
+) -> Tensor:
+    """The step s_w: max|w| / (2^(n-1) - 1); one for the tensor, or one per output channel.
 
-    @staticmethod
-    def forward(ctx: Any, w: Tensor, step: Tensor) -> Tensor:
-        """Three passes; nothing is saved."""
-        return w.div(step).round_().mul_(step)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        """Straight through."""
-        return grads[0], None
-
-
-def weight_scale(w: Tensor, *, bits: int = 8, out_dim: int | None = None) -> Tensor:
-    """The step s_w: max|w| / (2^(n-1) - 1); one for the tensor, or one per output channel."""
+    Args: exact: the next power of two, at or above that.
+    """
     if out_dim is None:
         top = w.abs().amax()
     else:
         top = w.abs().amax([d for d in range(w.ndim) if d != out_dim], keepdim=True)
     step: Tensor = top.clamp_min(1e-8) / (2 ** (bits - 1) - 1)
-    return step
+    return powers_of_two(step) if exact else step
 
 
-def fake_weight(w: Tensor, *, bits: int = 8, out_dim: int | None = None) -> Tensor:
+def fake_weight(
+    w: Tensor, *, bits: int = 8, out_dim: int | None = None, exact: bool = False
+) -> Tensor:
     """q_w of equation 8, symmetric; gradient 1 (eq. 10).
 
     Args:
         w: any shape. out_dim: None for one scale per tensor (the paper), else the dim that has a
-            scale of its own per channel.
+            scale of its own per channel. exact: see `weight_scale`.
     """
-    step = weight_scale(w.detach(), bits=bits, out_dim=out_dim)
-    out: Tensor = _RoundWeight.apply(w, step)  # type: ignore[no-untyped-call]
+    step = weight_scale(w.detach(), bits=bits, out_dim=out_dim, exact=exact)
+    out: Tensor = RoundWeight.apply(w, step)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -174,6 +115,11 @@ class FakeQuantiser:
     Attributes:
         trunk: what becomes of an input that can be negative: a signed grid, or (the authors'
             code) the same as all others, which cuts what is below 0.
+        exact: steps are powers of two (ranges follow, upwards), the image lies on int8 steps of
+            1/128, biases on the grid of their layer's sums, and norms sum in double in eval mode.
+            That makes pictures equal in other programs for generators that read images and whose
+            norms are InstanceNorm, BatchNorm or none (cyclegan, pix2pix, cartoongan) and whose
+            ``last`` is int8. Layers that read a latent code or labels keep float inputs.
     """
 
     bits: int = 8
@@ -182,12 +128,25 @@ class FakeQuantiser:
     levels: Literal["int", "gs2020"] = "int"
     trunk: Literal["signed", "clamped"] = "signed"
     last: Literal["int8", "float"] = "int8"
+    exact: bool = False
 
     def input(self, x: Tensor, *, signed: bool, learned: Tensor | None = None) -> Tensor:
         """q_a; ``signed``: it can be negative; ``learned``: the range, or None for ``p``."""
-        p = self.p if learned is None else learned
+        p: float | Tensor = self.settled(self.p, signed=signed) if learned is None else learned
+        if learned is not None and self.exact:
+            at = self.settled(max(LEAST_RANGE, float(learned.detach())), signed=signed)
+            p = Replaced.apply(learned, at)  # type: ignore[no-untyped-call]
         is_signed = self.is_signed(signed)
         return fake_activation(x, bits=self.bits, p=p, signed=is_signed, levels=self.levels)
+
+    def steps(self, signed: bool) -> int:
+        """`steps_of` an input that can be negative (or not)."""
+        return steps_of(self.bits, signed=self.is_signed(signed), levels=self.levels)
+
+    def settled(self, p: float, *, signed: bool) -> float:
+        """The range that acts where ``p`` is asked for: p, or more where steps are exact."""
+        steps = self.steps(signed)
+        return power_of_two(p / steps) * steps if self.exact else p
 
     def is_signed(self, signed: bool) -> bool:
         """Whether an input that can be negative (or not) has a signed grid."""
@@ -195,13 +154,36 @@ class FakeQuantiser:
 
     def weight(self, w: Tensor, *, out_dim: int) -> Tensor:
         """q_w, per tensor or per output channel."""
-        return fake_weight(w, bits=self.bits, out_dim=out_dim if self.per_channel else None)
+        dim = out_dim if self.per_channel else None
+        return fake_weight(w, bits=self.bits, out_dim=dim, exact=self.exact)
+
+    def weight_step(self, w: Tensor, *, out_dim: int) -> Tensor:
+        """s_w: () per tensor, or as many dims as ``w`` per output channel."""
+        dim = out_dim if self.per_channel else None
+        return weight_scale(w.detach(), bits=self.bits, out_dim=dim, exact=self.exact)
+
+    def image(self, x: Tensor) -> Tensor:
+        """The picture as it is, or on the grid of `IMAGE_STEP`; gradient 1 inside that."""
+        if not self.exact:
+            return x
+        low, high = -1.0, 1.0 - IMAGE_STEP
+        out: Tensor = RoundClamped.apply(x, low, high, IMAGE_STEP)  # type: ignore[no-untyped-call]
+        return out
+
+    def bias(self, b: Tensor, layer: Quantisable) -> Tensor:
+        """The bias as it is, or on the grid s_x s_w of the layer's sums; gradient 1."""
+        if not self.exact or not (layer.quantises_input or layer.reads_image):
+            return b
+        step = self.weight_step(layer.gated_weight(), out_dim=layer.out_dim) * input_step(layer)
+        out: Tensor = RoundWeight.apply(b, step.flatten())  # type: ignore[no-untyped-call]
+        return out
 
     def card(self) -> dict[str, Any]:
         """What a checkpoint says about it: the settings, and the policy they make, in words."""
         last = "as the others" if self.last == "int8" else "float"
-        first = f"int{self.bits} weight, float image"
-        policy = {"first": first, "last": last, "norms": "float", "biases": "float"}
+        image, others = ("int8 image", "exact") if self.exact else ("float image", "float")
+        first = f"int{self.bits} weight, {image}"
+        policy = {"first": first, "last": last, "norms": others, "biases": others}
         return {**asdict(self), "policy": policy}
 
     @classmethod
@@ -220,6 +202,7 @@ def quantise(model: nn.Module, quantiser: FakeQuantiser | None) -> nn.Module:
         stays_float = quantiser is not None and quantiser.last == "float" and _is_last(layer)
         layer.quantiser = None if stays_float else quantiser
         layer.range = None
+    set_exact(model, quantiser is not None and quantiser.exact)
     return model
 
 
@@ -254,9 +237,18 @@ def range_of(layer: Quantisable) -> float:
     """The range in use in a quantised layer, learned or not."""
     if not isinstance(layer.quantiser, FakeQuantiser):
         raise TypeError("A layer without a fake quantiser has no range.")
-    if layer.range is None:
-        return layer.quantiser.p
-    return max(LEAST_RANGE, float(layer.range.detach()))
+    learned = layer.range
+    p = layer.quantiser.p if learned is None else max(LEAST_RANGE, float(learned.detach()))
+    return layer.quantiser.settled(p, signed=layer.signed)
+
+
+def input_step(layer: Quantisable) -> float:
+    """The step of the grid on which a layer's input lies: of its range, or of the image."""
+    if not layer.quantises_input:
+        return IMAGE_STEP
+    q = layer.quantiser
+    assert isinstance(q, FakeQuantiser)
+    return range_of(layer) / q.steps(layer.signed)
 
 
 def quantiser_of(model: nn.Module) -> FakeQuantiser | None:

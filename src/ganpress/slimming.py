@@ -241,7 +241,7 @@ def attach_quantiser(
     q = config.quantise
     if q.bits >= 32:
         return
-    quantise(net, FakeQuantiser(q.bits, q.p, q.per_channel, q.levels, q.trunk, q.last))
+    quantise(net, FakeQuantiser(q.bits, q.p, q.per_channel, q.levels, q.trunk, q.last, q.exact))
     if q.ranges != "fixed":
         calibrate(net, observed, *inputs)
     if q.ranges == "learned":

@@ -186,6 +186,10 @@ class QuantiseSettings(Settings):
     last: Literal["int8", "float"] = Field(
         default="int8", description="the layer that writes the picture"
     )
+    exact: bool = Field(
+        default=False,
+        description="steps that are powers of two, so that onnxruntime makes the same picture",
+    )
 
     @model_validator(mode="after")
     def _bits_exist(self) -> Self:

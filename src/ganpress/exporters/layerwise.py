@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ExportError
-from ganpress.nn.layers import Conv2d, ConvTranspose2d, convolutions, read_inputs
-from ganpress.quantise import FakeQuantiser, range_of, steps_of
+from ganpress.nn.layers import convolutions, read_inputs
+from ganpress.quantise import FakeQuantiser, input_step
 from ganpress.types import Inputs
 
 Session = Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
@@ -128,15 +128,8 @@ def check_layers(
     outputs = open_(changed)({**inputs, **{n + FEED: heard[n] for n in made}})
     layers = convolutions(net)
     for name, output in made.items():
-        _check(name, outputs[output], heard[name], step_of(layers[name]))
+        _check(name, outputs[output], heard[name], input_step(layers[name]))
     return outputs
-
-
-def step_of(layer: Conv2d | ConvTranspose2d) -> float:
-    """The step of the grid of a quantised layer's input."""
-    q = layer.quantiser
-    assert isinstance(q, FakeQuantiser)
-    return range_of(layer) / steps_of(q.bits, signed=q.is_signed(layer.signed), levels=q.levels)
 
 
 def _check(layer: str, got: Tensor, want: Tensor, step: float) -> None:

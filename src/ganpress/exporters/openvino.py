@@ -41,7 +41,7 @@ def export_openvino(model: Model, path: Path, size: int) -> ExportFacts:
         raise ConfigError(f"OpenVINO reads a .xml with a .bin beside it: name the file *.xml, "
                           f"not '{path.name}'.")  # fmt: skip
     data = to_bytes(model)
-    quantised = Tolerance(mean=GREY, share=0.0)
+    quantised = Tolerance(mean=GREY, share=0.0, exact=None)
     found = compare(model, data, session, size, float_max=FLOAT_MAX, quantised=quantised)
     xml, weights = files(data)
     make_folder(path.parent)

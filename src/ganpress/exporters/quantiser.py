@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.nn.layers import Quantisable, quantisable
-from ganpress.quantise import FakeQuantiser, range_of, steps_of, weight_scale
+from ganpress.quantise import FakeQuantiser, input_step, range_of
 
 
 class ExportQuantiser(nn.Module):
@@ -33,18 +33,18 @@ class ExportQuantiser(nn.Module):
         super().__init__()
         self.axis = layer.out_dim if quantiser.per_channel else None
         weight = layer.weight.detach()
-        step = weight_scale(weight, bits=quantiser.bits, out_dim=self.axis)
+        step = quantiser.weight_step(weight, out_dim=layer.out_dim)
         self.register_buffer("levels", torch.round(weight / step).to(torch.int8))
         self.register_buffer("step", step.flatten() if self.axis is not None else step)
         self.register_buffer("zero", torch.zeros_like(self.step, dtype=torch.int8))
         is_signed = quantiser.is_signed(layer.signed)
         self.in_bytes = quantiser.levels != "gs2020"
         self.p = range_of(layer)
-        steps = steps_of(quantiser.bits, signed=is_signed, levels=quantiser.levels)
         self.low = -self.p if is_signed else 0.0
         self.fills_byte = quantiser.bits == 8 and not is_signed
-        kind = torch.int8 if is_signed else torch.uint8
-        self.register_buffer("activation_step", torch.tensor(self.p / steps))
+        self.rounds_image = quantiser.exact and layer.reads_image
+        kind = torch.int8 if is_signed or self.rounds_image else torch.uint8
+        self.register_buffer("activation_step", torch.tensor(input_step(layer)))
         self.register_buffer("activation_zero", torch.zeros((), dtype=kind))
 
     def input(self, x: Tensor, *, signed: bool, learned: Tensor | None = None) -> Tensor:
@@ -53,6 +53,17 @@ class ExportQuantiser(nn.Module):
             x = x.clamp(self.low, self.p)
         if not self.in_bytes:
             return torch.round(x / self.activation_step) * self.activation_step
+        return self._on_bytes(x)
+
+    def image(self, x: Tensor) -> Tensor:
+        """The picture, (n, 3, h, w); an exact network's on its grid, which fills int8."""
+        return self._on_bytes(x) if self.rounds_image else x
+
+    def bias(self, b: Tensor, layer: Quantisable) -> Tensor:
+        """The bias, (out,): `use_export_quantisers` has rounded it."""
+        return b
+
+    def _on_bytes(self, x: Tensor) -> Tensor:
         grid = (self.activation_step, self.activation_zero)
         kind = self.activation_zero.dtype
         levels = _node("QuantizeLinear", (x, *grid), {}, kind, x)
@@ -72,11 +83,15 @@ def _node(
     return torch.onnx.ops.symbolic(op, inputs, attributes, dtype=kind, shape=tuple(like.shape))
 
 
+@torch.no_grad()
 def use_export_quantisers(net: nn.Module) -> nn.Module:
     """Replace each fake quantiser by its exportable form, in place; gates must be folded."""
     for layer in quantisable(net).values():
         if isinstance(layer.quantiser, FakeQuantiser):
             exportable = ExportQuantiser(layer, layer.quantiser)
+            bias = layer.added_bias(layer.bias)
+            if bias is not None:
+                layer.bias = nn.Parameter(bias)
             del layer.quantiser  # a plain attribute would hide the submodule
             layer.quantiser, layer.range = exportable, None
     return net

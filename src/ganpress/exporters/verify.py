@@ -7,7 +7,8 @@ A float network has to make torch's picture to 1e-4. A fake-quantised one is che
 - as a whole, where roundings do pile up: two correct programs differ by the network's quantisation
   noise, and torch in float32 differs from torch in float64 by as much. So the limit is the one that
   is asked for, or where torch itself is no surer, what torch does under a change of 1e-5 in the
-  input (`Agreement.noise`).
+  input (`Agreement.noise`). Where the quantiser is exact (ADR 0015) nothing can pile up, and the
+  two pictures have to be the same.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ OUTPUT = "image_out"
 FLOAT_MAX = 1e-4
 GREY = 1 / 127.5  # one grey level of 255, in units of [-1, 1]
 NEAR = 2 * GREY
+EXACT_FAMILIES = ("cartoongan", "cyclegan", "pix2pix")
 NUDGE = 1e-5
 NOISE_FACTOR = 2.0  # of torch's own noise, which a sample of few pictures tells only roughly
 NOISE_MOST = 0.05  # mean; whatever the network's own noise
@@ -40,10 +42,12 @@ NOISE_MOST = 0.05  # mean; whatever the network's own noise
 @dataclass(frozen=True)
 class Tolerance:
     """How far a quantised network may be off: the mean, and the share of values within 2 grey
-    levels (0: any)."""
+    levels (0: any). ``exact`` is the largest difference of a network that claims exactness (its
+    last tanh is each program's own); None where the program's sums are not known to be."""
 
     mean: float = 0.5 * GREY
     share: float = 0.99
+    exact: float | None = 1e-6
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,17 @@ def compare(
             raise _disagreement(found, f"{float_max:.0e} anywhere")
         return found
     _compare_layers(model, data, open_, batches, float_max)
+    if quantised.exact is not None and claims_exactness(model):
+        if not found.most <= quantised.exact:
+            raise _disagreement(found, f"{quantised.exact:.0e} anywhere, since it is exact")
+        return found
     return _compare_whole(model, found, batches, quantised)
+
+
+def claims_exactness(model: Model) -> bool:
+    """Whether a program with other sums has to make torch's picture (`FakeQuantiser.exact`)."""
+    q = quantiser_of(model.net)
+    return q is not None and q.exact and q.last == "int8" and model.family.name in EXACT_FAMILIES
 
 
 def reads(model: Model) -> tuple[str, ...]:

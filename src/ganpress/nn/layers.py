@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,14 @@ class Quantiser(Protocol):
         """Quantise the weight of a layer; ``out_dim`` is its output-channel dim."""
         ...
 
+    def image(self, x: Tensor) -> Tensor:
+        """The picture as a first layer convolves it, (n, 3, h, w) in [-1, 1]."""
+        ...
+
+    def bias(self, b: Tensor, layer: Quantisable) -> Tensor:
+        """The bias as ``layer`` adds it, (out,); ``b`` is the gated one."""
+        ...
+
 
 class Attachments:
     """What `Conv2d`, `ConvTranspose2d` and `Linear` share: gate, quantiser, and how both act."""
@@ -52,14 +60,18 @@ class Attachments:
 
     def operands(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Input and weight as the convolution sees them: gated, then quantised."""
-        w: Tensor = self.weight
-        if self.gate is not None:
-            w = w * _along(self, self.gate)
+        w = self.gated_weight()
         if self.quantiser is not None:
             w = self.quantiser.weight(w, out_dim=self.out_dim)
             if self.quantises_input:
                 x = self.quantiser.input(x, signed=self.signed, learned=self.range)
+            elif self.reads_image:
+                x = self.quantiser.image(x)
         return x, w
+
+    def gated_weight(self) -> Tensor:
+        """The weight under the gate."""
+        return self.weight if self.gate is None else self.weight * _along(self, self.gate)
 
     def lengths(self) -> Tensor:
         """The length of each output channel's filter, (out,)."""
@@ -69,14 +81,23 @@ class Attachments:
 
     @property
     def quantises_input(self) -> bool:
-        """The image itself is never quantised (methods.md 2.1: "all inputs but the RGB image")."""
+        """The image itself has no range (methods.md 2.1: "all inputs but the RGB image")."""
         return not all(a.fixed for a in in_axes(self) or ())
 
-    def gated_bias(self, bias: Tensor | None) -> Tensor | None:
-        """The bias under the gate."""
-        if bias is None or self.gate is None:
-            return bias
-        return bias * self.gate.repeat_interleave(_span(self))
+    @property
+    def reads_image(self) -> bool:
+        """Whether the input is the picture: not labels, noise or channels of the network."""
+        return all(a.fixed and a.group == "image" for a in in_axes(self) or ())
+
+    def added_bias(self, bias: Tensor | None) -> Tensor | None:
+        """The bias as the convolution adds it, (out,): gated, then quantised."""
+        if bias is None:
+            return None
+        if self.gate is not None:
+            bias = bias * self.gate.repeat_interleave(_span(self))
+        if self.quantiser is not None:
+            bias = self.quantiser.bias(bias, cast("Quantisable", self))
+        return bias
 
 
 class Conv2d(Attachments, nn.Conv2d):
@@ -87,7 +108,7 @@ class Conv2d(Attachments, nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """(n, in, h, w) -> (n, out, h', w')."""
         x, w = self.operands(x)
-        out: Tensor = self._conv_forward(x, w, self.gated_bias(self.bias))
+        out: Tensor = self._conv_forward(x, w, self.added_bias(self.bias))
         return out
 
 
@@ -102,7 +123,7 @@ class ConvTranspose2d(Attachments, nn.ConvTranspose2d):
         return F.conv_transpose2d(
             x,
             w,
-            self.gated_bias(self.bias),
+            self.added_bias(self.bias),
             self.stride,
             self.padding,  # type: ignore[arg-type]
             self.output_padding,
@@ -119,7 +140,7 @@ class Linear(Attachments, nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """(n, in) -> (n, out)."""
         x, w = self.operands(x)
-        return F.linear(x, w, self.gated_bias(self.bias))
+        return F.linear(x, w, self.added_bias(self.bias))
 
 
 def conv(

@@ -22,7 +22,55 @@ class Shift(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, c, h, w) -> (n, c, h, w)."""
-        return x + self.bias.view(1, -1, 1, 1)
+        return x + _column(self.bias)
+
+
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """`nn.InstanceNorm2d` whose eval mode can be ``exact``: statistics in double.
+
+    A sum in double depends on its order by 1e-16, and rounds to the same float32 in any program;
+    what follows is one elementwise operation after the other. `ganpress.quantise` sets the flag.
+    """
+
+    exact = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, c, h, w) -> (n, c, h, w)."""
+        if self.training or not self.exact:
+            return super().forward(x)
+        wide = x.double()
+        mean = wide.mean((2, 3), keepdim=True)
+        off = wide - mean
+        scale = _inverse_root((off * off).mean((2, 3), keepdim=True), self.eps).float()
+        if not self.affine:
+            return (x - mean.float()) * scale
+        return (x - mean.float()) * (scale * _column(self.weight)) + _column(self.bias)
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """`nn.BatchNorm2d` whose eval mode can be ``exact``: one scale and shift, computed in double,
+    applied one after the other."""
+
+    exact = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, c, h, w) -> (n, c, h, w)."""
+        if self.training or not self.exact:
+            return super().forward(x)
+        assert self.running_mean is not None and self.running_var is not None
+        scale = self.weight.double() * _inverse_root(self.running_var.double(), self.eps)
+        shift = self.bias.double() - self.running_mean.double() * scale
+        return x * _column(scale.float()) + _column(shift.float())
+
+
+def _inverse_root(variance: Tensor, eps: float) -> Tensor:
+    """1 / sqrt(variance + eps), by operations that IEEE 754 rounds correctly."""
+    return 1 / torch.sqrt(variance + eps)
+
+
+def _column(v: Tensor) -> Tensor:
+    """(c,) -> (1, c, 1, 1)."""
+    return v.view(1, -1, 1, 1)
 
 
 def norm(c: Axis, kind: NormKind, *, affine: bool = False, eps: float = 1e-5) -> nn.Module:
@@ -40,15 +88,22 @@ def norm(c: Axis, kind: NormKind, *, affine: bool = False, eps: float = 1e-5) ->
         return nn.Identity()
     dim = as_dim(c)
     if kind == "batch":
-        layer: nn.Module = nn.BatchNorm2d(c.width, eps=eps)
+        layer: nn.Module = BatchNorm2d(c.width, eps=eps)
         return tag(layer, weight=(dim,), bias=(dim,), running_mean=(dim,), running_var=(dim,))
-    layer = nn.InstanceNorm2d(c.width, eps=eps, affine=affine)
+    layer = InstanceNorm2d(c.width, eps=eps, affine=affine)
     return tag(layer, weight=(dim,), bias=(dim,))
 
 
 def shift(c: Axis) -> Shift:
     """A per-channel bias over group ``c``."""
     return tag(Shift(c.width), bias=(as_dim(c),))
+
+
+def set_exact(model: nn.Module, exact: bool) -> None:
+    """Say of each norm that can be exact in eval mode whether it is, in place."""
+    for layer in model.modules():
+        if isinstance(layer, InstanceNorm2d | BatchNorm2d):
+            layer.exact = exact
 
 
 def is_norm(layer: nn.Module) -> bool:
