@@ -40,6 +40,7 @@ from ganpress.nn.rounding import (
     powers_of_two,
 )
 
+SHORT = 0.99  # of the range asked for, where a power of two lies as near
 IMAGE_STEP = 2.0**-7  # of an exact network's image: int8 from -1 to 127/128
 QUANTILE = 0.9999  # of |input|; 0.999 cuts so much that the picture is 3 to 6 times as far off
 
@@ -144,9 +145,10 @@ class FakeQuantiser:
         return steps_of(self.bits, signed=self.is_signed(signed), levels=self.levels)
 
     def settled(self, p: float, *, signed: bool) -> float:
-        """The range that acts where ``p`` is asked for: p, or more where steps are exact."""
+        """The range that acts where ``p`` is asked for: p, or where steps are exact the least that
+        is at least `SHORT` of it (the paper's 4 is a byte of steps of 1/64, less one)."""
         steps = self.steps(signed)
-        return power_of_two(p / steps) * steps if self.exact else p
+        return power_of_two(SHORT * p / steps) * steps if self.exact else p
 
     def is_signed(self, signed: bool) -> bool:
         """Whether an input that can be negative (or not) has a signed grid."""
