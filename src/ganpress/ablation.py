@@ -162,9 +162,7 @@ def take_over_training(plan: Plan) -> None:
         return
     if not (twin / "done.json").exists() or plan.settings.target.bytes is not None:
         return
-    was = read_json(twin / "config.json")
-    now = as_json(plan.settings.model_dump(exclude={"arm": True, "quantise": True}))
-    if differences({name: was.get(name) for name in now}, now):
+    if changed_since(twin, plan.settings.model_dump(exclude={"arm", "quantise"})):
         return
     for stage in twin.glob("*/done.json"):
         shutil.copytree(stage.parent, plan.folder / stage.parent.name, dirs_exist_ok=True)
@@ -236,15 +234,19 @@ def finished(plan: Plan) -> bool:
     """Whether this arm has ended before. ConfigError: with other settings than these."""
     if not (plan.folder / "done.json").exists() or not (plan.folder / "results.json").exists():
         return False
-    was, now = read_json(plan.folder / "config.json"), as_json(plan.settings.model_dump())
-    for settings in (was, now):
-        settings.get("data", {}).pop("cache", None)
-    differing = differences({name: was.get(name) for name in now}, now)
-    if differing:
+    if differing := changed_since(plan.folder, plan.settings.model_dump()):
         raise ConfigError(
             f"{plan.folder} holds this arm with other settings:\n  " + "\n  ".join(differing)
         )
     return True
+
+
+def changed_since(folder: Path, settings: dict[str, Any]) -> list[str]:
+    """Which of these settings the run in ``folder`` had otherwise, wherever its cache was."""
+    was, now = read_json(folder / "config.json"), as_json(settings)
+    for one in (was, now):
+        one.get("data", {}).pop("cache", None)
+    return differences({name: was.get(name) for name in now}, now)
 
 
 def judgeable(teacher: Model, shown: Images | None, reals: Images | None) -> bool:
