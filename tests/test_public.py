@@ -14,8 +14,8 @@ import ganpress
 
 NAMES = [
     *("FAMILIES", "GanpressError", "Images", "Model", "Run", "SlimConfig", "compress", "evaluate"),
-    *("export", "family", "full_model", "import_model", "judge", "latency", "load", "measure"),
-    *("open_images", "read_config", "save", "train", "write_report"),
+    *("export", "family", "full_model", "import_model", "judge", "latency", "load"),
+    *("match_colour", "measure", "open_images", "read_config", "save", "train", "write_report"),
 ]
 
 # In a fresh interpreter: every module is imported before and after the names are used.
