@@ -98,7 +98,8 @@ def sparsify(
         steps, minutes=minutes, student=student, critic=critic, pool=pool,
         opt_w=opt_w, opt_s=opt_s, opt_d=opt_d,
     )  # fmt: skip
-    stream, held = batches(stage.first), list[str]()
+    stream = batches(stage.first)
+    last: tuple[Scores, float, Mapping[str, Tensor] | None] | None = None
     for step in loop:
         decays = rate_factors(c.sparsify.schedule, overall(stage.progress))
         for optimiser, lr, factor in zip(optimisers, first_lrs, decays, strict=True):
@@ -139,7 +140,7 @@ def sparsify(
             )
         doomed = {g: w <= level for g, w in worth.items()} if level > 0 else None
         alive = prune_step(groups, relative, reference, amount, least=c.least, doomed=doomed)
-        held = held_back(relative, amount, doomed)
+        last = relative, amount, doomed
         if collapsed(alive, relative, c.least) and not (
             goal and affords and affords(alive) > 0.5 * goal.end
         ):
@@ -167,7 +168,8 @@ def sparsify(
             stage.log(step, **means, **counts)
         if step % 200 == 0:
             stage.images(step, *side_by_side(student, batch, target, fake), columns=4)
-    warn_of_minimum(held, c.least)
+    if last is not None:
+        warn_of_minimum(held_back(*last), c.least)
 
 
 def rate_factors(schedule: str, progress: float) -> tuple[float, float, float]:
