@@ -39,6 +39,13 @@ def test_a_set_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) 
     assert c.sparsify == SlimConfig().sparsify
 
 
+def test_a_set_without_a_value_takes_the_file_back_to_the_default(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("[target]\nmacs = 0.3\n[quantise]\nbits = 8\n")
+    read = read_config(SlimConfig, file, ["target.macs=", "target.bytes=0.2", "quantise.bits="])
+    assert read.target.chosen == ("bytes", 0.2) and read.quantise == SlimConfig().quantise
+
+
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         SlimConfig().beta = 1.0  # type: ignore[misc]

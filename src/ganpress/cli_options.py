@@ -17,7 +17,8 @@ Strict = Annotated[bool, typer.Option("--strict", help="refuse unreadable images
 RunFolder = Annotated[Path, typer.Option("--run", help="folder of the run; resumes if it exists")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="TOML file")]
 Sets = Annotated[
-    list[str] | None, typer.Option("--set", help="key=value, such as target.macs=0.05")
+    list[str] | None,
+    typer.Option("--set", help="key=value, such as target.macs=0.05; key= is the default"),
 ]
 TestPhotos = Annotated[
     list[Path] | None, typer.Option("--test", help="photos never trained on, for the report")

@@ -1,7 +1,8 @@
 """Settings: frozen, unknown keys refused with the nearest name, one default in one place.
 
 Pydantic is used here, at the border, only; below it the settings are plain attributes. A setting
-comes from the defaults here, then the TOML file of ``--config``, then each ``--set key=value``.
+comes from the defaults here, then the TOML file of ``--config``, then each ``--set key=value``;
+``--set key=`` takes what the file says back to the default.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ C = TypeVar("C", bound=Settings)
 
 
 def read_config(kind: type[C], file: Path | None = None, sets: Iterable[str] = ()) -> C:
-    """Defaults, then the TOML file, then each ``key=value`` (dotted keys, values as in TOML)."""
+    """Defaults, then the TOML file, then each ``key=value`` (dotted keys, values as in TOML);
+    ``key=`` with no value takes the file's back to the default."""
     values: dict[str, Any] = {}
     if file is not None:
         try:
@@ -56,8 +58,11 @@ def read_config(kind: type[C], file: Path | None = None, sets: Iterable[str] = (
             raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error
         check_names(kind, values, str(file))
     for item in sets:
-        _put(values, *_parse(item))
+        key, value = _parse(item)
+        group = _put(values, key, value)
         check_names(kind, values, f"--set {item}")
+        if value == "":
+            del group[key.split(".")[-1]]
     return checked(kind, values)
 
 
@@ -146,13 +151,15 @@ def _parse(item: str, flag: str = "--set") -> tuple[str, Any]:
         return key.strip(), text.strip()  # a bare word is a string
 
 
-def _put(values: dict[str, Any], key: str, value: Any) -> None:
+def _put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Put a value in its place; the group it is in."""
     *path, last = key.split(".")
     for part in path:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):
             raise ConfigError(f"--set {key}: '{part}' is a value, not a group of settings.")
     values[last] = value
+    return values
 
 
 def describe(kind: type[BaseModel], prefix: str = "") -> list[tuple[str, Any, str]]:
