@@ -217,6 +217,36 @@ def test_onnxruntime_makes_the_same_picture(wiring: Wiring) -> None:
     assert compare(model, data, session, wiring.pixels).most <= 1e-6
 
 
+def test_a_channel_without_variance_is_the_same_picture_too() -> None:
+    """CartoonGAN's epsilon of 1e-9, which onnxscript's optimiser takes for zero."""
+    pytest.importorskip("onnxruntime", reason="needs ganpress[onnx]")
+    pytest.importorskip("onnxscript", reason="needs ganpress[onnx]")
+    model = WIRINGS["cartoongan"].model()
+    model.net = exact_net(WIRINGS["cartoongan"])
+    with torch.no_grad():
+        model.net.stem.conv.weight[0] = 0
+    assert compare(model, to_bytes(model), session, 32).most <= 1e-6
+
+
+def test_openvino_makes_the_same_picture_where_no_bias_stands_before_a_norm() -> None:
+    """As in the published CartoonGANs; OpenVINO 2026.4 by itself is 70 grey levels off there."""
+    pytest.importorskip("openvino", reason="needs ganpress[openvino]")
+    pytest.importorskip("onnxscript", reason="needs ganpress[onnx]")
+    from ganpress.exporters import openvino
+
+    model, wiring = WIRINGS["cartoongan"].model(), WIRINGS["cartoongan"]
+    with torch.no_grad():
+        for layer in quantisable(model.net).values():
+            layer.weight.mul_(8)
+            if layer.bias is not None:
+                layer.bias.zero_()
+    observed = copy.deepcopy(model.net)
+    calibrate(quantise(model.net, EXACT), observed, *wiring.inputs())
+    made = openvino.runner(to_bytes(model), ("image",))(photos())
+    assert model(photos()).std() > 0.1
+    assert (made - model(photos())).abs().mean() < 0.1 / 127.5
+
+
 def test_an_exact_network_that_is_a_little_off_is_refused() -> None:
     pytest.importorskip("onnxruntime", reason="needs ganpress[onnx]")
     pytest.importorskip("onnxscript", reason="needs ganpress[onnx]")

@@ -16,11 +16,13 @@ import io
 import json
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -75,11 +77,14 @@ def to_bytes(model: Model) -> bytes:
                 input_names=list(reads(model)),
                 output_names=[OUTPUT],
                 dynamic_shapes=shapes,
+                optimize=False,
                 verbose=False,
             )
+            _guard_epsilons(program.model.graph)
+            program.optimize()
             _strip(program.model.graph)
             program.model.metadata_props.update(_metadata(model))
-            data: bytes = _apart(program.model_proto).SerializeToString()
+            data: bytes = _spelled_out(program.model_proto).SerializeToString()
     except Exception as error:  # the exporter has no error type of its own for all its floors
         told = str(error).strip().splitlines() or [type(error).__name__]
         raise ExportError(
@@ -114,30 +119,64 @@ def example_of(net: nn.Module, multiple: int, least: int) -> tuple[Inputs, tuple
     return example, shapes
 
 
-def _apart(file: Any) -> Any:
-    """Add the biases of quantised convolutions by nodes of their own, where no norm follows.
+def _guard_epsilons(graph: Any) -> None:
+    """Give the tiny scalars of sums a dim of 1: onnxscript's optimiser takes a scalar of up to 1e-8
+    for zero and drops the sum, and with it an epsilon (of CartoonGAN's norms, StyleGAN2's)."""
+    import onnx_ir
 
-    Between quantisers onnxruntime rounds a convolution's own bias to the grid of its sums. Nobody
-    trained for that: it moves one in a thousand activations by a step, in a network that is
-    otherwise the same to the last bit, and a deep one then differs by grey levels.
+    for node in graph.all_nodes():
+        for value in node.inputs if node.op_type in ("Add", "Sub") else ():
+            source = value.producer() if value is not None else None
+            while source is not None and source.op_type in ("Cast", "CastLike"):
+                source = source.inputs[0].producer()
+            attribute = source.attributes.get("value") if source is not None else None
+            if source is None or source.op_type != "Constant" or attribute is None:
+                continue
+            number = attribute.as_tensor().numpy()
+            if number.ndim == 0 and 0 < abs(float(number)) <= 1e-8:
+                wide = onnx_ir.tensor(number.reshape(1))
+                source.attributes.add(onnx_ir.AttrTensor("value", wide))
+                source.outputs[0].shape = onnx_ir.Shape([1])
+                value.shape = onnx_ir.Shape([1])
+
+
+def _spelled_out(file: Any) -> Any:
+    """Give what follows a quantised convolution nodes of its own, where a program would be wrong.
+
+    A bias, where no norm follows: between quantisers onnxruntime rounds a convolution's own bias to
+    the grid of its sums. Nobody trained for that: it moves one in a thousand activations by a step,
+    in a network that is otherwise the same to the last bit, and a deep one then differs by grey
+    levels.
+
+    Sums that several nodes read, such as those of a norm: OpenVINO 2026.4 multiplies by the scales
+    twice where one of them is a mean over pixels, unless one node, which changes nothing but cannot
+    be removed, stands between.
     """
     from onnx import helper, numpy_helper
 
     graph = file.graph
     dequantised = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear"}
     normed = {name for n in graph.node if n.op_type in NORMS for name in n.input[:1]}
-    biases = {i.name: i for i in graph.initializer}
+    readers = Counter(name for node in graph.node for name in set(node.input))
+    constants = {i.name: i for i in graph.initializer}
     nodes = []
     for node in graph.node:
         nodes.append(node)
         convolves = node.op_type in ("Conv", "ConvTranspose") and node.input[1] in dequantised
-        if not convolves or len(node.input) < 3 or node.output[0] in normed:
+        made = node.output[0]
+        if not convolves or made in normed:
             continue
-        bias, made = node.input.pop(), node.output[0]
-        column = numpy_helper.to_array(biases[bias]).reshape(-1, 1, 1)
-        name, node.output[0] = f"{made}/bias", f"{made}/sum"
+        if len(node.input) == 3:
+            column = numpy_helper.to_array(constants[node.input.pop()]).reshape(-1, 1, 1)
+            kind, name = "Add", f"{made}/bias"
+        elif readers[made] > 1:
+            column = np.full((1, 1, 1), np.finfo(np.float32).min)
+            kind, name = "Max", f"{made}/least"
+        else:
+            continue
+        node.output[0] = f"{made}/sum"
         graph.initializer.append(numpy_helper.from_array(column, name))
-        nodes.append(helper.make_node("Add", [node.output[0], name], [made], name=f"{made}/add"))
+        nodes.append(helper.make_node(kind, [node.output[0], name], [made], name=f"{made}/{kind}"))
     del graph.node[:]
     graph.node.extend(nodes)
     used = {name for node in graph.node for name in node.input}

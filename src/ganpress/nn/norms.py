@@ -38,13 +38,13 @@ class InstanceNorm2d(nn.InstanceNorm2d):
         """(n, c, h, w) -> (n, c, h, w)."""
         if self.training or not self.exact:
             return super().forward(x)
-        wide = x.double()
-        mean = wide.mean((2, 3), keepdim=True)
-        off = wide - mean
-        scale = _inverse_root((off * off).mean((2, 3), keepdim=True), self.eps).float()
+        off = x - x.double().mean((2, 3), keepdim=True).float()
+        wide = off.double()
+        variance = (wide * wide).mean((2, 3), keepdim=True)
+        scale = _inverse_root(variance, self.eps).float()
         if not self.affine:
-            return (x - mean.float()) * scale
-        return (x - mean.float()) * (scale * _column(self.weight)) + _column(self.bias)
+            return off * scale
+        return off * (scale * _column(self.weight)) + _column(self.bias)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
