@@ -2,15 +2,17 @@
 
 Command:  .venv/bin/python -m benchmarks.ablations --runs runs
 Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS.
-Time:     about 5 minutes of one core for each arm and seed, 4 core hours in all. It resumes; what
+Time:     about 5 minutes of one core for each arm and seed, 5 core hours in all. It resumes; what
           has ended is not run again. `--only NAME` does one part; `--keep` runs nothing and writes
           what is there.
 Result:   for each part benchmarks/results/ablation-NAME.json, .md and, of the two tasks, the
           paper's figures 3 (.svg) and 4 (.jpg); all parts together in ablations-cpu.md.
 
 `facades` and `hayao` are the ablation: all nine arms, three seeds where they are close. `sngan` is
-a student of a third of the MACs in 8 bits. `4-bit` asks the quantised arms for 4 bits. The readings
-change one setting of an arm of `facades` to what the paper or its code says.
+a student of a third of the MACs in 8 bits; `sngan-half` is told an eighth of the bytes, and that
+channels are dearer where they take more of them, which leaves half of the MACs. `4-bit` asks the
+quantised arms for 4 bits. The readings change one setting of an arm of `facades`, or of `hayao`, to
+what the paper or its code says, or to the exact 8-bit form (ADR 15).
 """
 
 from __future__ import annotations
@@ -32,13 +34,19 @@ CLOSE = {
     "facades": "cp+d,gs-32,gs-32+postq,gs-8,cec",
     "hayao": "gs-32,gs-32+postq,gs-8",
 }
+SEEDS = ["--seeds", "0,1,2"]
 READINGS = {
     "reading-real-images": ["--arms", "gs-32", "--set", "critic.real=images"],
     "reading-linear": ["--arms", "gs-32", "--set", "sparsify.schedule=linear"],
     "reading-cosine": ["--arms", "gs-32", "--set", "sparsify.schedule=cosine"],
     "reading-gs2020": ["--arms", "gs-8", "--set", "quantise.levels=gs2020"],
-    "reading-clamped": ["--arms", "gs-8", "--set", "quantise.trunk=clamped"],
+    "reading-clamped": ["--arms", "gs-8", "--set", "quantise.trunk=clamped", *SEEDS],
 }
+ON_HAYAO = {
+    "reading-clamped-hayao": ["--arms", "gs-8", "--set", "quantise.trunk=clamped", *SEEDS],
+    "reading-exact-hayao": ["--arms", "gs-8", "--set", "quantise.exact=true", *SEEDS],
+}
+HALF = ["--set", "target.macs=", "--set", "target.bytes=0.119", "--set", "sparsify.per_cost=0.7"]
 
 
 def main() -> None:
@@ -70,6 +78,7 @@ def parts(runs: Path) -> dict[str, list[list[str]]]:
     pictures += ["--test", data / "cifar10" / "test.npz"]
     facades = [ROOT / "zoo" / "pix2pix-facades.safetensors", "facades", *shown]
     cartoon = weights / "cartoongan_hayao" / "hayao_fp16.pth"
+    hayaos = [hayao, "hayao", *photos]
     sngan = [ROOT / "zoo" / "sngan-cifar10.safetensors", "sngan-cifar10", *pictures]
 
     def ablate(name: str, what: list[Any], *more: str) -> list[str]:
@@ -79,20 +88,22 @@ def parts(runs: Path) -> dict[str, list[list[str]]]:
         return ["ganpress", "ablate", *map(str, [*fixed, *settings, *images]), *more]
 
     def twice(name: str, what: list[Any]) -> list[list[str]]:
-        return [ablate(name, what), ablate(name, what, "--arms", CLOSE[name], "--seeds", "0,1,2")]
+        return [ablate(name, what), ablate(name, what, "--arms", CLOSE[name], *SEEDS)]
 
     pairs = ["recipes.split_pairs", str(data / "facades"), "--to", str(split)]
     return {
         "facades": [*([] if split.exists() else [pairs]), *twice("facades", facades)],
         "hayao": [
             ["ganpress", "import", "cartoongan", str(cartoon), "-o", str(hayao)],
-            *twice("hayao", [hayao, "hayao", *photos]),
+            *twice("hayao", hayaos),
         ],
         "sngan": [ablate("sngan", sngan, "--arms", "gs-8")],
+        "sngan-half": [ablate("sngan-half", sngan, "--arms", "gs-8", *HALF)],
         "4-bit": [
             ablate("4-bit", facades, "--arms", "gs-32,gs-32+postq,gs-8", "--set", "quantise.bits=4")
         ],
         **{name: [ablate(name, facades, *change)] for name, change in READINGS.items()},
+        **{name: [ablate(name, hayaos, *change)] for name, change in ON_HAYAO.items()},
     }
 
 
@@ -118,7 +129,7 @@ def table() -> str:
     for file in files:
         found = json.loads(file.read_text())
         name = file.stem.removeprefix("ablation-")
-        if (real := score(found)) and name not in READINGS and name != "4-bit":
+        if (real := score(found)) and name not in READINGS and name not in ("4-bit", "sngan-half"):
             of_teacher = found["judged_teacher"][real.removeprefix("real/")]
             lines.append(f"| {name} | teacher | 32 | – | 1 | 1 | – | – | {of_teacher:.4g} |")
         lines += [row(name, arm, found["metric"], real) for arm in found["arms"]]
@@ -128,9 +139,9 @@ def table() -> str:
 NOTE = """
 To the teacher: unit distance on SqueezeNet 1.1 to the teacher's picture of the same input, held out
 of training; l1: mean absolute difference, as a fraction of the grey range. To real pictures: of
-facades the same unit distance to the photo of the label map; of sngan the score of a CIFAR-10
-classifier (is-resnet56, larger is better); all others: smaller is better. ± is the standard
-deviation over seeds. One thread of a CPU for each arm, the same minutes within a part. Protocols,
+facades the same unit distance to the photo of the label map; of the sngan parts the score of a
+CIFAR-10 classifier (is-resnet56, larger is better); all others: smaller is better. ± is the
+standard deviation over seeds. One thread of a CPU for each arm, the same minutes within a part. Protocols,
 devices and versions: ablation-*.md. Written by `python -m benchmarks.ablations`.
 """
 

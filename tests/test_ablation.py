@@ -85,7 +85,12 @@ class Fake:
             "model": {
                 "family": "cyclegan",
                 "teacher": {**model, "bytes": 40_000},
-                "student": {**model, "size": 32, "latency_ms": {"median": 1.0}},
+                "student": {
+                    **model,
+                    "file_bytes": size + 8_000,
+                    "size": 32,
+                    "latency_ms": {"median": 1.0},
+                },
                 "ratios": {"bytes": 40_000 / size, "macs": 16.0, "macs_outres": 17.0},
             },
             "evaluation": {
@@ -195,6 +200,8 @@ def test_all_nine_arms_are_run_and_told(photos: Images, tmp_path: Path) -> None:
     assert "too close to be sure" in text and "1 min of training" not in text
     heads, rows = table(found)
     assert len(rows) == 9 and {row[heads.index("trained")] for row in rows} == {"1\u00a0min"}
+    gs8 = dict(zip(heads, next(row for row in rows if row[0].startswith("gs-8 ")), strict=True))
+    assert (gs8["size"], gs8["1/size"], gs8["file"]) == ("1\u00a0kB", "40", "9\u00a0kB")
 
 
 def test_a_finished_arm_is_not_run_again_and_arms_can_be_added(

@@ -69,10 +69,11 @@ def table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     arms: Sequence[Mapping[str, Any]] = found["arms"]
     if not arms:
         return [], []
-    fixed = {"bytes", "macs", "macs_outres", "params", "latency_ms"}
+    fixed = {"bytes", "file_bytes", "macs", "macs_outres", "params", "latency_ms"}
     fixed |= {"training_seconds", "training_steps"}
     names = [n for n in arms[0]["numbers"] if n not in fixed and not n.startswith("ratio/")]
-    heads = ["arm", "bits", "seeds", "size", "1/size", "MACs", "1/MACs", "trained", "steps", *names]
+    heads = ["arm", "bits", "seeds", "size", "1/size", "file", "MACs", "1/MACs", "trained", "steps"]
+    heads += names
     body = []
     for arm in arms:
         n = arm["numbers"]
@@ -83,6 +84,7 @@ def table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
                 str(len(arm["seeds"])),
                 size_bytes(n["bytes"]["mean"]),
                 significant(n["ratio/bytes"]["mean"]),
+                size_bytes(n["file_bytes"]["mean"]) if "file_bytes" in n else "–",
                 si(n["macs"]["mean"]),
                 significant(n["ratio/macs"]["mean"]),
                 duration(n["training_seconds"]["mean"]),
@@ -100,7 +102,7 @@ def table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         ]
         cost = found["teacher_cost"]
         size, macs = size_bytes(cost["bytes"]), si(cost["macs"])
-        body.insert(0, ["teacher", "32", "–", size, "1", macs, "1", "–", "–", *own])
+        body.insert(0, ["teacher", "32", "–", size, "1", "–", macs, "1", "–", "–", *own])
     return heads, body
 
 
@@ -133,7 +135,8 @@ def notes(found: Mapping[str, Any]) -> list[str]:
     """What the table leaves out or needs to be read with."""
     lines = [
         "Spread: standard deviation over seeds; without one, a single seed.",
-        "Size: weights at stored bits. MACs: true convention. 1 M = 1e6, 1 MB = 1e6 bytes.",
+        "Size: weights at stored bits; file: the safetensors file, with its card and names.",
+        "MACs: true convention. 1 M = 1e6, 1 MB = 1e6 bytes.",
     ]
     if any(n.startswith("real/") for arm in found["arms"] for n in arm["numbers"]):
         lines.append("real/...: against real pictures; all other metrics: against the teacher's.")

@@ -99,6 +99,7 @@ def numbers_of(folder: Path) -> dict[str, float]:
     results = read_json(folder / "results.json")
     model, student = results["model"], results["model"]["student"]
     out = {name: student[name] for name in ("bytes", "macs", "macs_outres", "params")}
+    out["file_bytes"] = student["file_bytes"]
     out |= {f"ratio/{name}": value for name, value in model["ratios"].items()}
     out["latency_ms"] = student["latency_ms"]["median"]
     trained = [s for s in results["stages"] if not s["name"].startswith("render")]
