@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ganpress.checkpoint import Model, full_model, load, save
-from ganpress.config import SlimConfig, checked
+from ganpress.config import SlimConfig, checked, settled
 from ganpress.cost import measure
 from ganpress.data import Images, evaluation, open_images
 from ganpress.demo.draw import write_folder
@@ -19,7 +19,8 @@ from ganpress.distance import Distance
 from ganpress.errors import ConfigError, InfeasibleTarget
 from ganpress.methods.slim import slim
 from ganpress.run import Run, read_log
-from ganpress.slimming import affordable, rounded, scaled_copy, uniform_widths
+from ganpress.slimming import attach_quantiser, rounded, scaled_copy
+from ganpress.targets import affordable, cost_ratio, uniform_widths, wide_widths
 
 FAMILIES = ("cyclegan", "cartoongan")
 SETTINGS: dict[str, Any] = {
@@ -179,6 +180,44 @@ def test_uniform_widths_keep_to_the_multiple() -> None:
     teacher = teacher_of("cartoongan")
     widths = uniform_widths(teacher, settings(arm="gd", target={"macs": 0.4}, multiple=4))
     assert set(widths.values()) == {4}
+
+
+def test_narrow_students_keep_the_least_of_every_group() -> None:
+    teacher = teacher_of("cyclegan")
+    asked = settings(arm="gd", target={"macs": 0.4}, least=3)
+    cheap = cost_ratio(teacher, asked)({g: 3 for g in teacher.widths})
+    few = settings(arm="gd", target={"macs": 1.001 * cheap}, least=3)
+    assert set(uniform_widths(teacher, few).values()) == {3}
+    told = settings(arm="gd", share=0.01, least=3)
+    assert set(uniform_widths(teacher, told).values()) == {3}
+
+
+def test_the_wide_student_of_a_target_that_is_not_small_is_wider_than_half() -> None:
+    teacher = full_model("cyclegan", blocks=1)
+    halves = {g: w // 2 for g, w in teacher.widths.items()}
+    assert wide_widths(teacher, settings(arm="d+cp", target={"macs": 0.03})) == halves
+    loose = settings(arm="d+cp", target={"macs": 0.5})
+    cost = cost_ratio(teacher, loose)(wide_widths(teacher, loose))
+    assert 0.69 < cost <= 0.5**0.5
+    told = settings(arm="d+cp", target={"macs": 0.5}, share=0.25)
+    assert wide_widths(teacher, told)["stem"] == teacher.widths["stem"] // 4
+
+
+@pytest.mark.parametrize("last", ["int8", "float"])
+def test_a_target_in_bytes_counts_the_last_layer_as_it_is_stored(last: str) -> None:
+    teacher = teacher_of("cartoongan")
+    config = settings(target={"bytes": 0.5}, quantise={"bits": 8, "last": last})
+    student = scaled_copy(teacher)
+    attach_quantiser(student.net, teacher.net, (), config)
+    stored = measure(student.net).bytes / measure(teacher.net).bytes
+    assert cost_ratio(teacher, config)(teacher.widths) == pytest.approx(stored)
+
+
+def test_postq_reads_its_ranges_off_and_cannot_learn_them() -> None:
+    rounded_later = settings(arm="postq", quantise={"bits": 8})
+    assert settled(rounded_later).quantise.ranges == "calibrated"
+    with pytest.raises(ConfigError, match="cannot learn ranges"):
+        settled(settings(arm="postq", quantise={"bits": 8, "ranges": "learned"}))
 
 
 def test_the_cp_arm_has_no_distillation(photos: Images, tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ from ganpress.nn.layers import add_gates
 from ganpress.nn.norms import is_norm
 from ganpress.run import Run
 from ganpress.silence import sizes
-from ganpress.slimming import cost_ratio, cut, prunable, scaled_copy
+from ganpress.slimming import cut, prunable, scaled_copy
 from ganpress.stages.sparsify import held_back, rate_factors
+from ganpress.targets import cost_ratio
 from ganpress.training import train
 
 

@@ -177,6 +177,31 @@ def test_gates_stand_for_the_blocks_outputs() -> None:
     assert torch.allclose(small(*inputs), cut, atol=1e-5)
 
 
+@both_kinds
+def test_what_a_norm_of_classes_makes_of_a_cut_channel_is_absorbed_class_by_class(
+    classes: int,
+) -> None:
+    """Behind zero padding the border differs, so that the first block's norm is compared inside."""
+    model, heard = tiny(classes), {}
+    add_gates(model.net)
+    with torch.no_grad():
+        model.net.l1.gate[[0, 2]] = 0
+
+    def inner(net: nn.Module, *inputs: Tensor) -> Tensor:
+        norm = net.blocks[0].b2
+        handle = norm.register_forward_hook(lambda m, i, o: heard.update(out=o.detach()))
+        net(*inputs)
+        handle.remove()
+        return heard["out"][:, :, 1:-1, 1:-1]
+
+    z = drawn(model, n=classes or 2)[0]
+    inputs = (z, torch.eye(classes)) if classes else (z,)
+    before = inner(model.net, *inputs)
+    some = drawn(model, n=3)  # of the classes some, and not equally often
+    small = extract(model.build, model.net, {"stem": torch.tensor([1, 3, 4])}, *some)
+    assert torch.allclose(inner(small, *inputs), before, atol=1e-5)
+
+
 def test_the_linear_layer_is_quantised_and_stored_in_bytes(tmp_path: Path) -> None:
     model = tiny()
     inputs = drawn(model)

@@ -156,6 +156,32 @@ def test_the_student_with_the_best_held_out_distance_is_kept(
     assert equal(slimmed(config, photos, tmp_path / "killed"), whole)
 
 
+def test_a_step_that_is_kept_though_no_look_was_due_is_the_last_one(
+    photos: Images, tmp_path: Path
+) -> None:
+    keep = {"keep": "best", "check_every": 100, "held": 3, "steps": 5}
+    slimmed(settings(target={"macs": 0.5}, arm="gd", finetune=keep), photos, tmp_path)
+    facts = json.loads((tmp_path / "finetune" / "done.json").read_text())
+    assert facts["kept_step"] == 4
+
+
+def test_an_arm_without_distillation_is_not_chosen_by_the_teachers_pictures(
+    photos: Images, tmp_path: Path
+) -> None:
+    keep = {"keep": "best", "check_every": 1, "held": 3, "steps": 4}
+    slimmed(settings(target={"macs": 0.5}, arm="cp", finetune=keep), photos, tmp_path)
+    assert "kept_step" not in json.loads((tmp_path / "finetune" / "done.json").read_text())
+
+
+def test_all_seeds_hold_out_the_same_images(photos: Images) -> None:
+    kept = []
+    for seed in (0, 1):
+        config = settings(finetune={"held": 4}, seed=seed)
+        rest, _ = held_out(teacher_of("cyclegan"), photos, config, Distance(config.distance))
+        kept.append(rest.digest() if rest else None)
+    assert kept[0] == kept[1] != photos.digest()
+
+
 def test_what_is_held_out_is_never_trained_on(photos: Images) -> None:
     config = settings(finetune={"held": 4})
     rest, measure = held_out(teacher_of("cyclegan"), photos, config, Distance(config.distance))

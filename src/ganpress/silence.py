@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ from ganpress.nn.layers import (
     quantisable,
     read_inputs,
 )
-from ganpress.types import Keep
+from ganpress.types import Inputs, Keep
 
 
 def silent(model: nn.Module) -> dict[str, Tensor]:
@@ -39,11 +40,13 @@ def silent(model: nn.Module) -> dict[str, Tensor]:
 def absorb_constants(model: nn.Module, gone: Keep, *inputs: Tensor) -> nn.Module:
     """Move what the silent channels emit into the next biases, in place.
 
-    The constants are read off one forward pass of ``inputs`` (any: silent channels do not depend
-    on them). Exact where the reader is reflect-padded or unpadded. Under zero padding the first
-    and last rows and columns keep a difference, and under a strided transposed convolution (whose
-    taps differ from pixel to pixel) the mean is what is absorbed. An InstanceNorm behind such a
-    reader cancels the bias and spreads the difference: there, fine-tuning has to mend it.
+    The constants are read off a forward pass of ``inputs`` (any: silent channels do not depend on
+    them), of each class where norms have gains and shifts of classes: what a class adds beside the
+    mean goes to its shift in the norm behind the reader. Exact where the reader is reflect-padded
+    or unpadded. Under zero padding the first and last rows and columns keep a difference, and under
+    a strided transposed convolution (whose taps differ from pixel to pixel) the mean is what is
+    absorbed. An InstanceNorm behind such a reader cancels the bias and spreads the difference:
+    there, fine-tuning has to mend it.
 
     Args:
         gone: indices of silent channels of each group.
@@ -54,11 +57,27 @@ def absorb_constants(model: nn.Module, gone: Keep, *inputs: Tensor) -> nn.Module
         for name, layer in convolutions(model).items()
         if not is_depthwise(layer) and any(a.group in gone for a in in_axes(layer) or ())
     }
-    seen = read_inputs(model, readers, inputs, lambda channels: channels.mean((0, 2, 3)))
+    seen = [
+        read_inputs(model, readers, some, lambda channels: channels.mean((0, 2, 3)))
+        for some in _class_by_class(model, inputs)
+    ]
+    behind: dict[str, str] = getattr(model, "norms_behind", {})
     for name, layer in readers.items():
-        if name in seen and layer.bias is not None:
-            layer.bias += _emitted(layer, seen[name], gone)
+        if name in seen[0] and layer.bias is not None:
+            emitted = torch.stack([_emitted(layer, one[name], gone) for one in seen])
+            layer.bias += emitted.mean(0)
+            if name in behind:
+                norm: Any = model.get_submodule(behind[name])
+                norm.take_in(emitted - emitted.mean(0))
     return model
+
+
+def _class_by_class(model: nn.Module, inputs: Inputs) -> list[Inputs]:
+    """The inputs as of each class in turn, where a network reads one-hot classes as its last."""
+    if not getattr(model, "norms_behind", {}):
+        return [inputs]
+    *others, y = inputs
+    return [(*others, row.expand_as(y)) for row in torch.eye(y.shape[1]).to(y)]
 
 
 def _emitted(layer: Conv2d | ConvTranspose2d, constant: Tensor, gone: Keep) -> Tensor:

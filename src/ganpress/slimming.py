@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from ganpress.channels import counts, cut_level, keep_top, scales
+from ganpress.channels import counts, keep_top, scales
 from ganpress.checkpoint import Model
 from ganpress.config import SlimConfig
-from ganpress.cost import CostTable
 from ganpress.data import Batch, Images, evaluation, stream
 from ganpress.distance import Distance
-from ganpress.errors import ConfigError, InfeasibleTarget
+from ganpress.errors import ConfigError
 from ganpress.inputs import from_noise, inputs_of, made_size, reads
 from ganpress.nn.layers import add_gates
 from ganpress.quantise import FakeQuantiser, calibrate, learn_ranges, quantise
@@ -26,7 +25,6 @@ from ganpress.types import Inputs, Widths
 
 CALIBRATE_IMAGES = 16  # pictures over which activation ranges are read
 EXTRACT_IMAGES = 8  # pictures over which the constants of cut channels are read
-WIDE = 0.5  # share of the channels that d+cp's first student has
 
 Streams = tuple[Images | None, Images | None]
 """What the generator reads or the critic holds for real, and real images of another domain."""
@@ -109,74 +107,6 @@ def prunable(teacher: Model, config: SlimConfig) -> tuple[str, ...]:
     return found
 
 
-def cost_ratio(teacher: Model, config: SlimConfig) -> Callable[[Widths], float]:
-    """Widths -> the targeted cost as a fraction of the teacher's (MACs where no target is set)."""
-    name = config.target.chosen[0] if config.target.chosen else "macs"
-    size = teacher.family.image.size
-    whole = getattr(CostTable(teacher.net, size)(), name)
-    net = teacher.net if config.arm == "gd" else scaled_copy(teacher).net  # the student's wiring
-    if config.quantise.bits < 32 and name == "bytes":
-        net = quantise(copy.deepcopy(net), FakeQuantiser(bits=config.quantise.bits))
-    table = CostTable(net, size)
-
-    def ratio(widths: Widths) -> float:
-        return float(getattr(table(widths), name)) / float(whole)
-
-    return ratio
-
-
-def affordable(teacher: Model, config: SlimConfig) -> None:
-    """Refuse, before any training, a target below the smallest network, a gd that is told no
-    width, and a generator of which nothing can be pruned."""
-    groups = prunable(teacher, config)
-    if config.target.chosen is None:
-        if config.arm == "gd" and config.share is None:
-            raise ConfigError(
-                "arm 'gd' needs a target, such as --set target.macs=0.05, or a share of the "
-                "channels, such as --set share=0.5."
-            )
-        return
-    name, wanted = config.target.chosen
-    scores = {g: torch.zeros(w) for g, w in teacher.widths.items() if g in groups}
-    cost = cost_ratio(teacher, config)
-    try:
-        cut_level(scores, budget=wanted, cost=cost, least=config.least, multiple=config.multiple)
-    except InfeasibleTarget as error:
-        smallest = cost({g: min(config.least, len(s)) for g, s in scores.items()})
-        kept = config.trunk == "keep" and config.arm != "gd" and bool(teacher.family.tied)
-        bare = [g for g in teacher.widths if g not in groups and g not in teacher.family.tied]
-        raise InfeasibleTarget(
-            f"target.{name}={wanted:g} cannot be reached: with least={config.least}"
-            f"{' and the trunk kept' if kept else ''} the smallest network still has "
-            f"{smallest:.4g} of the teacher's {name}. Give at least that, or lower 'least'"
-            f"{' or set trunk=tied' if kept else ''}."
-            + (f" Groups without scales stay whole: {', '.join(bare)}." if bare else "")
-        ) from error
-
-
-def uniform_widths(teacher: Model, config: SlimConfig) -> dict[str, int]:
-    """The widest uniform narrowing of the teacher that fits the target, or ``share`` of its
-    channels where that is given (the GD arm's student)."""
-    cost, chosen = cost_ratio(teacher, config), config.target.chosen
-    budget = chosen[1] if chosen else 1.0
-    if config.share is not None:
-        return share_of(teacher, config.share, config.multiple)
-    low, high = 0.0, 1.0
-    if cost(share_of(teacher, high, config.multiple)) <= budget:
-        return share_of(teacher, high, config.multiple)
-    for _ in range(30):
-        middle = (low + high) / 2
-        fits = cost(share_of(teacher, middle, config.multiple)) <= budget
-        low, high = (middle, high) if fits else (low, middle)
-    return share_of(teacher, low, config.multiple)
-
-
-def share_of(teacher: Model, share: float, multiple: int) -> dict[str, int]:
-    """The same share of every group's channels, a multiple of ``multiple`` where it has as many."""
-    m = multiple
-    return {g: min(w, max(1, round(share * w / m)) * m) for g, w in teacher.widths.items()}
-
-
 def first_scales(net: nn.Module) -> dict[str, float]:
     """The mean size of each group's scales: the unit of its thresholds."""
     return {g: float(s.mean().clamp_min(1e-8)) for g, s in sizes(net).items()}
@@ -233,6 +163,12 @@ def rounded(
     return out
 
 
+def quantiser_asked(config: SlimConfig) -> FakeQuantiser:
+    """The quantiser of the settings, ranges as yet fixed."""
+    q = config.quantise
+    return FakeQuantiser(q.bits, q.p, q.per_channel, q.levels, q.trunk, q.last, q.exact)
+
+
 def attach_quantiser(
     net: nn.Module, observed: nn.Module, inputs: Inputs, config: SlimConfig
 ) -> None:
@@ -241,7 +177,7 @@ def attach_quantiser(
     q = config.quantise
     if q.bits >= 32:
         return
-    quantise(net, FakeQuantiser(q.bits, q.p, q.per_channel, q.levels, q.trunk, q.last, q.exact))
+    quantise(net, quantiser_asked(config))
     if q.ranges != "fixed":
         calibrate(net, observed, *inputs)
     if q.ranges == "learned":
@@ -263,7 +199,8 @@ def held_out(
     teacher: Model, images: Images | None, config: SlimConfig, distance: Distance
 ) -> tuple[Images | None, Callable[[nn.Module], float]]:
     """What is left to train on, and the distance of a student on ``finetune.held`` inputs that it
-    is never trained on: images taken out of the given ones, noise drawn for this.
+    is never trained on: images taken out of the given ones, the same for every seed, so that all
+    seeds share the teacher's pictures; noise drawn for this.
 
     Raises: ConfigError where nothing would be left.
     """
@@ -275,7 +212,7 @@ def held_out(
                 f"finetune.held={count} would leave nothing of {len(images)} images to train on: "
                 "lower it, or set finetune.keep=last."
             )
-        order = np.random.default_rng((config.seed, count)).permutation(len(images)).tolist()
+        order = np.random.default_rng(count).permutation(len(images)).tolist()
         shown, rest = images.some(sorted(order[:count])), images.some(sorted(order[count:]))
     if shown is None or from_noise(teacher):
         batch = _no_images(count)

@@ -206,14 +206,14 @@ class SlimConfig(Settings):
         description="gs: the whole method; gd: a uniformly narrow student, distillation alone; "
         "cp: pruning in the minimax game without distillation; cp+d: cp, then fine-tuning with "
         "distillation; d+cp: a wide student is distilled in half of the fine-tuning's time, then "
-        "cp; postq: gs in float, then rounded to quantise.bits without training",
+        "cp; postq: gs in float, then rounded to quantise.bits without training, ranges calibrated",
     )
     share: float | None = Field(
         default=None,
         gt=0,
         le=1,
         description="of the teacher's channels in each group: gd's student in place of a target; "
-        "the student that d+cp distils (None: half)",
+        "the student that d+cp distils (None: half, or more for a target that is not small)",
     )
     seed: int = 0
     threads: int | None = Field(
@@ -251,7 +251,8 @@ class SlimConfig(Settings):
 def settled(config: SlimConfig, *, fresh: bool = True, pictures: int | None = None) -> SlimConfig:
     """The settings as the stages use them; those that contradict each other are refused.
 
-    The cp arm has beta 0, and ``least`` is lifted to a multiple of ``multiple``.
+    The cp arm has beta 0, postq calibrated ranges, and ``least`` is lifted to a multiple of
+    ``multiple``.
 
     Args:
         fresh: the discriminator is a new PatchGAN.
@@ -272,6 +273,11 @@ def settled(config: SlimConfig, *, fresh: bool = True, pictures: int | None = No
         )
     if config.arm == "postq" and config.quantise.bits == 32:
         raise ConfigError("arm 'postq' rounds to quantise.bits, which is 32: give 2 to 8.")
+    if config.arm == "postq" and config.quantise.ranges == "learned":
+        raise ConfigError(
+            "arm 'postq' rounds without training, so that it cannot learn ranges: set "
+            "quantise.ranges=calibrated."
+        )
     crops = [config.data.size, *([s.size] if s.size and config.arm != "gd" else [])]
     size = pictures or min(crops)
     least_size = 3 * 2**c.layers  # below it a norm of the discriminator sees one pixel
@@ -282,4 +288,7 @@ def settled(config: SlimConfig, *, fresh: bool = True, pictures: int | None = No
             f"pixels, got {size}: enlarge them or lower critic.layers."
         )
     least = -(-config.least // config.multiple) * config.multiple
-    return config.model_copy(update={"beta": beta, "least": least})
+    quantise = config.quantise
+    if config.arm == "postq":
+        quantise = quantise.model_copy(update={"ranges": "calibrated"})
+    return config.model_copy(update={"beta": beta, "least": least, "quantise": quantise})

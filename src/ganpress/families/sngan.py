@@ -63,6 +63,13 @@ class ClassNorm(nn.BatchNorm2d):
         )
         return plain * gain[:, :, None, None] + shift[:, :, None, None]
 
+    @torch.no_grad()
+    def take_in(self, constants: Tensor) -> None:
+        """Absorb what is added to the input of each class from now on elsewhere, (classes, c), in
+        place: exact with running statistics."""
+        assert self.gain is not None and self.shift is not None and self.running_var is not None
+        self.shift.add_(self.gain * constants * torch.rsqrt(self.running_var + self.eps))
+
     def _counted(self) -> bool:
         """Whether the statistics are the batch's; counts the batch if so, as torch does."""
         if self.training and self.num_batches_tracked is not None:
@@ -107,6 +114,8 @@ class SnganGenerator(Generator):
             UpBlock(a[outs[i]], a[f"mid{i}"], a[outs[i + 1]], self.classes) for i in range(BLOCKS)
         )
         self.b5 = ClassNorm(a[outs[-1]], self.classes, bypassed=False)
+        blocks = range(BLOCKS) if self.classes else ()
+        self.norms_behind = {f"blocks.{i}.c1": f"blocks.{i}.b2" for i in blocks}
         self.c5 = conv(a[outs[-1]], RGB, 3, padding=1)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:

@@ -23,25 +23,21 @@ from ganpress.run import Run, Stage
 from ganpress.slimming import (
     CALIBRATE_IMAGES,
     EXTRACT_IMAGES,
-    WIDE,
     Streams,
-    affordable,
     attach_quantiser,
     batches,
     check_images,
-    cost_ratio,
     cut,
     first_scales,
     frozen_groups,
     held_out,
     scaled_copy,
-    share_of,
     some_inputs,
-    uniform_widths,
 )
 from ganpress.stability import going_back
 from ganpress.stages.finetune import finetune
 from ganpress.stages.sparsify import Goal, sparsify
+from ganpress.targets import affordable, cost_ratio, uniform_widths, wide_widths
 from ganpress.teachers import Teacher, teacher_at_work
 from ganpress.training_kit import place
 from ganpress.types import Widths
@@ -58,7 +54,8 @@ class Game:
     critic: Critic
     distance: Distance
     measure: Callable[[nn.Module], float] | None
-    """Distance on what was held out of training; None where nothing is."""
+    """Distance on what was held out of training; None where nothing is. Stages without
+    distillation are not judged by it: they keep their last weights."""
 
 
 def slim(
@@ -139,7 +136,7 @@ def train(
             steps=steps,
             minutes=minutes,
             gentle=gentle,
-            measure=game.measure,
+            measure=game.measure if config.beta > 0 else None,
         )
         facts.update(found)
 
@@ -167,8 +164,7 @@ def wide(game: Game, config: SlimConfig, steps: int, minutes: float | None) -> M
     if game.run.done("distil"):
         return take_up(game.run.root / "distil", game.critic, config.device)
     floats = config.model_copy(update={"quantise": config.quantise.model_copy(update={"bits": 32})})
-    share = config.share or WIDE
-    student = narrow(game, floats, share_of(game.teacher, share, config.multiple))
+    student = narrow(game, floats, wide_widths(game.teacher, floats))
     train(game, "distil", student, config, steps, minutes)
     return student
 

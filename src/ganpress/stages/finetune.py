@@ -60,7 +60,7 @@ def finetune(
         student=student, critic=critic, pool=pool, average=average, opt_g=opt_g, opt_d=opt_d,
         watch=watch, best=best,
     )  # fmt: skip
-    stream = batches(stage.first)
+    stream, step = batches(stage.first), stage.first - 1
     for step in loop:
         cosine = gentle * 0.5 * (1 + math.cos(math.pi * stage.progress))
         opt_g.param_groups[0]["lr"] = c.finetune.lr * cosine
@@ -102,6 +102,6 @@ def finetune(
             stage.log(step, **found)
         if step % 500 == 0:
             stage.images(step, *side_by_side(student, batch, target, fake), columns=4)
-    best.look(stage.first, average.shadow, last=True)
+    best.look(step, average.shadow, last=True)
     student.load_state_dict(best.settle(average.shadow))
     return best.facts()
