@@ -8,9 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from ganpress.config import (
+    DistanceSettings,
     SlimConfig,
     TrainConfig,
     TrainData,
+    as_toml,
     checked,
     describe,
     names,
@@ -19,7 +21,7 @@ from ganpress.config import (
 )
 from ganpress.errors import ConfigError
 from ganpress.families import family
-from ganpress.training import trainer
+from ganpress.training import TRAINERS, trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -152,10 +154,34 @@ def test_cp_has_no_distillation_and_least_is_lifted_to_the_multiple() -> None:
     assert (c.beta, c.least) == (0.0, 8)
 
 
-def test_every_setting_is_described_once_with_its_default() -> None:
-    told = describe(SlimConfig)
-    assert [name for name, _, _ in told] == names(SlimConfig)
-    assert dict((name, default) for name, default, _ in told)["data.size"] == 256
+KINDS = [SlimConfig, *dict.fromkeys(trainer(name).config for name in TRAINERS)]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_setting_is_described_once_as_a_file_that_can_be_read(
+    kind: type[SlimConfig], tmp_path: Path
+) -> None:
+    told = describe(kind)
+    assert [name for name, _, _ in told] == names(kind)
+    assert [name for name, _, meaning in told if not meaning] == []
+    file = tmp_path / "settings.toml"
+    file.write_text(as_toml(kind))
+    assert read_config(kind, file) == kind()
+    unset = [name for name, default, _ in told if default is None]
+    assert all(f"\n# {name} =  # " in file.read_text() for name in unset)
+
+
+def test_a_description_tells_what_there_is_to_choose_from() -> None:
+    meaning = {name: told for name, _, told in describe(SlimConfig)}
+    assert meaning["device"] == "where it runs; cpu | cuda"
+    assert meaning["trunk"].endswith("never cut")  # tells both choices by itself
+
+
+def test_the_terms_of_a_distance_have_the_scale_of_its_network() -> None:
+    assert DistanceSettings().content_and_style == (1.0, 1e5)
+    assert DistanceSettings(features="squeezenet").content_and_style == (0.01, 0.002)
+    given = DistanceSettings(features="squeezenet", style=0.0)
+    assert given.content_and_style == (0.01, 0.0)
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("slim-*")), ids=lambda p: p.name)

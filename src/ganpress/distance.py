@@ -28,8 +28,9 @@ class Distance:
         """
         self.settings, self.half = settings, half
         self.features: Features | None = None
-        if settings.kind == "perceptual" and settings.content + settings.style + settings.unit > 0:
-            taps = None if settings.style + settings.unit > 0 else 1
+        self.content, self.style = settings.content_and_style
+        if settings.kind == "perceptual" and self.content + self.style + settings.unit > 0:
+            taps = None if self.style + settings.unit > 0 else 1
             self.features = load_features(settings.features, weights=weights)
             if taps:
                 first = self.features.taps[:1]
@@ -52,11 +53,11 @@ class Distance:
         with torch.no_grad():
             b = self._maps(self.features, teacher)
         a = self._maps(self.features, student)
-        if s.content > 0:
+        if self.content > 0:
             first = self.features.taps[0]
-            total = total + s.content * content(a[first], b[first])
-        if s.style > 0:
-            total = total + s.style * style(a, b)  # of bfloat16 maps where half
+            total = total + self.content * content(a[first], b[first])
+        if self.style > 0:
+            total = total + self.style * style(a, b)  # of bfloat16 maps where half
         a, b = ({tap: m.float() for tap, m in maps.items()} for maps in (a, b))
         if s.unit > 0:
             total = total + s.unit * unit_distance(a, b).mean()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ganpress.config.settings import Settings, checked, describe, names, pairs, read_config
+from ganpress.config.settings import Settings, as_toml, checked, describe, names, pairs, read_config
 from ganpress.config.slim import (
     CriticSettings,
     DataSettings,
@@ -28,6 +28,7 @@ __all__ = [
     "TargetSettings",
     "TrainConfig",
     "TrainData",
+    "as_toml",
     "checked",
     "describe",
     "names",

@@ -16,8 +16,10 @@ class PatchSettings(Settings):
 
     width: int = Field(default=64, ge=1, description="channels of its first layer")
     layers: int = Field(default=3, ge=1, description="convolutions of stride 2")
-    norm: Literal["instance", "instance-affine", "batch"] = "instance"
-    lr: float = Field(default=2e-4, gt=0)
+    norm: Literal["instance", "instance-affine", "batch"] = Field(
+        default="instance", description="its norms"
+    )
+    lr: float = Field(default=2e-4, gt=0, description="of the discriminators; Adam")
 
     def check(self, size: int) -> None:
         """Refuse crops that leave less than one logit, or a norm a single pixel."""
@@ -32,7 +34,7 @@ class PatchSettings(Settings):
 class CycleGANTraining(TrainConfig):
     """CycleGAN (Zhu et al., ICCV 2017): 200 epochs of horse2zebra, one image a step."""
 
-    steps: int = Field(default=266_800, ge=1)
+    steps: int = Field(default=266_800, ge=1, description="of the whole training")
     lr: float = Field(default=2e-4, gt=0, description="of the generators; Adam, betas 0.5, 0.999")
     decay_from: float = Field(
         default=0.5, ge=0, lt=1, description="progress from which the rates fall linearly to 0"

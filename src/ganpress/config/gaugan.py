@@ -14,9 +14,9 @@ from ganpress.errors import ConfigError
 class MultiscaleSettings(Settings):
     """The discriminators: the same PatchGAN on the picture and on that halved."""
 
-    width: int = Field(default=64, ge=1)
-    layers: int = Field(default=4, ge=2)
-    scales: int = Field(default=2, ge=1)
+    width: int = Field(default=64, ge=1, description="channels of its first layer")
+    layers: int = Field(default=4, ge=2, description="its convolutions at each scale")
+    scales: int = Field(default=2, ge=1, description="sizes of the picture it looks at")
 
 
 class GauGANTraining(TrainConfig):
@@ -25,10 +25,10 @@ class GauGANTraining(TrainConfig):
     The authors compare features of VGG-19; here it is VGG-16 or a smaller network.
     """
 
-    steps: int = Field(default=37_200, ge=1)
+    steps: int = Field(default=37_200, ge=1, description="of the whole training")
     batch: int = Field(default=16, ge=1, description="images a step, over all processes")
-    lr_g: float = Field(default=1e-4, gt=0)
-    lr_d: float = Field(default=4e-4, gt=0)
+    lr_g: float = Field(default=1e-4, gt=0, description="of the generator; Adam")
+    lr_d: float = Field(default=4e-4, gt=0, description="of the discriminator; Adam")
     decay: float = Field(
         default=0.5, gt=0, le=1, description="last share of the training: lr falls to 0"
     )

@@ -25,9 +25,9 @@ class MunitWeights(Settings):
 class MunitTraining(TrainConfig):
     """Two auto-encoders and two discriminators, trained at once."""
 
-    steps: int = Field(default=1_000_000, ge=1)
+    steps: int = Field(default=1_000_000, ge=1, description="of the whole training")
     lr: float = Field(default=1e-4, gt=0, description="of Adam, for all networks")
-    weight_decay: float = Field(default=1e-4, ge=0)
+    weight_decay: float = Field(default=1e-4, ge=0, description="of all networks")
     halve_every: int = Field(default=100_000, ge=1, description="steps until lr is halved")
     critic_width: int = Field(default=64, ge=1, description="first width of the discriminators")
     critic_layers: int = Field(default=4, ge=1, description="their strided convolutions")

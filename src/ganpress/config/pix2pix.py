@@ -21,7 +21,7 @@ class Pix2PixTraining(TrainConfig):
     objective: Literal["vanilla", "lsgan", "hinge"] = Field(
         default="vanilla", description="adversarial loss; vanilla: cross-entropy on logits"
     )
-    steps: int = Field(default=80_000, ge=1)
+    steps: int = Field(default=80_000, ge=1, description="of the whole training")
     lr: float = Field(default=2e-4, gt=0, description="of the generator; Adam, betas 0.5, 0.999")
     decay_from: float = Field(
         default=0.5, ge=0, lt=1, description="progress from which the rates fall linearly to 0"

@@ -7,10 +7,11 @@ comes from the defaults here, then the TOML file of ``--config``, then each ``--
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self, TypeVar, get_origin
+from typing import Any, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -162,8 +163,18 @@ def _put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     return values
 
 
+def as_toml(kind: type[BaseModel]) -> str:
+    """Every setting with its default and meaning, as a file that ``--config`` reads; those that are
+    unset by default are comments."""
+    lines = []
+    for name, default, meaning in describe(kind):
+        line = f"# {name} =" if default is None else f"{name} = {json.dumps(default)}"
+        lines.append(f"{line}  # {meaning}" if meaning else line)
+    return "\n".join(lines) + "\n"
+
+
 def describe(kind: type[BaseModel], prefix: str = "") -> list[tuple[str, Any, str]]:
-    """(dotted name, default, meaning) of every setting."""
+    """(dotted name, default, meaning with the values to choose from) of every setting."""
     return _described(kind(), prefix)
 
 
@@ -173,6 +184,10 @@ def _described(defaults: BaseModel, prefix: str) -> list[tuple[str, Any, str]]:
         value = getattr(defaults, name)
         if isinstance(value, BaseModel):
             found += _described(value, f"{prefix}{name}.")
-        else:
-            found.append((f"{prefix}{name}", value, info.description or ""))
+            continue
+        told = info.description or ""
+        choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
+        if any(str(choice) not in told for choice in choices):
+            told += f"; {' | '.join(map(str, choices))}"
+        found.append((f"{prefix}{name}", value, told))
     return found

@@ -19,8 +19,8 @@ class DataSettings(CropSettings):
     load_size: int | None = Field(
         default=None, description="shorter side before the crop; None: as size"
     )
-    batch: int = Field(default=8, ge=1)
-    flip: bool = True
+    batch: int = Field(default=8, ge=1, description="crops in a batch")
+    flip: bool = Field(default=True, description="half of the crops are mirrored")
     views: int = Field(
         default=0,
         ge=0,
@@ -37,17 +37,37 @@ class DataSettings(CropSettings):
 class DistanceSettings(Settings):
     """The distance d between student and teacher (eq. 2) and the weights of its terms.
 
-    With vgg16, content 1 and style 1e5 it is the authors' d. ``kind="mse"`` is the ablation.
+    With vgg16 it is by default the authors' d. ``kind="mse"`` is the ablation.
     """
 
-    kind: Literal["perceptual", "mse"] = "perceptual"
-    features: Literal["vgg16", "squeezenet", "tiny"] = "vgg16"
-    content: float = Field(default=1.0, ge=0, description="L1 between the maps of the first tap")
-    style: float = Field(
-        default=1e5, ge=0, description="squared difference of Gram matrices, all taps"
+    kind: Literal["perceptual", "mse"] = Field(
+        default="perceptual", description="mse: squared error of the pictures, nothing else"
+    )
+    features: Literal["vgg16", "squeezenet", "tiny"] = Field(
+        default="vgg16",
+        description="vgg16: the paper's, a download of 528 MB; squeezenet: one of 5 MB; tiny: of "
+        "the package itself",
+    )
+    content: float | None = Field(
+        default=None,
+        ge=0,
+        description="L1 between the maps of the first tap; None: 1, with squeezenet 0.01",
+    )
+    style: float | None = Field(
+        default=None,
+        ge=0,
+        description="squared difference of Gram matrices, all taps; None: 1e5, with squeezenet "
+        "0.002",
     )
     unit: float = Field(default=0.0, ge=0, description="squared difference of unit-length features")
     pixel: float = Field(default=0.0, ge=0, description="L1 between the pictures themselves")
+
+    @property
+    def content_and_style(self) -> tuple[float, float]:
+        """The weights of these two terms, which have the scale of the network's maps."""
+        usual = (0.01, 0.002) if self.features == "squeezenet" else (1.0, 1e5)
+        content, style = self.content, self.style
+        return usual[0] if content is None else content, usual[1] if style is None else style
 
 
 class CriticSettings(Settings):
@@ -68,12 +88,12 @@ class CriticSettings(Settings):
         description="it stays what the teacher's was, and the student is to be judged as the "
         "teacher is (CEC, Shu et al. 2019)",
     )
-    width: int = Field(default=64, ge=1, description="of a fresh one; as layers")
-    layers: int = Field(default=3, ge=1)
+    width: int = Field(default=64, ge=1, description="channels of a fresh one's first layer")
+    layers: int = Field(default=3, ge=1, description="strided convolutions of a fresh one")
     pooled: bool = Field(
         default=True, description="a PatchGAN's logits are averaged before the loss"
     )
-    lr: float = Field(default=1e-5, gt=0)
+    lr: float = Field(default=1e-5, gt=0, description="its learning rate (Adam)")
     weight: float = Field(
         default=1.0, ge=0, description="of L_GAN in eq. 4; 0: no discriminator at all"
     )
@@ -83,9 +103,18 @@ class CriticSettings(Settings):
 class TargetSettings(Settings):
     """A cost to reach, as a fraction of the teacher's; give at most one."""
 
-    macs: float | None = Field(default=None, gt=0, le=1, description="true MACs")
-    params: float | None = Field(default=None, gt=0, le=1)
-    bytes: float | None = Field(default=None, gt=0, le=1)
+    macs: float | None = Field(
+        default=None, gt=0, le=1, description="fraction of the teacher's MACs, 0 to 1"
+    )
+    params: float | None = Field(
+        default=None, gt=0, le=1, description="fraction of the teacher's parameters, 0 to 1"
+    )
+    bytes: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="fraction of the bytes of the teacher's weights, 0 to 1, at quantise.bits",
+    )
 
     @model_validator(mode="after")
     def _one_at_most(self) -> Self:
@@ -104,22 +133,22 @@ class TargetSettings(Settings):
 class SparsifySettings(Settings):
     """The joint loop: distil, quantise and prune (eq. 4, 6, 11-15)."""
 
-    steps: int = Field(default=26_600, ge=1)
+    steps: int = Field(default=26_600, ge=1, description="of all rounds together")
     minutes: float | None = Field(
         default=None, gt=0, description="wall-clock limit of the whole stage"
     )
     rounds: int = Field(
         default=1, ge=1, description="times that silent channels are cut on the way"
     )
-    lr: float = Field(default=1e-5, gt=0)
+    lr: float = Field(default=1e-5, gt=0, description="learning rate of the weights (Adam)")
     schedule: Literal["cosine", "linear", "constant"] = Field(
         default="cosine",
         description="cosine: all learning rates (the authors' code); linear: that of the scales "
         "stays until half time and then falls linearly, the others along the cosine (the paper); "
         "constant: where the stage is short",
     )
-    weight_decay: float = Field(default=1e-3, ge=0)
-    scale_lr: float = Field(default=0.1, gt=0)
+    weight_decay: float = Field(default=1e-3, ge=0, description="of the weights")
+    scale_lr: float = Field(default=0.1, gt=0, description="learning rate of the scales (SGD)")
     rho: float = Field(default=0.01, ge=0, description="weight of the L1 term (eq. 3)")
     compare: Literal["rank", "size"] = Field(
         default="rank",
@@ -146,10 +175,12 @@ class SparsifySettings(Settings):
 class FinetuneSettings(Settings):
     """Distillation of a fixed student: after extraction, or of a narrow student from scratch."""
 
-    steps: int = Field(default=20_000, ge=1)
-    minutes: float | None = Field(default=None, gt=0)
-    lr: float = Field(default=1e-4, gt=0)
-    weight_decay: float = Field(default=1e-3, ge=0)
+    steps: int = Field(default=20_000, ge=1, description="of the whole stage")
+    minutes: float | None = Field(
+        default=None, gt=0, description="wall-clock limit of the whole stage"
+    )
+    lr: float = Field(default=1e-4, gt=0, description="learning rate (Adam), falls to 0")
+    weight_decay: float = Field(default=1e-3, ge=0, description="of the weights")
     ema: float = Field(
         default=0.0, ge=0, lt=1, description="decay of the averaged weights; 0: none"
     )
@@ -215,11 +246,11 @@ class SlimConfig(Settings):
         description="of the teacher's channels in each group: gd's student in place of a target; "
         "the student that d+cp distils (None: half, or more for a target that is not small)",
     )
-    seed: int = 0
+    seed: int = Field(default=0, description="of everything that is drawn")
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads; None: torch's default"
     )
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="where it runs")
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32",
         description="of student, feature network and discriminator in training; losses, weights "

@@ -14,8 +14,8 @@ from ganpress.errors import ConfigError
 class SNGANCritic(Settings):
     """The discriminator; it projects classes where the generator has some."""
 
-    width: int = Field(default=128, ge=1)
-    spectral_norm: bool = True
+    width: int = Field(default=128, ge=1, description="its channels")
+    spectral_norm: bool = Field(default=True, description="on all of its layers")
 
 
 class SNGANTraining(TrainConfig):
@@ -24,14 +24,14 @@ class SNGANTraining(TrainConfig):
     A step is one update of the generator, behind ``n_critic`` of the discriminator.
     """
 
-    steps: int = Field(default=50_000, ge=1)
+    steps: int = Field(default=50_000, ge=1, description="of the whole training")
     batch: int = Field(
         default=320, ge=1, description="photos a step, shared out to n_critic updates"
     )
     g_batch: int = Field(default=128, ge=1, description="pictures in an update of the generator")
     n_critic: int = Field(default=5, ge=1, description="updates of the discriminator in a step")
-    lr_g: float = Field(default=2e-4, gt=0)
-    lr_d: float = Field(default=2e-4, gt=0)
+    lr_g: float = Field(default=2e-4, gt=0, description="of the generator; Adam")
+    lr_d: float = Field(default=2e-4, gt=0, description="of the discriminator; Adam")
     decay: float = Field(
         default=1.0, ge=0, le=1, description="last share of the training: lr falls to 0; 0: none"
     )

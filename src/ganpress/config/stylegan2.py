@@ -14,8 +14,10 @@ from ganpress.errors import ConfigError
 class StyleCriticSettings(Settings):
     """The discriminator's widths: at most `base` / r channels at r pixels, at most `most`."""
 
-    base: int = Field(default=32768, ge=1)
-    most: int = Field(default=512, ge=1)
+    base: int = Field(
+        default=32768, ge=1, description="its channels at size s are base / s, at most ``most``"
+    )
+    most: int = Field(default=512, ge=1, description="its channels at most")
 
 
 class StyleGAN2Training(TrainConfig):
@@ -25,11 +27,11 @@ class StyleGAN2Training(TrainConfig):
     `width` cuts the network of those options instead.
     """
 
-    steps: int = Field(default=781_250, ge=1)
+    steps: int = Field(default=781_250, ge=1, description="of the whole training")
     batch: int = Field(default=32, ge=1, description="images a step, over all processes")
     ema: float = Field(default=0.99778, ge=0, lt=1, description="decay of the averaged weights")
-    lr_g: float = Field(default=2e-3, gt=0)
-    lr_d: float = Field(default=2e-3, gt=0)
+    lr_g: float = Field(default=2e-3, gt=0, description="of the generator; Adam")
+    lr_d: float = Field(default=2e-3, gt=0, description="of the discriminator; Adam")
     r1: float = Field(default=10.0, ge=0, description="weight of the R1 penalty")
     r1_every: int = Field(default=16, ge=1, description="steps between two R1 penalties")
     path: float = Field(default=2.0, ge=0, description="weight of the path length penalty")

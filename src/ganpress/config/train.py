@@ -21,18 +21,18 @@ class TrainData(CropSettings):
     enlarge: bool = Field(
         default=False, description="let images smaller than the crop be enlarged; else refused"
     )
-    flip: bool = True
+    flip: bool = Field(default=True, description="half of the crops are mirrored")
     workers: int = Field(default=1, ge=0, description="decoding processes")
 
 
 class TrainConfig(Settings):
     """Training a teacher; the defaults in the families' own classes are the papers'."""
 
-    seed: int = 0
+    seed: int = Field(default=0, description="of everything that is drawn")
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads; None: torch's default"
     )
-    device: Literal["cpu", "cuda"] = "cpu"
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="where it runs")
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="bfloat16: mixed precision by autocast"
     )
@@ -43,7 +43,7 @@ class TrainConfig(Settings):
     width: float = Field(
         default=1.0, gt=0, le=4, description="share of the papers' full width of every group"
     )
-    steps: int = Field(default=100_000, ge=1)
+    steps: int = Field(default=100_000, ge=1, description="of the whole training")
     minutes: float | None = Field(
         default=None, gt=0, description="wall-clock limit of the training, over all resumes"
     )
