@@ -155,6 +155,12 @@ def test_no_connection_says_where_to_put_the_file() -> None:
         find_weights(closed)
 
 
+def test_a_large_file_that_cannot_be_had_names_a_smaller_one() -> None:
+    large = WeightFile("net", "n.pth", "http://127.0.0.1:9/n.pth", instead="Or take the smaller.")
+    with pytest.raises(WeightsError, match=r"GANPRESS_WEIGHTS.* Or take the smaller\.$"):
+        find_weights(large)
+
+
 def test_a_full_disk_is_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")

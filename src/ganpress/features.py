@@ -24,6 +24,7 @@ VGG16 = WeightFile(
     "vgg16-397923af.pth",
     "https://download.pytorch.org/models/vgg16-397923af.pth",
     "397923af",
+    instead="Or take a smaller network: --set distance.features=squeezenet (of a compression).",
 )
 SQUEEZENET = WeightFile(
     "SqueezeNet 1.1 (torchvision, ImageNet)",

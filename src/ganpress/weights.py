@@ -19,13 +19,15 @@ class WeightFile:
 
     title: for people. file: its name on disk, which is how it is found. url: where to fetch it;
     None if it cannot be fetched. sha256: the published hash, whole or its first digits (torch
-    puts eight of them in its file names); None if none was published.
+    puts eight of them in its file names); None if none was published. instead: what else can be
+    taken, in words.
     """
 
     title: str
     file: str
     url: str | None = None
     sha256: str | None = None
+    instead: str = ""
 
 
 @overload
@@ -143,7 +145,7 @@ def _wrong(path: Path, entry: WeightFile) -> str:
 def _advice(entry: WeightFile) -> str:
     return (
         f"Put {entry.file} in a folder and set GANPRESS_WEIGHTS to that folder, or give the file "
-        f"with --weights, or put it in {cache_dir()}."
+        f"with --weights, or put it in {cache_dir()}.{entry.instead and f' {entry.instead}'}"
     )
 
 
