@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,9 +15,11 @@ from nets import Wiring, photos
 from torch import Tensor
 
 from ganpress.checkpoint import Model
-from ganpress.errors import ConfigError, ExportError, MissingExtra
+from ganpress.errors import ConfigError, DiskFull, ExportError, MissingExtra
 from ganpress.exporters import export
+from ganpress.exporters import openvino as exporter
 from ganpress.exporters.onnx import to_bytes
+from ganpress.files import replace_pair
 from ganpress.nn.layers import convolutions
 from ganpress.quantise import FakeQuantiser, calibrate, quantise
 
@@ -73,6 +79,141 @@ def test_a_file_that_differs_is_not_written(
     with pytest.raises(ExportError, match=r"in what layer '[\w.]+' reads: .*Nothing was written"):
         export(model, tmp_path / "net.xml", to="openvino", size=32)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def converted() -> dict[str, bytes]:
+    """The ONNX files of a float and a quantised network, made once."""
+    return {"float": to_bytes(TINY.model()), "quantised": to_bytes(quantised())}
+
+
+Pair = tuple[bytes, bytes]
+
+
+def damaged(xml: bytes, weights: bytes) -> Pair:
+    """Some of the weights are other numbers."""
+    return xml, b"".join((weights[:400], b"\0\0\x80\x40" * 25, weights[500:]))
+
+
+def cut_short(xml: bytes, weights: bytes) -> Pair:
+    """What a full temporary folder can leave."""
+    return xml, weights[: len(weights) // 2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage", "told"),
+    [
+        ("float", damaged, "differs from torch"),
+        ("quantised", damaged, "differs from torch"),
+        ("float", cut_short, "OpenVINO cannot load"),
+    ],
+)
+def test_the_very_bytes_that_are_written_are_checked(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    converted: dict[str, bytes],
+    kind: str,
+    damage: Callable[..., Pair],
+    told: str,
+) -> None:
+    whole, model = exporter.files, TINY.model() if kind == "float" else quantised()
+    monkeypatch.setattr(exporter, "to_bytes", lambda model: converted[kind])
+    monkeypatch.setattr(exporter, "files", lambda data: damage(*whole(data)))
+    with pytest.raises(ExportError, match=rf"(?s){told}.*Nothing was written"):
+        export(model, tmp_path / "net.xml", to="openvino", size=32)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_that_openvino_cannot_convert_is_an_export_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporter, "to_bytes", lambda model: b"no graph")
+    with pytest.raises(ExportError, match=r"(?s)cannot convert .*Nothing was written"):
+        export(TINY.model(), tmp_path / "net.xml", to="openvino", size=32)
+    assert not list(tmp_path.iterdir())
+
+
+OLD = {"net.xml": b"old network", "net.bin": b"old weights"}
+NEW = {"net.xml": b"new network", "net.bin": b"new weights"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """One with a previous pair."""
+    for name, data in OLD.items():
+        (tmp_path / name).write_bytes(data)
+    return tmp_path
+
+
+def held(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def replace(folder: Path) -> None:
+    xml, weights = NEW.values()
+    replace_pair(folder / "net.xml", xml, folder / "net.bin", weights)
+
+
+@pytest.mark.parametrize("whole", [0, 1])
+def test_a_full_disk_leaves_the_previous_pair(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, converted: dict[str, bytes], whole: int
+) -> None:
+    synced: list[int] = []
+
+    def full(descriptor: int) -> None:
+        synced.append(descriptor)
+        if len(synced) > 2 * whole:  # each file, and then its folder
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(exporter, "to_bytes", lambda model: converted["float"])
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(DiskFull, match=r"net\.(bin|xml)"):
+        export(TINY.model(), folder / "net.xml", to="openvino", size=32)
+    assert held(folder) == OLD
+
+
+@pytest.mark.parametrize("renames", range(5))
+def test_a_rename_that_fails_leaves_the_previous_pair_or_a_network_that_cannot_be_opened(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    rename, done = os.replace, []
+
+    def refused(source: Path, target: Path) -> None:
+        done.append(target)
+        if len(done) == renames + 1:
+            raise PermissionError("in use")
+        rename(source, target)
+
+    monkeypatch.setattr("os.replace", refused)
+    with pytest.raises(PermissionError):
+        replace(folder)
+    assert held(folder) == OLD if renames < 4 else "net.xml" not in held(folder)
+    replace(folder)
+    assert held(folder) == NEW
+
+
+@pytest.mark.parametrize("renames", range(6))
+def test_a_kill_never_leaves_an_old_network_with_new_weights(folder: Path, renames: int) -> None:
+    code = f"""
+import os
+from pathlib import Path
+from ganpress.files import replace_pair
+rename, done = os.replace, []
+def killed(source, target):
+    done.append(target)
+    if len(done) > {renames}:
+        os._exit(9)
+    rename(source, target)
+os.replace = killed
+folder = Path({str(folder)!r})
+replace_pair(folder / "net.xml", b"new network", folder / "net.bin", b"new weights")
+"""
+    ended = subprocess.run([sys.executable, "-c", code], check=False)
+    assert ended.returncode == (9 if renames < 5 else 0)
+    left = {name: data for name, data in held(folder).items() if name in OLD}
+    assert left in (OLD, NEW) or "net.xml" not in left
+    replace(folder)
+    assert held(folder) == NEW
 
 
 def test_another_name_than_xml_and_a_missing_package_are_refused(

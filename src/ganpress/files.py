@@ -117,6 +117,38 @@ def replace_file(path: Path, write: Callable[[Any], object]) -> None:
     _sync_folder(path.parent)
 
 
+def replace_pair(head: Path, first: bytes, body: Path, second: bytes) -> None:
+    """Put ``first`` in the place of `head`, and ``second`` in that of `body`, which belongs to it.
+
+    Both are whole on the disk, as .new, before anything of the previous pair is touched: a full
+    disk leaves that pair. Then they are renamed one directly after the other, and while they are,
+    no file has the name of `head`: a kill there leaves a pair that cannot be opened (the previous
+    head lies beside it as .old), never an old head with a new body.
+
+    Args: head, body: two files of one folder, which exists.
+    Raises: DiskFull; the temporary files are then removed.
+    """
+    new_head, new_body = (path.with_name(path.name + ".new") for path in (head, body))
+    old, aside = head.with_name(head.name + ".old"), False
+    try:
+        replace_file(new_body, lambda file: file.write(second))
+        replace_file(new_head, lambda file: file.write(first))
+        if head.is_file():
+            os.replace(head, old)
+            aside = True
+        os.replace(new_body, body)
+    except BaseException as error:
+        if aside and new_body.exists():  # the previous body is still in its place
+            os.replace(old, head)
+        new_body.unlink(missing_ok=True)
+        new_head.unlink(missing_ok=True)
+        raise_if_full(error, head)
+        raise
+    os.replace(new_head, head)
+    old.unlink(missing_ok=True)
+    _sync_folder(head.parent)
+
+
 def raise_if_full(error: BaseException, path: Path) -> None:
     """Raise DiskFull from `error` if it says that no space (or quota) is left for `path`."""
     if not isinstance(error, OSError) or error.errno not in _FULL:

@@ -2,13 +2,17 @@
 
 A compressed model drops into the user's code: the tensors have the names, shapes and order of axes
 that the upstream class gives them, so its strict `load_state_dict` takes them (built at the
-student's widths).
+student's widths). One thing they may lack: junyanz's ResNet and U-Net classes and GAN Compression's
+ResNet ones make InstanceNorm2d with affine=False, and slimming gives it scales and shifts. Those
+that change nothing are left out; others cannot be folded into a neighbour (a ReLU or a residual sum
+stands behind them), so they are written, with a warning that says what to change upstream.
 """
 
 from __future__ import annotations
 
 import copy
 import io
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -57,6 +61,7 @@ LAYOUTS: dict[str, dict[str, tuple[str, Layout]]] = {
 }
 """Target -> family -> the import kind that reads it back, and what writes it."""
 
+AFFINE = "functools.partial(nn.InstanceNorm2d, affine=True, track_running_stats=False)"
 SAME = 1e-4  # largest difference of the picture after reading the file's tensors back
 
 
@@ -64,6 +69,7 @@ def export_pth(target: str, model: Model, path: Path, size: int) -> ExportFacts:
     """Write the generator's tensors under another code base's names; checked by reading them back.
 
     A StyleGAN2 file is rosinality's dictionary {g, g_ema}; the others are plain state dicts.
+    Warns where upstream's class has to be given InstanceNorms with scales to load the file.
     Raises: ConfigError for a family that the code base does not have; ExportError for a quantised
         network (the code bases know no integers), or one that reads back as another picture.
     """
@@ -83,13 +89,73 @@ def export_pth(target: str, model: Model, path: Path, size: int) -> ExportFacts:
     kind, state_of = layouts[family]
     plain = copy.copy(model)
     plain.net = fold_gates(copy.deepcopy(model.net).cpu().eval())
-    state = state_of(plain)
+    state, advice = _settle_scales(plain, target, state_of(plain))
     top, mean, shape = _compare(plain, kind, state, size)
     data = io.BytesIO()
     torch.save({"g": state, "g_ema": state} if target == "pth-rosinality" else state, data)
     make_folder(path.parent)
     replace_file(path, lambda file: file.write(data.getvalue()))
+    if advice:
+        warnings.warn(f"{path}: {advice}", stacklevel=3)
     return ExportFacts(path, data.getbuffer().nbytes, top, mean, (shape,), None)
+
+
+def _settle_scales(model: Model, target: str, state: State) -> tuple[State, str]:
+    """Scales and shifts of InstanceNorm, where upstream's class has none: no norm's if none
+    changes anything, else every norm's, or as GAN Slimming's class has them.
+
+    Returns: the tensors, and what to tell the user ("" where upstream's class takes the file).
+    """
+    layers = _scaled_layers(model, target)
+    norms = {ours: theirs for ours, theirs in layers.items() if ".norm" in ours}
+    held = [n for n in norms.values() if f"{n}.weight" in state]
+    if all(_is_identity(state, n) for n in held):
+        gone = {f"{n}.{tensor}" for n in held for tensor in cyclegan.PARAMETERS}
+        return {name: t for name, t in state.items() if name not in gone}, ""
+    missing = {ours: theirs for ours, theirs in norms.items() if theirs not in held}
+    if target == "pth-junyanz" and "down2.norm" in missing:  # else what is missing is off the trunk
+        return state, _advice(target, "that are not on the residual trunk ") + (
+            " GAN Slimming's Generator has these norms and takes the file as it is."
+        )
+    out = dict(state)
+    for ours, theirs in missing.items():
+        conv = ours.replace("norm", "conv")
+        bias = state[f"{layers.get(conv) or layers[conv + '.pointwise']}.bias"]
+        out |= {f"{theirs}.weight": torch.ones_like(bias), f"{theirs}.bias": torch.zeros_like(bias)}
+    return out, _advice(target)
+
+
+def _scaled_layers(model: Model, target: str) -> dict[str, str]:
+    """Our layers -> upstream's, where ours has scales in its InstanceNorms and upstream's class
+    none; else empty."""
+    options = model.options
+    if options.get("norm") != "instance" or not options["affine"]:
+        return {}
+    if model.family.name == "pix2pix":
+        return pix2pix.layer_names(options["downs"])
+    if model.family.name == "cyclegan":
+        second = 5 if target == "pth-junyanz" else 6
+        blocks, separable = options["blocks"], options["separable"]
+        return cyclegan.numbered_layers(blocks, second=second, separable=separable)
+    return {}
+
+
+def _is_identity(state: State, norm: str) -> bool:
+    return bool((state[f"{norm}.weight"] == 1).all()) and not state[f"{norm}.bias"].any()
+
+
+def _advice(target: str, which: str = "") -> str:
+    """What a user has to change in the code base before it loads scales of InstanceNorms."""
+    students = (
+        " (SubMobileResnetGenerator must also give every norm the width of the convolution in "
+        "front of it)"
+    )
+    return (
+        f"the InstanceNorms {which}have scales and shifts, which those of the class behind "
+        f"'{target}' lack: its strict load_state_dict refuses this file until they are made with "
+        f"norm_layer={AFFINE}{students if target == 'pth-gan-compression' else ''}. "
+        "An export to onnx needs no such change."
+    )
 
 
 def _compare(
