@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from functools import partial
@@ -18,8 +19,8 @@ from test_evaluation import label_maps
 from typer.testing import CliRunner
 
 from ganpress import ablation, compression
-from ganpress.ablation import ablate, planned, stage_minutes, training_minutes
-from ganpress.arms import ARMS, settings_of
+from ganpress.ablation import ablate, planned
+from ganpress.arms import ARMS, settings_of, stage_minutes, training_minutes
 from ganpress.checkpoint import Discriminator, Model, full_model, load, save
 from ganpress.cli import app
 from ganpress.config import SlimConfig, checked, read_config, settled
@@ -29,6 +30,7 @@ from ganpress.errors import ConfigError, Diverged, ExportError, Interrupted
 from ganpress.evaluation import compare_costs
 from ganpress.nn.discriminators import discriminator
 from ganpress.report.ablation import sentences, table
+from ganpress.report.ablation_welch import freedom, student_t
 from ganpress.report.statements import compared, statements, summary
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -149,6 +151,11 @@ def test_the_arms_of_8_bits_have_as_many_as_the_shared_settings_say() -> None:
     assert bits == {arm: 4 if arm in eight else 32 for arm in ARMS}
 
 
+def test_a_share_is_that_of_the_first_student_of_d_then_cp_and_never_gds() -> None:
+    shares = {arm: settings_of(arm, settings(share=0.3)).share for arm in ("gd", "d+cp")}
+    assert shares == {"gd": None, "d+cp": 0.3}
+
+
 def test_minutes_of_one_stage_alone_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"both sparsify\.minutes and finetune.minutes"):
         training_minutes(settings(sparsify={"minutes": 2.0}))
@@ -197,6 +204,8 @@ def test_all_nine_arms_are_run_and_told(photos: Images, tmp_path: Path) -> None:
     text = (tmp_path / "ablation.md").read_text()
     assert "GS-32 better than GD, by tiny-unit-distance: **holds** (difference +1, +14.1" in text
     assert "perceptual better than MSE, by tiny-unit-distance: **does not hold**" in text
+    assert "(standard error over test pictures, one seed; 'clear' from 2.0 units)" in text
+    assert "Every arm: at most 0.4 of the teacher's macs" in text and "costs differ" not in text
     assert "too close to be sure" in text and "1 min of training" not in text
     heads, rows = table(found)
     assert len(rows) == 9 and {row[heads.index("trained")] for row in rows} == {"1\u00a0min"}
@@ -253,6 +262,113 @@ def test_a_fixed_discriminator_that_the_teacher_lacks_is_told_and_the_others_are
     assert "import the teacher with --discriminator" in found["failed"][0]["error"]
 
 
+def test_settings_that_one_arm_cannot_have_are_told_and_the_others_are_run(
+    photos: Images, tmp_path: Path
+) -> None:
+    fake, silent = Fake(), settings(critic={"weight": 0.0})
+    given: dict[str, Any] = {"arms": ["gs-32", "cp", "gd"], "config": silent}
+    found = run_all(tmp_path, photos, fake, **given)
+    assert [p.name for p in fake.asked] == ["gs-32-0", "gd-0"]
+    assert [(f["arm"], f["seed"]) for f in found["failed"]] == [("cp", 0)]
+    assert "no loss to train with" in found["failed"][0]["error"]
+    assert run_all(tmp_path, photos, fake, **given) == found and len(fake.asked) == 2
+
+
+def test_a_target_that_one_arm_cannot_reach_is_told_and_the_others_are_run(
+    photos: Images, tmp_path: Path
+) -> None:
+    fake, kept = Fake(), settings(trunk="keep", target={"macs": 0.11})
+    found = run_all(tmp_path, photos, fake, arms=["gd", "gs-32", "gs-8"], config=kept)
+    assert [p.name for p in fake.asked] == ["gd-0"]
+    assert [f["arm"] for f in found["failed"]] == ["gs-32", "gs-8"]
+    assert "trunk kept the smallest network" in found["failed"][0]["error"]
+
+
+def test_a_teachers_discriminator_that_cannot_judge_the_crops_stops_only_the_arm_that_needs_it(
+    photos: Images, tmp_path: Path
+) -> None:
+    deep = discriminator("patch", width=4, layers=6)
+    whole = replace(teacher(), critic=Discriminator(deep, "patch", {"width": 4, "layers": 6}))
+    fake, fresh = Fake(), settings(critic={"start": "fresh"})
+    given: dict[str, Any] = {"run": tmp_path, "config": fresh, "compress": fake, "quiet": True}
+    found = ablate(whole, photos, arms=["cec", "gs-32"], **given)
+    assert [p.name for p in fake.asked] == ["gs-32-0"]
+    assert "cannot judge pictures of 32 pixels" in found["failed"][0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (settings(critic={"real": "images"}), "needs real pictures of the target domain"),
+        (settings(target={"macs": 1e-6}), r"No arm .*\n  gs-32, gs-8: target.*smallest network"),
+    ],
+)
+def test_what_stops_every_arm_is_refused_before_any_training(
+    config: SlimConfig, told: str, photos: Images, tmp_path: Path
+) -> None:
+    fake = Fake()
+    with pytest.raises(ConfigError, match=told):
+        run_all(tmp_path / "run", photos, fake, arms=["gs-32", "gs-8"], config=config)
+    assert not fake.asked and not (tmp_path / "run").exists()
+
+
+def test_test_pictures_that_the_generator_cannot_read_are_refused_before_any_training(
+    photos: Images, tmp_path: Path
+) -> None:
+    fake, maps = Fake(), label_maps(tmp_path)
+    given: dict[str, Any] = {"config": settings(), "arms": ["gd"], "compress": fake}
+    with pytest.raises(ConfigError, match="reads label maps"):
+        ablate(WIRINGS["gaugan"].model(0), maps, run=tmp_path / "run", test=photos, **given)
+    assert not fake.asked and not (tmp_path / "run").exists()
+
+
+def test_an_unfinished_arm_of_other_settings_is_refused_before_the_others_are_run(
+    photos: Images, tmp_path: Path
+) -> None:
+    fake, (plan,) = Fake(), planned(settings(), ["gd"], [0], tmp_path)
+    plan.folder.mkdir()
+    was = {"method": "slim", **plan.settings.model_dump(), "share": 0.5}
+    (plan.folder / "config.json").write_text(json.dumps(was))
+    with pytest.raises(ConfigError, match=r"share: 0\.5 in the run, null now"):
+        run_all(tmp_path, photos, fake, arms=["gs-32", "gd"])
+    assert not fake.asked
+
+
+def test_other_real_pictures_are_refused_but_not_where_the_folder_is_older_than_that(
+    photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ablation, "judgeable", lambda *_: False)
+    fake, other = Fake(), open_images(write_folder(tmp_path / "other", 2, seed=9, size=40))
+    run_all(run := tmp_path / "run", photos, fake, arms=["gd"], reals=photos)
+    for reals in (other, None):
+        with pytest.raises(ConfigError, match=r"reals_hash: .* in the run, .* now"):
+            run_all(run, photos, fake, arms=["gd"], reals=reals)
+    path = run / "settings.json"
+    for reals in (None, other):
+        old = json.loads(path.read_text())
+        del old["reals_hash"]
+        path.write_text(json.dumps(old))
+        run_all(run, photos, fake, arms=["gd"], reals=reals)
+    assert json.loads(path.read_text())["reals_hash"] == other.digest()
+
+
+def test_a_setting_that_is_newer_than_the_run_had_its_default_there(
+    photos: Images, tmp_path: Path
+) -> None:
+    fake = Fake()
+    run_all(tmp_path, photos, fake, arms=["gs-32"])
+    for name, keys in (("settings.json", ["settings"]), ("gs-32-0/config.json", [])):
+        path = tmp_path / name
+        said = json.loads(path.read_text())
+        inner = said[keys[0]] if keys else said
+        del inner["channels_last"], inner["quantise"]["exact"]
+        path.write_text(json.dumps(said))
+    run_all(tmp_path, photos, fake, arms=["gs-32"], seeds=[0, 1])
+    assert [p.name for p in fake.asked] == ["gs-32-0", "gs-32-1"]
+    with pytest.raises(ConfigError, match="channels_last: false in the run, true now"):
+        run_all(tmp_path, photos, fake, config=settings(channels_last=True), arms=["gs-32"])
+
+
 def test_another_teacher_or_other_settings_are_refused(photos: Images, tmp_path: Path) -> None:
     fake = Fake()
     run_all(tmp_path, photos, fake, arms=["gd"])
@@ -280,14 +396,87 @@ def arm(mean: float, spread: float | None, seeds: int, name: str = "m") -> dict[
     }
 
 
+@pytest.mark.parametrize(
+    ("degrees", "known"),
+    [(1, 12.706), (2, 4.303), (4, 2.776), (10, 2.228), (30, 2.042), (1e4, 1.960), (1e9, 1.960)],
+)
+def test_quantiles_are_those_of_students_table(degrees: float, known: float) -> None:
+    assert student_t(degrees) == pytest.approx(known, abs=6e-4)
+
+
+def test_a_quantile_between_whole_degrees_of_freedom_is_that_of_the_density() -> None:
+    df, t = 2.5, student_t(2.5)
+    scale = math.gamma((df + 1) / 2) / math.gamma(df / 2) / math.sqrt(df * math.pi)
+    x = torch.linspace(-t, t, 200_001, dtype=torch.float64)
+    inside = torch.trapezoid(scale * (1 + x**2 / df) ** (-(df + 1) / 2), x)
+    assert float(inside) == pytest.approx(0.95, abs=1e-7)
+
+
+def test_degrees_of_freedom_are_welchs() -> None:
+    assert freedom([0.1, 0.1], [3, 3]) == pytest.approx(4.0)
+    assert freedom([0.1, 0.0], [3, 9]) == pytest.approx(2.0)
+    wanted = 0.05**2 / (0.01**2 / 8 + 0.04**2 / 3)
+    assert freedom([0.1, 0.2], [9, 4]) == pytest.approx(wanted)
+    assert freedom([1e-200, 1e-200], [2, 2]) == pytest.approx(2.0)
+
+
 def test_a_difference_is_told_in_standard_errors_over_seeds() -> None:
-    said = compared(arm(1.0, 0.3, 9), arm(1.5, 0.4, 4), "m")
+    said = compared(arm(1.0, 0.3, 9), arm(1.7, 0.4, 4), "m")
     assert said["verdict"] == "holds" and said["clear"]
-    assert said["units"] == pytest.approx(0.5 / (0.1**2 + 0.2**2) ** 0.5)
+    assert said["units"] == pytest.approx(0.7 / (0.1**2 + 0.2**2) ** 0.5)
     one = compared(arm(1.5, None, 1), arm(1.0, 0.4, 4), "m")
     assert one["verdict"] == "does not hold" and not one["clear"]
     assert one["units"] == pytest.approx(-0.5 / (2 * 0.3**2) ** 0.5)
-    assert "one seed" in one["unit"]
+    assert "one seed" in one["unit"] and one["threshold"] == pytest.approx(1.96, abs=1e-3)
+
+
+def test_of_few_seeds_a_difference_must_be_larger_to_be_clear() -> None:
+    for seeds, least in ((2, 4.303), (3, 2.776), (6, 2.228)):
+        for units, clear in ((least - 0.01, False), (least + 0.01, True)):
+            far = units * (2 * 0.1**2 / seeds) ** 0.5
+            said = compared(arm(1.0, 0.1, seeds), arm(1.0 + far, 0.1, seeds), "m")
+            assert said["units"] == pytest.approx(units) and said["clear"] is clear
+            assert said["threshold"] == pytest.approx(least, abs=1e-3)
+    assert "'clear' from 2.2 units)" in line_of(said) and "too close" not in line_of(said)
+
+
+def line_of(said: dict[str, Any]) -> str:
+    head = {"statement": "A better than B", "better": "a", "worse": "b", "metric": "m"}
+    (line,) = sentences({"statements": [head | said], "metric": "m"})
+    return line
+
+
+def test_two_arms_without_any_spread_are_not_called_unknown() -> None:
+    said = compared(arm(1.0, 0.0, 2), arm(1.5, 0.0, 3), "m")
+    assert said["clear"] and said["units"] is None
+    assert line_of(said).endswith("(difference +0.5, without any spread over seeds)")
+    same = compared(arm(1.0, 0.0, 2), arm(1.0, 0.0, 3), "m")
+    assert not same["clear"] and "too close to be sure" in line_of(same)
+    one = {**arm(1.0, None, 1), "over_images": {"m": 0.0}}  # a single picture has none, either
+    assert not compared(one, {**one, "numbers": {"m": {"mean": 2.0}}}, "m")["clear"]
+    unknown = compared({**one, "over_images": {}}, one, "m")
+    assert "the spread is not known" in line_of(unknown)
+
+
+def test_arms_of_unlike_cost_are_told_with_the_statement() -> None:
+    def priced(macs: float) -> dict[str, Any]:
+        one = arm(1.0, 0.1, 3)
+        one["numbers"]["ratio/macs"] = {"mean": macs, "spread": 0.0}
+        return one
+
+    said = compared(priced(16.0), priced(17.7), "m", "macs")
+    assert line_of(said).endswith("; costs differ: 1/16.0 against 1/17.7)")
+    assert compared(priced(16.7), priced(16.0), "m", "macs")["costs"] is None
+    assert compared(priced(16.0), priced(17.7), "m", "bytes")["costs"] is None
+    said = statements(
+        [{**priced(9.0), "arm": "gs-32"}, {**priced(4.0), "arm": "gd"}], ["m"], "macs"
+    )
+    assert said[0]["costs"] == (9.0, 4.0)
+
+
+def test_statements_of_before_are_still_told() -> None:
+    old = {"verdict": "holds", "difference": 1.0, "units": 2.5, "unit": "standard error over seeds"}
+    assert "+2.5 units of spread (standard error over seeds))" in line_of({**old, "clear": True})
 
 
 def test_of_a_score_the_larger_is_better() -> None:
@@ -404,7 +593,7 @@ def test_the_command_hands_arms_seeds_and_images_on(
     fake = Fake()
     monkeypatch.setattr(ablation, "ablate", partial(ablate, compress=fake, quiet=True))
     config = tmp_path / "c.toml"
-    config.write_text("[target]\nmacs = 0.4\n[data]\nsize = 32\n")
+    config.write_text("least = 1\n[target]\nmacs = 0.4\n[data]\nsize = 32\n")
     command = ["ablate", "-t", tmp_path / "t.safetensors", "--images", folder, "--config", config]
     command += ["--run", tmp_path / "run", "--arms", "gs-32, gd", "--set", "beta=3"]
     done = CliRunner().invoke(app, [*map(str, command), "--seeds", "0,1"])

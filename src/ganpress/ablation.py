@@ -12,21 +12,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ganpress.arms import ARMS, settings_of
+from ganpress.arms import ARMS, settings_of, stage_minutes, training_minutes
 from ganpress.card import differences
 from ganpress.checkpoint import Model, fingerprint, load
 from ganpress.compression import check_request
 from ganpress.compression import compress as compress_model
-from ganpress.config import SlimConfig
+from ganpress.config import SlimConfig, settled
+from ganpress.critic import check_size, critic_of
 from ganpress.data import Images
-from ganpress.errors import ConfigError, Diverged, InfeasibleTarget, NotPossible
+from ganpress.errors import (
+    ConfigError,
+    Diverged,
+    GanpressError,
+    InfeasibleTarget,
+    NotPossible,
+)
 from ganpress.evaluation import evaluation_size
 from ganpress.files import as_json, make_folder, read_json, write_json
-from ganpress.inputs import from_noise
+from ganpress.inputs import from_noise, made_size, reads
 from ganpress.judging import judge
 from ganpress.report.ablation import write_ablation
 from ganpress.report.amounts import duration
 from ganpress.report.statements import summary
+from ganpress.slimming import check_images
+from ganpress.targets import affordable
 
 
 @dataclass(frozen=True)
@@ -59,25 +68,29 @@ def ablate(
     Call again to go on: finished arms are kept, an unfinished one goes on at its last state. Other
     arms and seeds can be added later; what is written covers all that are in the folder:
     ablation.json, ablation.md, ablation.html, fig3.svg (quality over size), fig4.png (pictures).
-    An arm that diverges, cannot meet the target, or needs a discriminator that the teacher does
-    not have, is written down as failed, and tried again by the next call.
+    An arm that diverges, cannot meet the target, has settings that contradict each other, or needs
+    a discriminator that the teacher does not have, is written down as failed, and tried again by
+    the next call.
 
     Args:
-        config: target, data and time that all arms share; see `stage_minutes`.
+        config: target, data and time that all arms share; see `arms.stage_minutes`.
         arms: of `ARMS`; default: all nine. seeds: each arm runs once with each.
         reals: real pictures of the target domain: teacher and students are judged against them,
             and with ``critic.real=images`` they are real to the discriminator. Where ``test`` (or
             ``images``) has targets or label maps, those are what is judged by.
         compress: what runs an arm; takes what `ganpress.compress` takes.
     Returns: what ablation.json holds.
-    Raises: ConfigError before any training, and what `ganpress.compress` raises but Diverged and
-        InfeasibleTarget.
+    Raises: ConfigError before any training where the images are of no use or no arm can be run,
+        and what `ganpress.compress` raises but Diverged and InfeasibleTarget.
     """
     base = config or SlimConfig()
     plans = planned(base, arms or tuple(ARMS), seeds, run)
     check_request("slim", base)
+    given = {"reals": reals} if base.critic.real == "images" and reals is not None else {}
+    check_pictures(teacher, images, test, given.get("reals"), base)
+    refused = refusals(plans, teacher)
     run = make_folder(Path(run))
-    begin(run, teacher, images, test, base)
+    begin(run, teacher, images, test, reals, base)
     shown = test or images
 
     def judged(of: Model | None, path: Path) -> None:
@@ -90,20 +103,20 @@ def ablate(
     for plan in plans:
         if plan not in left:
             judged(None, plan.folder / "judged-student.json")
-    given = {"reals": reals} if base.critic.real == "images" and reals is not None else {}
+        elif plan.arm in refused:
+            fail(plan, refused[plan.arm], quiet)
+    left = [plan for plan in left if plan.arm not in refused]
     took: list[float] = []
     for done, plan in enumerate(left):
         began = time.monotonic()
         if not quiet:
             print(told(plan, done, len(left), took), file=sys.stderr, flush=True)
-        failed = make_folder(plan.folder) / "failed.json"
         try:
-            check_arm(plan, teacher)
             take_over_training(plan)
             compress(
                 copy.deepcopy(teacher),
                 images,
-                run=plan.folder,
+                run=make_folder(plan.folder),
                 config=plan.settings,
                 test=test,
                 weights=weights,
@@ -112,11 +125,9 @@ def ablate(
                 **given,
             )
         except (Diverged, InfeasibleTarget, NotPossible) as error:
-            write_json(failed, {"error": str(error)})
-            if not quiet:
-                print(f"ablation: {plan.arm} seed {plan.seed} failed: {error}", file=sys.stderr)
+            fail(plan, error, quiet)
         else:
-            failed.unlink(missing_ok=True)
+            (plan.folder / "failed.json").unlink(missing_ok=True)
             judged(None, plan.folder / "judged-student.json")
         took.append(time.monotonic() - began)
         publish(run)
@@ -168,45 +179,71 @@ def take_over_training(plan: Plan) -> None:
         shutil.copytree(stage.parent, plan.folder / stage.parent.name, dirs_exist_ok=True)
 
 
-def check_arm(plan: Plan, teacher: Model) -> None:
-    """Refuse a fixed discriminator where the teacher's file has none: `NotPossible`."""
-    if plan.settings.critic.fixed and teacher.critic is None:
+def check_pictures(
+    teacher: Model, images: Images | None, test: Images | None, reals: Images | None, c: SlimConfig
+) -> None:
+    """Refuse images that no arm can be trained on or shown: ConfigError."""
+    check_images(teacher, images, reals, c)
+    if test is not None:  # read by the generator only
+        only_read = c.critic.model_copy(update={"real": "teacher"})
+        check_images(teacher, test, None, c.model_copy(update={"critic": only_read}))
+
+
+def refusals(plans: Sequence[Plan], teacher: Model) -> dict[str, GanpressError]:
+    """Why arms cannot be run, by arm. ConfigError: none of them can."""
+    found: dict[str, GanpressError] = {}
+    why: dict[str, list[str]] = {}
+    afforded: set[object] = set()
+    by_arm = {plan.arm: plan.settings for plan in plans}
+    for arm, settings in by_arm.items():
+        try:
+            c = check_arm(arm, settings, teacher)
+            alike = c.arm == "gd", str(c.quantise) if c.target.bytes else ""
+            if alike not in afforded:  # seconds for a large generator
+                affordable(teacher, c)
+            afforded.add(alike)
+        except (ConfigError, InfeasibleTarget) as error:
+            found[arm] = error
+            why.setdefault(str(error), []).append(arm)
+    if len(found) == len(by_arm):
+        lines = [f"{', '.join(arms)}: {text}" for text, arms in why.items()]
+        raise ConfigError("\n  ".join(["No arm that is asked for can be run.", *lines]))
+    return found
+
+
+def check_arm(arm: str, settings: SlimConfig, teacher: Model) -> SlimConfig:
+    """Refuse the settings that the arm's run would refuse before its first step; settled ones.
+
+    Raises ConfigError; NotPossible where a fixed discriminator is not in the teacher's file.
+    """
+    if settings.critic.fixed and teacher.critic is None:
         raise NotPossible(
-            f"arm '{plan.arm}' keeps the discriminator that the teacher was trained against, and "
+            f"arm '{arm}' keeps the discriminator that the teacher was trained against, and "
             "the teacher's file has none: import the teacher with --discriminator."
         )
+    fresh = teacher.critic is None or settings.critic.start == "fresh"
+    side = made_size(teacher) if from_noise(teacher) else None
+    c = settled(settings, fresh=fresh, pictures=side)
+    if not fresh:
+        critic = critic_of(c.critic, teacher.critic, reads(teacher))
+        check_size(critic, side or min(c.data.size, c.sparsify.size or c.data.size))
+    return c
 
 
-def stage_minutes(settings: SlimConfig) -> dict[str, float | None]:
-    """How an arm's training time is spent, in minutes; None where steps alone end a stage.
-
-    The rule: an arm's stages have ``sparsify.minutes + finetune.minutes`` of the shared settings
-    together. Arms with both stages spend them so (d+cp distils in the first half of what is
-    fine-tuning's, and post-quantisation trains no more); gd, which has no joint loop, spends all
-    in its one stage. Rendering the teacher's pictures and evaluating are not counted.
-    """
-    if settings.arm == "gd":
-        return {"finetune": settings.finetune.minutes}
-    if settings.arm == "d+cp":
-        half = settings.finetune.minutes and settings.finetune.minutes / 2
-        return {"distil": half, "sparsify": settings.sparsify.minutes, "finetune": half}
-    return {"sparsify": settings.sparsify.minutes, "finetune": settings.finetune.minutes}
-
-
-def training_minutes(settings: SlimConfig) -> float | None:
-    """The sum of `stage_minutes`; None where no stage has any. ConfigError: only some have."""
-    given = stage_minutes(settings)
-    timed = [minutes for minutes in given.values() if minutes is not None]
-    if timed and len(timed) < len(given):
-        raise ConfigError(
-            "Give both sparsify.minutes and finetune.minutes, or neither: the arms would not "
-            "train for equal times."
-        )
-    return sum(timed) if timed else None
+def fail(plan: Plan, error: GanpressError, quiet: bool) -> None:
+    """Write down that an arm cannot be run, or broke off."""
+    write_json(make_folder(plan.folder) / "failed.json", {"error": str(error)})
+    if not quiet:
+        print(f"ablation: {plan.arm} seed {plan.seed} failed: {error}", file=sys.stderr)
 
 
 def begin(
-    run: Path, teacher: Model, images: Images | None, test: Images | None, base: SlimConfig
+    run: Path,
+    teacher: Model,
+    images: Images | None,
+    test: Images | None,
+    reals: Images | None,
+    base: SlimConfig,
 ) -> None:
     """Write run/settings.json, or refuse to add arms to an ablation of something else."""
     shared = base.model_dump(exclude={"arm": True, "seed": True, "data": {"cache"}})
@@ -215,13 +252,16 @@ def begin(
         "teacher": fingerprint(teacher.net),
         "data_hash": images.digest() if images else None,
         "test_hash": test.digest() if test else None,
+        "reals_hash": reals.digest() if reals else None,
         "settings": shared,
         "minutes": training_minutes(base),
         "stage_minutes": {arm: stage_minutes(settings_of(arm, base)) for arm in ARMS},
     }
     path = run / "settings.json"
-    differing = differences(read_json(path), as_json(facts)) if path.exists() else []
-    if differing:
+    was = read_json(path) if path.exists() else facts
+    was.setdefault("reals_hash", facts["reals_hash"])  # a folder of before does not say
+    usual = {"settings": as_json(SlimConfig().model_dump())}
+    if differing := differences(as_json(was), as_json(facts), usual):
         raise ConfigError(
             f"The ablation in {run} was started with other settings:\n  "
             + "\n  ".join(differing)
@@ -231,14 +271,16 @@ def begin(
 
 
 def finished(plan: Plan) -> bool:
-    """Whether this arm has ended before. ConfigError: with other settings than these."""
-    if not (plan.folder / "done.json").exists() or not (plan.folder / "results.json").exists():
-        return False
-    if differing := changed_since(plan.folder, plan.settings.model_dump()):
+    """Whether this arm has ended before. ConfigError: it was run with other settings than these."""
+    if (plan.folder / "config.json").exists() and (
+        differing := changed_since(plan.folder, plan.settings.model_dump())
+    ):
         raise ConfigError(
-            f"{plan.folder} holds this arm with other settings:\n  " + "\n  ".join(differing)
+            f"{plan.folder} holds this arm with other settings:\n  "
+            + "\n  ".join(differing)
+            + "\nGive the same, or delete that folder to run the arm anew."
         )
-    return True
+    return (plan.folder / "done.json").exists() and (plan.folder / "results.json").exists()
 
 
 def changed_since(folder: Path, settings: dict[str, Any]) -> list[str]:
@@ -246,7 +288,8 @@ def changed_since(folder: Path, settings: dict[str, Any]) -> list[str]:
     was, now = read_json(folder / "config.json"), as_json(settings)
     for one in (was, now):
         one.get("data", {}).pop("cache", None)
-    return differences({name: was.get(name) for name in now}, now)
+    known = {name: was[name] for name in now if name in was}
+    return differences(known, now, as_json(SlimConfig().model_dump()))
 
 
 def judgeable(teacher: Model, shown: Images | None, reals: Images | None) -> bool:

@@ -40,7 +40,8 @@ shared settings have ``quantise.bits`` below 32, the arms of 8 bits have that ma
 def settings_of(arm: str, base: SlimConfig) -> SlimConfig:
     """The settings of one arm at the cost, data and training time of ``base``.
 
-    An arm without the joint loop (gd) trains for that loop's steps and minutes, too.
+    An arm without the joint loop (gd) trains for that loop's steps and minutes, too. Its student
+    is as wide as the target allows: ``share`` is only that of d+cp's first student.
     Raises `ConfigError` for an arm that does not exist, with the nearest name.
     """
     if arm not in ARMS:
@@ -54,7 +55,36 @@ def settings_of(arm: str, base: SlimConfig) -> SlimConfig:
         values["quantise"]["bits"] = base.quantise.bits
     if arm == "gd":
         values["finetune"] = {**values["finetune"], **_all_the_time(base)}
+        values["share"] = None
     return checked(SlimConfig, values)
+
+
+def stage_minutes(settings: SlimConfig) -> dict[str, float | None]:
+    """How an arm's training time is spent, in minutes; None where steps alone end a stage.
+
+    The rule: an arm's stages have ``sparsify.minutes + finetune.minutes`` of the shared settings
+    together. Arms with both stages spend them so (d+cp distils in the first half of what is
+    fine-tuning's, and post-quantisation trains no more); gd, which has no joint loop, spends all
+    in its one stage. Rendering the teacher's pictures and evaluating are not counted.
+    """
+    if settings.arm == "gd":
+        return {"finetune": settings.finetune.minutes}
+    if settings.arm == "d+cp":
+        half = settings.finetune.minutes and settings.finetune.minutes / 2
+        return {"distil": half, "sparsify": settings.sparsify.minutes, "finetune": half}
+    return {"sparsify": settings.sparsify.minutes, "finetune": settings.finetune.minutes}
+
+
+def training_minutes(settings: SlimConfig) -> float | None:
+    """The sum of `stage_minutes`; None where no stage has any. ConfigError: only some have."""
+    given = stage_minutes(settings)
+    timed = [minutes for minutes in given.values() if minutes is not None]
+    if timed and len(timed) < len(given):
+        raise ConfigError(
+            "Give both sparsify.minutes and finetune.minutes, or neither: the arms would not "
+            "train for equal times."
+        )
+    return sum(timed) if timed else None
 
 
 def _all_the_time(base: SlimConfig) -> dict[str, Any]:

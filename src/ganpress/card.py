@@ -68,15 +68,22 @@ def note_resume(root: Path, stage: str, step: int) -> None:
     write_json(path, {**card, "resumed": [*card.get("resumed", []), here]})
 
 
-def differences(was: object, now: object, key: str = "") -> list[str]:
-    """One readable line for each setting, by its dotted name, that is not the same."""
+def differences(was: object, now: object, usual: object = None, key: str = "") -> list[str]:
+    """One readable line for each setting, by its dotted name, that is not the same.
+
+    Args: usual: the defaults: a setting that the run did not know yet is the same if it has that.
+    """
     if isinstance(was, dict) and isinstance(now, dict):
+        known = usual if isinstance(usual, dict) else {}
         names = [*was, *(name for name in now if name not in was)]
         return [
             line
             for name in names
             for line in differences(
-                was.get(name, _MISSING), now.get(name, _MISSING), f"{key}.{name}" if key else name
+                was.get(name, known.get(name, _MISSING)),
+                now.get(name, _MISSING),
+                known.get(name),
+                f"{key}.{name}" if key else name,
             )
         ]
     same = was == now or _shown(was) == _shown(now)  # the second for NaN

@@ -121,20 +121,32 @@ def sentences(found: Mapping[str, Any]) -> list[str]:
             if said["metric"] == found["metric"]:  # of the others the same would be said
                 lines.append(f"{head} ({said['better']} against {said['worse']})")
             continue
-        far = f"difference {said['difference']:+.4g}"
-        if said["units"] is not None:
-            far += f", {said['units']:+.1f} units of spread ({said['unit']})"
-        close = "" if said["clear"] else "; too close to be sure"
-        if said["units"] is None:
-            close = "; the spread is not known: give both arms more seeds"
-        lines.append(f"{head} ({far}{close})")
+        costs = ""
+        if said.get("costs"):
+            costs = "; costs differ: " + " against ".join(f"1/{c:.1f}" for c in said["costs"])
+        lines.append(f"{head} ({_far(said)}{costs})")
     return lines
+
+
+def _far(said: Mapping[str, Any]) -> str:
+    """'difference +0.3, +8.9 units of spread (standard error over seeds; 'clear' from 2.8)'."""
+    far = f"difference {said['difference']:+.4g}"
+    over = said["unit"].removeprefix("standard error over ")
+    close = "" if said["clear"] else "; too close to be sure"
+    if said["units"] is not None:
+        limit = said.get("threshold")  # not in a file of before
+        clear = f"; 'clear' from {limit:.1f} units" if limit is not None else ""
+        return f"{far}, {said['units']:+.1f} units of spread ({said['unit']}{clear}){close}"
+    if said.get("error") is None:
+        return f"{far}; the spread is not known: give both arms more seeds"
+    return f"{far}, without any spread over {over}{close}"
 
 
 def notes(found: Mapping[str, Any]) -> list[str]:
     """What the table leaves out or needs to be read with."""
     lines = [
         "Spread: standard deviation over seeds; without one, a single seed.",
+        "Clear: two-sided 95 % quantile of Student's t (Welch), over pictures of the normal.",
         "Size: weights at stored bits; file: the safetensors file, with its card and names.",
         "MACs: true convention. 1 M = 1e6, 1 MB = 1e6 bytes.",
     ]
@@ -159,7 +171,9 @@ def protocol(found: Mapping[str, Any]) -> dict[str, str]:
 
 def _shared(found: Mapping[str, Any]) -> str:
     target = found["settings"]["target"]
-    share = next((f"{v:g} of the teacher's {k}" for k, v in target.items() if v), "no target")
+    share = next(
+        (f"at most {v:g} of the teacher's {k}" for k, v in target.items() if v), "no target"
+    )
     minutes = found["minutes"]
     each = f"{duration(60 * minutes)} of training each" if minutes else "equal steps each"
     return f"Every arm: {share}, {each}, the same images, the same test pictures."

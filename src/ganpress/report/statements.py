@@ -10,6 +10,7 @@ from typing import Any
 
 from ganpress.arms import ARMS
 from ganpress.files import read_json
+from ganpress.report.ablation_welch import clear_from, student_t
 
 CLAIMS = (
     ("GS-32 better than GD", "gs-32", "gd"),
@@ -22,8 +23,8 @@ CLAIMS = (
 )
 """What the paper says of its arms: (statement, the better arm, the worse arm)."""
 
-CLEAR = 2.0
-"""A difference of fewer units of spread is called close."""
+UNEQUAL = 1.05
+"""Arms whose costs are further apart than this factor are said to differ in cost."""
 
 
 def summary(run: Path) -> dict[str, Any]:
@@ -61,7 +62,8 @@ def summary(run: Path) -> dict[str, Any]:
         out["machine"] = {name: card.get(name) for name in known}
         kinds = ("real/frechet-", "real/is-")
         metrics += [name for name in found[0]["numbers"] if name.startswith(kinds)]
-        out["statements"] = statements(found, metrics)
+        target = next((name for name, share in facts["settings"]["target"].items() if share), None)
+        out["statements"] = statements(found, metrics, target)
     judged = run / "judged-teacher.json"
     if judged.exists():
         teacher = read_json(judged)
@@ -112,39 +114,68 @@ def numbers_of(folder: Path) -> dict[str, float]:
     return {name: float(value) for name, value in out.items()}
 
 
-def statements(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """The paper's statements, each by each metric: whether it holds here, and how clearly."""
+def statements(
+    rows: Sequence[Mapping[str, Any]], metrics: Sequence[str], target: str | None = None
+) -> list[dict[str, Any]]:
+    """The paper's statements, each by each metric: whether it holds here, and how clearly.
+
+    Args: target: the cost that the arms were to have alike, such as "macs".
+    """
     by_name = {r["arm"]: r for r in rows}
     return [
         {"statement": text, "better": better, "worse": worse, "metric": metric}
-        | compared(by_name.get(better), by_name.get(worse), metric)
+        | compared(by_name.get(better), by_name.get(worse), metric, target)
         for metric in metrics
         for text, better, worse in CLAIMS
     ]
 
 
 def compared(
-    a: Mapping[str, Any] | None, b: Mapping[str, Any] | None, metric: str
+    a: Mapping[str, Any] | None,
+    b: Mapping[str, Any] | None,
+    metric: str,
+    target: str | None = None,
 ) -> dict[str, Any]:
     """Whether arm ``a`` is better than ``b`` by a metric.
 
-    ``difference`` is positive where it is; ``units`` is the same divided by the standard error of
-    that difference: over seeds where both have two or more, else over the test pictures.
+    ``difference`` is positive where it is. ``error`` is the standard error of that difference:
+    over seeds where both have two or more, else over the test pictures; None where that is not
+    known. ``units`` is one divided by the other, None where there is no error, and from
+    ``threshold`` units on (Welch's t-test) the difference is ``clear``. ``costs`` are how many
+    times the teacher costs what each arm does, where that is not the same.
     """
     if a is None or b is None or metric not in a["numbers"] or metric not in b["numbers"]:
         return {"verdict": "not run", "difference": None, "units": None, "clear": False}
     sign = -1.0 if metric.removeprefix("real/").startswith("is-") else 1.0
     difference = sign * (b["numbers"][metric]["mean"] - a["numbers"][metric]["mean"])
-    over_seeds = min(len(a["seeds"]), len(b["seeds"])) > 1
-    errors = [_error(one, metric, over_seeds) for one in (a, b)]
-    unit = math.hypot(*(e for e in errors if e is not None)) if None not in errors else 0.0
-    units = difference / unit if unit > 0 else None
     return {
         "verdict": "holds" if difference > 0 else "does not hold",
         "difference": difference,
+        **_clarity(a, b, metric, difference),
+        "costs": _costs(a, b, target),
+    }
+
+
+def _clarity(
+    a: Mapping[str, Any], b: Mapping[str, Any], metric: str, difference: float
+) -> dict[str, Any]:
+    """What the difference is beside its standard error."""
+    counts = [len(one["seeds"]) for one in (a, b)]
+    over_seeds = min(counts) > 1
+    errors = [e for one in (a, b) if (e := _error(one, metric, over_seeds)) is not None]
+    error = math.hypot(*errors) if len(errors) == 2 else None
+    units = threshold = None
+    clear = error is not None and over_seeds and difference != 0  # without spread: for certain
+    if error:
+        threshold = clear_from(errors, counts) if over_seeds else student_t(math.inf)
+        units = difference / error
+        clear = abs(units) >= threshold
+    return {
+        "error": error,
         "units": units,
         "unit": "standard error over " + ("seeds" if over_seeds else "test pictures, one seed"),
-        "clear": units is not None and abs(units) >= CLEAR,
+        "threshold": threshold,
+        "clear": clear,
     }
 
 
@@ -153,3 +184,14 @@ def _error(arm: Mapping[str, Any], metric: str, over_seeds: bool) -> float | Non
         return float(arm["numbers"][metric]["spread"]) / math.sqrt(len(arm["seeds"]))
     found = arm["over_images"].get(metric)
     return None if found is None else float(found)
+
+
+def _costs(
+    a: Mapping[str, Any], b: Mapping[str, Any], target: str | None
+) -> tuple[float, float] | None:
+    """Teacher's cost over each arm's, where those are not near each other."""
+    name = f"ratio/{target}"
+    if name not in a["numbers"] or name not in b["numbers"]:
+        return None
+    ours, theirs = (float(one["numbers"][name]["mean"]) for one in (a, b))
+    return (ours, theirs) if max(ours, theirs) > UNEQUAL * min(ours, theirs) else None
