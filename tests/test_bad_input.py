@@ -298,6 +298,88 @@ def test_safetensors_without_a_card_say_how_to_import_them(
     assert "ganpress import" in told
 
 
+@pytest.mark.parametrize("verb", ["measure", "export", "import"])
+def test_a_folder_where_a_model_is_asked_is_told_with_the_model_in_it(
+    verb: str, home: Path, tmp_path: Path, ganpress: Command
+) -> None:
+    more = [] if verb == "measure" else ["-o", tmp_path / "x.safetensors"]
+    line = [verb, "auto"] if verb == "import" else [verb]
+    code, told = ganpress(*line, home / "photos", *more)
+    assert code == 2
+    assert f"{home / 'photos'} is a folder" in told
+    assert "did you mean" not in told
+    for name in ("teacher", "student"):
+        save(toy(), tmp_path / f"{name}.safetensors")
+        code, told = ganpress(*line, tmp_path, *more)
+        assert code == 2
+        assert str(tmp_path / f"{name}.safetensors") in told
+
+
+@pytest.mark.parametrize("verb", ["import", "export", "evaluate"])
+def test_a_folder_where_a_file_is_to_be_written_is_told_before_any_work(
+    verb: str, home: Path, ganpress: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ganpress import checkpoint, importers
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the work was begun")
+
+    monkeypatch.setattr(checkpoint, "load", never)
+    monkeypatch.setattr(importers, "import_model", never)
+    lines = {
+        "import": ["import", "auto", home / "x.pth", "-o", home / "photos"],
+        "export": ["export", home / "cartoongan.safetensors", "-o", home / "photos"],
+        "evaluate": evaluation_of(home, home / "photos", "--json", home / "photos"),
+    }
+    code, told = ganpress(*lines[verb])
+    assert code == 2
+    assert f"{home / 'photos'} is a folder" in told
+    assert ".tmp" not in told
+
+
+def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path: Path) -> None:
+    from ganpress.files import write_json
+
+    (tmp_path / "taken").mkdir()
+    for path, part in ((tmp_path / "taken", "is a folder"), (tmp_path / "no" / "x", "No such")):
+        with pytest.raises(OSError) as caught:
+            write_json(path, {})
+        told = cli._os_trouble(caught.value)
+        assert told.startswith(f"{path} ") and part in told
+
+
+def test_an_import_under_the_name_of_another_format_is_refused(
+    tmp_path: Path, ganpress: Command
+) -> None:
+    code, told = ganpress("import", "auto", tmp_path / "net.pth", "-o", tmp_path / "new.pth")
+    assert code == 2
+    assert f"name it {tmp_path / 'new.safetensors'}" in told
+
+
+def test_a_misspelt_target_is_answered_with_those_of_the_family(
+    home: Path, tmp_path: Path, ganpress: Command
+) -> None:
+    for to in ("pth", "pth-ngan"):
+        line = ["export", home / "cyclegan.safetensors", "-o", tmp_path / "x.pth", "--to", to]
+        code, told = ganpress(*line)
+        assert code == 2
+        for part in ("onnx", "openvino", "pth-junyanz", "pth-gan-compression"):
+            assert part in told
+        assert "sngan" not in told.replace(f"'{to}'", "") and "cartoongan" not in told
+
+
+def test_a_misspelt_arm_is_told_before_a_missing_target(
+    home: Path, tmp_path: Path, ganpress: Command
+) -> None:
+    code, told = ganpress(
+        "ablate", "-t", home / "cartoongan.safetensors", "--images", home / "photos",
+        "--run", tmp_path / "run", "--arms", "gd,gs-33",
+    )  # fmt: skip
+    assert code == 2
+    assert "There is no arm 'gs-33' (did you mean 'gs-32'?)" in told
+    assert not (tmp_path / "run").exists()
+
+
 # --- training that goes wrong ---------------------------------------------------------------------
 
 

@@ -343,8 +343,17 @@ def test_a_missing_file_is_refused_with_the_nearest_name(saved: Path) -> None:
         load(saved.with_name("studnet.safetensors"))
     with pytest.raises(CheckpointError, match=r"no model file"):
         load(saved.parent / "nowhere" / "student.safetensors")
-    with pytest.raises(CheckpointError, match=r"no model file"):
+
+
+def test_a_folder_is_refused_as_one_and_never_taken_for_a_misspelling(saved: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"is a folder.*Give .*student\.safetensors\.$"):
         load(saved.parent)
+    (saved.parent / "photos").mkdir()
+    (saved.parent / "link").symlink_to(saved.parent / "gone")
+    for name in ("photos", "link"):
+        with pytest.raises(CheckpointError) as caught:
+            load(saved.parent / name)
+        assert "did you mean" not in str(caught.value)
 
 
 def test_a_file_without_a_card_is_refused(saved: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
-from ganpress import cli, errors, evaluation
+from ganpress import cli, cli_data, cli_evaluation, errors, evaluation
 from ganpress.checkpoint import Model, full_model, load, save
 from ganpress.cost import latency
 from ganpress.demo.draw import write_folder
@@ -116,6 +118,144 @@ def test_measure_prints_a_table_in_words(capsys: pytest.CaptureFixture[str]) -> 
         assert part in told.out
 
 
+def narrow(monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
+    """Give a module of commands a terminal of 80 columns."""
+    monkeypatch.setattr(module, "console", Console(width=80))
+
+
+def test_measure_prints_the_latency_that_it_was_asked_for(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ganpress import cost
+
+    time = cost.Latency(12.344, 98.766, "cpu", threads=3, batch=1, size=64, repeats=5)
+    monkeypatch.setattr(cost, "latency", lambda *_, **__: time)
+    narrow(monkeypatch, cli_evaluation)
+    told = run_cli(capsys, "measure", home / "teacher.safetensors", "--size", 64, "--latency")
+    assert told.code == 0
+    for part in ("median", "95th pct", "ms", "12.34", "98.77", "on cpu", "threads: 3"):
+        assert part in told.out
+    assert "12.34" not in run_cli(capsys, "measure", home / "teacher.safetensors").out
+
+
+@pytest.mark.parametrize("more", [(), ("--latency",)])
+@pytest.mark.parametrize("folder", ["h2z", "runs/a rather long name/of 32 bits/horse2zebra"])
+def test_measure_never_cuts_a_name_nor_a_number(
+    folder: str,
+    more: tuple[str, ...],
+    home: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ganpress import cost
+
+    time = cost.Latency(1234.344, 9998.766, "cpu", threads=3, batch=1, size=64, repeats=5)
+    monkeypatch.setattr(cost, "latency", lambda *_, **__: time)
+    narrow(monkeypatch, cli_evaluation)
+    monkeypatch.chdir(tmp_path)
+    name = f"{folder}/student[8].safetensors"
+    Path(folder).mkdir(parents=True)
+    Path(name).write_bytes((home / "teacher.safetensors").read_bytes())
+    told = run_cli(capsys, "measure", name, "cyclegan", *more)
+    assert name in told.out
+    assert "11,378,179" in told.out and "49.552 G" in told.out and "45,512,716" in told.out
+    assert ("9998.77" in told.out) == bool(more)
+    assert "…" not in told.out
+    assert "linear" not in told.out
+    assert max(map(len, told.out.splitlines())) <= max(80, len(name) + 3)
+
+
+def test_measure_tells_the_linear_layers_where_there_are_any(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = run_cli(capsys, "measure", "sngan")
+    assert "(linear)" in told.out and "0.001 G" in told.out
+
+
+@pytest.mark.parametrize("size", [3, 65, -5, 0])
+def test_measure_refuses_a_size_that_the_network_cannot_take(
+    size: int, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = run_cli(capsys, "measure", home / "teacher.safetensors", "--size", size)
+    assert told.code == 2
+    assert told.out == ""
+    if size > 0:
+        assert f"The size is {size}" in told.err and "divisible by 4" in told.err
+    else:
+        assert "--size" in told.err and "greater than or equal to 1" in told.err
+
+
+def test_a_generator_that_reads_noise_is_measured_at_its_own_size_only(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run_cli(capsys, "measure", "sngan", "--size", 32).code == 0
+    told = run_cli(capsys, "measure", "sngan", "--size", 64)
+    assert told.code == 2
+    assert "leave the size out" in told.err
+
+
+def test_the_list_of_data_sets_breaks_no_word(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ganpress.data.public import PUBLIC
+
+    narrow(monkeypatch, cli_data)
+    told = run_cli(capsys, "data", "list").out
+    prose = [line for line in told.splitlines() if "ganpress" not in line]
+    assert max(map(len, prose)) <= 80
+    for name, entry in PUBLIC.items():
+        for word in (name, *f"{entry.what} {entry.kind} {entry.size} {entry.terms}".split()):
+            assert word in told
+
+
+def test_the_versions_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    told = run_cli(capsys, "--version")
+    assert told.code == 0
+    python = sys.version.split()[0]
+    assert told.out.startswith("ganpress ")
+    assert told.out.endswith(f", torch {torch.__version__}, python {python}\n")
+
+
+@pytest.mark.parametrize("verb", ["measure", "compress", "train", "demo"])
+def test_ctrl_c_anywhere_in_a_command_is_told_in_a_line(
+    verb: str,
+    tmp_path: Path,
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ganpress import config
+    from ganpress.demo import line
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_evaluation, "_model_or_family", stop)
+    monkeypatch.setattr(config, "read_config", stop)
+    monkeypatch.setattr(line, "run_demo", stop)
+    given = ["--images", home / "photos", "--run", tmp_path]
+    more: dict[str, list[Any]] = {
+        "measure": ["cyclegan"],
+        "compress": ["slim", "-t", home / "teacher.safetensors", *given],
+        "train": ["cartoongan", *given],
+        "demo": [],
+    }
+    told = run_cli(capsys, verb, *more[verb])
+    assert told.code == 130
+    again = "" if verb == "measure" else " Run the same command again to go on."
+    assert told.err == f"Stopped.{again}\n"
+
+
+def test_the_help_of_export_names_every_target(capsys: pytest.CaptureFixture[str]) -> None:
+    from ganpress.exporters import TARGETS
+
+    told = run_cli(capsys, "export", "--help")
+    assert told.code == 0
+    for target in TARGETS:
+        assert target in told.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "nearest"),
     [
@@ -180,7 +320,7 @@ def test_every_error_of_ours_is_one_message_and_an_exit_code(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "_model_or_family", fail)
+    monkeypatch.setattr(cli_evaluation, "_model_or_family", fail)
     told = run_cli(capsys, "measure", "cyclegan")
     assert told.code == (143 if kind is Interrupted else 2)
     assert told.err.strip() == "error: [red] what, where, what to do"
@@ -283,6 +423,7 @@ def test_settings_lists_every_setting_with_its_default(capsys: pytest.CaptureFix
     assert "data.size = 256" in told.out
     assert "sparsify.rho = 0.01" in told.out
     assert "weight of the L1 term" in told.out
+    assert tomllib.loads(told.out)["sparsify"]["rounds"] == 1
 
 
 @pytest.mark.parametrize("verb", ["import", "compress", "measure", "evaluate", "export", "report"])
@@ -296,3 +437,21 @@ def test_pictures_in_the_samples_have_the_evaluated_size(run: Path) -> None:
     for file in (run / "samples").glob("*.png"):
         with Image.open(file) as picture:
             assert picture.size == (32, 32)
+
+
+def test_ctrl_c_while_the_program_is_imported_is_told_in_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ganpress.__main__ import main
+
+    class Stop:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "ganpress.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "ganpress.cli")
+    monkeypatch.setattr(sys, "meta_path", [Stop(), *sys.meta_path])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "Stopped.\n"

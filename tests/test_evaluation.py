@@ -193,3 +193,9 @@ def test_label_maps_are_read_by_both(labelled: Images, photos: Images) -> None:
         evaluate(student, teacher, photos, size=32, features="tiny")
     with pytest.raises(ConfigError, match="reads images"):
         evaluate(student, teacher, None, size=32, features="tiny")
+
+
+def test_what_is_not_opened_images_is_refused_with_what_opens_them(photos: Images) -> None:
+    opens = r"images is a str \(photos\).*ganpress\.open_images\(\.\.\.\)"
+    with pytest.raises(ConfigError, match=opens):
+        evaluate(model(0), model(0), "photos", size=32, features="tiny")  # type: ignore[arg-type]

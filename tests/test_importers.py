@@ -359,3 +359,14 @@ def test_an_imported_model_knows_its_source_and_survives_a_save(tmp_path: Path) 
     assert torch.equal(again(picture()), model(picture()))
     with pytest.raises(CheckpointError, match="a ganpress model already"):
         import_model("auto", tmp_path / "model.safetensors")
+
+
+def test_a_folder_is_refused_as_one_with_the_files_in_it(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="is a folder, not a checkpoint file"):
+        import_model("auto", tmp_path)
+    path = saved(tmp_path, {})
+    with pytest.raises(CheckpointError) as caught:
+        import_model("auto", tmp_path)
+    assert str(caught.value).endswith(f"Give {path}.")
+    with pytest.raises(CheckpointError, match=r"did you mean 'net_G\.pth'"):
+        import_model("auto", tmp_path / "netG.pth")

@@ -430,7 +430,7 @@ def test_missing_parts_are_said(tmp_path: Path) -> None:
     text = Page(write_report(bare_run(tmp_path / "run")).read_text()).text
     for said in (
         "This run has no card.json and no results.json yet.",
-        "Not measured: MACs, parameters, bytes, latency, distance.",
+        "Not measured: MACs, parameters, weights, latency, distance.",
         "No sample pictures",
         "No sizes: results.json has no 'model' part.",
         "Not evaluated",
@@ -582,3 +582,57 @@ def test_writing_a_report_imports_neither_torch_nor_numpy(run: Path) -> None:
         [sys.executable, "-c", code, str(run)], capture_output=True, text=True, timeout=120
     )
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+def test_weights_are_not_called_a_file_and_the_file_stands_beside_them(tmp_path: Path) -> None:
+    content = results()
+    content["model"]["student"]["file_bytes"] = 2_950_000
+    html = write_report(bare_run(tmp_path / "run", results=content)).read_text()
+    text = Page(html).text.replace("\u00a0", " ")
+    assert "smaller weights45.5 MB → 2.9 MB; the student's file: 2.95 MB" in text
+    assert "smaller file" not in text
+    rows = dict(re.findall(r'<tr><th scope="row">([^<]*)</th>(.*?)</tr>', html))
+    shown = {name: re.sub("<[^>]+>", "|", row).replace("\u00a0", " ") for name, row in rows.items()}
+    assert "45.5 MB" in shown["Weights, as stored"] and "2.9 MB" in shown["Weights, as stored"]
+    assert "–" in shown["Model file"] and "2.95 MB" in shown["Model file"]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "told"),
+    [({"vgg16-unit-distance": 0.1}, True), ({"l1": 0.1}, True), ({"is-vgg16": 3.0}, False)],
+)
+def test_the_tile_of_a_distance_says_that_smaller_is_better(
+    metrics: dict[str, float], told: bool, tmp_path: Path
+) -> None:
+    content = results()
+    content["evaluation"]["metrics"] = metrics
+    text = Page(write_report(bare_run(tmp_path / "run", results=content)).read_text()).text
+    assert ("over 120 pictures; smaller is better" in text) == told
+
+
+def test_a_stage_that_went_back_says_when_why_and_how_gently_it_went_on(tmp_path: Path) -> None:
+    root = bare_run(tmp_path / "run")
+    for stage, told in {
+        "sparsify": {"why": ["'loss/gan' is <inf>", "no good"], "at": ["2025-11-21T02:47:00Z"] * 2},
+        "finetune": {"why": ["Training diverged: old. The last good state is kept."]},
+    }.items():
+        (root / stage).mkdir()
+        (root / stage / "log.jsonl").write_text('{"step": 1, "loss/a": 3}\n')
+        (root / f"{stage}-restarts.json").write_text(json.dumps({"stage": stage, **told}))
+    text = Page(write_report(root).read_text()).text
+    assert text.count("Diverged on 2025-11-21 02:47 UTC: ") == 2
+    assert "'loss/gan' is <inf>. It went back" in text
+    assert "rho and learning rates halved, to 1/2 of" in text
+    assert "02:47 UTC: no good." in text and "halved, to 1/4 of" in text
+    assert "Diverged: old. It went back" in text
+
+
+def test_a_run_that_gave_up_says_so_with_the_advice(tmp_path: Path) -> None:
+    root = bare_run(tmp_path / "run")
+    error = "Training diverged: 'a' is inf. Lower the learning rate."
+    failed = {"error": error, "at": "2025-11-21T02:47:00+00:00"}
+    (root / "failed.json").write_text(json.dumps(failed))
+    text = Page(write_report(root).read_text()).text
+    assert f"This run gave up on 2025-11-21 02:47 UTC. {error}" in text
+    (root / "failed.json").unlink()
+    assert "gave up" not in write_report(root).read_text()

@@ -18,10 +18,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from ganpress import compression, evaluation
 from ganpress.checkpoint import Model, full_model, load, save
+from ganpress.compression import compress
 from ganpress.config import SlimConfig, read_config
+from ganpress.cost import latency
 from ganpress.data import open_images
 from ganpress.demo.draw import write_folder
+from ganpress.errors import ConfigError
+from ganpress.exporters.verify import ExportFacts
 from ganpress.methods.slim import slim
 from ganpress.run import Run, Stage, read_log
 
@@ -256,3 +261,107 @@ def test_a_run_is_not_resumed_with_other_settings_or_another_teacher(
     changed = [str(other) if "teacher" in a and "/" in a else a for a in arguments(home, commanded)]
     assert ran(command, changed, told) == 2
     assert "was started with another teacher" in told.read_text()
+
+
+@pytest.fixture
+def glance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Latencies measured for a moment only, and no ONNX file."""
+
+    def short(net: Any, **options: Any) -> Any:
+        return latency(net, **{**options, "seconds": 0.0, "warm_up": 0})
+
+    monkeypatch.setattr(evaluation, "latency", short)
+    monkeypatch.setattr(compression, "export", exported)
+    torch.set_num_threads(1)
+
+
+def exported(model: Model, path: Path, **_: Any) -> ExportFacts:
+    path.write_bytes(b"onnx")
+    return ExportFacts(path, 4, 0.0, 0.0, [], None)
+
+
+def finished(home: Path, root: Path | str, *, quiet: bool = True, **more: Any) -> Model:
+    """A whole run of two steps of distillation; of a finished one, what is there."""
+    brief = ["arm=gd", "finetune.steps=2"]
+    config = read_config(SlimConfig, home / "settings.toml", brief)
+    photos = open_images(home / "photos")
+    return compress(teacher(), photos, run=root, config=config, quiet=quiet, **more)
+
+
+def stamps(root: Path) -> dict[Path, int]:
+    return {
+        path: path.stat().st_mtime_ns
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name != "run.lock"
+    }
+
+
+@pytest.mark.usefixtures("glance")
+def test_a_finished_run_is_given_back_at_once_with_every_file_untouched(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "run"
+    first = finished(home, root)
+    before = stamps(root)
+    assert {"report.html", "results.json", "student.onnx"} <= {path.name for path in before}
+    again = finished(home, root, quiet=False)
+    assert stamps(root) == before
+    assert again.widths == first.widths
+    assert f"{root} is finished: nothing is done again" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="other settings"):
+        compress(teacher(), open_images(home / "photos"), run=root, quiet=True)
+    assert stamps(root) == before
+
+
+@pytest.mark.usefixtures("glance")
+def test_a_finished_run_is_shown_again_on_other_pictures_and_where_a_file_is_gone(
+    home: Path, tmp_path: Path
+) -> None:
+    finished(home, tmp_path)
+    results = tmp_path / "results.json"
+    test = open_images(write_folder(tmp_path / "test", 3, seed=9, size=40))
+    finished(home, tmp_path, test=test)
+    assert json.loads(results.read_text())["evaluation"]["protocol"]["held out"] == "yes"
+    assert json.loads(results.read_text())["evaluation"]["count"] == 3
+    finished(home, tmp_path, test=test, match_colours=True)
+    assert json.loads(results.read_text())["samples"] == {"colours": "as the photo's"}
+    before = results.stat().st_mtime_ns
+    finished(home, tmp_path, test=test, match_colours=True)
+    assert results.stat().st_mtime_ns == before
+    (tmp_path / "report.html").unlink()
+    finished(home, tmp_path, test=test, match_colours=True)
+    assert (tmp_path / "report.html").exists()
+    results.write_text("{")
+    finished(home, tmp_path, test=test, match_colours=True)
+    assert json.loads(results.read_text())["export"]["onnx"]["file"] == "student.onnx"
+
+
+@pytest.mark.usefixtures("glance")
+def test_the_end_of_a_run_says_what_it_is_at(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished(home, tmp_path / "quiet")
+    assert capsys.readouterr().err == ""
+    finished(home, tmp_path / "run", quiet=False)
+    assert capsys.readouterr().err.splitlines()[-3:] == [
+        "evaluating on 10 pictures",
+        "measuring latency",
+        "exporting to ONNX and checking it",
+    ]
+
+
+@pytest.mark.usefixtures("glance")
+def test_a_run_folder_can_be_named_by_text(home: Path, tmp_path: Path) -> None:
+    finished(home, str(tmp_path / "run"))
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.parametrize("name", ["images", "test", "reals"])
+def test_images_that_were_not_opened_are_refused_before_anything_is_made(
+    name: str, home: Path, tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {"images": open_images(home / "photos"), name: "photos"}
+    opens = rf"{name} is a str \(photos\).*ganpress\.open_images"
+    with pytest.raises(ConfigError, match=opens):
+        compress(teacher(), run=tmp_path / "run", **given)
+    assert not (tmp_path / "run").exists()

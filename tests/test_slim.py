@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ganpress.checkpoint import Model, full_model, load, save
@@ -339,3 +340,21 @@ def test_a_separable_teacher_can_be_slimmed(photos: Images, tmp_path: Path) -> N
     student, teacher = compressed("cyclegan", photos, tmp_path, config, separable=True)
     assert student.options["separable"] is True
     assert share(student, teacher, "macs") <= 0.5
+
+
+@pytest.mark.parametrize(("batch", "columns"), [(1, 1), (3, 3), (6, 4)])
+def test_first_and_last_step_are_drawn_with_a_column_for_each_picture(
+    batch: int, columns: int, photos: Images, tmp_path: Path
+) -> None:
+    config = settings(
+        target={"macs": 0.5}, data={"batch": batch}, sparsify={"batch": batch, "steps": 4}
+    )
+    compressed("cartoongan", photos, tmp_path, config)
+    for stage, last in {"sparsify": 3, "finetune": 2}.items():
+        drawn = sorted((tmp_path / stage / "images").iterdir())
+        assert [p.name for p in drawn] == [
+            f"photo-teacher-student-{step:07d}.png" for step in (0, last)
+        ]
+        for file in drawn:
+            with Image.open(file) as picture:
+                assert picture.size == (columns * 34 - 2, 3 * 34 - 2)

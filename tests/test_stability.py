@@ -11,6 +11,8 @@ import torch
 from test_slim import log_of, settings, teacher_of
 from torch import Tensor, nn
 
+from ganpress import compression
+from ganpress.compression import compress
 from ganpress.config import SlimConfig
 from ganpress.data import Images, open_images
 from ganpress.demo.draw import write_folder
@@ -192,3 +194,50 @@ def test_what_is_held_out_is_never_trained_on(photos: Images) -> None:
     many = settings(finetune={"held": 12})
     with pytest.raises(ConfigError, match="leave nothing of 12 images"):
         held_out(teacher_of("cyclegan"), photos, many, Distance(config.distance))
+
+
+def test_going_back_is_told_in_a_line_with_the_reason_and_the_new_rates(
+    photos: Images,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    config = settings(arm="gd", target={"macs": 0.5})
+    for quiet in (False, True):
+        losing(monkeypatch, "finetune/2", 2)
+        run = Run(tmp_path / str(quiet), quiet=quiet, log_every=1, save_every_s=0.0)
+        slim(teacher_of("cartoongan"), photos, config, run)
+        lines = [line for line in capsys.readouterr().err.splitlines() if "diverged" in line]
+        told = json.loads((run.root / "finetune-restarts.json").read_text())
+        assert told["why"] == ["'loss/gan' is inf at step 2 of stage 'finetune'"] * 2
+        assert all(at.startswith("20") for at in told["at"]) and len(told["at"]) == 2
+        assert len(lines) == (0 if quiet else 2)
+        for line, factor in zip(lines, ("1/2 (1 of", "1/4 (2 of"), strict=False):
+            assert "finetune: diverged, 'loss/gan' is inf at step 2" in line
+            assert f"rho and learning rates times {factor} at most 2)" in line
+
+
+def test_a_run_that_gave_up_keeps_the_reason_in_folder_and_report_until_it_goes_on(
+    photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression, "finish", lambda *_, **__: None)
+    config = settings(arm="gd", target={"macs": 0.5})
+
+    def again() -> None:
+        compress(teacher_of("cartoongan"), photos, run=tmp_path, config=config, quiet=True)
+
+    with monkeypatch.context() as patch:
+        losing(patch, "finetune/2", 9)
+        with pytest.raises(Diverged) as error:
+            again()
+    assert json.loads((tmp_path / "failed.json").read_text())["error"] == str(error.value)
+    html = (tmp_path / "report.html").read_text()
+    assert "This run gave up on 20" in html
+    assert "lower the learning rate" in html and "went back 2 time(s)" in html
+    assert html.count("It went back to its last saved state") == 2
+    with pytest.raises(ConfigError, match="other settings"):
+        compress(teacher_of("cartoongan"), photos, run=tmp_path, quiet=True)
+    assert (tmp_path / "failed.json").exists()
+    again()
+    assert not (tmp_path / "failed.json").exists()
+    assert (tmp_path / "student.safetensors").exists()

@@ -279,8 +279,9 @@ def _described(card: dict[str, Any], which: Family, path: Path) -> Model:
 
 def _read(path: Path) -> tuple[dict[str, Any], State]:
     if not path.is_file():
-        near = did_you_mean(path.name, [p.name for p in path.parent.glob("*")])
-        raise CheckpointError(f"There is no model file {path}{near}.")
+        from ganpress.importers.foreign import no_file  # importers import this module
+
+        raise no_file(path, "model", ("student.safetensors", "teacher*.safetensors"))
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -296,10 +297,8 @@ def _read(path: Path) -> tuple[dict[str, Any], State]:
             f"{path} is not a whole ganpress model ({error}). If it is a .pth of another code "
             f"base, use 'ganpress import'; if it was cut short, copy it again."
         ) from error
-    if card.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} has format {card.get('format')}, this version reads {FORMAT}: update ganpress."
-        )
+    if (n := card.get("format")) != FORMAT:
+        raise CheckpointError(f"{path}: format {n}; this version reads {FORMAT}: update ganpress.")
     return card, state
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import warnings
-from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperCommand
 
-from ganpress import cli_ablate, cli_data, cli_evaluation, cli_training
+from ganpress import __version__, cli_ablate, cli_data, cli_evaluation, cli_training
 from ganpress.cli_options import (
     ConfigFile,
     Instances,
@@ -27,12 +29,12 @@ from ganpress.cli_options import (
     TestLabels,
     TestPhotos,
     Weights,
+    check_file,
 )
-from ganpress.errors import ConfigError, GanpressError, did_you_mean
+from ganpress.errors import ConfigError, GanpressError
 
 app = typer.Typer(
     name="ganpress",
-    help="Make trained GAN generators small and fast without losing their quality.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -41,12 +43,40 @@ app.add_typer(cli_data.app, name="data")
 app.command()(cli_training.train)
 app.command()(cli_training.families)
 app.command()(cli_evaluation.evaluate)
+app.command()(cli_evaluation.measure)
 app.command()(cli_ablate.ablate)
 app.command()(cli_ablate.report)
 console, problems = Console(), Console(stderr=True)
+STOPPED = 130  # the exit code of Ctrl-C
 
 ModelPath = Annotated[Path, typer.Argument(help="a ganpress model (.safetensors)")]
 Teacher = Annotated[Path, typer.Option("--teacher", "-t", help="the teacher's model file")]
+
+
+def _tell_versions(asked: bool) -> None:
+    if not asked:
+        return
+    try:
+        torch = version("torch")  # without importing it
+    except PackageNotFoundError:
+        torch = "unknown"
+    print(f"ganpress {__version__}, torch {torch}, python {sys.version.split()[0]}")
+    raise typer.Exit
+
+
+@app.callback()
+def _program(
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_tell_versions,
+            is_eager=True,
+            help="versions of ganpress, torch and python",
+        ),
+    ] = False,
+) -> None:
+    """Make trained GAN generators small and fast without losing their quality."""
 
 
 @app.command("import")
@@ -71,6 +101,12 @@ def import_(
     from ganpress.cost import measure
     from ganpress.importers import import_model
 
+    check_file(out, "model.safetensors")
+    if out.suffix.lower() not in ("", ".safetensors"):
+        raise ConfigError(
+            f"A ganpress model is a .safetensors file: name it {out.with_suffix('.safetensors')}, "
+            f"not {out}."
+        )
     model = import_model(
         kind, source, config=config, critic=critic, **pairs(options or [], "--option")
     )
@@ -164,75 +200,33 @@ def _tell_run(run: Path) -> None:
     console.print(f"report:  {(run / 'report.html').resolve()}", soft_wrap=True)
 
 
-@app.command()
-def measure(
-    models: Annotated[list[str], typer.Argument(help="model files, or names of families")],
-    size: Annotated[
-        int | None, typer.Option("--size", help="height and width in pixels; default: its own")
-    ] = None,
-    options: Annotated[
-        list[str] | None, typer.Option("--option", help="key=value, an option of a family's name")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-    time: Annotated[bool, typer.Option("--latency", help="measure latency, too")] = False,
-) -> None:
-    """Parameters, MACs in both conventions, bytes; a family's name means its full network."""
-    from ganpress.cost import latency
-    from ganpress.cost import measure as count
+class _Export(TyperCommand):
+    """`export`, whose help names its targets; torch is imported only where the help is asked."""
 
-    found: dict[str, dict[str, Any]] = {}
-    sizes = set()
-    for name in models:
-        model = _model_or_family(name, options or [])
-        pixels = size or model.size
-        sizes.add(f"{pixels} x {pixels}")
-        found[name] = asdict(count(model.net, pixels))
-        if time:
-            found[name]["latency"] = asdict(latency(model, size=pixels))
-    if as_json:
-        out: Any = found[models[0]] if len(models) == 1 else found
-        print(json.dumps(out, indent=2))
-        return
-    table = Table(title=f"one image of {' or '.join(sorted(sizes))}; 1 G = 1e9")
-    heads = ("model", "params", "MACs (true)", "MACs (out-res)", "MACs (linear)", "bytes")
-    for head in heads:
-        table.add_column(head, justify="left" if head == "model" else "right")
-    for name, c in found.items():
-        macs = (f"{c[k] / 1e9:.3f} G" for k in ("macs", "macs_outres", "macs_linear"))
-        table.add_row(name, f"{c['params']:,}", *macs, f"{c['bytes']:,}")
-    console.print(table)
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from ganpress.exporters import TARGETS
+
+        for option in self.params:
+            if option.name == "to":
+                option.help = f"one of {', '.join(TARGETS)}"  # type: ignore[attr-defined]
+        super().format_help(ctx, formatter)
 
 
-def _model_or_family(name: str, options: list[str]) -> Any:
-    from ganpress.checkpoint import full_model, load
-    from ganpress.config import pairs
-    from ganpress.families import FAMILIES
-
-    if name in FAMILIES:
-        return full_model(name, **pairs(options, "--option"))
-    if options:
-        raise ConfigError(f"--option is for the name of a family; {name} has its options inside.")
-    if not Path(name).exists() and "." not in name and "/" not in name:
-        raise ConfigError(
-            f"'{name}' is neither a file nor a family{did_you_mean(name, FAMILIES)}. "
-            f"Families: {', '.join(FAMILIES)}."
-        )
-    return load(name)
-
-
-@app.command()
+@app.command(cls=_Export)
 def export(
     model: ModelPath,
     out: Annotated[Path, typer.Option("-o", "--out", help="the file to write")],
-    to: Annotated[str, typer.Option("--to", help="onnx")] = "onnx",
-    size: Annotated[int | None, typer.Option("--size", help="example size in pixels")] = None,
+    to: Annotated[str, typer.Option("--to", help="the target")] = "onnx",
+    size: Annotated[
+        int | None, typer.Option("--size", min=1, help="example size in pixels")
+    ] = None,
 ) -> None:
     """Export a model and verify the file against torch."""
     from ganpress.checkpoint import load
     from ganpress.exporters import export as write
 
-    loaded = load(model)
-    facts = write(loaded, out, to=to, size=size or loaded.size)
+    check_file(out, "model.onnx")
+    facts = write(load(model), out, to=to, size=size)
     console.print(
         f"{facts.file}: {facts.bytes:,} bytes, differs from torch by at most "
         f"{facts.max_abs_diff:.2e} (mean {facts.mean_abs_diff:.2e}).",
@@ -244,14 +238,12 @@ def export(
 def settings(
     of: Annotated[str, typer.Argument(help="slim, or the family that is to be trained")] = "slim",
 ) -> None:
-    """Every setting with its default and meaning."""
-    from ganpress.config import SlimConfig, describe
+    """Every setting with its default and meaning, as a file that --config reads."""
+    from ganpress.config import SlimConfig, as_toml
     from ganpress.training import trainer
 
-    for name, default, meaning in describe(SlimConfig if of == "slim" else trainer(of).config):
-        console.print(
-            f"{name} = {default}" + (f"   # {meaning}" if meaning else ""), soft_wrap=True
-        )
+    kind = SlimConfig if of == "slim" else trainer(of).config
+    console.out(as_toml(kind), end="", highlight=False)
 
 
 @app.command()
@@ -278,12 +270,31 @@ def main() -> None:
             raise
         problems.print(f"[bold red]error:[/] {_plain(_os_trouble(error))}", soft_wrap=True)
         sys.exit(GanpressError.exit_code)
+    except SystemExit as end:  # typer makes this of a Ctrl-C while a command runs
+        if end.code == STOPPED:
+            _tell_stopped()
+        raise
     except KeyboardInterrupt:
-        sys.exit(130)
+        _tell_stopped()
+        sys.exit(STOPPED)
+
+
+def _tell_stopped() -> None:
+    """One line on stderr: whether the same command goes on where this one was stopped."""
+    commands = getattr(typer.main.get_command(app), "commands", {})
+    asked = next((commands[word] for word in sys.argv[1:] if word in commands), None)
+    goes_on = asked is not None and any("--run" in option.opts for option in asked.params)
+    print(f"Stopped.{' Run the same command again to go on.' if goes_on else ''}", file=sys.stderr)
 
 
 def _os_trouble(error: OSError) -> str:
-    return f"{error.filename} cannot be used: {error.strerror}. Choose another path."
+    name = error.filename2 or error.filename
+    path = Path(os.fsdecode(name) if isinstance(name, str | bytes) else str(name))
+    if path.suffix == ".tmp" and str(path) not in sys.argv:  # a file is written beside its place
+        path = path.with_suffix("")
+    if path.is_dir():
+        return f"{path} is a folder, where a file is needed. Choose another path."
+    return f"{path} cannot be used: {error.strerror}. Choose another path."
 
 
 def _plain(text: str) -> str:

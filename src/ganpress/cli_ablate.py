@@ -57,10 +57,13 @@ def ablate(
 ) -> None:
     """GAN Slimming's ablation: arms at one cost and in one time; resumes; table and figures."""
     from ganpress.ablation import ablate as run_arms
+    from ganpress.arms import settings_of
     from ganpress.checkpoint import load
     from ganpress.config import SlimConfig, read_config
     from ganpress.data import open_images
 
+    for arm in _listed(arms):  # a name that does not exist is told before all else
+        settings_of(arm, SlimConfig())
     found = run_arms(
         load(teacher),
         open_images(

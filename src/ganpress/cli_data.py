@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 app = typer.Typer(help="Public data sets of the papers.", no_args_is_help=True)
 console = Console()
@@ -22,16 +22,13 @@ def list_() -> None:
     """Every set: what it is, how it comes, on whose terms, and how to train with it."""
     from ganpress.data.public import PUBLIC
 
-    table = Table(show_lines=True)
-    for head in ("name", "what", "kind", "size", "terms"):
-        table.add_column(head, no_wrap=head in ("name", "kind", "size"), overflow="fold")
-    for name, entry in PUBLIC.items():
-        table.add_row(name, entry.what, entry.kind, entry.size, entry.terms)
-    console.print(table)
     for name, entry in PUBLIC.items():
         verb = f"get {name}" if entry.url else f"prepare {name} --from FOLDER"
         train = entry.train.format(f"data/{name}", 64)
-        console.print(f"ganpress data {verb}\n  ganpress train {train}", soft_wrap=True)
+        console.print(f"[bold]{name}[/]: {escape(entry.what)}", highlight=False)
+        console.print(f"  {entry.kind}, {entry.size}; terms: {entry.terms}", markup=False)
+        for line in (f"data {verb}", f"train {train}"):
+            console.print(f"  ganpress {line}", soft_wrap=True, markup=False, highlight=False)
 
 
 @app.command()

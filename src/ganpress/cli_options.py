@@ -1,4 +1,4 @@
-"""Options that several commands take."""
+"""Options that several commands take, and the check of a file to write."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ganpress.errors import ConfigError
 
 Photos = Annotated[
     list[Path], typer.Option("--images", help="folder or .npz pack of photos; may be repeated")
@@ -42,3 +44,15 @@ TestLabels = Annotated[
 TestInstances = Annotated[
     Path | None, typer.Option("--test-instances", help="instance maps of the --test photos")
 ]
+
+
+def check_file(path: Path, example: str) -> None:
+    """Refuse a path where no file can be written, before any work. Raises ConfigError.
+
+    Args: example: a good name for the file, told where ``path`` is a folder.
+    """
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder: name the file to write, as {path / example}.")
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir():
+        raise ConfigError(f"{path} cannot be written: {above} is a file. Choose another path.")

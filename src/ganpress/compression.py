@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +14,33 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ganpress import distributed
+from ganpress.card import now_utc
 from ganpress.checkpoint import Model, fingerprint, load, save
 from ganpress.colour import match_colour
 from ganpress.config import SlimConfig
 from ganpress.data import Batch, Images, evaluation
 from ganpress.errors import (
     ConfigError,
+    Diverged,
     ExportError,
     GanpressError,
     MissingExtra,
     did_you_mean,
 )
-from ganpress.evaluation import compare_costs, evaluate, evaluation_size
+from ganpress.evaluation import check_opened, compare_costs, evaluate, evaluation_size, named
 from ganpress.exporters import export
-from ganpress.files import make_folder, read_json, replace_file
+from ganpress.files import make_folder, read_json, replace_file, write_json
 from ganpress.grid import grid
 from ganpress.inputs import from_noise, inputs_of, made_size, reads
 from ganpress.methods import METHODS
+from ganpress.progress import tell
 from ganpress.report import write_report
 from ganpress.run import Run
 
 SAMPLES = 8
+HELD = {True: "yes", False: "no: these were trained on"}
+ONNX = ("onnx", "onnxscript", "onnxruntime")
 FROM_NOISE = 200
 """Pictures made from noise for the evaluation of a run; `evaluate` can make more."""
 
@@ -41,17 +49,18 @@ def compress(
     teacher: Model,
     images: Images | None,
     *,
-    run: Path,
+    run: str | os.PathLike[str],
     config: SlimConfig | None = None,
     method: str = "slim",
     test: Images | None = None,
     reals: Images | None = None,
-    weights: Path | None = None,
+    weights: str | os.PathLike[str] | None = None,
     match_colours: bool = False,
     command: str | None = None,
     quiet: bool = False,
 ) -> Model:
-    """Compress a generator; run again with the same settings, it goes on where it stopped.
+    """Compress a generator; run again with the same settings, it goes on where it stopped, and
+    where it has finished, its student is given back at once.
 
     Leaves in ``run``: student.safetensors, student.onnx (where the onnx extra is installed),
     results.json, samples/, report.html, and a folder with log, state and pictures per stage.
@@ -67,6 +76,8 @@ def compress(
             (`colour.match_colour`); numbers and exported files are of the pictures as made.
     """
     check_request(method, c := config or SlimConfig())
+    check_opened(images=images, test=test, reals=reals)
+    run, weights = Path(run), None if weights is None else Path(weights)
     if match_colours and "image" not in reads(teacher):
         raise ConfigError(
             f"A '{teacher.family.name}' generator reads no photo whose colours could be matched: "
@@ -87,6 +98,13 @@ def compress(
             save(student, path)
     student = load(path)
     teacher.net.to("cpu")
+    if finished(run, shown_of(teacher, images, test), held(teacher, test), match_colours):
+        tell(
+            f"{run} is finished: nothing is done again ('ganpress report {run}' writes its report "
+            "anew).",
+            quiet=quiet,
+        )
+        return student
     finish(
         folder,
         student,
@@ -114,10 +132,17 @@ def check_teacher(run: Path, print_now: str) -> None:
 @contextmanager
 def forgotten_if_refused(run: Path) -> Iterator[None]:
     """Where a new run is refused before its first step, leave no settings behind that would make
-    the next try, with other settings, look like another run."""
+    the next try, with other settings, look like another run. Of one that diverged for good, the
+    reason is kept: in failed.json, until the run goes on, and in the report."""
     new = not (run / "config.json").exists()
     try:
         yield
+    except Diverged as error:
+        if distributed.rank() == 0:
+            with suppress(GanpressError, OSError):  # the reason matters more
+                write_json(run / "failed.json", {"error": str(error), "at": now_utc()})
+                write_report(run)
+        raise
     except GanpressError:
         if new and not [*run.glob("*/state.pt"), *run.glob("*/log.jsonl")]:
             for name in ("config.json", "card.json", "run.lock"):
@@ -145,6 +170,35 @@ def card_of(
     }
 
 
+def shown_of(teacher: Model, images: Images | None, test: Images | None) -> Images | None:
+    """What a run is evaluated and shown on; None where pictures are made from noise."""
+    return None if from_noise(teacher) else test or images
+
+
+def held(teacher: Model, test: Images | None) -> str:
+    """The protocol's line on whether that was held out of training."""
+    return "yes: drawn for this" if from_noise(teacher) else HELD[test is not None]
+
+
+def finished(run: Path, shown: Images | None, held_out: str, match_colours: bool) -> bool:
+    """Whether the run has ended, evaluated and shown on just this, and left all that it can."""
+    left = ["done.json", "results.json", "report.html"]
+    left += ["student.onnx"] * all(find_spec(name) for name in ONNX)
+    if not all((run / name).exists() for name in left):
+        return False
+    try:
+        results = read_json(run / "results.json")
+    except ConfigError:  # a broken file is written anew
+        return False
+    protocol = results.get("evaluation", {}).get("protocol", {})
+    there = protocol.get("photos"), protocol.get("held out"), results.get("samples")
+    return there == (named(shown) if shown else None, held_out, _colours(match_colours))
+
+
+def _colours(match_colours: bool) -> dict[str, str]:
+    return {"colours": "as the photo's" if match_colours else "as made"}
+
+
 def check_request(method: str, config: SlimConfig) -> None:
     """Refuse a method that does not exist, and cuda where there is none."""
     if method not in METHODS:
@@ -168,9 +222,9 @@ def finish(
     match_colours: bool = False,
 ) -> None:
     """Measure, evaluate, export, and write the report of a compressed student."""
-    noise = from_noise(teacher)
-    size = made_size(teacher) if noise else evaluation_size(config.data, teacher)
-    shown = None if noise else test or images
+    size = made_size(teacher) if from_noise(teacher) else evaluation_size(config.data, teacher)
+    shown = shown_of(teacher, images, test)
+    tell(f"evaluating on {len(shown) if shown else FROM_NOISE} pictures", quiet=run.quiet)
     found = evaluate(
         student,
         teacher,
@@ -180,30 +234,38 @@ def finish(
         features=config.distance.features,
         weights=weights,
     )
-    held = "yes: drawn for this" if noise else "yes" if test else "no: these were trained on"
-    protocol = {**found.protocol, "held out": held}
     write_samples(run.root / "samples", student, teacher, shown, size, match_colours=match_colours)
+    tell("measuring latency", quiet=run.quiet)
+    model = compare_costs(teacher, student, size=teacher.family.image.size)
+    model["student"]["file_bytes"] = (run.root / "student.safetensors").stat().st_size
     results: dict[str, Any] = {
-        "model": compare_costs(teacher, student, size=teacher.family.image.size),
-        "evaluation": {**found.as_dict(), "protocol": protocol},
+        "model": model,
+        "evaluation": {
+            **found.as_dict(),
+            "protocol": {**found.protocol, "held out": held(teacher, test)},
+        },
         "stages": stage_facts(run),
-        "export": {},
-        "samples": {"colours": "as the photo's" if match_colours else "as made"},
+        "export": {"onnx": exported(run, student, size)},
+        "samples": _colours(match_colours),
     }
-    results["model"]["student"]["file_bytes"] = (run.root / "student.safetensors").stat().st_size
-    try:
-        facts = export(student, run.root / "student.onnx", size=size)
-        results["export"]["onnx"] = {
-            "file": facts.file.name,
-            "bytes": facts.bytes,
-            "max_abs_diff": facts.max_abs_diff,
-            "mean_abs_diff": facts.mean_abs_diff,
-        }
-    except (MissingExtra, ExportError) as error:
-        results["export"]["onnx"] = {"file": f"none: {error}"}
     run.write_json("results.json", results)
     run.finish()
     write_report(run.root)
+
+
+def exported(run: Run, student: Model, size: int) -> dict[str, Any]:
+    """What results.json says of student.onnx, once that is written; or why there is none."""
+    tell("exporting to ONNX and checking it", quiet=run.quiet)
+    try:
+        facts = export(student, run.root / "student.onnx", size=size)
+    except (MissingExtra, ExportError) as error:
+        return {"file": f"none: {error}"}
+    return {
+        "file": facts.file.name,
+        "bytes": facts.bytes,
+        "max_abs_diff": facts.max_abs_diff,
+        "mean_abs_diff": facts.mean_abs_diff,
+    }
 
 
 def stage_facts(run: Run) -> list[dict[str, Any]]:

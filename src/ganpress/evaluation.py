@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -53,7 +54,7 @@ def evaluate(
     batch: int = 8,
     count: int | None = None,
     features: str = "squeezenet",
-    weights: Path | None = None,
+    weights: str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Distance of the student's pictures to the teacher's, both made from the same inputs.
@@ -70,13 +71,14 @@ def evaluate(
         size: shorter side, then centre crop, pixels; default: the family's own size.
         count: pictures made from noise; default: as many as the images, or `FROM_NOISE`.
     """
+    check_opened(images=images)
     if student.family.name != teacher.family.name:
         raise ConfigError(
             f"The student is a '{student.family.name}', the teacher a '{teacher.family.name}': "
             "compare a student with the teacher it was made from."
         )
     size = size_of(teacher, size, teacher.size)
-    net = load_features(features, weights=weights)
+    net = load_features(features, weights=None if weights is None else Path(weights))
     draw = torch.Generator().manual_seed(seed)
     if from_noise(teacher):
         count = count or (len(images) if images else FROM_NOISE)
@@ -106,6 +108,16 @@ def evaluate(
             **told_apart("on [-1, 1] pictures"),
         },
     )
+
+
+def check_opened(**given: object) -> None:
+    """Refuse, by its argument's name, what is neither opened images nor None: ConfigError."""
+    for name, images in given.items():
+        if images is not None and not isinstance(images, Images):
+            raise ConfigError(
+                f"{name} is a {type(images).__name__} ({str(images)[:60]}), not images: open them "
+                "with ganpress.open_images(...)."
+            )
 
 
 _MOST_BYTES = 1 << 29
@@ -164,12 +176,17 @@ def told(
     """The protocol's lines on photos, geometry, features and what was drawn."""
     out = {"geometry": f"{size} px, as the generator makes them"}
     if images is not None:
-        out["photos"] = f"{len(images)}, data hash {images.digest()[:12]}"
+        out["photos"] = named(images)
         out["geometry"] = f"shorter side to {size} px (bicubic, antialiased), centre crop"
     out["features"] = f"{net.name}, sha256 {net.digest[:12]}"
     if set(reads(model)) - {"image", "semantics"}:
         out["seed"] = f"{seed}: noise, styles and classes are drawn, picture after picture"
     return out
+
+
+def named(images: Images) -> str:
+    """The protocol's line on the images themselves: '120, data hash 9f86d081884c'."""
+    return f"{len(images)}, data hash {images.digest()[:12]}"
 
 
 def told_apart(pictures: str) -> dict[str, str]:

@@ -87,6 +87,12 @@ class Progress:
         return ", ".join(parts)
 
 
+def tell(line: str, *, quiet: bool) -> None:
+    """One plain line on stderr about what comes next, unless ``quiet``."""
+    if not quiet:
+        print(line, file=sys.stderr, flush=True)
+
+
 class Stopper:
     """Notes SIGINT and SIGTERM while it is open, so that a loop can stop between two steps.
 

@@ -244,6 +244,7 @@ class Stage:
         self._set_progress(self.first)
         if distributed.rank():
             return
+        (self.run.root / "failed.json").unlink(missing_ok=True)  # the run goes on
         cut_log(self.root / "log.jsonl", self.first)
         if self.first > 0 and self.progress < 1.0:
             note_resume(self.run.root, self.name, self.first)

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganpress.card import now_utc
 from ganpress.errors import Diverged
 from ganpress.files import read_json
+from ganpress.progress import tell
 from ganpress.run import Run, Stage
 from ganpress.types import State
 
@@ -104,7 +106,8 @@ def going_back(
 ) -> Stage:
     """Run a stage; where it diverges, go on from its last saved state, more gently.
 
-    How often it went back is kept in NAME-restarts.json, so that a resumed run goes on as gently.
+    How often it went back, why and when, is told on stderr and kept in NAME-restarts.json, so that
+    a resumed run goes on as gently and the report can say it.
 
     Args:
         attempt: runs the stage given; called with the factor of its learning rates and of rho: 1,
@@ -115,7 +118,9 @@ def going_back(
     """
     file = f"{name}-restarts.json"
     path = run.root / file
-    tried: list[str] = list(read_json(path)["why"]) if path.exists() else []
+    was = read_json(path) if path.exists() else {"why": []}
+    tried: list[str] = list(was["why"])
+    times: list[str] = list(was.get("at", [""] * len(tried)))
     before = {n: copy.deepcopy(o.state_dict()) for n, o in objects.items()}
     while True:
         stage = run.stage(name)
@@ -126,7 +131,13 @@ def going_back(
             if len(tried) >= most:
                 told = f" It went back {len(tried)} time(s), halving rho and learning rates."
                 raise Diverged(f"{error}{told if tried else ''}") from error
-            tried.append(str(error))
-            run.write_json(file, {"stage": name, "why": tried})
+            tried.append(str(error).removeprefix("Training diverged: ").partition(". ")[0])
+            times.append(now_utc())
+            run.write_json(file, {"stage": name, "why": tried, "at": times})
+            tell(
+                f"{name}: diverged, {tried[-1]}; it goes back to its last saved state, with rho "
+                f"and learning rates times 1/{2 ** len(tried)} ({len(tried)} of at most {most}).",
+                quiet=run.quiet,
+            )
             for n, o in objects.items():
                 o.load_state_dict(before[n])

@@ -36,9 +36,11 @@ def export(
         DiskFull: no space left; the previous file is intact.
     """
     if to not in TARGETS:
+        name = model.family.name
+        able = [t for t in TARGETS if t not in pth.LAYOUTS or name in pth.LAYOUTS[t]]
         raise ConfigError(
-            f"There is no export target '{to}'{did_you_mean(to, TARGETS)}. "
-            f"Targets: {', '.join(TARGETS)}."
+            f"There is no export target '{to}'{did_you_mean(to, able)}. "
+            f"Targets of a '{name}' generator: {', '.join(able)}."
         )
     size = model.size if size is None else size
     if not model.is_fixed and (size < model.least or size % model.multiple):

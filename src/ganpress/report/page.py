@@ -59,7 +59,7 @@ def render(run: RunFiles) -> str:
         f"<header><p class='eyebrow'>ganpress report</p><h1>{name}</h1>{summary}"
         f"<nav aria-label='Sections'>{links}</nav></header>"
         f"<main><section id='headline' aria-label='Headline numbers'>"
-        f"{headline}{_missing_files(run)}</section>{body}</main>"
+        f"{_gave_up(run)}{headline}{_missing_files(run)}</section>{body}</main>"
         f"<dialog aria-label='Enlarged picture'><form method='dialog'><button>Close</button>"
         f"</form><p></p></dialog><script>{SCRIPT}</script></body></html>\n"
     )
@@ -119,6 +119,14 @@ def _name_of(config: Mapping[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def _gave_up(run: RunFiles) -> str:
+    """Why the run has no result, where it diverged for good, with the advice that goes with it."""
+    if not run.failed.get("error"):
+        return ""
+    at = f" on {moment(run.failed['at'])}" if run.failed.get("at") else ""
+    return _missing(f"This run gave up{at}. {run.failed['error']}")
+
+
 def _missing_files(run: RunFiles) -> str:
     if not run.missing:
         return ""
@@ -176,12 +184,24 @@ def _stage(stage: StageFiles, timing: str) -> str:
     if stage.unreadable:
         html += _missing(f"{stage.unreadable} lines of log.jsonl are unreadable and left out.")
     ended = table.facts(stage.facts, "Written when the stage ended") if stage.facts else ""
+    html = _restarts(stage) + html
     state = "" if stage.facts is not None else ' <span class="badge">unfinished</span>'
     return (
         f'<article><h3>{escape(stage.name)}{state} <span class="when">{escape(timing)}</span>'
         f"</h3>{html}{stage_snapshots(stage)}"
         + (f"<details><summary>Outcome</summary>{ended}</details>" if ended else "")
         + "</article>"
+    )
+
+
+def _restarts(stage: StageFiles) -> str:
+    """A line for each time that the stage diverged and went back to go on more gently."""
+    return "".join(
+        _missing(
+            f"Diverged{f' on {moment(at)}' if at else ''}: {why}. It went back to its last saved "
+            f"state and on with rho and learning rates halved, to 1/{2**count} of the settings'."
+        )
+        for count, (why, at) in enumerate(stage.restarts, 1)
     )
 
 

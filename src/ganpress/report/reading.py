@@ -39,6 +39,8 @@ class StageFiles:
     """Content of done.json; None while the stage is unfinished."""
     images: Mapping[str, list[tuple[int, Path]]]
     """Picture name -> (step, file), steps ascending."""
+    restarts: list[tuple[str, str]] = field(default_factory=list)
+    """Why and when (a time, or '') it diverged and went back, more gently each time."""
     unreadable: int = 0
     """Lines of the log that are no log lines; they are left out."""
 
@@ -54,6 +56,8 @@ class RunFiles:
     stages: list[StageFiles]
     samples: Mapping[str, dict[str, Path]]
     """Stem -> {"photo" | "teacher" | "student": file}."""
+    failed: Mapping[str, Any] = field(default_factory=dict)
+    """Why it gave up, where it did: content of failed.json."""
     missing: list[str] = field(default_factory=list)
     """Files that were not found, by name."""
 
@@ -74,6 +78,7 @@ def read_run(root: Path) -> RunFiles:
         results=results,
         stages=[_read_stage(folder) for folder in _stage_folders(root, results)],
         samples=_find_samples(root / "samples"),
+        failed=_read_object(root / "failed.json") or {},
         missing=[name for name, content in found.items() if content is None],
     )
 
@@ -159,8 +164,22 @@ def _read_stage(folder: Path) -> StageFiles:
         seconds=next((s for line in lines[::-1] if (s := seconds_of(line))), None),
         facts=_read_object(folder / "done.json"),
         images=images,
+        restarts=_restarts(folder.parent / f"{folder.name}-restarts.json"),
         unreadable=unreadable,
     )
+
+
+def _restarts(path: Path) -> list[tuple[str, str]]:
+    found = _read_object(path) or {}
+    reasons, times = (found.get(key) for key in ("why", "at"))
+    whys = [_reason(str(why)) for why in reasons] if isinstance(reasons, list) else []
+    ats = [str(at) for at in times] if isinstance(times, list) else []
+    return list(zip(whys, ats + [""] * len(whys), strict=False))
+
+
+def _reason(why: str) -> str:
+    """The reason alone: runs of before kept the whole message, with its advice."""
+    return why.removeprefix("Training diverged: ").partition(". ")[0]
 
 
 def _read_lines(path: Path) -> tuple[list[dict[str, Any]], int]:

@@ -20,6 +20,7 @@ from ganpress.report.amounts import (
 from ganpress.report.reading import section
 
 _WHERE = "results.json"
+_DISTANCES = ("distance", "fid", "kid")
 _CONDITIONS = ("device", "threads", "batch", "size")
 
 
@@ -45,11 +46,12 @@ QUANTITIES = (
     Quantity("macs", "MACs", si, "fewer MACs", "more MACs"),
     Quantity("macs_outres", "MACs, output-resolution convention", si, "fewer", "more"),
     Quantity("params", "Parameters", si, "fewer parameters", "more parameters"),
-    Quantity("bytes", "Bytes, as stored", size_bytes, "smaller file", "larger file"),
+    Quantity("bytes", "Weights, as stored", size_bytes, "smaller weights", "larger weights"),
+    Quantity("file_bytes", "Model file", size_bytes, "smaller file", "larger file"),
     Quantity("latency_ms", "Latency, median", milliseconds, "faster", "slower", "median"),
     Quantity("latency_ms", "Latency, 95th percentile", milliseconds, "faster", "slower", "p95"),
 )
-_HEADLINES = (QUANTITIES[0], QUANTITIES[2], QUANTITIES[3], QUANTITIES[4])
+_HEADLINES = (QUANTITIES[0], QUANTITIES[2], QUANTITIES[3], QUANTITIES[5])
 
 
 def ratio(model: Mapping[str, Any], quantity: Quantity) -> float | None:
@@ -84,23 +86,32 @@ def tiles(results: Mapping[str, Any]) -> str:
             detail = f"{quantity.show(before)} → {quantity.show(after)}"
         if quantity.key == "latency_ms":
             detail += f" ({_described(student)})" if _described(student) else ""
+        file = number(student.get("file_bytes")) if quantity.key == "bytes" else None
+        detail += f"; the student's file: {size_bytes(file)}" if file and detail else ""
         made.append(tile(marked(shown, times(shown)), words, detail))
     metric = headline_metric(results)
     if metric is None:
         absent.append("distance")
     else:
         count = number(section(results, "evaluation", _WHERE).get("count"))
-        detail = f"over {int(count):,} pictures" if count else ""
+        known = ["smaller is better"] if smaller_is_better(metric[0]) else []
+        over = [f"over {int(count):,} pictures"] if count else []
+        detail = "; ".join(over + known)
         made.append(tile(marked(metric[1], significant(metric[1], 4)), metric[0], detail))
     note = f'<p class="missing">Not measured: {escape(", ".join(absent))}.</p>' if absent else ""
     return (f'<ul class="tiles">{"".join(made)}</ul>' if made else "") + note
+
+
+def smaller_is_better(metric: str) -> bool:
+    """Whether a metric is known to be a distance, not a score."""
+    return any(word in metric.lower() for word in (*_DISTANCES, "frechet", "kernel", "l1"))
 
 
 def headline_metric(results: Mapping[str, Any]) -> tuple[str, float] | None:
     """The metric for the top of the page: a distance to the teacher if there is one, else FID..."""
     found = _metrics(section(results, "evaluation", _WHERE))
     values = {name: value for name, value in found.items() if number(value) is not None}
-    for wanted in ("distance", "fid", "kid", ""):
+    for wanted in (*_DISTANCES, ""):
         for name, value in values.items():
             if wanted in name.lower():
                 return name, float(value)

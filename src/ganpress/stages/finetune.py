@@ -101,7 +101,11 @@ def finetune(
         if found := best.look(step, average.shadow):
             stage.log(step, **found)
         if step % 500 == 0:
-            stage.images(step, *side_by_side(student, batch, target, fake), columns=4)
+            shown = side_by_side(student, batch, target, fake)
+            stage.images(step, *shown, columns=min(4, len(fake)))
+    if step >= stage.first and step % 500:  # the last step, not drawn yet
+        shown = side_by_side(student, batch, target, fake)
+        stage.images(step, *shown, columns=min(4, len(fake)))
     best.look(step, average.shadow, last=True)
     student.load_state_dict(best.settle(average.shadow))
     return best.facts()

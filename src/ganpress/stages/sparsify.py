@@ -167,8 +167,12 @@ def sparsify(
             stage.log(step, level=level, lr=opt_w.param_groups[0]["lr"], **ratio)
             stage.log(step, **means, **counts)
         if step % 200 == 0:
-            stage.images(step, *side_by_side(student, batch, target, fake), columns=4)
+            shown = side_by_side(student, batch, target, fake)
+            stage.images(step, *shown, columns=min(4, len(fake)))
     if last is not None:
+        if step % 200:  # the last step, not drawn yet
+            shown = side_by_side(student, batch, target, fake)
+            stage.images(step, *shown, columns=min(4, len(fake)))
         warn_of_minimum(held_back(*last), c.least)
 
 
