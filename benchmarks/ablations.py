@@ -31,8 +31,8 @@ from PIL import Image
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 CLOSE = {
-    "facades": "cp+d,gs-32,gs-32+postq,gs-8,cec",
-    "hayao": "gs-32,gs-32+postq,gs-8",
+    "facades": "gd,cp+d,gs-32,gs-32+postq,gs-8,cec",
+    "hayao": "gd,gs-32,gs-32+postq,gs-8",
 }
 SEEDS = ["--seeds", "0,1,2"]
 READINGS = {
@@ -141,8 +141,8 @@ To the teacher: unit distance on SqueezeNet 1.1 to the teacher's picture of the 
 of training; l1: mean absolute difference, as a fraction of the grey range. To real pictures: of
 facades the same unit distance to the photo of the label map; of the sngan parts the score of a
 CIFAR-10 classifier (is-resnet56, larger is better); all others: smaller is better. ± is the
-standard deviation over seeds. One thread of a CPU for each arm, the same minutes within a part. Protocols,
-devices and versions: ablation-*.md. Written by `python -m benchmarks.ablations`.
+standard deviation over seeds. One thread of a CPU for each arm, the same minutes within a part.
+Protocols, devices and versions: ablation-*.md. Written by `python -m benchmarks.ablations`.
 """
 
 

@@ -146,7 +146,7 @@ def test_a_missing_file_offers_the_nearest_name(tmp_path: Path) -> None:
         import_model("cyclegan", tmp_path / "latest_netG.pth")
     with pytest.raises(CheckpointError, match="no tensors by name"):
         import_model("cyclegan", tmp_path / "latest_net_G.pth")
-    with pytest.raises(CheckpointError, match="no checkpoint file"):
+    with pytest.raises(CheckpointError, match="is a folder, not a checkpoint file"):
         import_model("cyclegan", tmp_path)
 
 
