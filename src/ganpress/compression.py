@@ -142,12 +142,20 @@ def forgotten_if_refused(run: Path) -> Iterator[None]:
             with suppress(GanpressError, OSError):  # the reason matters more
                 write_json(run / "failed.json", {"error": str(error), "at": now_utc()})
                 write_report(run)
+            if new and not [*run.glob("*/state.pt"), *run.glob("*/done.json")]:
+                _forget(run)  # nothing is there to go on from: other settings may try again
         raise
     except GanpressError:
         if new and not [*run.glob("*/state.pt"), *run.glob("*/log.jsonl")]:
-            for name in ("config.json", "card.json", "run.lock"):
-                (run / name).unlink(missing_ok=True)
+            _forget(run)
         raise
+
+
+def _forget(run: Path) -> None:
+    """Take the settings out of a run's folder, and how often it went back."""
+    for path in (*(run / n for n in ("config.json", "card.json", "run.lock")),
+                 *run.glob("*-restarts.json")):  # fmt: skip
+        path.unlink(missing_ok=True)
 
 
 def card_of(
