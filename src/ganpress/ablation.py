@@ -17,7 +17,7 @@ from ganpress.card import differences
 from ganpress.checkpoint import Model, fingerprint, load
 from ganpress.compression import check_request
 from ganpress.compression import compress as compress_model
-from ganpress.config import SlimConfig, settled
+from ganpress.config import SlimConfig
 from ganpress.critic import check_size, critic_of
 from ganpress.data import Images
 from ganpress.errors import (
@@ -29,12 +29,12 @@ from ganpress.errors import (
 )
 from ganpress.evaluation import evaluation_size
 from ganpress.files import as_json, make_folder, read_json, write_json
-from ganpress.inputs import from_noise, made_size, reads
+from ganpress.inputs import from_noise, reads
 from ganpress.judging import judge
 from ganpress.report.ablation import write_ablation
 from ganpress.report.amounts import duration
 from ganpress.report.statements import summary
-from ganpress.slimming import check_images
+from ganpress.slimming import check_images, least_seen, settled_for
 from ganpress.targets import affordable
 
 
@@ -221,12 +221,9 @@ def check_arm(arm: str, settings: SlimConfig, teacher: Model) -> SlimConfig:
             f"arm '{arm}' keeps the discriminator that the teacher was trained against, and "
             "the teacher's file has none: import the teacher with --discriminator."
         )
-    fresh = teacher.critic is None or settings.critic.start == "fresh"
-    side = made_size(teacher) if from_noise(teacher) else None
-    c = settled(settings, fresh=fresh, pictures=side)
-    if not fresh:
-        critic = critic_of(c.critic, teacher.critic, reads(teacher))
-        check_size(critic, side or min(c.data.size, c.sparsify.size or c.data.size))
+    c = settled_for(teacher, settings)
+    if teacher.critic is not None and c.critic.start == "teacher":
+        check_size(critic_of(c.critic, teacher.critic, reads(teacher)), least_seen(teacher, c))
     return c
 
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from ganpress.errors import CheckpointError, GanpressError, did_you_mean
+from ganpress.errors import CheckpointError, GanpressError, did_you_mean, no_file
 from ganpress.families import FAMILIES, Family, family
 from ganpress.files import replace_file
 from ganpress.nn.axes import widths
@@ -279,8 +279,6 @@ def _described(card: dict[str, Any], which: Family, path: Path) -> Model:
 
 def _read(path: Path) -> tuple[dict[str, Any], State]:
     if not path.is_file():
-        from ganpress.importers.foreign import no_file  # importers import this module
-
         raise no_file(path, "model", ("student.safetensors", "teacher*.safetensors"))
     try:
         with safe_open(path, "pt") as file:
@@ -297,8 +295,10 @@ def _read(path: Path) -> tuple[dict[str, Any], State]:
             f"{path} is not a whole ganpress model ({error}). If it is a .pth of another code "
             f"base, use 'ganpress import'; if it was cut short, copy it again."
         ) from error
-    if (n := card.get("format")) != FORMAT:
-        raise CheckpointError(f"{path}: format {n}; this version reads {FORMAT}: update ganpress.")
+    if card.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} has format {card.get('format')}, this version reads {FORMAT}: update ganpress."
+        )
     return card, state
 
 

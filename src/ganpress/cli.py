@@ -290,8 +290,6 @@ def _tell_stopped() -> None:
 def _os_trouble(error: OSError) -> str:
     name = error.filename2 or error.filename
     path = Path(os.fsdecode(name) if isinstance(name, str | bytes) else str(name))
-    if path.suffix == ".tmp" and str(path) not in sys.argv:  # a file is written beside its place
-        path = path.with_suffix("")
     if path.is_dir():
         return f"{path} is a folder, where a file is needed. Choose another path."
     return f"{path} cannot be used: {error.strerror}. Choose another path."

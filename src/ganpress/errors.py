@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class GanpressError(Exception):
@@ -93,3 +94,16 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Text to append to an error: the nearest valid name, or '' when nothing is near."""
     near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
     return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def no_file(path: Path, what: str, held: Iterable[str]) -> CheckpointError:
+    """The error for a path that is no file: what a folder holds, or the nearest name beside it.
+
+    Args: what: "model" or "checkpoint"; held: patterns of the names that are meant in a folder.
+    """
+    if path.is_dir():
+        inside = [str(file) for pattern in held for file in sorted(path.glob(pattern))][:3]
+        advice = f"Give {' or '.join(inside)}." if inside else "Give the file itself."
+        return CheckpointError(f"{path} is a folder, not a {what} file. {advice}")
+    beside = [p.name for p in path.parent.glob("*") if p.is_file() and p.name != path.name]
+    return CheckpointError(f"There is no {what} file {path}{did_you_mean(path.name, beside)}.")

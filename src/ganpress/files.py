@@ -111,6 +111,8 @@ def replace_file(path: Path, write: Callable[[Any], object]) -> None:
         os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            error.filename = str(path)  # the name that was asked for
         cause = writer.error if writer is not None and writer.error is not None else error
         raise_if_full(cause, path)
         raise

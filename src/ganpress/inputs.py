@@ -13,6 +13,7 @@ from ganpress.data import Batch
 from ganpress.errors import ConfigError
 from ganpress.families.base import draw_inputs
 from ganpress.grid import first_rows
+from ganpress.run import Stage
 from ganpress.types import Inputs
 
 GIVEN = ("image", "semantics")
@@ -84,11 +85,14 @@ def made_size(of: Model | nn.Module) -> int:
     return int(side)
 
 
-def side_by_side(net: nn.Module, batch: Batch, target: Tensor, fake: Tensor) -> tuple[str, Tensor]:
-    """Name and rows of a grid: photos (where there are any), teacher's and student's pictures."""
-    if from_noise(net):
-        return "teacher-student", first_rows(target, fake)
-    return "photo-teacher-student", first_rows(batch.x, target, fake)
+def draw(
+    stage: Stage, step: int, net: nn.Module, batch: Batch, target: Tensor, fake: Tensor
+) -> None:
+    """A grid in the stage's folder: photos (where there are any), teacher's and student's pictures,
+    at most four of each side by side."""
+    photos = () if from_noise(net) else (batch.x,)
+    name = "photo-teacher-student" if photos else "teacher-student"
+    stage.images(step, name, first_rows(*photos, target, fake), columns=min(4, len(fake)))
 
 
 def _net(of: Model | nn.Module) -> nn.Module:

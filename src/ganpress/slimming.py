@@ -13,7 +13,7 @@ from torch import nn
 
 from ganpress.channels import counts, keep_top, scales
 from ganpress.checkpoint import Model
-from ganpress.config import SlimConfig
+from ganpress.config import SlimConfig, settled
 from ganpress.data import Batch, Images, evaluation, stream
 from ganpress.distance import Distance
 from ganpress.errors import ConfigError
@@ -63,6 +63,20 @@ def check_images(
             "critic.real=images needs real pictures of the target domain: targets of the photos "
             "(pairs), or other images (reals); or set critic.real=teacher."
         )
+
+
+def settled_for(teacher: Model, config: SlimConfig) -> SlimConfig:
+    """`settled`, for the discriminator and the pictures that this teacher has."""
+    fresh = teacher.critic is None or config.critic.start == "fresh"
+    side = made_size(teacher) if from_noise(teacher) else None
+    return settled(config, fresh=fresh, pictures=side)
+
+
+def least_seen(teacher: Model, config: SlimConfig) -> int:
+    """Side of the smallest pictures that the discriminator sees, pixels."""
+    if from_noise(teacher):
+        return made_size(teacher)
+    return min(config.data.size, config.sparsify.size or config.data.size)
 
 
 def scaled_copy(teacher: Model) -> Model:

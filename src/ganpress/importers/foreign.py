@@ -13,7 +13,7 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ganpress.errors import CheckpointError, UnsafePickle, did_you_mean
+from ganpress.errors import CheckpointError, UnsafePickle, no_file
 from ganpress.importers.nvlabs import read_pickle
 from ganpress.types import State
 
@@ -77,19 +77,6 @@ def _load(path: Path) -> object:
     if path.suffix.lower() == ".pkl" and not head.startswith((b"PK", _TORCH_LEGACY)):
         return read_pickle(path)
     return _read_safetensors(path) if head[8:9] == b"{" else _read_torch(path, head)
-
-
-def no_file(path: Path, what: str, held: Iterable[str]) -> CheckpointError:
-    """The error for a path that is no file: what a folder holds, or the nearest name beside it.
-
-    Args: what: "model" or "checkpoint"; held: patterns of the names that are meant in a folder.
-    """
-    if path.is_dir():
-        inside = [str(file) for pattern in held for file in sorted(path.glob(pattern))][:3]
-        advice = f"Give {' or '.join(inside)}." if inside else "Give the file itself."
-        return CheckpointError(f"{path} is a folder, not a {what} file. {advice}")
-    beside = [p.name for p in path.parent.glob("*") if p.is_file() and p.name != path.name]
-    return CheckpointError(f"There is no {what} file {path}{did_you_mean(path.name, beside)}.")
 
 
 def plain_state(loaded: object, *, source: str) -> State:

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from ganpress.checkpoint import Model, load, save
-from ganpress.config import SlimConfig, settled
+from ganpress.config import SlimConfig
 from ganpress.critic import Critic, check_size, critic_of
 from ganpress.data import Images
 from ganpress.distance import Distance
 from ganpress.files import replace_file
-from ganpress.inputs import from_noise, inputs_of, is_drawn, made_size, reads
+from ganpress.inputs import from_noise, inputs_of, is_drawn, reads
 from ganpress.nn.layers import add_gates
 from ganpress.run import Run, Stage
 from ganpress.slimming import (
@@ -31,7 +31,9 @@ from ganpress.slimming import (
     first_scales,
     frozen_groups,
     held_out,
+    least_seen,
     scaled_copy,
+    settled_for,
     some_inputs,
 )
 from ganpress.stability import going_back
@@ -81,15 +83,13 @@ def slim(
         reals: pictures of the target domain, where neither targets nor ``images`` are that.
     Raises: InfeasibleTarget before any training; ConfigError; and what the stages raise.
     """
-    fresh = teacher.critic is None or config.critic.start == "fresh"
-    side = made_size(teacher) if from_noise(teacher) else None
-    config = settled(config, fresh=fresh, pictures=side)
+    config = settled_for(teacher, config)
     check_images(teacher, images, reals, config)
     affordable(teacher, config)
     run.seed_all("critic")
     half = config.precision == "bfloat16"
     critic = critic_of(config.critic, teacher.critic, reads(teacher), half=half)
-    check_size(critic, side or min(config.data.size, config.sparsify.size or config.data.size))
+    check_size(critic, least_seen(teacher, config))
     distance = Distance(config.distance, weights=weights, half=half).to(config.device)
     place(teacher.net, config, config.device)
     measure = None

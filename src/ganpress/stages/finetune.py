@@ -14,7 +14,7 @@ from ganpress.critic import Critic, Pool, real_pictures
 from ganpress.data import Batch
 from ganpress.distance import Distance
 from ganpress.ema import Average
-from ganpress.inputs import inputs_of, side_by_side
+from ganpress.inputs import draw, inputs_of
 from ganpress.run import Stage
 from ganpress.stability import Best, Watch
 from ganpress.teachers import Teacher
@@ -101,11 +101,9 @@ def finetune(
         if found := best.look(step, average.shadow):
             stage.log(step, **found)
         if step % 500 == 0:
-            shown = side_by_side(student, batch, target, fake)
-            stage.images(step, *shown, columns=min(4, len(fake)))
+            draw(stage, step, student, batch, target, fake)
     if step >= stage.first and step % 500:  # the last step, not drawn yet
-        shown = side_by_side(student, batch, target, fake)
-        stage.images(step, *shown, columns=min(4, len(fake)))
+        draw(stage, step, student, batch, target, fake)
     best.look(step, average.shadow, last=True)
     student.load_state_dict(best.settle(average.shadow))
     return best.facts()

@@ -15,7 +15,7 @@ from ganpress.config import SlimConfig
 from ganpress.critic import Critic, Pool, real_pictures
 from ganpress.data import Batch
 from ganpress.distance import Distance
-from ganpress.inputs import inputs_of, side_by_side
+from ganpress.inputs import draw, inputs_of
 from ganpress.losses import group_soft_threshold
 from ganpress.nn.axes import widths
 from ganpress.run import Stage
@@ -167,12 +167,10 @@ def sparsify(
             stage.log(step, level=level, lr=opt_w.param_groups[0]["lr"], **ratio)
             stage.log(step, **means, **counts)
         if step % 200 == 0:
-            shown = side_by_side(student, batch, target, fake)
-            stage.images(step, *shown, columns=min(4, len(fake)))
+            draw(stage, step, student, batch, target, fake)
     if last is not None:
         if step % 200:  # the last step, not drawn yet
-            shown = side_by_side(student, batch, target, fake)
-            stage.images(step, *shown, columns=min(4, len(fake)))
+            draw(stage, step, student, batch, target, fake)
         warn_of_minimum(held_back(*last), c.least)
 
 
