@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,26 +13,23 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ganpress import distributed
-from ganpress.card import now_utc
 from ganpress.checkpoint import Model, fingerprint, load, save
 from ganpress.colour import match_colour
 from ganpress.config import SlimConfig
 from ganpress.data import Batch, Images, evaluation
 from ganpress.errors import (
     ConfigError,
-    Diverged,
     ExportError,
-    GanpressError,
     MissingExtra,
     did_you_mean,
 )
 from ganpress.evaluation import check_opened, compare_costs, evaluate, evaluation_size, named
 from ganpress.exporters import export
-from ganpress.files import make_folder, read_json, replace_file, write_json
+from ganpress.files import make_folder, read_json, replace_file
 from ganpress.grid import grid
 from ganpress.inputs import from_noise, inputs_of, made_size, reads
 from ganpress.methods import METHODS
+from ganpress.outcome import forgotten_if_refused, stage_facts
 from ganpress.progress import tell
 from ganpress.report import write_report
 from ganpress.run import Run
@@ -127,35 +123,6 @@ def check_teacher(run: Path, print_now: str) -> None:
             f"The run in {run} was started with another teacher (its weights have fingerprint "
             f"{was[:12]}, these {print_now[:12]}). Give the same one, or choose another folder."
         )
-
-
-@contextmanager
-def forgotten_if_refused(run: Path) -> Iterator[None]:
-    """Where a new run is refused before its first step, leave no settings behind that would make
-    the next try, with other settings, look like another run. Of one that diverged for good, the
-    reason is kept: in failed.json, until the run goes on, and in the report."""
-    new = not (run / "config.json").exists()
-    try:
-        yield
-    except Diverged as error:
-        if distributed.rank() == 0:
-            with suppress(GanpressError, OSError):  # the reason matters more
-                write_json(run / "failed.json", {"error": str(error), "at": now_utc()})
-                write_report(run)
-            if new and not [*run.glob("*/state.pt"), *run.glob("*/done.json")]:
-                _forget(run)  # nothing is there to go on from: other settings may try again
-        raise
-    except GanpressError:
-        if new and not [*run.glob("*/state.pt"), *run.glob("*/log.jsonl")]:
-            _forget(run)
-        raise
-
-
-def _forget(run: Path) -> None:
-    """Take the settings out of a run's folder, and how often it went back."""
-    for path in (*(run / n for n in ("config.json", "card.json", "run.lock")),
-                 *run.glob("*-restarts.json")):  # fmt: skip
-        path.unlink(missing_ok=True)
 
 
 def card_of(
@@ -274,15 +241,6 @@ def exported(run: Run, student: Model, size: int) -> dict[str, Any]:
         "max_abs_diff": facts.max_abs_diff,
         "mean_abs_diff": facts.mean_abs_diff,
     }
-
-
-def stage_facts(run: Run) -> list[dict[str, Any]]:
-    """Steps and seconds of every finished stage, in the order they finished."""
-    files = sorted(run.root.glob("*/done.json"), key=lambda path: path.stat().st_mtime_ns)
-    return [
-        {"name": d["stage"], "steps": d["steps"], "seconds": d["elapsed_s"]}
-        for d in map(read_json, files)
-    ]
 
 
 def write_samples(

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from ganpress import distributed
 from ganpress.checkpoint import Model, load, save
-from ganpress.compression import forgotten_if_refused, stage_facts
 from ganpress.config import TrainConfig
 from ganpress.config.cartoongan import CartoonganTraining
 from ganpress.config.cyclegan import CycleGANTraining
@@ -33,6 +32,7 @@ from ganpress.families.gaugan import UNKNOWN
 from ganpress.files import make_folder, read_json, read_log, replace_file
 from ganpress.grid import grid
 from ganpress.inputs import from_noise, inputs_of
+from ganpress.outcome import forgotten_if_refused, stage_facts
 from ganpress.report import write_report
 from ganpress.run import Run
 from ganpress.stages.train_cartoongan import train_cartoongan

@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
-from ganpress.config.settings import Settings
-from ganpress.config.train import TrainConfig, TrainData
+from ganpress.config.train import PatchSettings, TrainConfig, TrainData
 from ganpress.errors import ConfigError
-
-
-class PatchSettings(Settings):
-    """A PatchGAN; with 3 layers each of its logits sees 70 pixels."""
-
-    width: int = Field(default=64, ge=1, description="channels of its first layer")
-    layers: int = Field(default=3, ge=1, description="convolutions of stride 2")
-    norm: Literal["instance", "instance-affine", "batch"] = Field(
-        default="instance", description="its norms"
-    )
-    lr: float = Field(default=2e-4, gt=0, description="of the discriminators; Adam")
-
-    def check(self, size: int) -> None:
-        """Refuse crops that leave less than one logit, or a norm a single pixel."""
-        least = 3 * 2**self.layers
-        if size < least:
-            raise ConfigError(
-                f"A discriminator of critic.layers={self.layers} needs crops of at least {least} "
-                f"pixels, got {size}: raise data.size or lower critic.layers."
-            )
 
 
 class CycleGANTraining(TrainConfig):

@@ -6,8 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from ganpress.config.cyclegan import PatchSettings
-from ganpress.config.train import TrainConfig, TrainData
+from ganpress.config.train import PatchSettings, TrainConfig, TrainData
 from ganpress.errors import ConfigError
 
 

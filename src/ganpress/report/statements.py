@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ganpress.arms import ARMS
 from ganpress.files import read_json
 from ganpress.report.ablation_welch import clear_from, student_t
 
@@ -30,7 +29,7 @@ UNEQUAL = 1.05
 def summary(run: Path) -> dict[str, Any]:
     """What the arms in ``run`` came to: every number with mean and spread over seeds."""
     facts, found, failed = read_json(run / "settings.json"), [], []
-    for arm in ARMS:
+    for arm in facts["stage_minutes"]:
         of_arm = {
             int(folder.name.removeprefix(f"{arm}-")): folder
             for folder in run.glob(f"{arm}-*")
@@ -49,7 +48,7 @@ def summary(run: Path) -> dict[str, Any]:
         "stage_minutes": facts["stage_minutes"],
         "arms": found,
         "failed": failed,
-        "missing": [arm for arm in ARMS if arm not in {r["arm"] for r in found}],
+        "missing": [arm for arm in facts["stage_minutes"] if arm not in {r["arm"] for r in found}],
     }
     if found:
         first = run / found[0]["runs"][0]
