@@ -1,4 +1,4 @@
-"""Tiny starts of GAN Slimming's two loops, and how what they leave is compared with the reference."""
+"""Tiny starts of GAN Slimming's two loops, and how their ends are compared with the reference."""
 
 from __future__ import annotations
 
