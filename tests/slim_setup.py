@@ -127,9 +127,13 @@ def l_dist_of(s: Start, made: Tensor, target: Tensor) -> Tensor:
 
 
 def start(case: Case) -> Start:
-    """Student and teacher with other random weights; scales between 1/2 and 3/2."""
+    """Student and teacher with other random weights; scales around 1/2, 1 and 2 in turn."""
     config, wiring = case.config(), WIRINGS[case.wiring]
     teacher, student = wiring.net(0), wiring.net(1, gates=bool(scales(wiring.net(gates=True))))
+    with torch.no_grad():
+        for k, producers in enumerate(scales(student).values()):
+            for scale in producers:
+                scale.mul_(2.0 ** (k % 3 - 1))
     torch.manual_seed(7)
     held = None
     if case.own is not None:
@@ -159,7 +163,8 @@ def start(case: Case) -> Start:
 
 
 def pictures_of(wiring: str, steps: int = 20) -> list[Batch]:
-    """Noise as photos and targets, label maps, and classes; -1: views are not limited."""
+    """Noise as photos and their targets, label maps, and classes; where a generator reads noise
+    there are no targets. Views are not limited (-1)."""
     side, draw = (64 if wiring == "gaugan" else 32), torch.Generator().manual_seed(5)
     found = []
     for _ in range(steps):
@@ -170,7 +175,8 @@ def pictures_of(wiring: str, steps: int = 20) -> list[Batch]:
         )
         maps = (m.repeat_interleave(side // 8, 2) for m in (labels, things))
         classes = torch.randint(4, (BATCH,), generator=draw)
-        found.append(Batch(x, torch.full((BATCH,), -1), y, *maps, classes))
+        target = None if wiring.startswith("sngan") else y
+        found.append(Batch(x, torch.full((BATCH,), -1), target, *maps, classes))
     return found
 
 

@@ -140,6 +140,7 @@ CASES = {
         settings={"sparsify": {"schedule": "constant"}}, more={"gentle": 0.5}
     ),
     "the second of two rounds": Case(more={"overall": lambda progress: (1 + progress) / 2}),
+    "rates never fall below a hundredth": Case(more={"overall": lambda progress: 0.98}),
     "the clock is ahead of the steps": Case(seconds=12.0),
     "the clock is ahead, the paper's schedule and a cost": Case(
         settings={"sparsify": {"schedule": "linear"}}, more={"goal": goal(0.4)}, seconds=12.0

@@ -45,6 +45,16 @@ def test_a_gram_matrix_by_hand() -> None:
     assert gram(A).tolist() == [[[1.25, 0.75], [0.75, 2.25]]]
 
 
+def test_the_gradient_of_a_gram_matrix_is_that_of_its_definition() -> None:
+    """Under weights that are not symmetric, as those of a loss on Gram matrices always are."""
+    maps = torch.randn(2, 3, 2, 2, dtype=torch.float64, requires_grad=True)
+    weights = torch.arange(18.0, dtype=torch.float64).view(2, 3, 3)
+    slow = torch.einsum("nihw,njhw->nij", maps, maps) / (3 * 2 * 2)
+    [wanted] = torch.autograd.grad((weights * slow).sum(), maps)
+    [found] = torch.autograd.grad((weights * gram(maps)).sum(), maps)
+    assert torch.allclose(found, wanted)
+
+
 def test_content_and_style_by_hand() -> None:
     """Grams differ by [[1, 1/2], [1/2, 2]], whose squares have the mean 5.5 / 4."""
     assert float(content(A, B)) == (0 + 2 + 2 + 0) / 4
