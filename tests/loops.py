@@ -10,11 +10,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import golden
 import pytest
 import torch
 from torch import Tensor, nn
@@ -29,31 +30,12 @@ Tensors = dict[str, Tensor]
 ORIGINAL = ".parametrizations.weight.original"
 
 
-def double_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a loop compute in float64, so that rounding can hide no difference and make none."""
-    to = Batch.to
-
-    def doubled(batch: Batch, device: str) -> Batch:
-        there = to(batch, device)
-        held = {f.name: getattr(there, f.name) for f in fields(there)}
-        return Batch(**{n: _double(t) for n, t in held.items()})
-
-    monkeypatch.setattr(Batch, "to", doubled)
-    monkeypatch.setattr(Tensor, "float", Tensor.double)
-
-
-def _double(tensor: Tensor | None) -> Tensor | None:
-    return tensor.double() if tensor is not None and tensor.is_floating_point() else tensor
-
-
 @pytest.fixture(autouse=True)
-def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each test of a module that imports this runs in float64."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    double_precision(monkeypatch)
-    yield
-    torch.set_default_dtype(before)
+def float64() -> Iterator[None]:
+    """Each test of a module that imports this runs in float64: rounding can then neither make a
+    difference nor hide one."""
+    with golden.float64():
+        yield
 
 
 def seed(number: int, salt: str) -> None:

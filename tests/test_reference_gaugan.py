@@ -47,13 +47,13 @@ DEPTHS = {"relu1": 1 / 16, "relu2": 1 / 8, "relu3": 1 / 4, "relu4": 1.0}
 
 @pytest.fixture
 def images(tmp_path: Path) -> Images:
-    """Five pictures of noise in stripes, a grey for each id of their label maps."""
+    """Five pictures of noise in cells, a grey for each id of their label maps."""
     for folder in ("photo", "label"):
         (tmp_path / folder).mkdir()
     for i in range(5):
         rng = np.random.default_rng(i)
-        ids = rng.integers(LABELS, size=(1, 40)).repeat(40, 0).astype(np.uint8)
-        photo = ids[..., None] * 40 + rng.integers(0, 90, (40, 40, 3), dtype=np.uint8)
+        ids = rng.integers(LABELS, size=(18, 18)).repeat(4, 0).repeat(4, 1).astype(np.uint8)
+        photo = ids[..., None] * 40 + rng.integers(0, 90, (72, 72, 3))
         Image.fromarray(ids).save(tmp_path / "label" / f"{i}.png")
         Image.fromarray(photo.astype(np.uint8)).save(tmp_path / "photo" / f"{i}.png")
     return open_images(tmp_path / "photo", labels=tmp_path / "label")
@@ -63,7 +63,7 @@ def settings(**changed: Any) -> GauGANTraining:
     given: dict[str, Any] = {
         **{"steps": 4, "batch": 4, "width": 1 / 256, "ema": 0.9, "decay": 0.6, "seed": 3},
         **{"lr_g": 1e-3, "lr_d": 4e-3, "features": "tiny", "matching": 7.0, "perceptual": 3.0},
-        **{"critic": {"width": 4, "layers": 2}, "data": {"size": 32, "workers": 0}},
+        **{"critic": {"width": 4, "layers": 2}, "data": {"size": 64, "workers": 0}},
         "options": {"labels": LABELS, "edges": False},
     }
     return checked(GauGANTraining, {**given, **changed})
