@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 
 import pytest
 import torch
+from eval_inputs import label_maps
 from nets import WIRINGS
 from PIL import Image
-from test_evaluation import label_maps
 from typer.testing import CliRunner
 
 from ganpress import ablation, compression

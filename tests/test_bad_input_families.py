@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cli_runs import run_cli
 from nets import WIRINGS
+from nvlabs_nets import nvlabs_generator
 from PIL import Image
-from test_cli import run_cli
-from test_nvlabs import nvlabs_generator
 
 from ganpress.checkpoint import load, save
 from ganpress.demo.draw import write_folder

@@ -8,17 +8,17 @@ import sys
 import tomllib
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from cli_runs import run_cli, teacher_file
 from PIL import Image
 from rich.console import Console
 
 from ganpress import cli, cli_data, cli_evaluation, errors, evaluation
-from ganpress.checkpoint import Model, full_model, load, save
+from ganpress.checkpoint import load
 from ganpress.cost import latency
 from ganpress.demo.draw import write_folder
 from ganpress.errors import GanpressError, Interrupted
@@ -28,38 +28,6 @@ TOY = [
     *("distance.features=tiny", "distance.style=0", "distance.pixel=5", "critic.width=4"),
     *("critic.layers=2", "sparsify.steps=6", "finetune.steps=4"),
 ]
-
-
-@dataclass(frozen=True)
-class Told:
-    """What a command left."""
-
-    code: int
-    out: str
-    err: str
-
-
-def run_cli(capsys: pytest.CaptureFixture[str], *arguments: object) -> Told:
-    """`ganpress ...` in this process, through the entry point."""
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        warnings.simplefilter("default")
-        patch.setattr(sys, "argv", ["ganpress", *map(str, arguments)])
-        patch.setenv("COLUMNS", "200")
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-    said = capsys.readouterr()
-    assert "Traceback" not in said.err
-    return Told(code, said.out, said.err)
-
-
-def teacher_file(path: Path, family: str = "cartoongan") -> Path:
-    torch.manual_seed(0)
-    model = full_model(family, blocks=1)
-    small = model.build(dict.fromkeys(model.widths, 6))
-    return save(Model(small, model.family, model.options), path)
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from cli_runs import run_cli, teacher_file
 from nets import WIRINGS, difference
 from PIL import Image
-from test_cli import run_cli, teacher_file
 from torch import Tensor
 
 import ganpress

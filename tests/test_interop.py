@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from interop_files import largest, reference
 from PIL import Image
-from safetensors import safe_open
-from torch import Tensor
 
 from ganpress.channels import Elastic
 from ganpress.checkpoint import Model
@@ -35,33 +32,8 @@ HORSE2ZEBRA = "latest_net_G_16_16_32_16_32_32_16_16.pth"
 interop, weights = pytest.mark.shared_interop, pytest.mark.shared_weights
 
 
-class Reference(NamedTuple):
-    """One reference file: weights by upstream key, inputs and outputs by name, its own remarks."""
-
-    weights: dict[str, Tensor]
-    input: dict[str, Tensor]
-    output: dict[str, Tensor]
-    said: dict[str, str]
-    other: dict[str, Tensor]
-
-
-@cache
-def reference(name: str) -> Reference:
-    parts: dict[str, dict[str, Tensor]] = {"weights": {}, "input": {}, "output": {}, "other": {}}
-    with safe_open(Path(os.environ["GANPRESS_INTEROP"]) / f"{name}.safetensors", "pt") as file:
-        for key in file.keys():  # noqa: SIM118
-            part, _, rest = key.partition("/")
-            place = part if part in parts else "other"
-            parts[place][rest if place != "other" else key] = file.get_tensor(key).clone()
-        return Reference(**parts, said=file.metadata())
-
-
 def real(kind: str, file: str, **options: str) -> Model:
     return import_model(kind, Path(os.environ["GANPRESS_WEIGHTS"]) / file, **options)
-
-
-def largest(a: Tensor, b: Tensor) -> float:
-    return float((a - b).detach().abs().max())
 
 
 @interop

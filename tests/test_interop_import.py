@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from test_interop import largest, reference
+from interop_files import largest, reference
 from torch import Tensor
 
 from ganpress.checkpoint import Model

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cli_runs import run_cli
+from eval_inputs import label_maps, model
 from nets import WIRINGS
-from test_cli import run_cli
-from test_evaluation import label_maps, model
 from torch import Tensor
 
 from ganpress.checkpoint import Model, save

@@ -17,6 +17,7 @@ from nets import (
     photos,
     randomise,
 )
+from silent_nets import shifts
 from torch import Tensor, nn
 
 from ganpress.channels import scales, shrink
@@ -54,16 +55,6 @@ def silence(
             for shift in shifts(net, group):
                 shift[gone[group]] = 0
     return gone
-
-
-def shifts(net: nn.Module, group: str) -> list[Tensor]:
-    """The betas of the norms of a group."""
-    said = axes(net)
-    return [
-        p
-        for n, p in net.named_parameters()
-        if ".norm" in n and n.endswith("bias") and said[n][0][0].group == group
-    ]
 
 
 def complement(net: nn.Module, gone: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -4,77 +4,28 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from PIL import Image
+from slim_runs import compressed, log_of, settings, share, teacher_of
 from torch import Tensor
 
 from ganpress.checkpoint import Model, full_model, load, save
-from ganpress.config import SlimConfig, checked, settled
+from ganpress.config import settled
 from ganpress.cost import measure
-from ganpress.data import Images, evaluation, open_images
-from ganpress.demo.draw import write_folder
+from ganpress.data import Images, evaluation
 from ganpress.distance import Distance
 from ganpress.errors import ConfigError, InfeasibleTarget
-from ganpress.methods.slim import slim
-from ganpress.run import Run, read_log
 from ganpress.slimming import attach_quantiser, rounded, scaled_copy
 from ganpress.targets import affordable, cost_ratio, uniform_widths, wide_widths
 
 FAMILIES = ("cyclegan", "cartoongan")
-SETTINGS: dict[str, Any] = {
-    "least": 1,
-    "data": {"size": 32, "batch": 4, "workers": 0},
-    "distance": {"features": "tiny", "style": 0.0, "unit": 2.0, "pixel": 5.0},
-    "critic": {"width": 4, "layers": 2, "weight": 0.1, "lr": 2e-4},
-    "sparsify": {"steps": 10, "lr": 5e-4, "weight_decay": 0.0, "batch": 2},
-    "finetune": {"steps": 3, "lr": 1e-3, "weight_decay": 0.0},
-}
-
-
-def settings(**changes: Any) -> SlimConfig:
-    """The toy settings with some changed; a dict changes a part of a group."""
-    values = dict(SETTINGS)
-    for name, change in changes.items():
-        values[name] = {**values.get(name, {}), **change} if isinstance(change, dict) else change
-    return checked(SlimConfig, values)
-
-
-def teacher_of(family: str, *, seed: int = 0, width: int = 8, **options: Any) -> Model:
-    """A generator with random weights, every group of the same width, two blocks."""
-    torch.manual_seed(seed)
-    model = full_model(family, blocks=2, **options)
-    return Model(model.build(dict.fromkeys(model.widths, width)), model.family, model.options)
-
-
-def log_of(run: Path, stage: str) -> list[dict[str, float]]:
-    return read_log(run / stage / "log.jsonl")
-
-
-def share(student: Model, teacher: Model, name: str) -> float:
-    of = [getattr(measure(m.net, m.family.image.size), name) for m in (student, teacher)]
-    return float(of[0]) / float(of[1])
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Images:
-    return open_images(write_folder(tmp_path_factory.mktemp("photos"), 16, seed=3, size=40))
 
 
 @pytest.fixture(scope="module")
 def some(photos: Images) -> Tensor:
     return next(evaluation(photos, batch=4, size=32)).x
-
-
-def compressed(
-    family: str, photos: Images, run: Path, config: SlimConfig, **options: Any
-) -> tuple[Model, Model]:
-    """(student, teacher)."""
-    teacher = teacher_of(family, **options)
-    folder = Run(run, seed=config.seed, quiet=True, log_every=1)
-    return slim(teacher, photos, config, folder), teacher
 
 
 @pytest.mark.parametrize("family", FAMILIES)

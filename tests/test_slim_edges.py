@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 from nets import difference
-from test_silence import shifts
-from test_slim import compressed, log_of, settings, share, teacher_of
+from silent_nets import shifts
+from slim_runs import compressed, log_of, settings, share, teacher_of
 from torch import Tensor
 
 from ganpress.channels import scales

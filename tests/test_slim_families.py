@@ -11,7 +11,7 @@ import pytest
 import torch
 from nets import WIRINGS, Wiring, every_wiring
 from PIL import Image
-from test_slim import log_of, settings, share
+from slim_runs import log_of, settings, share
 
 from ganpress.arms import ARMS, settings_of
 from ganpress.channels import scales

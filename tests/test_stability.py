@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_slim import log_of, settings, teacher_of
+from slim_runs import log_of, settings, teacher_of
 from torch import Tensor, nn
 
 from ganpress import compression

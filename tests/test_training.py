@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from cli_runs import Told, run_cli
 from PIL import Image
 from safetensors.torch import load_file
-from test_cli import Told, run_cli
 
 from ganpress import training
 from ganpress.checkpoint import load

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from cli_runs import run_cli
 from nets import WIRINGS
 from PIL import Image
 from recipes import zoo as recipe
 from safetensors import safe_open
-from test_cli import run_cli
 
 from ganpress.checkpoint import Discriminator, Model, load, load_critic, save, save_critic
 from ganpress.config import TrainConfig, read_config
