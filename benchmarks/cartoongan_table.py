@@ -37,10 +37,10 @@ from ganpress import (
     open_images,
     read_config,
 )
-from ganpress.compression import compress
 from ganpress.data import evaluation
-from ganpress.grid import grid
-from ganpress.methods.slim import render_teacher
+from ganpress.methods.compress import compress
+from ganpress.methods.gan_slimming.method import render_teacher
+from ganpress.run.grid import grid
 
 RESULTS = Path(__file__).parent / "results"
 SIZE = 128  # pixels of the pictures in the grid

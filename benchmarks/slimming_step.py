@@ -23,14 +23,14 @@ import torch
 from torch import Tensor
 
 from ganpress import Run, SlimConfig, full_model
-from ganpress.config import checked
-from ganpress.critic import Critic
 from ganpress.data import Batch
-from ganpress.distance import Distance
-from ganpress.features import Features, vgg16_layers
-from ganpress.slimming import scaled_copy
-from ganpress.stages.sparsify import sparsify
-from ganpress.teachers import Teacher
+from ganpress.losses.distance import Distance
+from ganpress.losses.features import Features, vgg16_layers
+from ganpress.methods.gan_slimming.joint import sparsify
+from ganpress.methods.gan_slimming.slimming import scaled_copy
+from ganpress.run.settings import checked
+from ganpress.training.discriminator import Critic
+from ganpress.training.teacher import Teacher
 
 BATCH, SIZE = 4, 128
 TAPS = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}

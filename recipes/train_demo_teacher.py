@@ -20,15 +20,15 @@ import torch
 import torch.nn.functional as F
 from torch.optim import Adam
 
-from ganpress.checkpoint import Model, save
-from ganpress.critic import Critic
 from ganpress.data import evaluation, open_images, stream
-from ganpress.demo.draw import write_folder
-from ganpress.families import family
-from ganpress.features import Features, load_features
-from ganpress.grid import first_rows
-from ganpress.losses import unit_distance
-from ganpress.run import Run
+from ganpress.data.drawn.draw import write_folder
+from ganpress.losses.features import Features, load_features
+from ganpress.losses.terms import unit_distance
+from ganpress.models.checkpoint import Model, save
+from ganpress.models.families import family
+from ganpress.run.grid import first_rows
+from ganpress.run.run import Run
+from ganpress.training.discriminator import Critic
 
 ZOO = Path(__file__).parents[1] / "zoo"
 WIDTHS = {"stem": 24, "down1": 48, "trunk": 96, "up1": 48, "up2": 24}

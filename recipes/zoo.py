@@ -23,15 +23,15 @@ from typing import Any
 
 from PIL import Image
 
-from ganpress.checkpoint import Model, load, save, save_critic
-from ganpress.cost import measure
 from ganpress.data import Images, open_images
 from ganpress.errors import CheckpointError, ConfigError, GanpressError, did_you_mean
-from ganpress.files import check_name, read_json, replace_file, write_json
-from ganpress.grid import grid
-from ganpress.judging import judge, trained_size
-from ganpress.training import samples_of
-from ganpress.weights import fingerprint
+from ganpress.losses.weights import fingerprint
+from ganpress.measures.cost import measure
+from ganpress.measures.quality import judge, trained_size
+from ganpress.models.checkpoint import Model, load, save, save_critic
+from ganpress.run.files import check_name, read_json, replace_file, write_json
+from ganpress.run.grid import grid
+from ganpress.training.train import samples_of
 
 ZOO = Path(__file__).parents[1] / "zoo"
 FILE_BYTES, ZOO_BYTES, GRID_BYTES = 4_000_000, 30_000_000, 300_000

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganpress import cli
-from ganpress.checkpoint import Model, full_model, save
+from ganpress.cli import app as cli
+from ganpress.models.checkpoint import Model, full_model, save
 
 
 @dataclass(frozen=True)

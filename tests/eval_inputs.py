@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ganpress.checkpoint import Model, full_model
 from ganpress.data import Images, open_images
-from ganpress.demo.draw import write_folder
+from ganpress.data.drawn.draw import write_folder
+from ganpress.models.checkpoint import Model, full_model
 
 
 def model(seed: int, family: str = "cyclegan", width: int = 6) -> Model:

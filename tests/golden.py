@@ -31,10 +31,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ganpress.config.settings import checked
 from ganpress.data import Batch, Images, open_images
-from ganpress.run import Run
-from ganpress.training import trainer
+from ganpress.run.run import Run
+from ganpress.run.settings import checked
+from ganpress.training.train import trainer
 
 FOLDER = Path(__file__).parent / "golden"
 ENTRIES = 6  # numbers of each network that are held one by one

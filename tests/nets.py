@@ -13,10 +13,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganpress.channels import Build, scales
-from ganpress.checkpoint import Discriminator, Model
-from ganpress.families import FAMILIES, Family
-from ganpress.families.base import draw_inputs
+from ganpress.channels.take import Build, scales
+from ganpress.models.checkpoint import Discriminator, Model
+from ganpress.models.families import FAMILIES, Family
+from ganpress.models.families.base import draw_inputs
 from ganpress.nn.axes import widths
 from ganpress.nn.discriminators import discriminator
 from ganpress.nn.layers import add_gates

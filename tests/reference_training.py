@@ -18,11 +18,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganpress.config.train import TrainConfig
 from ganpress.data import Batch, Images, open_images, stream
-from ganpress.demo.draw import write_folder
-from ganpress.families import Family
-from ganpress.run import read_log
+from ganpress.data.drawn.draw import write_folder
+from ganpress.models.families import Family
+from ganpress.run.run import read_log
+from ganpress.training.settings import TrainConfig
 
 RELATIVE = 1e-6  # of the largest number in a tensor
 NOISE = 1e-11  # what rounding leaves of a gradient that is 0

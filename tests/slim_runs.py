@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from ganpress.checkpoint import Model, full_model
-from ganpress.config import SlimConfig, checked
-from ganpress.cost import measure
 from ganpress.data import Images, open_images
-from ganpress.demo.draw import write_folder
-from ganpress.methods.slim import slim
-from ganpress.run import Run, read_log
+from ganpress.data.drawn.draw import write_folder
+from ganpress.measures.cost import measure
+from ganpress.methods.gan_slimming.method import slim
+from ganpress.models.checkpoint import Model, full_model
+from ganpress.run.run import Run, read_log
+from ganpress.run.settings import checked
+from ganpress.run.slim import SlimConfig
 
 SETTINGS: dict[str, Any] = {
     "least": 1,

@@ -17,16 +17,17 @@ from nets import WIRINGS
 from reference_slim import OBJECTIVES, Judge, distance
 from torch import Tensor, nn
 
-from ganpress import run as run_module
-from ganpress.channels import scales
-from ganpress.checkpoint import Discriminator
-from ganpress.config import SlimConfig, checked
-from ganpress.critic import Critic
+from ganpress.channels.take import scales
 from ganpress.data import Batch
-from ganpress.distance import Distance
+from ganpress.losses.distance import Distance
+from ganpress.models.checkpoint import Discriminator
 from ganpress.nn.discriminators import discriminator
-from ganpress.run import Run, Stage, read_log
-from ganpress.teachers import Teacher
+from ganpress.run import run as run_module
+from ganpress.run.run import Run, Stage, read_log
+from ganpress.run.settings import checked
+from ganpress.run.slim import SlimConfig
+from ganpress.training.discriminator import Critic
+from ganpress.training.teacher import Teacher
 
 STEPS, BATCH = 5, 3
 TOLERANCE = 1e-6

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ganpress.methods.slim import slim as _slim  # `methods.slim` stays the module
+from ganpress.methods.gan_slimming.method import slim as _slim  # `methods.slim` stays the module
 
 METHODS = {"slim": _slim}
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ganpress.files import read_json
 from ganpress.report.ablation_welch import clear_from, student_t
+from ganpress.run.files import read_json
 
 CLAIMS = (
     ("GS-32 better than GD", "gs-32", "gd"),

@@ -1,0 +1,121 @@
+"""Train pix2pix's generator on pairs (Isola et al., CVPR 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim import Adam
+
+from ganpress.data import Batch, Images
+from ganpress.errors import ConfigError
+from ganpress.losses.terms import hinge_d, hinge_g, logistic_d, logistic_g, lsgan_d, lsgan_g
+from ganpress.models.checkpoint import Discriminator, Model
+from ganpress.models.families import FAMILIES
+from ganpress.nn.discriminators import discriminator
+from ganpress.nn.init import learning, normal
+from ganpress.run import distributed
+from ganpress.run.ema import Average
+from ganpress.run.grid import first_rows
+from ganpress.run.run import Run
+from ganpress.training import kit
+from ganpress.training.pix2pix_settings import Pix2PixTraining
+
+Objective = tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]
+OBJECTIVES: dict[str, Objective] = {
+    "vanilla": (lambda real, fake: 0.5 * logistic_d(real, fake), logistic_g),
+    "lsgan": (lsgan_d, lsgan_g),
+    "hinge": (lambda real, fake: 0.5 * hinge_d(real, fake), hinge_g),
+}
+"""Losses of discriminator and generator; the former is halved to slow it down (section 3.3)."""
+
+
+def train_pix2pix(
+    run: Run,
+    images: Images,
+    other: Images | None,
+    config: Pix2PixTraining,
+    *,
+    weights: Path | None = None,
+) -> dict[str, Model]:
+    """Train on ``images``, each with its target: the discriminator first, then the generator.
+
+    Args: other, weights: not used; pix2pix needs no second domain and no other network.
+    Returns: {"": the generator with its discriminator, which reads input and picture, 6 channels}.
+    Raises: ConfigError for images without targets.
+    """
+    c, device = config, kit.device_of(config)
+    if not images.paired:
+        raise ConfigError("pix2pix learns from pairs: give a target for each image (pairs).")
+    family, (d_loss_of, g_loss_of) = FAMILIES[c.family], OBJECTIVES[c.objective]
+    run.seed_all("init")
+    G = kit.place(normal(kit.scaled(family, c)), c, device)
+    patch: dict[str, Any] = {"inputs": 6, **c.critic.model_dump(exclude={"lr"})}
+    D = kit.place(normal(discriminator("patch", **patch)), c, device)
+    opt_g = Adam(learning(G), c.lr, betas=(0.5, 0.999))
+    opt_d = Adam(learning(D), c.critic.lr, betas=(0.5, 0.999))
+    average = Average(G, c.ema)
+    stage = run.stage("train")
+    loop = stage.steps(
+        c.steps, minutes=c.minutes, G=G, D=D, opt_g=opt_g, opt_d=opt_d, average=average
+    )
+    stream = kit.batches(images, c, first=stage.first)
+    is_whole = c.accumulate == 1  # else a part's graph is let go, and its picture made again
+    for step in loop:
+        share = min(1.0, (1 - stage.progress) / (1 - c.decay_from))
+        opt_g.param_groups[0]["lr"] = c.lr * share
+        opt_d.param_groups[0]["lr"] = c.critic.lr * share
+        parts = [_pair(part) for part in next(stream).to(device).parts(c.accumulate)]
+        fakes: list[Tensor] = []
+
+        # D step (eq. 1): tell (x, y) from (x, G(x))
+        D.requires_grad_(True)
+        opt_d.zero_grad(set_to_none=True)
+        d_loss = torch.zeros((), device=device)
+        for x, y in parts:
+            with kit.autocast(c):
+                with torch.set_grad_enabled(is_whole):
+                    fakes.append(G(x))
+                real, fake = D(torch.cat([x, y], 1)), D(torch.cat([x, fakes[-1].detach()], 1))
+                loss = d_loss_of(real.to(x.dtype), fake.to(x.dtype)) / c.accumulate
+            loss.backward()
+            d_loss += loss.detach()
+        distributed.average_gradients(D)
+        opt_d.step()
+
+        # G step (eq. 4): L_cGAN + l1 L_L1
+        D.requires_grad_(False)
+        opt_g.zero_grad(set_to_none=True)
+        gan, l1 = torch.zeros_like(d_loss), torch.zeros_like(d_loss)
+        for i, (x, y) in enumerate(parts):
+            with kit.autocast(c):
+                made = fakes[i] if is_whole else G(x)
+                logits = D(torch.cat([x, made], 1))
+                terms = g_loss_of(logits.to(x.dtype)), F.l1_loss(made.to(x.dtype), y)
+            ((terms[0] + c.l1 * terms[1]) / c.accumulate).backward()
+            gan, l1 = gan + terms[0].detach() / c.accumulate, l1 + terms[1].detach() / c.accumulate
+        distributed.average_gradients(G)
+        opt_g.step()
+        average.update()
+
+        losses = {"loss/gan": gan, "loss/l1": l1, "loss/d": d_loss}
+        stage.log(step, **losses, lr=c.lr * share)
+        if step % c.sample_every == 0:
+            x, y = (torch.cat(column) for column in zip(*parts, strict=True))
+            shown = first_rows(x, torch.cat(fakes), y)
+            stage.images(step, "samples", shown, columns=min(4, len(x)))
+    G.load_state_dict(average.shadow)
+    critic = Discriminator(D, "patch", patch)
+    stage.finish()
+    return {"": kit.model_of(G, family, c, critic)}
+
+
+def _pair(part: Batch) -> tuple[Tensor, Tensor]:
+    """Inputs and targets, (n, 3, s, s) each."""
+    if part.y is None:
+        raise ConfigError("A batch without targets: the images are not paired.")
+    return part.x, part.y
