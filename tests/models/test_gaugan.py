@@ -33,8 +33,7 @@ from ganpress.nn.spade import add_spectral_norm, plain_state
 from ganpress.run.run import Run
 from ganpress.run.settings import read_config
 from ganpress.training import kit
-from ganpress.training.gaugan import train_gaugan
-from ganpress.training.gaugan_settings import GauGANTraining
+from ganpress.training.gaugan import GauGANTraining, train_gaugan
 
 GAUGAN = FAMILIES["gaugan"]
 CITY = {"upsampling": "more"}

@@ -26,8 +26,7 @@ from ganpress.nn.axes import axes, widths
 from ganpress.nn.discriminators import discriminator
 from ganpress.run.run import Run, Stage
 from ganpress.run.settings import checked
-from ganpress.training.munit import train_munit
-from ganpress.training.munit_settings import MunitTraining
+from ganpress.training.munit import MunitTraining, train_munit
 
 SMALL = "16_16_16_24_56_16_40_40_32_24"
 TINY = {

@@ -30,8 +30,7 @@ from ganpress.nn.layers import add_gates, read_inputs
 from ganpress.quantisation.quantise import FakeQuantiser, fake_weight, quantise
 from ganpress.run.run import Run
 from ganpress.run.settings import checked
-from ganpress.training.sngan import train_sngan
-from ganpress.training.sngan_settings import SNGANTraining
+from ganpress.training.sngan import SNGANTraining, train_sngan
 
 SNGAN = family("sngan")
 TINY = {"stem": 5, "mid0": 7, "block0": 11, "mid1": 13, "block1": 3, "mid2": 17, "block2": 19}

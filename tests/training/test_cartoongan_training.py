@@ -19,8 +19,7 @@ from ganpress.models.checkpoint import Model
 from ganpress.nn.edges import canny, gaussian, smooth_edges
 from ganpress.run.run import Run, Stage
 from ganpress.run.settings import checked
-from ganpress.training.cartoongan import train_cartoongan
-from ganpress.training.cartoongan_settings import CartoonganTraining
+from ganpress.training.cartoongan import CartoonganTraining, train_cartoongan
 
 # --- edges ---------------------------------------------------------------------------------------
 

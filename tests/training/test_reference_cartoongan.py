@@ -28,8 +28,7 @@ from ganpress.nn.discriminators import discriminator
 from ganpress.nn.edges import smooth_edges
 from ganpress.run.run import Run
 from ganpress.run.settings import checked
-from ganpress.training.cartoongan import train_cartoongan
-from ganpress.training.cartoongan_settings import CartoonganTraining
+from ganpress.training.cartoongan import CartoonganTraining, train_cartoongan
 
 SETTINGS: dict[str, Any] = {
     **{"steps": 5, "warm_up": 2, "batch": 2, "width": 0.05, "options": {"blocks": 1}},

@@ -27,8 +27,7 @@ from ganpress.data import Images
 from ganpress.models.families.cyclegan import CYCLEGAN
 from ganpress.nn.discriminators import discriminator
 from ganpress.run.run import Run
-from ganpress.training.cyclegan import train_cyclegan
-from ganpress.training.cyclegan_settings import CycleGANTraining
+from ganpress.training.cyclegan import CycleGANTraining, train_cyclegan
 
 PATCH = {"width": 3, "layers": 2, "norm": "instance", "lr": 3e-3}
 SETTINGS: dict[str, Any] = {

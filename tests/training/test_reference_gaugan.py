@@ -35,8 +35,7 @@ from ganpress.nn.discriminators import discriminator
 from ganpress.nn.spade import add_spectral_norm
 from ganpress.run.run import Run
 from ganpress.run.settings import checked
-from ganpress.training.gaugan import train_gaugan
-from ganpress.training.gaugan_settings import GauGANTraining
+from ganpress.training.gaugan import GauGANTraining, train_gaugan
 
 __all__ = ["float64"]  # a fixture
 GAUGAN = family("gaugan")

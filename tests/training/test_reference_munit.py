@@ -27,8 +27,7 @@ from ganpress.nn.adain import SampleNorm
 from ganpress.nn.discriminators import discriminator
 from ganpress.run.run import Run
 from ganpress.run.settings import checked
-from ganpress.training.munit import train_munit
-from ganpress.training.munit_settings import MunitTraining
+from ganpress.training.munit import MunitTraining, train_munit
 
 SETTINGS: dict[str, Any] = {
     **{"steps": 3, "batch": 2, "width": 0.05, "options": {"res": 1}, "ema": 0.9, "lr": 2e-3},

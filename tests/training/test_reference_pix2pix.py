@@ -27,8 +27,7 @@ from ganpress.data import Images
 from ganpress.models.families import FAMILIES
 from ganpress.nn.discriminators import discriminator
 from ganpress.run.run import Run
-from ganpress.training.pix2pix import train_pix2pix
-from ganpress.training.pix2pix_settings import Pix2PixTraining
+from ganpress.training.pix2pix import Pix2PixTraining, train_pix2pix
 
 PATCH = {"width": 3, "layers": 2, "norm": "instance"}
 UNET = {"downs": 3, "norm": "instance"}

@@ -32,8 +32,7 @@ from ganpress.models.families import family
 from ganpress.nn.discriminators import discriminator
 from ganpress.run.run import Run
 from ganpress.run.settings import checked
-from ganpress.training.sngan import train_sngan
-from ganpress.training.sngan_settings import SNGANTraining
+from ganpress.training.sngan import SNGANTraining, train_sngan
 
 __all__ = ["float64"]  # a fixture
 SNGAN = family("sngan")

@@ -34,8 +34,7 @@ from ganpress.models.families import family
 from ganpress.nn.discriminators import DISCRIMINATORS, discriminator
 from ganpress.run.run import Run
 from ganpress.run.settings import checked
-from ganpress.training.stylegan2 import train_stylegan2
-from ganpress.training.stylegan2_settings import StyleGAN2Training
+from ganpress.training.stylegan2 import StyleGAN2Training, train_stylegan2
 
 __all__ = ["float64"]  # a fixture
 STYLEGAN2 = family("stylegan2")

@@ -15,8 +15,7 @@ from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import load, save
 from ganpress.run.run import Run, read_log
 from ganpress.training.settings import TrainData
-from ganpress.training.stylegan2 import train_stylegan2
-from ganpress.training.stylegan2_settings import StyleCriticSettings, StyleGAN2Training
+from ganpress.training.stylegan2 import StyleCriticSettings, StyleGAN2Training, train_stylegan2
 
 
 def faces(folder: Path, n: int = 8) -> Images:

@@ -19,10 +19,8 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.families import FAMILIES
 from ganpress.nn.init import learning
 from ganpress.run.run import Run, Stage, read_log
-from ganpress.training.cyclegan import train_cyclegan
-from ganpress.training.cyclegan_settings import CycleGANTraining
-from ganpress.training.pix2pix import train_pix2pix
-from ganpress.training.pix2pix_settings import Pix2PixTraining
+from ganpress.training.cyclegan import CycleGANTraining, train_cyclegan
+from ganpress.training.pix2pix import Pix2PixTraining, train_pix2pix
 
 DATA = {"size": 32, "load_size": 36, "workers": 0}
 COMMON = {"steps": 4, "batch": 2, "width": 0.05, "data": DATA, "sample_every": 2, "ema": 0.9}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.optim import Adam
 
@@ -19,9 +21,49 @@ from ganpress.nn.discriminators import discriminator
 from ganpress.run import distributed
 from ganpress.run.ema import Average
 from ganpress.run.run import Run
+from ganpress.run.settings import Settings
 from ganpress.training import kit
-from ganpress.training.sngan_settings import SNGANTraining
+from ganpress.training.settings import TrainConfig, TrainData
 from ganpress.types import Inputs
+
+
+class SNGANCritic(Settings):
+    """The discriminator; it projects classes where the generator has some."""
+
+    width: int = Field(default=128, ge=1, description="its channels")
+    spectral_norm: bool = Field(default=True, description="on all of its layers")
+
+
+class SNGANTraining(TrainConfig):
+    """SNGAN on CIFAR-10 (Miyato et al., ICLR 2018); the defaults are those of GongXinyuu's code.
+
+    A step is one update of the generator, behind ``n_critic`` of the discriminator.
+    """
+
+    steps: int = Field(default=50_000, ge=1, description="of the whole training")
+    batch: int = Field(
+        default=320, ge=1, description="photos a step, shared out to n_critic updates"
+    )
+    g_batch: int = Field(default=128, ge=1, description="pictures in an update of the generator")
+    n_critic: int = Field(default=5, ge=1, description="updates of the discriminator in a step")
+    lr_g: float = Field(default=2e-4, gt=0, description="of the generator; Adam")
+    lr_d: float = Field(default=2e-4, gt=0, description="of the discriminator; Adam")
+    decay: float = Field(
+        default=1.0, ge=0, le=1, description="last share of the training: lr falls to 0; 0: none"
+    )
+    critic: SNGANCritic = SNGANCritic()
+    data: TrainData = TrainData(size=32, flip=False)
+
+    @model_validator(mode="after")
+    def _updates_fit(self) -> Self:
+        if self.batch % (self.n_critic * self.accumulate):
+            raise ConfigError(
+                f"A batch of {self.batch} cannot be shared out to {self.n_critic} updates of "
+                f"{self.accumulate} part(s): make it a multiple of "
+                f"{self.n_critic * self.accumulate}."
+            )
+        return self
+
 
 SNGAN = family("sngan")
 SHOWN = 100  # pictures of a sample grid, ten in a row; a conditional network's columns are classes

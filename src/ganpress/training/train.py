@@ -26,23 +26,16 @@ from ganpress.run import distributed
 from ganpress.run.files import make_folder, read_json, read_log, replace_file
 from ganpress.run.grid import grid
 from ganpress.run.run import Run
-from ganpress.training.cartoongan import train_cartoongan
-from ganpress.training.cartoongan_settings import CartoonganTraining
-from ganpress.training.cyclegan import train_cyclegan
-from ganpress.training.cyclegan_settings import CycleGANTraining
-from ganpress.training.gaugan import train_gaugan
-from ganpress.training.gaugan_settings import GauGANTraining
+from ganpress.training.cartoongan import CartoonganTraining, train_cartoongan
+from ganpress.training.cyclegan import CycleGANTraining, train_cyclegan
+from ganpress.training.gaugan import GauGANTraining, train_gaugan
 from ganpress.training.kit import check_split, device_of
-from ganpress.training.munit import train_munit
-from ganpress.training.munit_settings import MunitTraining
+from ganpress.training.munit import MunitTraining, train_munit
 from ganpress.training.outcome import forgotten_if_refused, stage_facts
-from ganpress.training.pix2pix import train_pix2pix
-from ganpress.training.pix2pix_settings import Pix2PixTraining
+from ganpress.training.pix2pix import Pix2PixTraining, train_pix2pix
 from ganpress.training.settings import TrainConfig
-from ganpress.training.sngan import train_sngan
-from ganpress.training.sngan_settings import SNGANTraining
-from ganpress.training.stylegan2 import train_stylegan2
-from ganpress.training.stylegan2_settings import StyleGAN2Training
+from ganpress.training.sngan import SNGANTraining, train_sngan
+from ganpress.training.stylegan2 import StyleGAN2Training, train_stylegan2
 
 SHOWN, DRAWN = 8, 64
 """Rows of a sample grid where the generator reads pictures, and pictures where it reads noise."""

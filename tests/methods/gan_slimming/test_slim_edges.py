@@ -30,7 +30,7 @@ from ganpress.run.files import read_json
 from ganpress.run.run import Run
 from ganpress.run.settings import checked
 from ganpress.run.slim import SlimConfig
-from ganpress.training.cyclegan_settings import CycleGANTraining
+from ganpress.training.cyclegan import CycleGANTraining
 from ganpress.training.train import train
 
 
