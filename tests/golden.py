@@ -73,27 +73,37 @@ def _double(tensor: Tensor | None) -> Tensor | None:
 _PATCH = {"width": 4, "layers": 2}
 _COMMON = {"steps": 10, "batch": 2, "width": 0.05, "ema": 0.9, "seed": 1, "sample_every": 100}
 RECIPES: dict[str, dict[str, Any]] = {
-    "cyclegan": {"options": {"blocks": 1}, "critic": _PATCH, "pool": 3},
-    "pix2pix": {"options": {"downs": 4}, "critic": _PATCH},
+    "cyclegan": {"options": {"blocks": 1}, "discriminator": _PATCH, "pool": 3},
+    "pix2pix": {"options": {"downs": 4}, "discriminator": _PATCH},
     "cartoongan": {
-        **{"options": {"blocks": 1}, "critic_width": 4, "critic_layers": 2, "warm_up": 3},
+        **{
+            "options": {"blocks": 1},
+            "discriminator_width": 4,
+            "discriminator_layers": 2,
+            "warm_up": 3,
+        },
         "content": {"features": "tiny"},
     },
     "munit": {
-        **{"options": {"res": 1}, "critic_width": 4, "critic_layers": 2, "critic_scales": 2},
+        **{
+            "options": {"res": 1},
+            "discriminator_width": 4,
+            "discriminator_layers": 2,
+            "discriminator_scales": 2,
+        },
         **{"weights": {"cycle": 10.0}, "halve_every": 6},
     },
     "gaugan": {
         **{"options": {"labels": 4, "edges": False}, "width": 1 / 128, "features": "tiny"},
-        **{"critic": {"width": 4, "layers": 2}, "batch": 4, "accumulate": 2},
+        **{"discriminator": {"width": 4, "layers": 2}, "batch": 4, "accumulate": 2},
     },
     "sngan": {
         **{"options": {"bottom_width": 4, "latent_dim": 8, "classes": 3}, "width": 0.02},
-        **{"critic": {"width": 4}, "batch": 8, "n_critic": 2, "g_batch": 6},
+        **{"discriminator": {"width": 4}, "batch": 8, "d_steps": 2, "g_batch": 6},
     },
     "stylegan2": {
         "options": {"size": 32, "style_dim": 8, "n_mlp": 2, "base": 128, "most": 8},
-        **{"critic": {"base": 128, "most": 8}, "width": 1.0, "batch": 4},
+        **{"discriminator": {"base": 128, "most": 8}, "width": 1.0, "batch": 4},
         **{"r1_every": 4, "path_every": 3},
     },
 }
@@ -111,8 +121,8 @@ def recipe(name: str, folder: Path) -> Trace:
     states: dict[str, Mapping[str, Tensor]] = {}
     for direction, model in models.items():
         states[f"G {direction}".strip()] = model.net.state_dict()
-        if model.critic is not None:
-            states[f"D {direction}".strip()] = model.critic.net.state_dict()
+        if model.discriminator is not None:
+            states[f"D {direction}".strip()] = model.discriminator.net.state_dict()
     return Trace(read_log(folder / "run" / "train" / "log.jsonl"), states)
 
 

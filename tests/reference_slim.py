@@ -205,7 +205,9 @@ def ranked(sizes: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def per_cost(scores: Mapping[str, Tensor], cost: Cost, exponent: float) -> dict[str, Tensor]:
+def importance_per_cost(
+    scores: Mapping[str, Tensor], cost: Cost, exponent: float
+) -> dict[str, Tensor]:
     """Divided by what the group's next channel costs, in units of the mean over groups."""
     alive = {g: int((s > 0).sum()) for g, s in scores.items()}
     saved = {g: cost(alive) - cost({**alive, g: max(0, alive[g] - 1)}) for g in alive}

@@ -12,16 +12,16 @@ from ganpress.data import Images, open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.measures.cost import measure
 from ganpress.methods.gan_slimming.method import slim
+from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model, full_model
 from ganpress.run.run import Run, read_log
 from ganpress.run.settings import checked
-from ganpress.run.slim import SlimConfig
 
 SETTINGS: dict[str, Any] = {
-    "least": 1,
+    "min_channels": 1,
     "data": {"size": 32, "batch": 4, "workers": 0},
     "distance": {"features": "tiny", "style": 0.0, "unit": 2.0, "pixel": 5.0},
-    "critic": {"width": 4, "layers": 2, "weight": 0.1, "lr": 2e-4},
+    "discriminator": {"width": 4, "layers": 2, "weight": 0.1, "lr": 2e-4},
     "sparsify": {"steps": 10, "lr": 5e-4, "weight_decay": 0.0, "batch": 2},
     "finetune": {"steps": 3, "lr": 1e-3, "weight_decay": 0.0},
 }

@@ -20,23 +20,23 @@ from torch import Tensor, nn
 from ganpress.channels.take import scales
 from ganpress.data import Batch
 from ganpress.losses.distance import Distance
-from ganpress.models.checkpoint import Discriminator
-from ganpress.nn.discriminators import discriminator
+from ganpress.methods.gan_slimming.settings import SlimConfig
+from ganpress.models.discriminator import Discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.run import run as run_module
 from ganpress.run.run import Run, Stage, read_log
 from ganpress.run.settings import checked
-from ganpress.run.slim import SlimConfig
-from ganpress.training.discriminator import Critic
-from ganpress.training.teacher import Teacher
+from ganpress.training.discriminator import DiscriminatorWithLoss
+from ganpress.training.teacher import CachedTeacher
 
 STEPS, BATCH = 5, 3
 TOLERANCE = 1e-6
 SETTINGS: dict[str, Any] = {
-    "least": 1,
+    "min_channels": 1,
     "beta": 20.0,
     "data": {"size": 32, "batch": BATCH},
     "distance": {"features": "tiny", "content": 1.0, "style": 1e3},
-    "critic": {"width": 4, "layers": 2, "pool": 2, "lr": 2e-3},
+    "discriminator": {"width": 4, "layers": 2, "pool": 2, "lr": 2e-3},
     "sparsify": {"lr": 1e-3, "rho": 1.0, "scale_lr": 0.05},
     "finetune": {"lr": 1e-3, "ema": 0.9},
 }
@@ -83,7 +83,7 @@ class Start:
 
     student: nn.Module
     teacher: nn.Module
-    critic: Critic
+    discriminator: DiscriminatorWithLoss
     distance: Distance
     batches: list[Batch]
     config: SlimConfig
@@ -102,18 +102,18 @@ class Start:
 
     def condition(self, inputs: tuple[Tensor, ...]) -> Tensor | None:
         """What the discriminator reads beside the picture."""
-        if self.critic.kind == "sngan":
+        if self.discriminator.kind == "sngan":
             return inputs[1] if len(inputs) > 1 else None
-        return inputs[0] if self.critic.extra_channels else None
+        return inputs[0] if self.discriminator.extra_channels else None
 
     def real(
         self, batch: Batch, target: Tensor, inputs: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor | None]:
         """What is real to it, and the condition of that."""
-        if self.config.critic.real == "teacher":
+        if self.config.discriminator.real == "teacher":
             return target, self.condition(inputs)
         real = batch.x if batch.y is None else batch.y
-        if self.critic.kind == "sngan" and batch.classes is not None:
+        if self.discriminator.kind == "sngan" and batch.classes is not None:
             return real, F.one_hot(batch.classes, 4).to(real)
         return real, self.condition(inputs)
 
@@ -139,9 +139,9 @@ def start(case: Case) -> Start:
     held = None
     if case.own is not None:
         kind = case.own.split(" of ")[0].split()[-1]
-        held = Discriminator(discriminator(kind, **OWN[case.own]), kind, dict(OWN[case.own]))
-    d = config.critic
-    critic = Critic(
+        held = Discriminator(build_discriminator(kind, **OWN[case.own]), kind, dict(OWN[case.own]))
+    d = config.discriminator
+    discriminator = DiscriminatorWithLoss(
         width=d.width,
         layers=d.layers,
         pooled=d.pooled,
@@ -153,14 +153,16 @@ def start(case: Case) -> Start:
     if found.features is not None and torch.get_default_dtype() == torch.float64:
         found.features.double()
     judge = Judge(
-        copy.deepcopy(critic.net),
-        OBJECTIVES[critic.kind],
-        pooled=critic.kind == "patch" and d.pooled,
+        copy.deepcopy(discriminator.net),
+        OBJECTIVES[discriminator.kind],
+        pooled=discriminator.kind == "patch" and d.pooled,
         one_pass=case.own not in ("photo and patch", "stylegan2"),
         fixed=d.fixed,
     )
     data = pictures_of(case.wiring)
-    return Start(student, teacher, critic, found, data, config, judge, copy.deepcopy(student))
+    return Start(
+        student, teacher, discriminator, found, data, config, judge, copy.deepcopy(student)
+    )
 
 
 def pictures_of(wiring: str, steps: int = 20) -> list[Batch]:
@@ -217,14 +219,14 @@ class Clock:
 
 def arguments(case: Case, begun: Start, clock: Clock) -> tuple[Any, ...]:
     """The positional arguments of either loop after the stage."""
-    teacher = Teacher(copy.deepcopy(begun.teacher))
+    teacher = CachedTeacher(copy.deepcopy(begun.teacher))
 
     def batches(first: int) -> Iterator[Batch]:
         for batch in begun.batches[first:]:
             clock.now += case.seconds or 0.0
             yield batch
 
-    return begun.student, teacher, begun.critic, begun.distance, batches, begun.config
+    return begun.student, teacher, begun.discriminator, begun.distance, batches, begun.config
 
 
 def stage_of(root: Path, name: str, patch: pytest.MonkeyPatch, clock: Clock) -> Stage:
@@ -276,5 +278,5 @@ def scalars(log: list[dict[str, float]], *names: str) -> list[list[float]]:
     return [[line[name] for name in names] for line in log]
 
 
-def critic_state(judge: Judge) -> dict[str, Tensor]:
+def discriminator_state(judge: Judge) -> dict[str, Tensor]:
     return {f"net.{n}": t for n, t in judge.net.state_dict().items()}

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from ganpress.measures.fidelity import evaluate
     from ganpress.measures.quality import judge
     from ganpress.methods.compress import compress
+    from ganpress.methods.gan_slimming.settings import SlimConfig
     from ganpress.models.checkpoint import Model, full_model, load, save
     from ganpress.models.families import FAMILIES, family
     from ganpress.report import write_report
     from ganpress.run.run import Run
     from ganpress.run.settings import read_config
-    from ganpress.run.slim import SlimConfig
     from ganpress.training.train import train
 
 _HOME = {
@@ -34,7 +34,7 @@ _HOME = {
     "Images": "data",
     "Model": "models.checkpoint",
     "Run": "run.run",
-    "SlimConfig": "run.slim",
+    "SlimConfig": "methods.gan_slimming.settings",
     "compress": "methods.compress",
     "evaluate": "measures.fidelity",
     "export": "formats.exporters",

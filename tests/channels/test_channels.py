@@ -23,7 +23,8 @@ from nets import (
 )
 from torch import Tensor, nn
 
-from ganpress.channels.take import Elastic, cut_level, keep_top, scales, shrink, take
+from ganpress.channels.ranking import cut_level, keep_top
+from ganpress.channels.take import Elastic, scales, shrink, take
 from ganpress.errors import InfeasibleTarget, WidthsError
 from ganpress.nn.axes import Axis, axes, fixed, tags, widths
 from ganpress.nn.layers import add_gates, conv
@@ -347,12 +348,12 @@ def test_keep_top_keeps_as_much_as_an_exhaustive_search(
 
 def test_a_budget_for_everything_cuts_nothing_that_has_a_score() -> None:
     scores = {"a": torch.tensor([0.5, 0.1, 0.0]), "b": torch.tensor([0.2, 0.3])}
-    level, left = cut_level(scores, budget=1e9, cost=product, least=1)
+    level, left = cut_level(scores, budget=1e9, cost=product, min_channels=1)
     assert (level, left) == (0.0, {"a": 2, "b": 2})
 
 
 def test_equal_scores_are_kept_from_the_front() -> None:
-    keep = keep_top({"a": torch.ones(9)}, budget=30, cost=product, least=4)
+    keep = keep_top({"a": torch.ones(9)}, budget=30, cost=product, min_channels=4)
     assert keep["a"].tolist() == [0, 1, 2, 3]
 
 
@@ -366,7 +367,7 @@ def test_each_group_can_have_a_least_of_its_own() -> None:
 
 def test_a_multiple_is_respected_unless_the_group_is_smaller() -> None:
     scores = {"a": torch.rand(30), "b": torch.rand(6)}
-    keep = keep_top(scores, budget=200, cost=product, least=8, multiple=8)
+    keep = keep_top(scores, budget=200, cost=product, min_channels=8, multiple=8)
     assert len(keep["a"]) % 8 == 0
     assert len(keep["b"]) == 6
 

@@ -20,9 +20,10 @@ from nets import (
 from silent_nets import shifts
 from torch import Tensor, nn
 
-from ganpress.channels.silence import absorb_constants, extract, silent, sizes, survivors
+from ganpress.channels.silence import absorb_constants, extract, scale_magnitudes, silent, survivors
 from ganpress.channels.take import scales, shrink
-from ganpress.methods.gan_slimming.joint import Goal, prune_step
+from ganpress.methods.gan_slimming.importance import Goal
+from ganpress.methods.gan_slimming.proximal import prune_step
 from ganpress.models.families import family
 from ganpress.nn.axes import Axis, axes, widths
 from ganpress.nn.blocks import ResidualBlock
@@ -376,25 +377,25 @@ def test_every_channel_with_a_scale_survives_negative_ones_too() -> None:
 
 
 def test_where_all_scales_are_zero_the_heaviest_channels_fill_up() -> None:
-    assert kept(tiny([0, 0, 0, 0], [0.1, 3, 0.2, -2]), least=2) == [1, 3]
+    assert kept(tiny([0, 0, 0, 0], [0.1, 3, 0.2, -2]), min_channels=2) == [1, 3]
 
 
 def test_where_too_few_survive_the_heaviest_of_the_others_join_them() -> None:
-    assert kept(tiny([0, 0, 0, 0.1], [0.1, 3, 0.2, 0.01]), least=3) == [1, 2, 3]
+    assert kept(tiny([0, 0, 0, 0.1], [0.1, 3, 0.2, 0.01]), min_channels=3) == [1, 2, 3]
 
 
 def test_channels_of_equal_weight_are_kept_from_the_front() -> None:
-    assert kept(tiny([0, 0, 0, 0], [1, 1, 1, 1]), least=2) == [0, 1]
+    assert kept(tiny([0, 0, 0, 0], [1, 1, 1, 1]), min_channels=2) == [0, 1]
 
 
 def test_a_group_smaller_than_the_least_keeps_all_it_has() -> None:
-    assert kept(tiny([0, 0.1], [1, 1]), least=8) == [0, 1]
+    assert kept(tiny([0, 0.1], [1, 1]), min_channels=8) == [0, 1]
 
 
 def test_only_a_group_that_may_vanish_does_and_only_if_all_its_scales_are_zero() -> None:
     assert kept(tiny([0, 0], [1, 1]), may_vanish=["mid"]) == []
     assert kept(tiny([0, 0], [1, 2])) == [1]
-    assert kept(tiny([0, 0.1], [1, 2]), least=1, may_vanish=["mid"]) == [1]
+    assert kept(tiny([0, 0.1], [1, 2]), min_channels=1, may_vanish=["mid"]) == [1]
 
 
 @every_scaled_wiring
@@ -411,7 +412,7 @@ def test_survivors_fit_the_network_they_are_cut_from(wiring: Wiring) -> None:
 
 
 def relative(net: nn.Module, reference: dict[str, float]) -> dict[str, Tensor]:
-    return {g: s / reference[g] for g, s in sizes(net).items()}
+    return {g: s / reference[g] for g, s in scale_magnitudes(net).items()}
 
 
 @pytest.mark.parametrize("level", [0.05, 0.4, 2.0])
@@ -438,7 +439,7 @@ def test_exactly_the_channels_up_to_the_level_are_zeroed_whatever_the_rounding()
         randomise(net)
         before = relative(net, dict.fromkeys(scales(net), reference))
         level = float(before["up2"].sort().values[400])
-        alive = prune_step(groups, before, {"up2": reference}, level, least=8)
+        alive = prune_step(groups, before, {"up2": reference}, level, min_channels=8)
         assert alive == {"up2": 997 - 401}
         assert torch.equal(groups["up2"][0] == 0, before["up2"] <= level)
 
@@ -448,7 +449,7 @@ def test_the_producers_of_a_trunk_channel_reach_zero_together() -> None:
     groups = scales(net)
     one = dict.fromkeys(groups, 1.0)
     before = {g: [s.detach().clone() for s in ss] for g, ss in groups.items()}
-    prune_step(groups, relative(net, one), one, 0.95, least=1)
+    prune_step(groups, relative(net, one), one, 0.95, min_channels=1)
     dead = torch.stack([s == 0 for s in groups["trunk"]])
     assert torch.equal(dead.any(0), dead.all(0))
     assert 0 < int(dead.all(0).sum()) < dead.shape[1]
@@ -460,13 +461,13 @@ def test_a_level_of_zero_changes_no_scale() -> None:
     net = WIRINGS["cyclegan affine"].net()
     before = {n: t.clone() for n, t in net.state_dict().items()}
     one = dict.fromkeys(scales(net), 1.0)
-    alive = prune_step(scales(net), relative(net, one), one, 0.0, least=1)
+    alive = prune_step(scales(net), relative(net, one), one, 0.0, min_channels=1)
     assert alive == widths(net)
     assert all(torch.equal(t, before[n]) for n, t in net.state_dict().items())
 
 
 def test_a_goal_falls_geometrically_and_stays_at_its_end() -> None:
-    goal = Goal(lambda _: 1.0, start=1.0, end=0.04, ramp=0.8)
+    goal = Goal(lambda _: 1.0, start=1.0, end=0.04, ramp_fraction=0.8)
     assert goal.at(0) == 1.0
     assert goal.at(0.4) == pytest.approx(0.2)
     assert goal.at(0.8) == pytest.approx(0.04)

@@ -26,18 +26,18 @@ from ganpress.errors import Diverged
 from ganpress.losses.distance import Distance
 from ganpress.methods import compress as compression
 from ganpress.methods.gan_slimming.method import slim
+from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model, full_model, load, save
 from ganpress.run.run import Run
 from ganpress.run.settings import read_config
-from ganpress.run.slim import SlimConfig
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["torch._dynamo", "ganpress.run.run", "ganpress.methods.compress"])
 
 TOY = [
-    *("least=1", "data.size=32", "data.batch=2", "data.workers=0", "target.macs=0.5"),
-    *("distance.features=tiny", "distance.style=0", "distance.pixel=5", "critic.width=4"),
-    *("critic.layers=2", "sparsify.steps=6", "finetune.steps=4"),
+    *("min_channels=1", "data.size=32", "data.batch=2", "data.workers=0", "target.macs=0.5"),
+    *("distance.features=tiny", "distance.style=0", "distance.pixel=5", "discriminator.width=4"),
+    *("discriminator.layers=2", "sparsify.steps=6", "finetune.steps=4"),
 ]
 
 Command = Callable[..., tuple[int, str]]
@@ -174,7 +174,7 @@ def test_images_of_mixed_size_and_mode_are_all_used(
         ("sparsfy.steps=3", ["'sparsfy.steps'", "did you mean 'sparsify.steps'?"]),
         ("data.size=30", ["data.size", "multiple of 4", "got 30"]),
         ("target.params=0.5", ["Give one target, not 2: target.macs, target.params."]),
-        ("critic.layers=5", ["at least 96 pixels, got 32", "lower critic.layers"]),
+        ("discriminator.layers=5", ["at least 96 pixels, got 32", "lower discriminator.layers"]),
         ("target.macs=0.0001", ["cannot be reached", "Give at least that"]),
     ],
 )
@@ -389,7 +389,9 @@ def test_a_misspelt_arm_is_told_before_a_missing_target(
 def test_a_learning_rate_far_too_high_ends_as_diverged(
     home: Path, tmp_path: Path, ganpress: Command
 ) -> None:
-    code, told = ganpress(*compression_of(home, tmp_path / "run", "arm=gd", "finetune.lr=1e30"))
+    code, told = ganpress(
+        *compression_of(home, tmp_path / "run", "procedure=gd", "finetune.lr=1e30")
+    )
     assert code == 2
     assert "Training diverged: 'loss/" in told
     assert "of stage 'finetune'" in told
@@ -486,7 +488,9 @@ def on_a_full_disk(arguments: list[object], told: Path, limit: int) -> tuple[int
 def test_no_space_left_is_told_and_the_run_goes_on_when_there_is_some(
     limit: int, views: int, home: Path, tmp_path: Path, ganpress: Command
 ) -> None:
-    arguments = compression_of(home, tmp_path / "run", "critic.width=16", f"data.views={views}")
+    arguments = compression_of(
+        home, tmp_path / "run", "discriminator.width=16", f"data.cached_crops={views}"
+    )
     code, told = on_a_full_disk(arguments, tmp_path / "told.txt", limit)
     assert code == 2, told
     assert "No space left while writing" in told

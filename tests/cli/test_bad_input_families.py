@@ -21,9 +21,9 @@ from PIL import Image
 from ganpress.data.drawn.draw import write_folder
 from ganpress.formats.exporters.pth import LAYOUTS
 from ganpress.formats.importers.kinds import READERS
-from ganpress.formats.importers.stylegan2 import critic_names
+from ganpress.formats.importers.stylegan2 import discriminator_names
 from ganpress.models.checkpoint import load, save
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.quantisation.quantise import FakeQuantiser, quantise
 from ganpress.types import State
 
@@ -92,20 +92,22 @@ def spade_name(ours: str) -> str:
     return re.sub(r"0\.parametrizations\.weight\.0\._", "0.0.weight_", name)
 
 
-def critic_states() -> dict[str, State]:
+def discriminator_states() -> dict[str, State]:
     """A tiny discriminator's tensors under their code bases' names."""
     torch.manual_seed(0)
-    patch = discriminator("patch", width=4, layers=2)
-    style = discriminator("stylegan2", size=16, channels=[8, 8, 4])
-    names = critic_names(2)
+    patch = build_discriminator("patch", width=4, layers=2)
+    style = build_discriminator("stylegan2", size=16, channels=[8, 8, 4])
+    names = discriminator_names(2)
     return {
         "patch": patch.state_dict(),
-        "munit": discriminator("munit", width=4, layers=2, scales=2).state_dict(),
-        "sngan": discriminator("sngan", width=8, classes=0, spectral_norm=False).state_dict(),
+        "munit": build_discriminator("munit", width=4, layers=2, scales=2).state_dict(),
+        "sngan": build_discriminator("sngan", width=8, classes=0, spectral_norm=False).state_dict(),
         "stylegan2": {names[ours]: t for ours, t in style.state_dict().items()},
         "spade": {
             spade_name(ours): t
-            for ours, t in discriminator("spade", inputs=8, width=4, layers=3).state_dict().items()
+            for ours, t in build_discriminator("spade", inputs=8, width=4, layers=3)
+            .state_dict()
+            .items()
         },
     }
 
@@ -116,7 +118,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("foreign")
     for kind, state in generator_states().items():
         torch.save(state, folder / f"{kind}.pth")
-    for kind, state in critic_states().items():
+    for kind, state in discriminator_states().items():
         torch.save(state, folder / f"d-{kind}.pth")
     return folder
 
@@ -147,9 +149,9 @@ def test_a_file_of_another_kind_is_told_what_it_looks_like(
             assert f"{other}.pth" in told
             assert "it looks like a" in told
             assert f"ind '{other}'" in told
-    for critic in files.glob("d-*.pth"):
-        told = refused("import", kind, critic, "-o", out)
-        assert f"{critic.name} looks like a" in told
+    for discriminator in files.glob("d-*.pth"):
+        told = refused("import", kind, discriminator, "-o", out)
+        assert f"{discriminator.name} looks like a" in told
         assert "Import its generator" in told and "--discriminator" in told
     assert not list(tmp_path.iterdir())
     done("import", kind, files / f"{kind}.pth", "-o", out)
@@ -231,7 +233,7 @@ def test_a_discriminator_that_does_not_belong_or_is_damaged_is_refused(
     assert "There is no checkpoint file" in refused(*line, tmp_path / "d.pth")
     assert not out.parent.exists()
     done(*line, own)
-    held = load(out).critic
+    held = load(out).discriminator
     assert held is not None and held.kind == OWN[kind]
 
 
@@ -310,17 +312,37 @@ def test_integers_do_not_go_to_code_that_knows_none(tmp_path: Path, refused: Ref
 
 COMMON = ["steps=1", "batch=2", "width=0.02", "data.workers=0", "data.size=32", "threads=1"]
 SETS: dict[str, list[str]] = {
-    "cartoongan": ["options.blocks=1", "critic_width=4", "critic_layers=1", "warm_up=0"],
-    "cyclegan": ["options.blocks=1", "critic.width=4", "critic.layers=2", "data.load_size=32"],
+    "cartoongan": [
+        "options.blocks=1",
+        "discriminator_width=4",
+        "discriminator_layers=1",
+        "warm_up=0",
+    ],
+    "cyclegan": [
+        "options.blocks=1",
+        "discriminator.width=4",
+        "discriminator.layers=2",
+        "data.load_size=32",
+    ],
     "gaugan": ["options.labels=4", "options.edges=false", "options.dontcare=false"],
-    "munit": ["options.res=1", "critic_width=4", "critic_layers=2", "critic_scales=2"],
-    "pix2pix": ["options.downs=4", "critic.width=4", "critic.layers=2", "data.load_size=32"],
-    "sngan": ["n_critic=1", "g_batch=2", "critic.width=4", "options.latent_dim=4"],
+    "munit": [
+        "options.res=1",
+        "discriminator_width=4",
+        "discriminator_layers=2",
+        "discriminator_scales=2",
+    ],
+    "pix2pix": [
+        "options.downs=4",
+        "discriminator.width=4",
+        "discriminator.layers=2",
+        "data.load_size=32",
+    ],
+    "sngan": ["d_steps=1", "g_batch=2", "discriminator.width=4", "options.latent_dim=4"],
     "stylegan2": ["width=1", "options.size=32", "options.style_dim=8", "options.base=64"],
 }
 SETS["cartoongan"] += ["content.features=tiny"]
-SETS["gaugan"] += ["features=none", "critic.width=4", "critic.layers=2", "width=0.01"]
-SETS["stylegan2"] += ["options.n_mlp=1", "critic.base=64"]
+SETS["gaugan"] += ["features=none", "discriminator.width=4", "discriminator.layers=2", "width=0.01"]
+SETS["stylegan2"] += ["options.n_mlp=1", "discriminator.base=64"]
 NEEDS = {
     **dict.fromkeys(("cartoongan", "cyclegan", "munit"), ("--other", "b")),
     **{"gaugan": ("--labels", "labels"), "pix2pix": ("--pairs", "targets")},
@@ -457,16 +479,20 @@ def test_pairs_that_do_not_match_cannot_be_evaluated(home: Path, refused: Refuse
         ),
         ("pix2pix", "generator=unt", ["unet"]),
         ("cyclegan", "data.size=30", ["data.size is 30", "multiple of 4"]),
-        ("cyclegan", "critic.layers=4", ["at least 48 pixels, got 32"]),
+        ("cyclegan", "discriminator.layers=4", ["at least 48 pixels, got 32"]),
         ("cartoongan", "data.size=30", ["data.size is 30", "multiple of 4"]),
-        ("cartoongan", "critic_layers=6", ["at least 192 pixels, got 32", "critic_layers"]),
+        (
+            "cartoongan",
+            "discriminator_layers=6",
+            ["at least 192 pixels, got 32", "discriminator_layers"],
+        ),
         ("munit", "data.size=30", ["data.size is 30", "multiple of 4"]),
-        ("munit", "critic_scales=6", ["need pictures of at least 128 pixels"]),
+        ("munit", "discriminator_scales=6", ["need pictures of at least 128 pixels"]),
         ("gaugan", "data.size=40", ["data.size is 40", "multiple of 32"]),
         ("gaugan", "options.upsampling=more", ["multiple of 64", "options.upsampling"]),
         ("gaugan", "options.upsampling=mor", ["normal, more, most"]),
         ("cyclegan", "accumulate=3", ["accumulate is 3", "batch of 2"]),
-        ("sngan", "n_critic=3", ["A batch of 2", "3 updates", "multiple of 3"]),
+        ("sngan", "d_steps=3", ["A batch of 2", "3 updates", "multiple of 3"]),
         ("sngan", "accumulate=2 g_batch=3", ["g_batch is 3", "multiple of 2"]),
         ("sngan", "options.classes=3", ["each photo's class", "options.classes=0"]),
         ("sngan", "options.clases=3", ["did you mean 'classes'?"]),

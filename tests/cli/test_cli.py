@@ -28,9 +28,9 @@ from ganpress.measures.cost import latency
 from ganpress.models.checkpoint import load
 
 TOY = [
-    *("least=1", "data.size=32", "data.batch=2", "data.workers=0", "target.macs=0.4"),
-    *("distance.features=tiny", "distance.style=0", "distance.pixel=5", "critic.width=4"),
-    *("critic.layers=2", "sparsify.steps=6", "finetune.steps=4"),
+    *("min_channels=1", "data.size=32", "data.batch=2", "data.workers=0", "target.macs=0.4"),
+    *("distance.features=tiny", "distance.style=0", "distance.pixel=5", "discriminator.width=4"),
+    *("discriminator.layers=2", "sparsify.steps=6", "finetune.steps=4"),
 ]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.formats.importers import cartoongan, cyclegan, gan_compression, patch, pix2pix
-from ganpress.formats.importers.fitting import assemble, assemble_critic
+from ganpress.formats.importers.fitting import assemble, assemble_discriminator
 from ganpress.models.checkpoint import Model
 from ganpress.models.families import FAMILIES
 from ganpress.types import State
@@ -169,18 +169,18 @@ def test_what_a_code_base_does_not_have_is_refused(
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_an_imported_patch_discriminator_gives_upstreams_logits(norm: str) -> None:
     file = parts(f"patch_discriminator_{norm}")
-    plan = patch.critic_plan(file["weights"], source="x")
+    plan = patch.discriminator_plan(file["weights"], source="x")
     assert plan.options == {"inputs": 3, "width": 8, "layers": 3, "norm": norm}
-    critic = assemble_critic(plan, file["weights"], source="x")
+    discriminator = assemble_discriminator(plan, file["weights"], source="x")
     x: Tensor = file["input"]["x"]
-    assert difference(critic.net(x), file["output"]["logits"]) < 2e-5
-    training = copy.deepcopy(critic.net).train()
+    assert difference(discriminator.net(x), file["output"]["logits"]) < 2e-5
+    training = copy.deepcopy(discriminator.net).train()
     assert difference(training(x), file["output"]["logits_train_mode"]) < 2e-5
-    assert_equal(critic.net.state_dict(), file["weights"])
+    assert_equal(discriminator.net.state_dict(), file["weights"])
 
 
 @interop
 def test_a_pixel_discriminator_is_refused_by_name() -> None:
     state = {f"net.{i}.weight": torch.zeros(4, 3, 1, 1) for i in (0, 2, 5)}
     with pytest.raises(CheckpointError, match=r"model\.0\.weight"):
-        patch.critic_plan(state, source="x")
+        patch.discriminator_plan(state, source="x")

@@ -14,7 +14,7 @@ from interop_files import largest, reference
 from torch import Tensor
 
 from ganpress.formats.exporters.pth import LAYOUTS
-from ganpress.formats.importers import critic_from_state, from_state
+from ganpress.formats.importers import discriminator_from_state, from_state
 from ganpress.formats.importers.kinds import READERS
 from ganpress.models.checkpoint import Model
 
@@ -96,7 +96,7 @@ def test_an_imported_discriminator_gives_upstreams_logits(
     name: str, kind: str, outputs: tuple[str, ...]
 ) -> None:
     file = reference(name)
-    held = critic_from_state(kind, file.weights)
+    held = discriminator_from_state(kind, file.weights)
     for output in outputs:
         want = file.output[output]
         x: Tensor = file.input["x"][: len(want)]

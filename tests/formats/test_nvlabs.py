@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ganpress.errors import CheckpointError, UnsafePickle
 from ganpress.formats.importers import import_model, nvlabs
-from ganpress.formats.importers.fitting import assemble, assemble_critic
+from ganpress.formats.importers.fitting import assemble, assemble_discriminator
 from ganpress.formats.importers.foreign import read_foreign
 from ganpress.types import State
 
@@ -161,8 +161,8 @@ def test_an_nvlabs_pickle_is_read_without_its_code(
 ) -> None:
     torch.manual_seed(0)
     state = nvlabs_generator({4: 7, 8: 5, 16: 3}, 6, 2)
-    critic = nvlabs_discriminator({16: 3, 8: 5, 4: 7})
-    held = {"G": as_objects(state), "D": as_objects(critic), "G_ema": as_objects(state)}
+    discriminator = nvlabs_discriminator({16: 3, 8: 5, 4: 7})
+    held = {"G": as_objects(state), "D": as_objects(discriminator), "G_ema": as_objects(state)}
     path = tmp_path / "network-snapshot.pkl"
     path.write_bytes(pickle.dumps({**held, "training_set_kwargs": None}))
     for name in ("torch_utils", "torch_utils.persistence", "dnnlib", "dnnlib.util"):
@@ -176,12 +176,12 @@ def test_an_nvlabs_pickle_is_read_without_its_code(
     want = nvlabs_picture(state, z, [4, 8, 16], 2)
     assert largest(model(z), want) < 1e-5 * float(want.abs().max())
     left = found["d"]
-    judge = assemble_critic(nvlabs.critic_plan(left, source="x"), left, source="x")
+    judge = assemble_discriminator(nvlabs.discriminator_plan(left, source="x"), left, source="x")
     assert judge.options == {"size": 16, "channels": [7, 5, 3]}
     assert judge.net(torch.randn(4, 3, 16, 16)).shape == (4, 1)
     whole = import_model("auto", path)
     assert largest(whole(z), model(z)) == 0
-    assert whole.critic is not None and whole.critic.kind == "stylegan2"
+    assert whole.discriminator is not None and whole.discriminator.kind == "stylegan2"
 
 
 class Evil:

@@ -20,7 +20,8 @@ from ganpress.losses.terms import (
     style,
     unit_distance,
 )
-from ganpress.training.discriminator import Critic, Pool
+from ganpress.training.discriminator import DiscriminatorWithLoss
+from ganpress.training.pool import Pool
 
 
 def maps(seed: int, n: int = 2) -> dict[str, Tensor]:
@@ -55,16 +56,16 @@ def test_the_least_squares_losses_equal_gan_compressions() -> None:
 
 
 @pytest.mark.parametrize("pooled", [True, False])
-def test_a_critic_judges_both_halves_as_if_alone(pooled: bool) -> None:
-    critic = Critic(width=4, layers=2, pooled=pooled)
+def test_a_discriminator_judges_both_halves_as_if_alone(pooled: bool) -> None:
+    discriminator = DiscriminatorWithLoss(width=4, layers=2, pooled=pooled)
     real, fake = photos(3), photos(3, seed=2).requires_grad_()
-    apart = lsgan_d(critic(real), critic(fake))
-    together = critic.d_loss(real, fake).detach()
+    apart = lsgan_d(discriminator(real), discriminator(fake))
+    together = discriminator.d_loss(real, fake).detach()
     assert float(together) == pytest.approx(float(apart.detach()), rel=1e-5)
-    assert critic(real).shape == ((3,) if pooled else (3, 1, 6, 6))
-    critic.d_loss(real, fake).backward()
+    assert discriminator(real).shape == ((3,) if pooled else (3, 1, 6, 6))
+    discriminator.d_loss(real, fake).backward()
     assert fake.grad is None
-    critic.g_loss(fake).backward()
+    discriminator.g_loss(fake).backward()
     assert fake.grad is not None
     assert float(fake.grad.abs().max()) > 0
 

@@ -12,7 +12,7 @@ from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError
 from ganpress.measures.fidelity import compare_costs, evaluate, evaluation_size
 from ganpress.models.inputs import inputs_of
-from ganpress.run.slim import DataSettings
+from ganpress.training.shared_settings import DataSettings
 
 
 @pytest.fixture(scope="module")

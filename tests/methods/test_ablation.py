@@ -26,19 +26,20 @@ from ganpress.measures.fidelity import compare_costs
 from ganpress.methods import ablate as ablation
 from ganpress.methods import compress as compression
 from ganpress.methods.ablate import ablate, planned
+from ganpress.methods.gan_slimming.settings import SlimConfig, resolve
 from ganpress.methods.gan_slimming.variants import (
     ARMS,
     settings_of,
     stage_minutes,
     training_minutes,
 )
-from ganpress.models.checkpoint import Discriminator, Model, full_model, load, save
-from ganpress.nn.discriminators import discriminator
+from ganpress.models.checkpoint import Model, full_model, load, save
+from ganpress.models.discriminator import Discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.report.ablation import sentences, table
 from ganpress.report.ablation_welch import freedom, student_t
 from ganpress.report.statements import compared, statements, summary
 from ganpress.run.settings import checked, read_config
-from ganpress.run.slim import SlimConfig, settled
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 DISTANCE = {
@@ -46,11 +47,11 @@ DISTANCE = {
     **{"gs-8": 3.1, "gs-8-mse": 3.05, "cec": 3.3},
 }
 TOY: dict[str, Any] = {
-    "least": 1,
+    "min_channels": 1,
     "target": {"macs": 0.4},
-    "data": {"size": 32, "batch": 2, "workers": 0, "views": 1},
+    "data": {"size": 32, "batch": 2, "workers": 0, "cached_crops": 1},
     "distance": {"features": "tiny", "style": 0.0, "unit": 2.0, "pixel": 5.0},
-    "critic": {"width": 4, "layers": 2, "weight": 0.1, "lr": 2e-4},
+    "discriminator": {"width": 4, "layers": 2, "weight": 0.1, "lr": 2e-4},
     "sparsify": {"steps": 4, "lr": 5e-4, "weight_decay": 0.0},
     "finetune": {"steps": 2, "lr": 1e-3, "weight_decay": 0.0},
 }
@@ -126,14 +127,14 @@ class Fake:
             (run / f"{name}.json").write_text(json.dumps(content))
 
 
-def with_critic(model: Model) -> Model:
-    net = discriminator("patch", width=4, layers=2)
-    return replace(model, critic=Discriminator(net, "patch", {"width": 4, "layers": 2}))
+def with_discriminator(model: Model) -> Model:
+    net = build_discriminator("patch", width=4, layers=2)
+    return replace(model, discriminator=Discriminator(net, "patch", {"width": 4, "layers": 2}))
 
 
 def run_all(run: Path, photos: Images, fake: Fake, **given: Any) -> dict[str, Any]:
     config = given.pop("config", settings())
-    whole = with_critic(teacher())
+    whole = with_discriminator(teacher())
     return ablate(whole, photos, run=run, config=config, quiet=True, compress=fake, **given)
 
 
@@ -172,7 +173,7 @@ def test_minutes_of_one_stage_alone_are_refused() -> None:
 def test_arms_share_target_and_cache_and_are_run_seed_by_seed(tmp_path: Path) -> None:
     plans = planned(settings(), ["gs-32", "gd"], [0, 2], tmp_path)
     assert [p.folder.name for p in plans] == ["gs-32-0", "gd-0", "gs-32-2", "gd-2"]
-    assert {p.settings.data.cache for p in plans} == {str(tmp_path / "teacher-cache")}
+    assert {p.settings.data.teacher_cache for p in plans} == {str(tmp_path / "teacher-cache")}
     assert {p.settings.target.chosen for p in plans} == {("macs", 0.4)}
     assert [p.settings.seed for p in plans] == [0, 0, 2, 2]
 
@@ -253,7 +254,9 @@ def test_an_arm_that_diverges_is_told_and_the_others_are_run(
     fake.raises["cp"] = Diverged("Training diverged: loss is nan")
     found = run_all(tmp_path, photos, fake, arms=["cp", "gs-32"])
     assert [a["arm"] for a in found["arms"]] == ["gs-32"]
-    assert found["failed"] == [{"arm": "cp", "seed": 0, "error": "Training diverged: loss is nan"}]
+    assert found["failed"] == [
+        {"procedure": "cp", "seed": 0, "error": "Training diverged: loss is nan"}
+    ]
     assert "cp, seed 0, failed" in (tmp_path / "ablation.md").read_text()
     fake.raises.clear()
     assert not run_all(tmp_path, photos, fake, arms=["cp"])["failed"]
@@ -272,7 +275,7 @@ def test_a_fixed_discriminator_that_the_teacher_lacks_is_told_and_the_others_are
 def test_settings_that_one_arm_cannot_have_are_told_and_the_others_are_run(
     photos: Images, tmp_path: Path
 ) -> None:
-    fake, silent = Fake(), settings(critic={"weight": 0.0})
+    fake, silent = Fake(), settings(discriminator={"weight": 0.0})
     given: dict[str, Any] = {"arms": ["gs-32", "cp", "gd"], "config": silent}
     found = run_all(tmp_path, photos, fake, **given)
     assert [p.name for p in fake.asked] == ["gs-32-0", "gd-0"]
@@ -294,9 +297,11 @@ def test_a_target_that_one_arm_cannot_reach_is_told_and_the_others_are_run(
 def test_a_teachers_discriminator_that_cannot_judge_the_crops_stops_only_the_arm_that_needs_it(
     photos: Images, tmp_path: Path
 ) -> None:
-    deep = discriminator("patch", width=4, layers=6)
-    whole = replace(teacher(), critic=Discriminator(deep, "patch", {"width": 4, "layers": 6}))
-    fake, fresh = Fake(), settings(critic={"start": "fresh"})
+    deep = build_discriminator("patch", width=4, layers=6)
+    whole = replace(
+        teacher(), discriminator=Discriminator(deep, "patch", {"width": 4, "layers": 6})
+    )
+    fake, fresh = Fake(), settings(discriminator={"start": "fresh"})
     given: dict[str, Any] = {"run": tmp_path, "config": fresh, "compress": fake, "quiet": True}
     found = ablate(whole, photos, arms=["cec", "gs-32"], **given)
     assert [p.name for p in fake.asked] == ["gs-32-0"]
@@ -306,7 +311,7 @@ def test_a_teachers_discriminator_that_cannot_judge_the_crops_stops_only_the_arm
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        (settings(critic={"real": "images"}), "needs real pictures of the target domain"),
+        (settings(discriminator={"real": "images"}), "needs real pictures of the target domain"),
         (settings(target={"macs": 1e-6}), r"No arm .*\n  gs-32, gs-8: target.*smallest network"),
     ],
 )
@@ -334,7 +339,7 @@ def test_an_unfinished_arm_of_other_settings_is_refused_before_the_others_are_ru
 ) -> None:
     fake, (plan,) = Fake(), planned(settings(), ["gd"], [0], tmp_path)
     plan.folder.mkdir()
-    was = {"method": "slim", **plan.settings.model_dump(), "share": 0.5}
+    was = {"method": "slim", **plan.settings.model_dump(), "width_ratio": 0.5}
     (plan.folder / "config.json").write_text(json.dumps(was))
     with pytest.raises(ConfigError, match=r"share: 0\.5 in the run, null now"):
         run_all(tmp_path, photos, fake, arms=["gs-32", "gd"])
@@ -476,7 +481,7 @@ def test_arms_of_unlike_cost_are_told_with_the_statement() -> None:
     assert compared(priced(16.7), priced(16.0), "m", "macs")["costs"] is None
     assert compared(priced(16.0), priced(17.7), "m", "bytes")["costs"] is None
     said = statements(
-        [{**priced(9.0), "arm": "gs-32"}, {**priced(4.0), "arm": "gd"}], ["m"], "macs"
+        [{**priced(9.0), "arm": "gs-32"}, {**priced(4.0), "procedure": "gd"}], ["m"], "macs"
     )
     assert said[0]["costs"] == (9.0, 4.0)
 
@@ -555,7 +560,7 @@ def test_two_arms_in_earnest(
     monkeypatch.setattr(compression, "export", no_export)
     given: dict[str, Any] = {
         "run": tmp_path,
-        "config": settings(critic={"real": "images"}),
+        "config": settings(discriminator={"real": "images"}),
         "arms": ["gd", "gs-8"],
         "test": photos,
         "reals": photos,
@@ -637,7 +642,7 @@ def test_every_ablation_in_the_repository_is_valid(file: Path) -> None:
     minutes = training_minutes(base)
     for name in ARMS:
         assert training_minutes(settings_of(name, base)) == pytest.approx(minutes)
-        assert settled(settings_of(name, base)).target.macs
+        assert resolve(settings_of(name, base)).target.macs
     if file.stem in ("ablate-hayao-cpu", "ablate-facades-cpu"):
         assert base.target.macs is not None and base.target.macs <= 1 / 16
         assert minutes == pytest.approx(5.0)

@@ -216,7 +216,7 @@ def test_a_fingerprint_changes_with_any_bit() -> None:
 # --- discriminators ------------------------------------------------------------------------------
 
 ONE_EACH = {w.name: w for w in reversed(WIRINGS.values())}
-every_critic = pytest.mark.parametrize("wiring", ONE_EACH.values(), ids=ONE_EACH.keys())
+every_discriminator = pytest.mark.parametrize("wiring", ONE_EACH.values(), ids=ONE_EACH.keys())
 
 
 def flat(told: object) -> list[Tensor]:
@@ -227,13 +227,13 @@ def flat(told: object) -> list[Tensor]:
 def trained(wiring: Wiring) -> Model:
     """A model whose discriminator has seen pictures: its estimates and statistics have moved."""
     model = wiring.model()
-    model.critic = wiring.critic()
+    model.discriminator = wiring.discriminator()
     for _ in range(2):
-        model.critic.net.train()(*wiring.shown())
+        model.discriminator.net.train()(*wiring.shown())
     return model
 
 
-@every_critic
+@every_discriminator
 @pytest.mark.parametrize("half", [False, True], ids=["whole", "half"])
 def test_a_discriminator_comes_back_with_its_generator(
     wiring: Wiring, half: bool, tmp_path: Path
@@ -241,34 +241,40 @@ def test_a_discriminator_comes_back_with_its_generator(
     model = trained(wiring)
     path = save(model, tmp_path / "model.safetensors", half=half)
     back = load(path)
-    assert back.critic is not None
-    assert card_of(path)["critic"] == {"kind": model.critic.kind, "options": model.critic.options}
-    assert (back.critic.kind, back.critic.options) == (model.critic.kind, model.critic.options)
-    theirs = back.critic.net.state_dict()
-    for name, tensor in model.critic.net.state_dict().items():
+    assert back.discriminator is not None
+    assert card_of(path)["discriminator"] == {
+        "kind": model.discriminator.kind,
+        "options": model.discriminator.options,
+    }
+    assert (back.discriminator.kind, back.discriminator.options) == (
+        model.discriminator.kind,
+        model.discriminator.options,
+    )
+    theirs = back.discriminator.net.state_dict()
+    for name, tensor in model.discriminator.net.state_dict().items():
         rounded = tensor.half().float() if half and tensor.is_floating_point() else tensor
         assert torch.equal(theirs[name], rounded), name
         assert theirs[name].dtype == tensor.dtype, name
     if not half:
-        told = flat(back.critic.net.eval()(*wiring.shown()))
-        for a, b in zip(told, flat(model.critic.net.eval()(*wiring.shown())), strict=True):
+        told = flat(back.discriminator.net.eval()(*wiring.shown()))
+        for a, b in zip(told, flat(model.discriminator.net.eval()(*wiring.shown())), strict=True):
             assert torch.equal(a, b)
         assert fingerprint(back.net) == fingerprint(model.net)
 
 
-@every_critic
+@every_discriminator
 def test_a_discriminator_that_comes_back_can_be_trained_on(wiring: Wiring, tmp_path: Path) -> None:
     model = trained(wiring)
     back = load(save(model, tmp_path / "model.safetensors"))
-    for critic in (model.critic, back.critic):
-        assert critic is not None
-        net = critic.net.train()
+    for discriminator in (model.discriminator, back.discriminator):
+        assert discriminator is not None
+        net = discriminator.net.train()
         optimiser = torch.optim.Adam(net.parameters(), 1e-3)
         for _ in range(2):
             optimiser.zero_grad()
             sum(t.square().mean() for t in flat(net(*wiring.shown()))).backward()
             optimiser.step()
-    assert fingerprint(model.critic.net) == fingerprint(back.critic.net)
+    assert fingerprint(model.discriminator.net) == fingerprint(back.discriminator.net)
 
 
 def test_a_discriminator_with_values_that_are_not_finite_is_neither_saved_nor_read(
@@ -276,14 +282,16 @@ def test_a_discriminator_with_values_that_are_not_finite_is_neither_saved_nor_re
 ) -> None:
     model = trained(WIRINGS["gaugan"])
     path = save(model, tmp_path / "model.safetensors")
-    name = next(n for n, t in model.critic.net.state_dict().items() if n.endswith("original"))
+    name = next(
+        n for n, t in model.discriminator.net.state_dict().items() if n.endswith("original")
+    )
     rewrite(
         path, **{f"critic::{name}": torch.full_like(load_file(path)[f"critic::{name}"], torch.nan)}
     )
     with pytest.raises(CheckpointError, match=rf"\(its discriminator\).*1 not finite: {name}"):
         load(path)
     with torch.no_grad():
-        model.critic.net.get_parameter(name).fill_(torch.inf)
+        model.discriminator.net.get_parameter(name).fill_(torch.inf)
     with pytest.raises(CheckpointError, match=rf"not saved, critic::{name}.*not finite"):
         save(model, tmp_path / "other.safetensors")
     assert not (tmp_path / "other.safetensors").exists()
@@ -304,15 +312,15 @@ def test_a_card_that_describes_another_discriminator_is_refused(
 ) -> None:
     save(trained(SMALL), saved)
     card = card_of(saved)
-    rewrite(saved, card={**card, "critic": {**card["critic"], **change}})
+    rewrite(saved, card={**card, "discriminator": {**card["discriminator"], **change}})
     with pytest.raises(CheckpointError, match=told):
         load(saved)
 
 
 def test_a_discriminators_tensors_without_a_word_on_the_card_are_ignored(saved: Path) -> None:
     save(trained(SMALL), saved)
-    rewrite(saved, card={**card_of(saved), "critic": None})
-    assert load(saved).critic is None
+    rewrite(saved, card={**card_of(saved), "discriminator": None})
+    assert load(saved).discriminator is None
 
 
 # --- files that cannot be used -------------------------------------------------------------------

@@ -21,13 +21,13 @@ from ganpress.channels.take import Elastic, shrink
 from ganpress.data import Batch, Images, open_images
 from ganpress.errors import CheckpointError, ConfigError, GanpressError, ImagesError
 from ganpress.formats.importers import spade
-from ganpress.formats.importers.fitting import assemble, assemble_critic
+from ganpress.formats.importers.fitting import assemble, assemble_discriminator
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.families import FAMILIES
 from ganpress.models.families.base import draw_inputs
 from ganpress.models.families.gaugan import semantics
 from ganpress.nn.axes import widths
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.layers import add_gates, convolutions
 from ganpress.nn.spade import add_spectral_norm, plain_state
 from ganpress.run.run import Run
@@ -286,19 +286,21 @@ def test_nvlabs_discriminator_is_read_with_its_stored_vectors() -> None:
             state[f"{at}.0.weight_v"] = w.flatten(1).T @ state[f"{at}.0.weight_u"]
         at = f"discriminator_{i}.model4.0"
         state |= {f"{at}.weight": torch.randn(1, c[4], 4, 4), f"{at}.bias": torch.randn(1)}
-    critic = assemble_critic(spade.critic_plan(state, source="x"), state, source="x")
-    assert critic.options == {"inputs": 7, "width": 4, "layers": 4, "scales": 2}
+    discriminator = assemble_discriminator(
+        spade.discriminator_plan(state, source="x"), state, source="x"
+    )
+    assert discriminator.options == {"inputs": 7, "width": 4, "layers": 4, "scales": 2}
     x = torch.randn(2, 7, 64, 64)
-    maps = [m for scale in critic.net(x) for m in scale]
+    maps = [m for scale in discriminator.net(x) for m in scale]
     for ours, theirs in zip(maps, upstreams_maps(state, x, 2, 4), strict=True):
         assert largest(ours, theirs) < 1e-5
     with pytest.raises(CheckpointError, match=r"does not hold a multiscale discriminator"):
-        spade.critic_plan({"model.0.weight": torch.ones(1)}, source="x")
+        spade.discriminator_plan({"model.0.weight": torch.ones(1)}, source="x")
 
 
 def test_the_papers_discriminator_has_its_widths() -> None:
     with torch.device("meta"):
-        net = discriminator("spade", inputs=39)
+        net = build_discriminator("spade", inputs=39)
     channels = [p.shape[0] for n, p in net.named_parameters() if p.ndim == 4]
     assert channels == [64, 128, 256, 512, 1] * 2
 
@@ -315,7 +317,7 @@ def test_folding_the_spectral_norm_changes_nothing() -> None:
 
 TRAINING = GauGANTraining(
     options=TINY, width=1 / 256, batch=4, steps=4, features="tiny", sample_every=2, ema=0.9,
-    critic={"width": 4, "layers": 2}, data={"size": 32, "workers": 0}, accumulate=2,
+    discriminator={"width": 4, "layers": 2}, data={"size": 32, "workers": 0}, accumulate=2,
 )  # fmt: skip
 
 
@@ -337,11 +339,11 @@ def fit(root: Path, images: Images, config: GauGANTraining = TRAINING) -> Model:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_training_leaves_a_plain_generator_and_its_critic(
+def test_training_leaves_a_plain_generator_and_its_discriminator(
     facades: Images, tmp_path: Path, precision: str
 ) -> None:
     model = fit(tmp_path / "run", facades, TRAINING.model_copy(update={"precision": precision}))
-    assert model.critic is not None and model.critic.kind == "spade"
+    assert model.discriminator is not None and model.discriminator.kind == "spade"
     assert {p.dtype for p in model.net.parameters()} == {torch.float32}
     assert not any("parametrizations" in n for n in model.net.state_dict())
     assert not model.net.training
@@ -366,8 +368,8 @@ def test_a_broken_off_training_ends_with_the_same_weights(
         patch.setattr(kit, "batches", cut_short)
         fit(tmp_path / "two", facades, plain)
     again = fit(tmp_path / "two", facades, plain)
-    assert whole.critic is not None and again.critic is not None
-    for a, b in ((whole.net, again.net), (whole.critic.net, again.critic.net)):
+    assert whole.discriminator is not None and again.discriminator is not None
+    for a, b in ((whole.net, again.net), (whole.discriminator.net, again.discriminator.net)):
         assert all(torch.equal(t, b.state_dict()[n]) for n, t in a.state_dict().items())
 
 

@@ -17,13 +17,13 @@ from ganpress.channels.take import Build, Elastic, shrink
 from ganpress.data import Images, open_images
 from ganpress.errors import CheckpointError, ConfigError, Interrupted
 from ganpress.formats.importers import munit, read_foreign
-from ganpress.formats.importers.fitting import assemble, assemble_critic
+from ganpress.formats.importers.fitting import assemble, assemble_discriminator
 from ganpress.measures.cost import CostTable, measure
 from ganpress.models.checkpoint import Model
 from ganpress.models.families import family
 from ganpress.models.families.munit import MUNIT, ByReference, MunitGenerator
 from ganpress.nn.axes import axes, widths
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.run.run import Run, Stage
 from ganpress.run.settings import checked
 from ganpress.training.munit import MunitTraining, train_munit
@@ -285,15 +285,15 @@ def test_an_emptied_block_cannot_be_written_in_upstreams_layout() -> None:
 def test_a_discriminators_file_is_read(both: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
     options = {"inputs": 3, "width": 4, "layers": 3, "scales": 2}
-    nets = [discriminator("munit", **options) for _ in "ab"]
+    nets = [build_discriminator("munit", **options) for _ in "ab"]
     states = {d: net.state_dict() for d, net in zip("ab", nets, strict=True)}
     torch.save(states if both else states["b"], tmp_path / "dis.pt")
     state = read_foreign(tmp_path / "dis.pt")
-    plan = munit.critic_plan(state, source="dis.pt")
+    plan = munit.discriminator_plan(state, source="dis.pt")
     assert (plan.kind, plan.options) == ("munit", options)
     if not both:
-        critic = assemble_critic(plan, state, source="dis.pt")
-        maps = critic.net(example()[0])
+        discriminator = assemble_discriminator(plan, state, source="dis.pt")
+        maps = discriminator.net(example()[0])
         assert [m.shape[1:] for m in maps] == [(1, 4, 4), (1, 2, 2)]
         assert all(torch.equal(m, w) for m, w in zip(maps, nets[1](example()[0]), strict=True))
 
@@ -312,7 +312,7 @@ def pictures(folder: Path, seed: int) -> Images:
 def settings(**changed: object) -> MunitTraining:
     values = {
         **{"steps": 3, "batch": 2, "width": 0.05, "sample_every": 2, "options": {"res": 1}},
-        **{"critic_width": 4, "critic_layers": 2, "critic_scales": 2},
+        **{"discriminator_width": 4, "discriminator_layers": 2, "discriminator_scales": 2},
         "data": {"size": 16, "workers": 0},
     }
     return checked(MunitTraining, values | changed)
@@ -334,8 +334,8 @@ def test_training_gives_a_translator_each_way(tmp_path: Path) -> None:
     assert models.keys() == {"A2B", "B2A"}
     for model in models.values():
         assert model(*example()).shape == (2, 3, 32, 32)
-        assert model.critic is not None
-        assert model.critic.kind == "munit"
+        assert model.discriminator is not None
+        assert model.discriminator.kind == "munit"
     there, back = states(models), states({"A2B": models["B2A"]})
     shared = [n for n in there if n.startswith("A2B")]
     assert not any(torch.equal(there[n], back[n]) for n in shared if n.endswith("conv.weight"))
@@ -374,6 +374,6 @@ def test_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="multiple of 4"):
         settings(data={"size": 18})
     with pytest.raises(ConfigError, match="at least 64 pixels"):
-        settings(critic_layers=4, critic_scales=3)
+        settings(discriminator_layers=4, discriminator_scales=3)
     with pytest.raises(ConfigError, match="style encoders"):
         trained(tmp_path, "s", options={"style_encoder": False})

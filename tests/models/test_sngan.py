@@ -18,14 +18,14 @@ from ganpress.channels.silence import extract, silent
 from ganpress.channels.take import Elastic, shrink, take
 from ganpress.data import open_images
 from ganpress.errors import CheckpointError, ConfigError
-from ganpress.formats.importers.fitting import assemble, assemble_critic
-from ganpress.formats.importers.sngan import critic_plan, plan, state_of
+from ganpress.formats.importers.fitting import assemble, assemble_discriminator
+from ganpress.formats.importers.sngan import discriminator_plan, plan, state_of
 from ganpress.measures.cost import CostTable, measure
 from ganpress.models.checkpoint import Model, full_model, load, save
 from ganpress.models.families import family
 from ganpress.models.families.base import draw_inputs
 from ganpress.nn.axes import widths
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.layers import add_gates, read_inputs
 from ganpress.quantisation.quantise import FakeQuantiser, fake_weight, quantise
 from ganpress.run.run import Run
@@ -237,9 +237,11 @@ def test_upstreams_generator_makes_its_picture_and_goes_back_to_its_keys() -> No
 @interop
 def test_upstreams_discriminator_gives_its_logits() -> None:
     weights, rest = reference("sngan_cifar_discriminator")
-    critic = assemble_critic(critic_plan(weights, source="x"), weights, source="x")
-    assert (critic.net(rest["x"]) - rest["logits"]).abs().max() < 2e-5
-    assert critic.options == {"width": 16, "classes": 0, "spectral_norm": True}
+    discriminator = assemble_discriminator(
+        discriminator_plan(weights, source="x"), weights, source="x"
+    )
+    assert (discriminator.net(rest["x"]) - rest["logits"]).abs().max() < 2e-5
+    assert discriminator.options == {"width": 16, "classes": 0, "spectral_norm": True}
 
 
 def test_a_file_of_our_own_network_comes_back_at_other_widths() -> None:
@@ -251,12 +253,12 @@ def test_a_file_of_our_own_network_comes_back_at_other_widths() -> None:
 
 
 def test_a_discriminator_without_spectral_norm_is_read_too() -> None:
-    net = discriminator("sngan", width=4, spectral_norm=False)
-    critic = assemble_critic(
-        critic_plan(net.state_dict(), source="x"), net.state_dict(), source="x"
+    net = build_discriminator("sngan", width=4, spectral_norm=False)
+    discriminator = assemble_discriminator(
+        discriminator_plan(net.state_dict(), source="x"), net.state_dict(), source="x"
     )
     x = torch.rand(2, 3, 32, 32)
-    assert torch.equal(critic.net(x), net(x))
+    assert torch.equal(discriminator.net(x), net(x))
 
 
 def test_files_that_do_not_fit_are_refused() -> None:
@@ -271,12 +273,12 @@ def test_files_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ConfigError, match="no classes"):
         state_of(tiny(4))
     with pytest.raises(CheckpointError, match="discriminator of SNGAN"):
-        critic_plan(state, source="x")
+        discriminator_plan(state, source="x")
 
 
 def test_the_discriminator_projects_the_class() -> None:
     torch.manual_seed(0)
-    net = discriminator("sngan", width=4, classes=3).eval()
+    net = build_discriminator("sngan", width=4, classes=3).eval()
     x = torch.rand(1, 3, 32, 32).expand(3, -1, -1, -1)
     logits = net(x, torch.eye(3)).detach()
     assert logits.shape == (3, 1)
@@ -295,8 +297,8 @@ def pack(tmp_path: Path) -> Path:
 
 def settings(**changed: Any) -> SNGANTraining:
     given: dict[str, Any] = {
-        **{"steps": 4, "batch": 8, "n_critic": 2, "g_batch": 4, "width": 0.02, "ema": 0.9},
-        **{"sample_every": 2, "critic": {"width": 4}, "data": {"size": 16, "workers": 0}},
+        **{"steps": 4, "batch": 8, "d_steps": 2, "g_batch": 4, "width": 0.02, "ema": 0.9},
+        **{"sample_every": 2, "discriminator": {"width": 4}, "data": {"size": 16, "workers": 0}},
         "options": {"bottom_width": 2, "latent_dim": 8, "classes": 3},
     }
     return checked(SNGANTraining, {**given, **changed})
@@ -314,8 +316,8 @@ def test_training_leaves_a_teacher_with_its_discriminator(
     options = {"bottom_width": 2, "latent_dim": 8, "classes": classes}
     model = train(pack, tmp_path / "run", settings(options=options))
     assert not model.net.training
-    assert model.critic is not None
-    assert model.critic.options == {"classes": classes, "width": 4, "spectral_norm": True}
+    assert model.discriminator is not None
+    assert model.discriminator.options == {"classes": classes, "width": 4, "spectral_norm": True}
     again = load(save(model, tmp_path / "teacher.safetensors"))
     inputs = drawn(model, 3)
     assert torch.equal(again(*inputs), model(*inputs))
@@ -346,7 +348,7 @@ def test_accumulating_gradients_changes_the_batch_norms_groups_only(
 
 def test_settings_that_do_not_fit_are_refused(pack: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be shared out to 3 updates"):
-        settings(n_critic=3)
+        settings(d_steps=3)
     with pytest.raises(ConfigError, match=r"of 16 px, but data.size is 32"):
         train(pack, tmp_path / "a", settings(data={"size": 32}))
     with pytest.raises(ConfigError, match=r"A photo is of class 2, but options.classes is 2"):

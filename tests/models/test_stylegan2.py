@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from ganpress.channels.take import Elastic, shrink
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.formats.importers import stylegan2 as rosinality
-from ganpress.formats.importers.fitting import assemble, assemble_critic
+from ganpress.formats.importers.fitting import assemble, assemble_discriminator
 from ganpress.formats.importers.foreign import read_foreign
 from ganpress.losses import terms as losses
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.families.stylegan2 import STYLEGAN2, StyleGAN2
 from ganpress.nn.axes import widths
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.layers import convolutions
 from ganpress.nn.modulated import EqualLinear, ModulatedConv
 from ganpress.types import State
@@ -95,21 +95,21 @@ def test_a_rosinality_generator_makes_upstreams_pictures_in_every_way() -> None:
 @interop
 def test_a_rosinality_discriminator_gives_upstreams_logits_for_any_batch() -> None:
     file = golden("discriminator")
-    plan = rosinality.critic_plan(file["weights"], source="x")
-    critic = assemble_critic(plan, file["weights"], source="x")
+    plan = rosinality.discriminator_plan(file["weights"], source="x")
+    discriminator = assemble_discriminator(plan, file["weights"], source="x")
     x = file["input"]["x"]
     for name, n in {"logits": 8, "logits_first2": 2, "logits_first3": 3}.items():
-        assert largest(critic.net(x[:n]), file["output"][name]) < 1e-5
+        assert largest(discriminator.net(x[:n]), file["output"][name]) < 1e-5
 
 
 @interop
 def test_penalties_are_upstreams() -> None:
     said = json.loads((Path(os.environ["GANPRESS_INTEROP"]) / "losses.json").read_text())
     file = golden("discriminator")
-    plan = rosinality.critic_plan(file["weights"], source="x")
-    critic = assemble_critic(plan, file["weights"], source="x").net
+    plan = rosinality.discriminator_plan(file["weights"], source="x")
+    discriminator = assemble_discriminator(plan, file["weights"], source="x").net
     x = file["input"]["x"].requires_grad_()
-    assert losses.r1(critic(x), x).item() == pytest.approx(said["r1"]["r1"], rel=1e-5)
+    assert losses.r1(discriminator(x), x).item() == pytest.approx(said["r1"]["r1"], rel=1e-5)
     file = golden("generator")
     _, net = imported(file["weights"])
     styles = net.mapping(file["input"]["z"])[:, None].expand(-1, net.styles, -1)
@@ -124,8 +124,8 @@ def test_a_rosinality_file_comes_back_bit_for_bit() -> None:
     assert back.keys() == weights.keys()
     assert all(torch.equal(back[name], weights[name]) for name in weights)
     weights = golden("discriminator")["weights"]
-    plan = rosinality.critic_plan(weights, source="x")
-    back = rosinality.critic_state_of(assemble_critic(plan, weights, source="x").net)
+    plan = rosinality.discriminator_plan(weights, source="x")
+    back = rosinality.discriminator_state_of(assemble_discriminator(plan, weights, source="x").net)
     assert back.keys() == weights.keys()
     assert all(torch.equal(back[name], weights[name]) for name in weights)
 
@@ -147,7 +147,7 @@ def test_files_that_are_no_whole_generator_are_refused_by_name() -> None:
     with pytest.raises(CheckpointError, match="two for each resolution"):
         imported({n: t for n, t in state.items() if n != "convs.1.conv.weight"})
     with pytest.raises(CheckpointError, match="no whole StyleGAN2 discriminator"):
-        rosinality.critic_plan(state, source="x")
+        rosinality.discriminator_plan(state, source="x")
 
 
 def test_a_file_from_before_noise_was_stored_gets_maps_of_zero() -> None:
@@ -315,4 +315,4 @@ def test_sizes_and_discriminators_that_cannot_be_are_refused() -> None:
     with pytest.raises(ConfigError, match="power of two from 8 to 1024"):
         STYLEGAN2.build(size=96)
     with pytest.raises(ConfigError, match="one width for each of 4, 8, 16 pixels"):
-        discriminator("stylegan2", size=16, channels=[8, 8])
+        build_discriminator("stylegan2", size=16, channels=[8, 8])

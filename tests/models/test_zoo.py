@@ -21,9 +21,10 @@ from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.losses.weights import fingerprint, zoo_path
 from ganpress.measures.quality import judge
-from ganpress.models.checkpoint import Discriminator, Model, load, load_critic, save, save_critic
+from ganpress.models.checkpoint import Model, load, load_discriminator, save, save_discriminator
+from ganpress.models.discriminator import Discriminator
 from ganpress.models.families.base import draw_inputs
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.run.files import read_json
 from ganpress.run.settings import read_config
 from ganpress.training.settings import TrainConfig
@@ -52,9 +53,9 @@ def check_teacher(zoo: Path, name: str) -> None:
     assert sum(p.numel() for p in model.net.parameters()) == card["params"]
     made = model(*draw_inputs(model.net, 2, card["size"], torch.Generator().manual_seed(0)))
     assert made.shape == (2, 3, card["size"], card["size"]) and made.isfinite().all()
-    beside = zoo / f"{name}-critic.safetensors"
-    critic = load_critic(beside) if beside.exists() else model.critic
-    assert critic is not None
+    beside = zoo / f"{name}-discriminator.safetensors"
+    discriminator = load_discriminator(beside) if beside.exists() else model.discriminator
+    assert discriminator is not None
     assert {"data_hash", "terms", "what", "name", "photos"} <= card["data"].keys()
     assert card["made_by"] == ("cpu recipe" if card["device"] == "cpu" else "gpu recipe")
     found = card["evaluation"]
@@ -69,7 +70,7 @@ def check_teacher(zoo: Path, name: str) -> None:
 @pytest.mark.parametrize("file", sorted(ZOO.glob("*.safetensors")), ids=lambda p: p.name)
 def test_every_file_of_the_zoo_is_small_and_has_a_card(file: Path) -> None:
     assert file.stat().st_size <= recipe.FILE_BYTES
-    card = read_json(ZOO / f"{file.stem.removesuffix('-critic')}.json")
+    card = read_json(ZOO / f"{file.stem.removesuffix('-discriminator')}.json")
     assert {"seed", "steps", "device", "command"} <= card.keys()
     made_here = [word for word in card["command"].split() if word.startswith("recipes/")]
     config = card["recipe"]["config"] if "evaluation" in card else None
@@ -92,8 +93,18 @@ def test_the_zoo_is_small_and_its_table_is_in_step() -> None:
 
 TINY = ["steps=2", "batch=2", "data.workers=0", "data.size=32", "data.load_size=36"]
 SETS: dict[str, list[str]] = {
-    "cyclegan": ["width=0.05", "options.blocks=1", "critic.width=4", "critic.layers=2"],
-    "stylegan2": ["options.size=32", "options.style_dim=8", "options.base=64", "critic.base=64"],
+    "cyclegan": [
+        "width=0.05",
+        "options.blocks=1",
+        "discriminator.width=4",
+        "discriminator.layers=2",
+    ],
+    "stylegan2": [
+        "options.size=32",
+        "options.style_dim=8",
+        "options.base=64",
+        "discriminator.base=64",
+    ],
 }
 
 
@@ -139,8 +150,8 @@ def test_a_large_discriminator_lies_beside_its_generator(
     monkeypatch.setattr(recipe, "FILE_BYTES", file.stat().st_size - 1)
     files = recipe.add(home / "stylegan2", "one", open_images(home / "a"), data="lfw",
                        zoo=tmp_path / "zoo", features="tiny")  # fmt: skip
-    assert [path.name for path in files[:2]] == ["one.safetensors", "one-critic.safetensors"]
-    assert load(files[0]).critic is None
+    assert [path.name for path in files[:2]] == ["one.safetensors", "one-discriminator.safetensors"]
+    assert load(files[0]).discriminator is None
     check_teacher(tmp_path / "zoo", "one")
 
 
@@ -187,11 +198,11 @@ def test_a_grid_that_is_large_as_png_is_a_jpeg(
 
 @pytest.mark.parametrize("name", ["cyclegan instance", "gaugan", "munit", "sngan", "stylegan2"])
 def test_a_discriminator_alone_comes_back(name: str, tmp_path: Path) -> None:
-    critic, shown = WIRINGS[name].critic(), WIRINGS[name].shown()
-    path = save_critic(critic, tmp_path / "critic.safetensors")
-    read = load_critic(path)
-    assert (read.kind, read.options) == (critic.kind, critic.options)
-    ours, theirs = (_flat(c.net.eval()(*shown)) for c in (critic, read))
+    discriminator, shown = WIRINGS[name].discriminator(), WIRINGS[name].shown()
+    path = save_discriminator(discriminator, tmp_path / "discriminator.safetensors")
+    read = load_discriminator(path)
+    assert (read.kind, read.options) == (discriminator.kind, discriminator.options)
+    ours, theirs = (_flat(c.net.eval()(*shown)) for c in (discriminator, read))
     assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
@@ -205,13 +216,13 @@ def test_a_generator_is_no_discriminator_and_no_bad_values_are_written(
     model: Model = WIRINGS["sngan"].model()
     file = save(model, tmp_path / "generator.safetensors")
     with pytest.raises(CheckpointError, match="not a discriminator alone"):
-        load_critic(file)
-    net = discriminator("patch", width=4, layers=2)
-    critic = save_critic(
+        load_discriminator(file)
+    net = build_discriminator("patch", width=4, layers=2)
+    discriminator = save_discriminator(
         Discriminator(net, "patch", {"width": 4, "layers": 2}), tmp_path / "c.safetensors"
     )
-    told = run_cli(capsys, "measure", critic)
+    told = run_cli(capsys, "measure", discriminator)
     assert told.code == 2 and "without its generator" in told.err
     torch.nn.init.constant_(next(net.parameters()), 1e6)
     with pytest.raises(CheckpointError, match="not finite"):
-        save_critic(Discriminator(net, "patch", {}), tmp_path / "bad.safetensors", half=True)
+        save_discriminator(Discriminator(net, "patch", {}), tmp_path / "bad.safetensors", half=True)

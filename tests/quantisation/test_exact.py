@@ -15,11 +15,12 @@ from ganpress.errors import ExportError
 from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.onnx import session, to_bytes
 from ganpress.formats.exporters.verify import claims_exactness, compare
-from ganpress.methods.gan_slimming.slimming import attach_quantiser
+from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import load, save
 from ganpress.nn.axes import widths
 from ganpress.nn.layers import quantisable
 from ganpress.nn.norms import BatchNorm2d, InstanceNorm2d
+from ganpress.quantisation.attach import attach_quantiser
 from ganpress.quantisation.quantise import (
     FakeQuantiser,
     calibrate,
@@ -32,7 +33,6 @@ from ganpress.quantisation.quantise import (
     weight_scale,
 )
 from ganpress.quantisation.rounding import power_of_two, powers_of_two
-from ganpress.run.slim import SlimConfig
 
 EXACT = FakeQuantiser(per_channel=True, exact=True)
 WIRINGS = {

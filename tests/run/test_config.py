@@ -8,9 +8,10 @@ import pytest
 from pydantic import ValidationError
 
 from ganpress.errors import ConfigError
+from ganpress.losses.distance import DistanceSettings
+from ganpress.methods.gan_slimming.settings import SlimConfig, resolve
 from ganpress.models.families import family
 from ganpress.run.settings import as_toml, checked, describe, names, read_config
-from ganpress.run.slim import DistanceSettings, SlimConfig, settled
 from ganpress.training.settings import TrainConfig, TrainData
 from ganpress.training.train import TRAINERS, trainer
 
@@ -19,14 +20,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def refused(*sets: str, file: Path | None = None) -> str:
     with pytest.raises(ConfigError) as error:
-        settled(read_config(SlimConfig, file, sets))
+        resolve(read_config(SlimConfig, file, sets))
     return str(error.value)
 
 
 def test_a_set_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text("beta = 3.0\n[data]\nbatch = 2\nsize = 64\n")
-    c = read_config(SlimConfig, file, ["data.batch=5", "distance.features=tiny", "arm=gd"])
+    c = read_config(SlimConfig, file, ["data.batch=5", "distance.features=tiny", "procedure=gd"])
     assert (c.beta, c.data.size, c.data.batch) == (3.0, 64, 5)
     assert (c.distance.features, c.arm) == ("tiny", "gd")
     assert c.sparsify == SlimConfig().sparsify
@@ -70,7 +71,7 @@ def test_an_unknown_setting_in_a_file_names_the_file(tmp_path: Path) -> None:
 
 
 def test_values_out_of_range_are_told_together_with_what_was_given() -> None:
-    message = refused("data.batch=0", "target.macs=2", "arm=gx")
+    message = refused("data.batch=0", "target.macs=2", "procedure=gx")
     for part in ("data.batch", "target.macs", "arm", "'gx'", "got 0", "got 2"):
         assert part in message
 
@@ -102,10 +103,10 @@ def test_no_target_is_chosen_where_none_is_given() -> None:
     [
         (["data.size=64", "data.load_size=48"], "data.load_size is 48"),
         (["quantise.bits=16"], "2 to 8, or 32"),
-        (["beta=0", "critic.weight=0"], "no loss to train with"),
-        (["arm=cp", "critic.weight=0"], "no loss to train with"),
+        (["beta=0", "discriminator.weight=0"], "no loss to train with"),
+        (["procedure=cp", "discriminator.weight=0"], "no loss to train with"),
         (["sparsify.steps=2", "sparsify.rounds=3"], "at least one step"),
-        (["data.size=32", "critic.layers=4"], "at least 48 pixels, got 32"),
+        (["data.size=32", "discriminator.layers=4"], "at least 48 pixels, got 32"),
         (["data.size=64", "sparsify.size=16"], "at least 24 pixels, got 16"),
     ],
 )
@@ -141,7 +142,9 @@ def test_a_folder_is_no_configuration_file(tmp_path: Path) -> None:
 
 
 def test_cp_has_no_distillation_and_least_is_lifted_to_the_multiple() -> None:
-    c = settled(read_config(SlimConfig, None, ["arm=cp", "least=5", "multiple=4"]))
+    c = resolve(
+        read_config(SlimConfig, None, ["procedure=cp", "min_channels=5", "channel_multiple=4"])
+    )
     assert (c.beta, c.least) == (0.0, 8)
 
 
@@ -177,7 +180,7 @@ def test_the_terms_of_a_distance_have_the_scale_of_its_network() -> None:
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("slim-*")), ids=lambda p: p.name)
 def test_every_compression_in_the_repository_is_valid(file: Path) -> None:
-    assert settled(read_config(SlimConfig, file)).target.chosen is not None
+    assert resolve(read_config(SlimConfig, file)).target.chosen is not None
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("train-*")), ids=lambda p: p.name)

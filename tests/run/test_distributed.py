@@ -40,12 +40,12 @@ COMMON = {
 }
 CYCLEGAN = {
     **COMMON,
-    **{"options": {"blocks": 1}, "width": 0.07, "critic": {"width": 4, "layers": 2}},
+    **{"options": {"blocks": 1}, "width": 0.07, "discriminator": {"width": 4, "layers": 2}},
 }
 STYLEGAN2 = {
     **COMMON,
     "options": {"size": 32, "style_dim": 16, "base": 256},
-    "critic": {"base": 256},
+    "discriminator": {"base": 256},
     **{"r1_every": 2, "path_every": 2, "ema": 0.9, "batch": 8, "steps": 5},
 }
 CASES: dict[str, dict[str, Any]] = {

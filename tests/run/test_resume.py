@@ -27,29 +27,29 @@ from ganpress.measures.cost import latency
 from ganpress.methods import compress as compression
 from ganpress.methods.compress import compress
 from ganpress.methods.gan_slimming.method import slim
+from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model, full_model, load, save
 from ganpress.run.run import Run, Stage, read_log
 from ganpress.run.settings import read_config
-from ganpress.run.slim import SlimConfig
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["torch._dynamo", "ganpress.run.run", "ganpress.methods.compress"])
 
 SETTINGS = """
 seed = 5
-least = 1
+min_channels = 1
 target.macs = 0.4
 [data]
 size = 32
 batch = 2
-views = 1
+cached_crops = 1
 workers = 0
 [distance]
 features = "tiny"
 style = 0.0
 unit = 2.0
 pixel = 5.0
-[critic]
+[discriminator]
 width = 4
 layers = 2
 weight = 0.1
@@ -171,10 +171,10 @@ def test_a_run_killed_at_a_random_point_ends_bit_equal(home: Path, point: int) -
     "event",
     [
         "before sparsify-1/student.safetensors",
-        "before sparsify-1/critic.pt",
+        "before sparsify-1/discriminator.pt",
         "before sparsify-1/done.json",
         "after sparsify-1/done.json",
-        "after sparsify-2/critic.pt",
+        "after sparsify-2/discriminator.pt",
         "after finetune/done.json",
     ],
 )
@@ -194,8 +194,8 @@ def test_a_killed_run_with_a_decoding_process_ends_bit_equal(home: Path) -> None
 
 def test_a_killed_run_leaves_only_whole_files(home: Path) -> None:
     root = fresh(home, "whole files")
-    assert ran(train, root, "before sparsify-2/critic.pt", 0) == -signal.SIGKILL
-    assert not (root / "sparsify-2" / "critic.pt").exists()
+    assert ran(train, root, "before sparsify-2/discriminator.pt", 0) == -signal.SIGKILL
+    assert not (root / "sparsify-2" / "discriminator.pt").exists()
     for stage in ("sparsify-1", "sparsify-2"):
         load(root / stage / "student.safetensors")
     for file in root.rglob("*.json"):
@@ -285,7 +285,7 @@ def exported(model: Model, path: Path, **_: Any) -> ExportFacts:
 
 def finished(home: Path, root: Path | str, *, quiet: bool = True, **more: Any) -> Model:
     """A whole run of two steps of distillation; of a finished one, what is there."""
-    brief = ["arm=gd", "finetune.steps=2"]
+    brief = ["procedure=gd", "finetune.steps=2"]
     config = read_config(SlimConfig, home / "settings.toml", brief)
     photos = open_images(home / "photos")
     return compress(teacher(), photos, run=root, config=config, quiet=quiet, **more)

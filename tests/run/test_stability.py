@@ -18,10 +18,10 @@ from ganpress.losses.distance import Distance
 from ganpress.methods import compress as compression
 from ganpress.methods.compress import compress
 from ganpress.methods.gan_slimming.method import slim
-from ganpress.methods.gan_slimming.slimming import held_out
+from ganpress.methods.gan_slimming.settings import SlimConfig
+from ganpress.models.source import held_out
 from ganpress.run.restarts import Best, Watch
 from ganpress.run.run import Run, Stage
-from ganpress.run.slim import SlimConfig
 
 
 @pytest.fixture(scope="module")
@@ -91,13 +91,13 @@ def test_a_run_that_diverges_again_and_again_stops_with_advice(
 def test_a_rho_under_which_all_collapses_stops_with_advice_and_a_good_state(
     photos: Images, tmp_path: Path
 ) -> None:
-    config = settings(sparsify={"rho": 60.0, "steps": 10}, restarts=1, least=2)
-    with pytest.raises(Diverged, match=r"shrunk to least=2 \(lower rho\).*went back 1 time"):
+    config = settings(sparsify={"rho": 60.0, "steps": 10}, restarts=1, min_channels=2)
+    with pytest.raises(Diverged, match=r"shrunk to min_channels=2 \(lower rho\).*went back 1 time"):
         slimmed(config, photos, tmp_path)
 
 
 def test_a_rho_that_is_too_large_is_lowered_until_it_is_not(photos: Images, tmp_path: Path) -> None:
-    config = settings(sparsify={"rho": 60.0, "steps": 10}, restarts=4, least=2)
+    config = settings(sparsify={"rho": 60.0, "steps": 10}, restarts=4, min_channels=2)
     state = slimmed(config, photos, tmp_path)
     assert json.loads((tmp_path / "sparsify-restarts.json").read_text())["why"]
     assert state
@@ -133,7 +133,7 @@ def test_the_best_weights_are_kept_and_survive_a_resume() -> None:
 def test_the_student_with_the_best_held_out_distance_is_kept(
     photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep = {"keep": "best", "check_every": 2, "held": 3, "steps": 8, "lr": 5e-3}
+    keep = {"select": "best", "validate_every": 2, "holdout_images": 3, "steps": 8, "lr": 5e-3}
     config = settings(target={"macs": 0.5}, arm="gd", finetune=keep)
     whole = slimmed(config, photos, tmp_path / "whole")
     facts = json.loads((tmp_path / "whole" / "finetune" / "done.json").read_text())
@@ -161,7 +161,7 @@ def test_the_student_with_the_best_held_out_distance_is_kept(
 def test_a_step_that_is_kept_though_no_look_was_due_is_the_last_one(
     photos: Images, tmp_path: Path
 ) -> None:
-    keep = {"keep": "best", "check_every": 100, "held": 3, "steps": 5}
+    keep = {"select": "best", "validate_every": 100, "holdout_images": 3, "steps": 5}
     slimmed(settings(target={"macs": 0.5}, arm="gd", finetune=keep), photos, tmp_path)
     facts = json.loads((tmp_path / "finetune" / "done.json").read_text())
     assert facts["kept_step"] == 4
@@ -170,7 +170,7 @@ def test_a_step_that_is_kept_though_no_look_was_due_is_the_last_one(
 def test_an_arm_without_distillation_is_not_chosen_by_the_teachers_pictures(
     photos: Images, tmp_path: Path
 ) -> None:
-    keep = {"keep": "best", "check_every": 1, "held": 3, "steps": 4}
+    keep = {"select": "best", "validate_every": 1, "holdout_images": 3, "steps": 4}
     slimmed(settings(target={"macs": 0.5}, arm="cp", finetune=keep), photos, tmp_path)
     assert "kept_step" not in json.loads((tmp_path / "finetune" / "done.json").read_text())
 
@@ -178,20 +178,20 @@ def test_an_arm_without_distillation_is_not_chosen_by_the_teachers_pictures(
 def test_all_seeds_hold_out_the_same_images(photos: Images) -> None:
     kept = []
     for seed in (0, 1):
-        config = settings(finetune={"held": 4}, seed=seed)
+        config = settings(finetune={"holdout_images": 4}, seed=seed)
         rest, _ = held_out(teacher_of("cyclegan"), photos, config, Distance(config.distance))
         kept.append(rest.digest() if rest else None)
     assert kept[0] == kept[1] != photos.digest()
 
 
 def test_what_is_held_out_is_never_trained_on(photos: Images) -> None:
-    config = settings(finetune={"held": 4})
+    config = settings(finetune={"holdout_images": 4})
     rest, measure = held_out(teacher_of("cyclegan"), photos, config, Distance(config.distance))
     assert rest is not None
     assert len(rest) == len(photos) - 4
     assert measure(teacher_of("cyclegan").net) == 0
     assert rest.digest() != photos.digest()
-    many = settings(finetune={"held": 12})
+    many = settings(finetune={"holdout_images": 12})
     with pytest.raises(ConfigError, match="leave nothing of 12 images"):
         held_out(teacher_of("cyclegan"), photos, many, Distance(config.distance))
 

@@ -89,7 +89,7 @@ def pictures(folder: Path, seed: int) -> Images:
 def settings(**changed: object) -> CartoonganTraining:
     values = {
         **{"steps": 4, "warm_up": 2, "batch": 2, "width": 0.05, "sample_every": 2},
-        **{"options": {"blocks": 1}, "critic_width": 4, "critic_layers": 2},
+        **{"options": {"blocks": 1}, "discriminator_width": 4, "discriminator_layers": 2},
         **{"data": {"size": 16, "workers": 0}, "content": {"features": "tiny"}},
     }
     return checked(CartoonganTraining, values | changed)
@@ -107,8 +107,8 @@ def test_the_game_begins_after_the_warm_up(tmp_path: Path) -> None:
     logged = [json.loads(line) for line in lines]
     assert [line["loss/d"] > 0 for line in logged] == [False, False, True, True]
     assert [line["loss/gan"] > 0 for line in logged] == [False, False, True, True]
-    assert model.critic is not None
-    assert model.critic.kind == "patch"
+    assert model.discriminator is not None
+    assert model.discriminator.kind == "patch"
     assert model(torch.zeros(1, 3, 16, 16)).shape == (1, 3, 16, 16)
 
 

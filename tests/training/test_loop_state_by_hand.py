@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ganpress.run.ema import Average
 from ganpress.run.restarts import Best, Watch
-from ganpress.training.discriminator import Pool
+from ganpress.training.pool import Pool
 
 # --- what the loops carry along ------------------------------------------------------------------
 

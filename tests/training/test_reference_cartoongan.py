@@ -24,7 +24,7 @@ from torch import nn
 from ganpress.data import Images
 from ganpress.losses.features import load_features
 from ganpress.models.families.cartoongan import CARTOONGAN
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.edges import smooth_edges
 from ganpress.run.run import Run
 from ganpress.run.settings import checked
@@ -32,7 +32,7 @@ from ganpress.training.cartoongan import CartoonganTraining, train_cartoongan
 
 SETTINGS: dict[str, Any] = {
     **{"steps": 5, "warm_up": 2, "batch": 2, "width": 0.05, "options": {"blocks": 1}},
-    **{"ema": 0.9, "lr": 2e-3, "critic_width": 3, "critic_layers": 2},
+    **{"ema": 0.9, "lr": 2e-3, "discriminator_width": 3, "discriminator_layers": 2},
     **{"content": {"features": "tiny"}, "data": {"size": 16, "load_size": 20, "workers": 0}},
 }
 CASES: dict[str, dict[str, Any]] = {
@@ -56,7 +56,7 @@ def _double() -> Iterator[None]:
 def start(c: CartoonganTraining) -> Reference:
     """The generator as torch draws it; the discriminator's convolutions from N(0, 0.02)."""
     reseed("init")
-    G, D = scaled(CARTOONGAN, c), discriminator("patch", width=3, layers=2)
+    G, D = scaled(CARTOONGAN, c), build_discriminator("patch", width=3, layers=2)
     for layer in D.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, 0.0, 0.02)
@@ -101,8 +101,8 @@ def test_training_takes_the_papers_steps(
     wanted = reference(*domains, c)
     check(tmp_path / "train", wanted)
     check_tensors(model.net.state_dict(), wanted.averaged())
-    assert model.critic is not None
-    check_tensors(model.critic.net.state_dict(), wanted.discriminators())
+    assert model.discriminator is not None
+    check_tensors(model.discriminator.net.state_dict(), wanted.discriminators())
 
 
 def test_the_cartoons_used_here_have_edges_to_smooth(domains: tuple[Images, Images]) -> None:

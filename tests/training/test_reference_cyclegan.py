@@ -25,14 +25,14 @@ from torch import Tensor, nn
 
 from ganpress.data import Images
 from ganpress.models.families.cyclegan import CYCLEGAN
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.run.run import Run
 from ganpress.training.cyclegan import CycleGANTraining, train_cyclegan
 
 PATCH = {"width": 3, "layers": 2, "norm": "instance", "lr": 3e-3}
 SETTINGS: dict[str, Any] = {
     **{"steps": 4, "batch": 3, "width": 0.05, "options": {"blocks": 1}, "ema": 0.9, "pool": 2},
-    **{"lr": 2e-3, "critic": PATCH, "data": {"size": 16, "load_size": 20, "workers": 0}},
+    **{"lr": 2e-3, "discriminator": PATCH, "data": {"size": 16, "load_size": 20, "workers": 0}},
 }
 CASES: dict[str, dict[str, Any]] = {
     "as in the paper": {},
@@ -83,7 +83,7 @@ def start(c: CycleGANTraining) -> Reference:
     options = {"width": PATCH["width"], "layers": PATCH["layers"], "norm": PATCH["norm"]}
     for way, end in (("A2B", "B"), ("B2A", "A")):
         G[way] = drawn_normal(scaled(CYCLEGAN, c))
-        D[end] = drawn_normal(discriminator("patch", **options))
+        D[end] = drawn_normal(build_discriminator("patch", **options))
     return Reference(G, D, Adam(G), Adam(D), c.ema)
 
 
@@ -135,5 +135,5 @@ def test_training_takes_the_papers_steps(
     check(tmp_path / "train", wanted)
     for way, model in models.items():
         check_tensors(model.net.state_dict(), wanted.averaged(f"{way}."))
-        assert model.critic is not None
-        check_tensors(model.critic.net.state_dict(), wanted.discriminators(f"{way[-1]}."))
+        assert model.discriminator is not None
+        check_tensors(model.discriminator.net.state_dict(), wanted.discriminators(f"{way[-1]}."))

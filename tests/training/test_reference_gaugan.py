@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from ganpress.data import Images, open_images
 from ganpress.losses.features import Features, load_features
 from ganpress.models.families import family
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.spade import add_spectral_norm
 from ganpress.run.run import Run
 from ganpress.run.settings import checked
@@ -62,7 +62,7 @@ def settings(**changed: Any) -> GauGANTraining:
     given: dict[str, Any] = {
         **{"steps": 4, "batch": 4, "width": 1 / 256, "ema": 0.9, "decay": 0.6, "seed": 3},
         **{"lr_g": 1e-3, "lr_d": 4e-3, "features": "tiny", "matching": 7.0, "perceptual": 3.0},
-        **{"critic": {"width": 4, "layers": 2}, "data": {"size": 64, "workers": 0}},
+        **{"discriminator": {"width": 4, "layers": 2}, "data": {"size": 64, "workers": 0}},
         "options": {"labels": LABELS, "edges": False},
     }
     return checked(GauGANTraining, {**given, **changed})
@@ -76,7 +76,7 @@ def start(c: GauGANTraining) -> tuple[Normed, Normed]:
         group: max(1, round(w / 256)) for group, w in GAUGAN.full(GAUGAN.resolve(c.options)).items()
     }
     G = add_spectral_norm(xavier(GAUGAN.build(widths, **c.options)))
-    D = xavier(discriminator("spade", inputs=LABELS + 3, **c.critic.model_dump()))
+    D = xavier(build_discriminator("spade", inputs=LABELS + 3, **c.discriminator.model_dump()))
     return Normed(G), Normed(D)
 
 
@@ -170,7 +170,7 @@ def folded(c: GauGANTraining, average: dict[str, Tensor]) -> dict[str, Tensor]:
     "changed",
     [
         {},
-        {"accumulate": 2, "ema": 0.2, "critic": {"width": 4, "layers": 3, "scales": 1}},
+        {"accumulate": 2, "ema": 0.2, "discriminator": {"width": 4, "layers": 3, "scales": 1}},
         {"perceptual": 0.0, "matching": 0.0, "ema": 0.0},
         {"features": "none", "batch": 2},
     ],
@@ -186,5 +186,5 @@ def test_spade_is_trained_as_its_paper_says(
     wanted = reference(images, c if c.perceptual else c.model_copy(update={"features": "none"}))
     compare(tmp_path / "run", wanted)
     same(model.net.state_dict(), folded(c, wanted.average), "the teacher")
-    assert model.critic is not None
-    same(model.critic.net.state_dict(), wanted.nets["D"], "its discriminator")
+    assert model.discriminator is not None
+    same(model.discriminator.net.state_dict(), wanted.nets["D"], "its discriminator")

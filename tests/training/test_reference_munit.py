@@ -24,14 +24,14 @@ from torch import Tensor, nn
 from ganpress.data import Images
 from ganpress.models.families.munit import MUNIT
 from ganpress.nn.adain import SampleNorm
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.run.run import Run
 from ganpress.run.settings import checked
 from ganpress.training.munit import MunitTraining, train_munit
 
 SETTINGS: dict[str, Any] = {
     **{"steps": 3, "batch": 2, "width": 0.05, "options": {"res": 1}, "ema": 0.9, "lr": 2e-3},
-    **{"critic_width": 3, "critic_layers": 2, "critic_scales": 2},
+    **{"discriminator_width": 3, "discriminator_layers": 2, "discriminator_scales": 2},
     "data": {"size": 16, "load_size": 20, "workers": 0},
 }
 CASES: dict[str, dict[str, Any]] = {
@@ -69,7 +69,7 @@ def start(c: MunitTraining) -> Reference:
                 nn.init.kaiming_normal_(layer.weight)
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     for domain in "AB":
-        D[domain] = discriminator("munit", width=3, layers=2, scales=2)
+        D[domain] = build_discriminator("munit", width=3, layers=2, scales=2)
         for layer in D[domain].modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.normal_(layer.weight, 0.0, 0.02)
@@ -150,5 +150,5 @@ def test_training_takes_the_papers_steps(
         source, target = (wanted.averaged(f"{domain}.") for domain in way.split("2"))
         content = {n: t for n, t in source.items() if n.startswith("content.")}
         check_tensors(model.net.state_dict(), target | content)
-        assert model.critic is not None
-        check_tensors(model.critic.net.state_dict(), wanted.discriminators(f"{way[-1]}."))
+        assert model.discriminator is not None
+        check_tensors(model.discriminator.net.state_dict(), wanted.discriminators(f"{way[-1]}."))

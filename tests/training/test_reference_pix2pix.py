@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ganpress.data import Images
 from ganpress.models.families import FAMILIES
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.run.run import Run
 from ganpress.training.pix2pix import Pix2PixTraining, train_pix2pix
 
@@ -33,14 +33,18 @@ PATCH = {"width": 3, "layers": 2, "norm": "instance"}
 UNET = {"downs": 3, "norm": "instance"}
 SETTINGS: dict[str, Any] = {
     **{"steps": 4, "batch": 2, "width": 0.05, "options": UNET, "ema": 0.9, "lr": 2e-3},
-    **{"critic": {**PATCH, "lr": 3e-3}, "data": {"size": 16, "load_size": 20, "workers": 0}},
+    **{"discriminator": {**PATCH, "lr": 3e-3}, "data": {"size": 16, "load_size": 20, "workers": 0}},
 }
 CASES: dict[str, dict[str, Any]] = {
     "cross-entropy": {},
     "least squares": {"objective": "lsgan"},
-    "hinge": {"objective": "hinge", "critic": {**PATCH, "lr": 0.2}},
+    "hinge": {"objective": "hinge", "discriminator": {**PATCH, "lr": 0.2}},
     "with the paper's batch statistics": {
-        **{"options": {"downs": 3}, "critic": {**PATCH, "norm": "batch", "lr": 3e-3}, "batch": 3},
+        **{
+            "options": {"downs": 3},
+            "discriminator": {**PATCH, "norm": "batch", "lr": 3e-3},
+            "batch": 3,
+        },
     },
     "with the resnet": {"generator": "resnet", "options": {"blocks": 1}},
     "with dropout": {
@@ -78,8 +82,8 @@ def reference(pairs: Images, c: Pix2PixTraining) -> Reference:
     """Isola et al., CVPR 2017: a step on D (eq. 1), then one on G (eq. 4), on the same picture."""
     reseed("init")
     G = drawn_normal(scaled(FAMILIES["pix2pix" if c.generator == "unet" else "cyclegan"], c))
-    patch = c.critic.model_dump(exclude={"lr"})
-    D = drawn_normal(discriminator("patch", inputs=6, **patch))
+    patch = c.discriminator.model_dump(exclude={"lr"})
+    D = drawn_normal(build_discriminator("patch", inputs=6, **patch))
     r = Reference(G, D, Adam(G), Adam(D), c.ema)
     for step, batch in enumerate(batches(pairs, c)):
         reseed(f"train/{step}")
@@ -88,7 +92,7 @@ def reference(pairs: Images, c: Pix2PixTraining) -> Reference:
         fake = G(x)
         real_logits, fake_logits = D(torch.cat([x, y], 1)), D(torch.cat([x, fake.detach()], 1))
         d_loss = d_objective(c.objective, real_logits, fake_logits)
-        r.opt_d.step(d_loss, c.critic.lr * share)
+        r.opt_d.step(d_loss, c.discriminator.lr * share)
         gan = g_objective(c.objective, D(torch.cat([x, fake], 1)))
         l1 = (fake - y).abs().mean()
         r.opt_g.step(gan + c.l1 * l1, 2e-3 * share)
@@ -113,5 +117,5 @@ def test_training_takes_the_papers_steps(
     wanted = reference(pairs, c)
     check(tmp_path / "train", wanted)
     check_tensors(model.net.state_dict(), wanted.averaged())
-    assert model.critic is not None
-    check_tensors(model.critic.net.state_dict(), wanted.discriminators())
+    assert model.discriminator is not None
+    check_tensors(model.discriminator.net.state_dict(), wanted.discriminators())

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from ganpress.data import Images, open_images
 from ganpress.models.families import family
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.run.run import Run
 from ganpress.run.settings import checked
 from ganpress.training.sngan import SNGANTraining, train_sngan
@@ -50,8 +50,8 @@ def images(tmp_path: Path) -> Images:
 def settings(**changed: Any) -> SNGANTraining:
     classes = changed.pop("classes", 0)
     given: dict[str, Any] = {
-        **{"steps": 4, "batch": 8, "n_critic": 2, "g_batch": 6, "width": 0.02, "ema": 0.9},
-        **{"lr_g": 3e-3, "lr_d": 5e-3, "decay": 0.6, "critic": {"width": 4}, "seed": 3},
+        **{"steps": 4, "batch": 8, "d_steps": 2, "g_batch": 6, "width": 0.02, "ema": 0.9},
+        **{"lr_g": 3e-3, "lr_d": 5e-3, "decay": 0.6, "discriminator": {"width": 4}, "seed": 3},
         "data": {"size": 16, "workers": 0, "flip": False},
         "options": {"bottom_width": 2, "latent_dim": LATENT, "classes": classes},
     }
@@ -62,7 +62,7 @@ def start(c: SNGANTraining) -> tuple[nn.Module, Normed]:
     """Both networks with Glorot's weights in their convolutions, the discriminator's normed."""
     seed(c.seed, "init")
     G = glorot(SNGAN.build(dict.fromkeys(SNGAN.full(c.options), 5), **c.options))
-    D = discriminator("sngan", classes=c.options["classes"], **c.critic.model_dump())
+    D = build_discriminator("sngan", classes=c.options["classes"], **c.discriminator.model_dump())
     return G.train(), Normed(glorot(D))
 
 
@@ -86,7 +86,7 @@ def rows(count: int, *tensors: Tensor | None) -> list[list[Tensor | None]]:
 
 
 def reference(images: Images, c: SNGANTraining) -> Reference:
-    """n_critic updates of D on hinge loss, one of G, BatchNorm on the batch; both rates fall
+    """d_steps updates of D on hinge loss, one of G, BatchNorm on the batch; both rates fall
     linearly to 0 in the last share of the training."""
     classes, log = c.options["classes"], []
     G, D = start(c)
@@ -101,15 +101,15 @@ def reference(images: Images, c: SNGANTraining) -> Reference:
             )
         one_hot = torch.eye(classes)[batch.classes] if classes else None
         d_loss = 0.0
-        for photos, labels in rows(c.n_critic, batch.x, one_hot):
+        for photos, labels in rows(c.d_steps, batch.x, one_hot):
             opt_d.zero_grad()
-            drawn = inputs(c.batch // c.n_critic, classes)
+            drawn = inputs(c.batch // c.d_steps, classes)
             for x, y, z, y_z in rows(c.accumulate, photos, labels, *drawn):
                 fake, weights = G(z, y_z).detach(), D.weights()
                 real_says, fake_says = D(weights, x, y), D(weights, fake, y_z)
                 loss = F.relu(1 - real_says).mean() + F.relu(1 + fake_says).mean()
                 (loss / c.accumulate).backward()
-                d_loss += float(loss.detach()) / c.accumulate / c.n_critic
+                d_loss += float(loss.detach()) / c.accumulate / c.d_steps
             opt_d.step()
         opt_g.zero_grad()
         g_loss = 0.0
@@ -129,8 +129,8 @@ def reference(images: Images, c: SNGANTraining) -> Reference:
     [
         {},
         {"classes": 3},
-        {"classes": 3, "accumulate": 2, "ema": 0.2, "n_critic": 1, "batch": 4},
-        {"critic": {"width": 4, "spectral_norm": False}, "n_critic": 4, "decay": 0},
+        {"classes": 3, "accumulate": 2, "ema": 0.2, "d_steps": 1, "batch": 4},
+        {"discriminator": {"width": 4, "spectral_norm": False}, "d_steps": 4, "decay": 0},
     ],
     ids=["plain", "conditional", "in parts", "without spectral norm"],
 )
@@ -144,5 +144,5 @@ def test_sngan_is_trained_as_its_papers_say(
     wanted = reference(images, c)
     compare(tmp_path / "run", wanted)
     same(model.net.state_dict(), wanted.average, "the teacher")
-    assert model.critic is not None
-    same(model.critic.net.state_dict(), wanted.nets["D"], "its discriminator")
+    assert model.discriminator is not None
+    same(model.discriminator.net.state_dict(), wanted.nets["D"], "its discriminator")

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from ganpress.data import Images, open_images
 from ganpress.models.checkpoint import Model
 from ganpress.models.families import family
-from ganpress.nn.discriminators import DISCRIMINATORS, discriminator
+from ganpress.nn.discriminators import DISCRIMINATORS, build_discriminator
 from ganpress.run.run import Run
 from ganpress.run.settings import checked
 from ganpress.training.stylegan2 import StyleGAN2Training, train_stylegan2
@@ -56,7 +56,7 @@ def settings(**changed: Any) -> StyleGAN2Training:
     given: dict[str, Any] = {
         **{"steps": 5, "batch": 4, "ema": 0.9, "r1_every": 2, "path_every": 3, "seed": 3},
         **{"lr_g": 2e-3, "lr_d": 3e-3, "r1": 10.0, "path": 2.0, "mixing": 0.5},
-        **{"critic": {"base": 64, "most": 8}, "data": {"size": 16, "workers": 0}},
+        **{"discriminator": {"base": 64, "most": 8}, "data": {"size": 16, "workers": 0}},
         "options": OPTIONS,
     }
     return checked(StyleGAN2Training, {**given, **changed})
@@ -64,7 +64,7 @@ def settings(**changed: Any) -> StyleGAN2Training:
 
 def start(c: StyleGAN2Training) -> tuple[Any, nn.Module]:
     seed(c.seed, "init")
-    return STYLEGAN2.build(**OPTIONS), discriminator("stylegan2", size=16, channels=[8, 8, 4])
+    return STYLEGAN2.build(**OPTIONS), build_discriminator("stylegan2", size=16, channels=[8, 8, 4])
 
 
 def drawn(c: StyleGAN2Training, n: int) -> tuple[Tensor, Tensor, int, list[Tensor]]:
@@ -190,8 +190,8 @@ def test_stylegan2_is_trained_as_its_paper_says(
     held = torch.load(tmp_path / "run/train/state.pt", weights_only=True)["of"]["path"]
     same(held, {"mean": mean}, "path")
     same(model.net.state_dict(), wanted.average, "the teacher")
-    assert model.critic is not None
-    same(model.critic.net.state_dict(), wanted.nets["D"], "its discriminator")
+    assert model.discriminator is not None
+    same(model.discriminator.net.state_dict(), wanted.nets["D"], "its discriminator")
 
 
 def test_a_batch_in_parts_is_a_whole_one_where_no_logit_depends_on_the_batch(
@@ -205,5 +205,5 @@ def test_a_batch_in_parts_is_a_whole_one_where_no_logit_depends_on_the_batch(
     )
     for other in parts:
         same(other.net.state_dict(), whole.net.state_dict(), "in parts")
-        assert other.critic is not None and whole.critic is not None
-        same(other.critic.net.state_dict(), whole.critic.net.state_dict(), "in parts")
+        assert other.discriminator is not None and whole.discriminator is not None
+        same(other.discriminator.net.state_dict(), whole.discriminator.net.state_dict(), "in parts")

@@ -11,7 +11,7 @@ from nets import PIXELS, WIRINGS, every_picture_wiring, photos
 from torch import Tensor
 
 from ganpress.models.checkpoint import fingerprint
-from ganpress.training.teacher import Teacher
+from ganpress.training.teacher import CachedTeacher
 from ganpress.types import Inputs
 
 VIEWS = 12
@@ -29,7 +29,7 @@ def no_ids(*ids: int) -> tuple[Inputs, Tensor]:
 @pytest.fixture
 def teacher(tmp_path: Path) -> Callable[[], Teacher]:
     """A teacher over the same cache each time it is opened."""
-    return lambda: Teacher(
+    return lambda: CachedTeacher(
         WIRINGS["cyclegan affine"].net(), cache=tmp_path / "cache", views=VIEWS, size=PIXELS
     )
 
@@ -93,7 +93,7 @@ def test_pictures_do_not_depend_on_who_else_is_in_the_batch(
 ) -> None:
     together = teacher()(*batch(1, 2, 3, 4))
     net = WIRINGS["cyclegan affine"].net()
-    alone = Teacher(net, cache=tmp_path / "other", views=VIEWS, size=PIXELS)
+    alone = CachedTeacher(net, cache=tmp_path / "other", views=VIEWS, size=PIXELS)
     assert torch.equal(torch.cat([alone(*batch(i)) for i in (1, 2, 3, 4)]), together)
 
 
@@ -106,7 +106,7 @@ def test_what_is_returned_can_be_written_to_without_harm(teacher: Callable[[], T
 def test_caches_of_different_sizes_live_side_by_side(tmp_path: Path) -> None:
     net = WIRINGS["cyclegan affine"].net()
     for size in (16, PIXELS):
-        t = Teacher(net, cache=tmp_path, views=VIEWS, size=size)
+        t = CachedTeacher(net, cache=tmp_path, views=VIEWS, size=size)
         t((ALL[:2, :, :size, :size],), torch.tensor([0, 1]))
         assert t.computed == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == [
@@ -126,7 +126,9 @@ def test_views_without_a_number_are_computed_each_time(teacher: Callable[[], Tea
 
 
 def test_without_fixed_views_nothing_is_written(tmp_path: Path) -> None:
-    t = Teacher(WIRINGS["cyclegan affine"].net(), cache=tmp_path / "cache", views=0, size=PIXELS)
+    t = CachedTeacher(
+        WIRINGS["cyclegan affine"].net(), cache=tmp_path / "cache", views=0, size=PIXELS
+    )
     t(*batch(1))
     assert not (tmp_path / "cache").exists()
 
@@ -134,7 +136,7 @@ def test_without_fixed_views_nothing_is_written(tmp_path: Path) -> None:
 @every_picture_wiring
 def test_a_teacher_never_leaves_eval_and_never_changes_a_bit(wiring, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     net = wiring.net().train()
-    t = Teacher(net, cache=tmp_path, views=VIEWS, size=PIXELS)
+    t = CachedTeacher(net, cache=tmp_path, views=VIEWS, size=PIXELS)
     before = fingerprint(net)
     student = wiring.net(1).train()
     optimiser = torch.optim.SGD([p for p in student.parameters() if p.requires_grad], 0.1)

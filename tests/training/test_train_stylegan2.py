@@ -15,7 +15,11 @@ from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import load, save
 from ganpress.run.run import Run, read_log
 from ganpress.training.settings import TrainData
-from ganpress.training.stylegan2 import StyleCriticSettings, StyleGAN2Training, train_stylegan2
+from ganpress.training.stylegan2 import (
+    StyleDiscriminatorSettings,
+    StyleGAN2Training,
+    train_stylegan2,
+)
 
 
 def faces(folder: Path, n: int = 8) -> Images:
@@ -29,7 +33,7 @@ def faces(folder: Path, n: int = 8) -> Images:
 def recipe(**changed: Any) -> StyleGAN2Training:
     given: dict[str, Any] = {
         "options": {"size": 16, "style_dim": 8, "n_mlp": 2, "base": 128, "most": 8},
-        "critic": StyleCriticSettings(base=64, most=8),
+        "discriminator": StyleDiscriminatorSettings(base=64, most=8),
         "data": TrainData(size=16, workers=0),
         "steps": 6,
         "batch": 4,
@@ -45,12 +49,12 @@ def test_training_leaves_an_averaged_generator_with_its_discriminator(tmp_path: 
     run = Run(tmp_path / "run", quiet=True, log_every=1)
     model = train_stylegan2(run, faces(tmp_path / "faces"), None, recipe())[""]
     assert model.size == 16
-    assert model.critic is not None and model.critic.kind == "stylegan2"
+    assert model.discriminator is not None and model.discriminator.kind == "stylegan2"
     assert model(torch.randn(2, 8)).shape == (2, 3, 16, 16)
     again = load(save(model, tmp_path / "net.safetensors"))
-    assert again.critic is not None
+    assert again.discriminator is not None
     x = torch.randn(4, 3, 16, 16)
-    assert torch.equal(again.critic.net(x), model.critic.net(x))
+    assert torch.equal(again.discriminator.net(x), model.discriminator.net(x))
     log = read_log(tmp_path / "run" / "train" / "log.jsonl")
     assert {"loss/g", "loss/d", "loss/r1", "loss/path", "path/mean"} <= log[0].keys()
     assert ["loss/r1" in line for line in log] == [True, False] * 3

@@ -28,11 +28,21 @@ from ganpress.training.train import train, trainer
 
 TINY = ["steps=3", "batch=2", "data.workers=0", "data.size=32", "data.load_size=36"]
 SETS: dict[str, list[str]] = {
-    "cyclegan": ["width=0.05", "options.blocks=1", "critic.width=4", "critic.layers=2"],
-    "stylegan2": ["options.size=32", "options.style_dim=8", "options.base=64", "critic.base=64"],
+    "cyclegan": [
+        "width=0.05",
+        "options.blocks=1",
+        "discriminator.width=4",
+        "discriminator.layers=2",
+    ],
+    "stylegan2": [
+        "options.size=32",
+        "options.style_dim=8",
+        "options.base=64",
+        "discriminator.base=64",
+    ],
     "gaugan": ["width=0.01", "options.labels=4", "options.edges=false", "options.dontcare=false"],
 }
-SETS["gaugan"] += ["features=none", "critic.width=4", "critic.layers=2"]
+SETS["gaugan"] += ["features=none", "discriminator.width=4", "discriminator.layers=2"]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +81,7 @@ def test_a_training_leaves_teachers_samples_and_a_report(
     assert set(results["teachers"]) == set(ways)
     for way, stem in ways.items():
         model = load(run / f"{stem}.safetensors", expect=name)
-        assert model.critic is not None
+        assert model.discriminator is not None
         assert (model.provenance["steps"], model.provenance["photos"]) == (3, 5)
         assert model.provenance["recipe"]["train"] == name
         assert results["teachers"][way]["params"] == sum(p.numel() for p in model.net.parameters())

@@ -44,18 +44,20 @@ def domains(tmp_path_factory: pytest.TempPathFactory) -> tuple[Images, Images]:
 
 
 def pix2pix(root: Path, pairs: Images, **changed: Any) -> Model:
-    config = Pix2PixTraining(**{**UNET, "critic": PATCH, **changed})
+    config = Pix2PixTraining(**{**UNET, "discriminator": PATCH, **changed})
     return train_pix2pix(Run(root, quiet=True), pairs, None, config)[""]
 
 
 def cyclegan(root: Path, domains: tuple[Images, Images], **changed: Any) -> dict[str, Model]:
-    config = CycleGANTraining(**{**RESNET, "critic": PATCH, "pool": 2, **changed})
+    config = CycleGANTraining(**{**RESNET, "discriminator": PATCH, "pool": 2, **changed})
     return train_cyclegan(Run(root, quiet=True), *domains, config)
 
 
 def states(model: Model) -> dict[str, torch.Tensor]:
-    assert model.critic is not None
-    return model.net.state_dict() | {f"D.{n}": t for n, t in model.critic.net.state_dict().items()}
+    assert model.discriminator is not None
+    return model.net.state_dict() | {
+        f"D.{n}": t for n, t in model.discriminator.net.state_dict().items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -73,8 +75,8 @@ def test_pix2pix_gives_a_generator_and_its_conditional_discriminator(
     assert model.family is FAMILIES[family]
     assert not model.net.training
     assert model(photos()).shape == (2, 3, 32, 32)
-    assert model.critic is not None
-    assert model.critic.net(torch.cat([photos(), model(photos())], 1)).shape[:2] == (2, 1)
+    assert model.discriminator is not None
+    assert model.discriminator.net(torch.cat([photos(), model(photos())], 1)).shape[:2] == (2, 1)
     assert sorted(p.name for p in (tmp_path / "train/images").iterdir()) == [
         "samples-0000000.png",
         "samples-0000002.png",
@@ -98,15 +100,15 @@ def test_parts_of_a_batch_add_up_to_it(tmp_path: Path, pairs: Images, domains: A
     assert difference(whole(photos()), parts(photos())) < 1e-4
 
 
-def test_cyclegan_gives_both_ways_with_the_critic_of_where_they_lead(
+def test_cyclegan_gives_both_ways_with_the_discriminator_of_where_they_lead(
     tmp_path: Path, domains: tuple[Images, Images]
 ) -> None:
     models = cyclegan(tmp_path, domains)
     assert models.keys() == {"A2B", "B2A"}
     assert models["A2B"](photos()).shape == (2, 3, 32, 32)
-    critics = [m.critic for m in models.values() if m.critic]
-    assert len(critics) == 2
-    assert difference(critics[0].net(photos()), critics[1].net(photos())) > 0
+    discriminators = [m.discriminator for m in models.values() if m.discriminator]
+    assert len(discriminators) == 2
+    assert difference(discriminators[0].net(photos()), discriminators[1].net(photos())) > 0
     last = read_log(tmp_path / "train/log.jsonl")[-1]
     assert {"loss/gan", "loss/cycle", "loss/identity", "loss/d", "lr"} <= last.keys()
 

@@ -7,7 +7,7 @@ into the bias of every layer that reads it, so that the channel can be cut.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -105,7 +105,7 @@ def _area(layer: ConvTranspose2d) -> int:
     return layer.stride[0] * layer.stride[1]
 
 
-def sizes(model: nn.Module) -> dict[str, Tensor]:
+def scale_magnitudes(model: nn.Module) -> dict[str, Tensor]:
     """Root mean square of each channel's scales over its group's producers, (width,) each."""
     with torch.no_grad():
         return {
@@ -115,19 +115,20 @@ def sizes(model: nn.Module) -> dict[str, Tensor]:
 
 
 def survivors(
-    model: nn.Module, *, least: int = 1, may_vanish: Collection[str] = ()
+    model: nn.Module, *, floors: int | Mapping[str, int] = 1, may_vanish: Collection[str] = ()
 ) -> dict[str, Tensor]:
     """Channels to keep of each scaled group: those with a scale that is not zero.
 
-    A group with fewer than ``least`` keeps its heaviest producers' channels up to ``least`` (all,
-    if it has fewer), unless it may vanish altogether and every scale is zero.
+    A group with fewer than its floor keeps its heaviest producers' channels up to that (all, if it
+    has fewer), unless it may vanish altogether and every scale is zero.
     """
     keep = {}
-    for group, size in sizes(model).items():
+    for group, size in scale_magnitudes(model).items():
         n = int((size > 0).sum())
         if n == 0 and group in may_vanish:
             keep[group] = torch.empty(0, dtype=torch.int64)
             continue
+        least = floors if isinstance(floors, int) else floors[group]
         n = min(len(size), max(n, least))
         heavy = _producer_weight(model, group).argsort(descending=True, stable=True).to(size.device)
         rank = heavy[size[heavy].argsort(descending=True, stable=True)]  # ties: by weight
@@ -135,13 +136,13 @@ def survivors(
     return keep
 
 
-def warn_of_minimum(groups: Sequence[str], least: int) -> None:
+def warn_of_floor(groups: Sequence[str], min_channels: int) -> None:
     """Warn that these groups would have lost every channel; nothing where there is none."""
     if groups:
         warnings.warn(
-            f"Every channel of {', '.join(groups)} was to be cut: at least {least} of each are "
-            "kept, or all it has. So narrow a group can hold back the whole network: lower "
-            "sparsify.rho, or raise 'least'.",
+            f"Every channel of {', '.join(groups)} was to be cut: at least {min_channels} of each "
+            "are kept, or all it has. So narrow a group can hold back the whole network: lower "
+            "sparsify.rho, or raise min_channels.",
             stacklevel=3,
         )
 

@@ -1,4 +1,4 @@
-"""Cut channels from any network whose layers carry axes: take, shrink, Elastic, keep_top.
+"""Cut channels from any network whose layers carry axes: take, shrink, Elastic.
 
 `take` is the one operation all three methods share: slice every tensor to the kept channels.
 """
@@ -6,17 +6,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from ganpress.errors import InfeasibleTarget, WidthsError, did_you_mean
+from ganpress.errors import WidthsError, did_you_mean
 from ganpress.nn.axes import Axis, axes, size, tag, tags, widths
 from ganpress.nn.layers import gate_dim, gated_layers, quantisable
 from ganpress.nn.norms import is_norm, set_exact
-from ganpress.types import Keep, Scores, State, Widths
+from ganpress.types import Keep, State, Widths
 
 Build = Callable[[Widths], nn.Module]
 
@@ -166,68 +166,3 @@ def scales(model: nn.Module) -> dict[str, list[nn.Parameter]]:
         if isinstance(scale, nn.Parameter) and dim and len(dim) == 1 and not dim[0].fixed:
             found.setdefault(dim[0].group, []).append(scale)
     return found
-
-
-def keep_top(
-    scores: Scores,
-    *,
-    budget: float,
-    cost: Callable[[Widths], float],
-    least: int | Mapping[str, int] = 8,
-    multiple: int = 1,
-) -> dict[str, Tensor]:
-    """Keep the best-scored channels over all groups so that the cost fits the budget.
-
-    Channels are ranked together, so scores must be comparable between groups. Each group keeps at
-    least ``least`` channels (or all it has), and a multiple of ``multiple`` where it has as many.
-
-    Returns: group -> sorted indices, (k,) int64.
-    Raises `InfeasibleTarget` when even the smallest network costs more than the budget.
-    """
-    order = {g: torch.argsort(s, descending=True, stable=True) for g, s in scores.items()}
-    _, chosen = cut_level(scores, budget=budget, cost=cost, least=least, multiple=multiple)
-    return {g: order[g][:n].sort().values.cpu() for g, n in chosen.items()}
-
-
-def cut_level(
-    scores: Scores,
-    *,
-    budget: float,
-    cost: Callable[[Widths], float],
-    least: int | Mapping[str, int] = 8,
-    multiple: int = 1,
-) -> tuple[float, dict[str, int]]:
-    """The lowest score level at which cutting all channels up to it fits the budget.
-
-    Returns: the level (0 where nothing has to go) and the widths that remain, each at least
-        ``least`` whatever the level.
-    Raises `InfeasibleTarget` when even the smallest network costs more than the budget.
-    """
-    floors = {g: least if isinstance(least, int) else least[g] for g in scores}
-    on_cpu = {g: s.detach().float().cpu() for g, s in scores.items()}
-    ladder = torch.cat([torch.zeros(1), *on_cpu.values()]).unique()
-
-    def sizes(level: float) -> dict[str, int]:
-        return {
-            g: _round_width(int((s > level).sum()), floors[g], len(s), multiple)
-            for g, s in on_cpu.items()
-        }
-
-    smallest = sizes(float("inf"))
-    if cost(smallest) > budget:
-        raise InfeasibleTarget(
-            f"The target allows {budget:.4g}, but the smallest network (at least {least} channels "
-            f"a group) costs {cost(smallest):.4g}. Raise the target or lower 'least'."
-        )
-    low, high = 0, len(ladder) - 1  # the top rung leaves the smallest network, which fits
-    while low < high:
-        middle = (low + high) // 2
-        if cost(sizes(float(ladder[middle]))) <= budget:
-            high = middle
-        else:
-            low = middle + 1
-    return float(ladder[low]), sizes(float(ladder[low]))
-
-
-def _round_width(n: int, least: int, most: int, multiple: int) -> int:
-    return min(most, -(-max(n, least) // multiple) * multiple)

@@ -1,4 +1,4 @@
-"""The command that runs the ablation of GAN Slimming, and the paper's tables of a run."""
+"""The command that runs an ablation of a method, and the one that writes reports."""
 
 from __future__ import annotations
 
@@ -31,10 +31,13 @@ console = Console()
 
 
 def ablate(
+    method: Annotated[str, typer.Argument(help="one of 'ganpress methods'")],
     teacher: Annotated[Path, typer.Option("--teacher", "-t", help="the teacher's model file")],
     run: RunFolder,
     images: Photos,
-    arms: Annotated[str, typer.Option("--arms", help="such as gs-32,gd; default: all nine")] = "",
+    variants: Annotated[
+        str, typer.Option("--variants", help="such as gs-32,gd; default: all of them")
+    ] = "",
     seeds: Annotated[str, typer.Option("--seeds", help="such as 0,1,2")] = "0",
     reals: Annotated[
         list[Path] | None,
@@ -55,18 +58,28 @@ def ablate(
     weights: Weights = None,
     strict: Strict = False,
 ) -> None:
-    """GAN Slimming's ablation: arms at one cost and in one time; resumes; table and figures."""
+    """Variants of a method at one cost and in one time; resumes; table and figures."""
     from ganpress.data import open_images
-    from ganpress.methods.ablate import ablate as run_arms
-    from ganpress.methods.gan_slimming.variants import settings_of
+    from ganpress.methods import method as method_of
+    from ganpress.methods.ablate import Pictures
+    from ganpress.methods.ablate import ablate as run_variants
     from ganpress.models.checkpoint import load
     from ganpress.run.settings import read_config
-    from ganpress.run.slim import SlimConfig
 
-    for arm in _listed(arms):  # a name that does not exist is told before all else
-        settings_of(arm, SlimConfig())
-    found = run_arms(
-        load(teacher),
+    chosen = method_of(method)
+    for variant in _listed(variants):  # a name that does not exist is refused before all else
+        chosen.settings_of(variant, chosen.settings())
+    shown = None
+    if test:
+        shown = open_images(
+            test,
+            pairs=test_pairs,
+            side_by_side=side_by_side,
+            labels=test_labels,
+            instances=test_instances,
+            strict=strict,
+        )
+    pictures = Pictures(
         open_images(
             images,
             pairs=pairs,
@@ -75,21 +88,17 @@ def ablate(
             instances=instances,
             strict=strict,
         ),
+        shown,
+        open_images(reals, strict=strict) if reals else None,
+    )
+    found = run_variants(
+        load(teacher),
+        pictures,
         run=run,
-        config=read_config(SlimConfig, config, sets or ()),
-        arms=_listed(arms),
+        method=method,
+        config=read_config(chosen.settings, config, sets or ()),
+        variants=_listed(variants),
         seeds=_seeds(seeds),
-        test=open_images(
-            test,
-            pairs=test_pairs,
-            side_by_side=side_by_side,
-            labels=test_labels,
-            instances=test_instances,
-            strict=strict,
-        )
-        if test
-        else None,
-        reals=open_images(reals, strict=strict) if reals else None,
         weights=weights,
         command=shlex.join(["ganpress", *sys.argv[1:]]),
     )
@@ -115,12 +124,11 @@ def tell(found: dict[str, object]) -> None:
 def report(
     run: Annotated[Path, typer.Argument(help="folder of a run or an ablation")],
     layout: Annotated[
-        str, typer.Option("--layout", help="page, or paper: GAN Slimming's tables")
+        str, typer.Option("--layout", help="page, or paper: the paper's tables")
     ] = "page",
 ) -> None:
     """Write the report again from what the run's folder holds, or print the paper's tables."""
     from ganpress.errors import ConfigError, did_you_mean
-    from ganpress.methods.gan_slimming.published import paper_tables
     from ganpress.report import write_report
     from ganpress.report.ablation import write_ablation
 
@@ -128,7 +136,9 @@ def report(
         near = did_you_mean(layout, ["page", "paper"])
         raise ConfigError(f"There is no layout '{layout}'{near}: page or paper.")
     if layout == "paper":
-        text = paper_tables(run)
+        from ganpress.methods import tables_of
+
+        text = tables_of(run)
         (run / "paper.md").write_text(text, encoding="utf-8")
         print(text)
         return

@@ -91,7 +91,7 @@ def import_(
     config: Annotated[
         str | None, typer.Option("--config", help="config string of a GAN Compression student")
     ] = None,
-    critic: Annotated[
+    discriminator: Annotated[
         Path | None, typer.Option("--discriminator", help="the file of its discriminator")
     ] = None,
     options: Annotated[
@@ -112,11 +112,11 @@ def import_(
             f"not {out}."
         )
     model = import_model(
-        kind, source, config=config, critic=critic, **pairs(options or [], "--option")
+        kind, source, config=config, discriminator=discriminator, **pairs(options or [], "--option")
     )
     save(model, out)
     cost = measure(model.net, model.size)
-    beside = f", with its discriminator ({model.critic.kind})" if model.critic else ""
+    beside = f", with its discriminator ({model.discriminator.kind})" if model.discriminator else ""
     console.print(
         f"{out}: {model.family.name}, {cost.params:,} parameters{beside}.", soft_wrap=True
     )
@@ -130,7 +130,7 @@ def kinds() -> None:
 
     table = Table("kind", "files", "its options", "discriminator", title="ganpress import KIND")
     for name, kind in READERS.items():
-        has = "yes" if kind.critic else ""
+        has = "yes" if kind.discriminator else ""
         table.add_row(name, kind.title, ", ".join(kind.options), has)
     console.print(table)
     for target, families in LAYOUTS.items():
@@ -139,7 +139,7 @@ def kinds() -> None:
 
 @app.command()
 def compress(
-    method: Annotated[str, typer.Argument(help="slim (GAN Slimming)")],
+    method: Annotated[str, typer.Argument(help="one of 'ganpress methods'")],
     teacher: Teacher,
     run: RunFolder,
     images: Annotated[
@@ -151,7 +151,9 @@ def compress(
     instances: Instances = None,
     reals: Annotated[
         list[Path] | None,
-        typer.Option("--reals", help="pictures of the target domain, for critic.real=images"),
+        typer.Option(
+            "--reals", help="pictures of the target domain, for discriminator.real=images"
+        ),
     ] = None,
     config: ConfigFile = None,
     sets: Sets = None,
@@ -167,13 +169,13 @@ def compress(
 ) -> None:
     """Compress a generator; leaves student, ONNX file and report in the run's folder."""
     from ganpress.data import open_images
+    from ganpress.methods import method as method_of
     from ganpress.methods.compress import check_request
     from ganpress.methods.compress import compress as compress_model
     from ganpress.models.checkpoint import load
     from ganpress.run.settings import read_config
-    from ganpress.run.slim import SlimConfig
 
-    settings = read_config(SlimConfig, config, sets or ())
+    settings = read_config(method_of(method).settings, config, sets or ())
     check_request(method, settings)
     compress_model(
         load(teacher),
@@ -240,15 +242,28 @@ def export(
 
 
 @app.command()
+def methods() -> None:
+    """The compression methods: their papers, and the variants that 'ganpress ablate' compares."""
+    from ganpress.methods import METHODS
+
+    for name, method in METHODS.items():
+        console.print(f"[bold]{name}[/]: {method.paper}", highlight=False, soft_wrap=True)
+        for variant, what in method.variants.items():
+            console.print(f"  {variant}: {what.meaning}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def settings(
-    of: Annotated[str, typer.Argument(help="slim, or the family that is to be trained")] = "slim",
+    of: Annotated[
+        str, typer.Argument(help="a method, or the family that is to be trained")
+    ] = "slim",
 ) -> None:
     """Every setting with its default and meaning, as a file that --config reads."""
+    from ganpress.methods import METHODS
     from ganpress.run.settings import as_toml
-    from ganpress.run.slim import SlimConfig
     from ganpress.training.train import trainer
 
-    kind = SlimConfig if of == "slim" else trainer(of).config
+    kind = METHODS[of].settings if of in METHODS else trainer(of).config
     console.out(as_toml(kind), end="", highlight=False)
 
 

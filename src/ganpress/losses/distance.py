@@ -3,14 +3,52 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from ganpress.losses.features import Features, load_features
 from ganpress.losses.terms import content, style, unit_distance
-from ganpress.run.slim import DistanceSettings
+from ganpress.run.settings import Settings
+
+
+class DistanceSettings(Settings):
+    """The distance d between student and teacher (eq. 2) and the weights of its terms.
+
+    With vgg16 it is by default the authors' d. ``kind="mse"`` is the ablation.
+    """
+
+    kind: Literal["perceptual", "mse"] = Field(
+        default="perceptual", description="mse: squared error of the pictures, nothing else"
+    )
+    features: Literal["vgg16", "squeezenet", "tiny"] = Field(
+        default="vgg16",
+        description="vgg16: the paper's, a download of 528 MB; squeezenet: one of 5 MB; tiny: of "
+        "the package itself",
+    )
+    content: float | None = Field(
+        default=None,
+        ge=0,
+        description="L1 between the maps of the first tap; None: 1, with squeezenet 0.01",
+    )
+    style: float | None = Field(
+        default=None,
+        ge=0,
+        description="squared difference of Gram matrices, all taps; None: 1e5, with squeezenet "
+        "0.002",
+    )
+    unit: float = Field(default=0.0, ge=0, description="squared difference of unit-length features")
+    pixel: float = Field(default=0.0, ge=0, description="L1 between the pictures themselves")
+
+    @property
+    def content_and_style(self) -> tuple[float, float]:
+        """The weights of these two terms, which have the scale of the network's maps."""
+        usual = (0.01, 0.002) if self.features == "squeezenet" else (1.0, 1e5)
+        content, style = self.content, self.style
+        return usual[0] if content is None else content, usual[1] if style is None else style
 
 
 class Distance:
@@ -42,9 +80,14 @@ class Distance:
             self.features.to(device)
         return self
 
-    def __call__(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """(n, 3, h, w) twice, in [-1, 1] -> a scalar, 0 for equal pictures."""
+    def __call__(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(n, 3, h, w) twice, in [-1, 1] -> a scalar, 0 for equal pictures.
+
+        Args: mask: (n, 1, h, w) in [0, 1], by which both pictures are multiplied first.
+        """
         s = self.settings
+        if mask is not None:
+            student, teacher = student * mask, teacher * mask
         if s.kind == "mse":
             return F.mse_loss(student, teacher)
         total = s.pixel * F.l1_loss(student, teacher)

@@ -135,6 +135,31 @@ def _example(net: object, n: int, size: int | tuple[int, int]) -> Inputs:
     return draw_inputs(module, n, size, torch.Generator().manual_seed(0))
 
 
+CostOf = Callable[[Widths], float]
+"""Widths -> a cost, in a unit of its own."""
+
+
+def _counted(name: str) -> Callable[[nn.Module, int], CostOf]:
+    def table(net: nn.Module, size: int) -> CostOf:
+        counted = CostTable(net, size)
+        return lambda widths: float(getattr(counted(widths), name))
+
+    return table
+
+
+COSTS: dict[str, Callable[[nn.Module, int], CostOf]] = {
+    name: _counted(name) for name in ("macs", "params", "bytes")
+}
+"""What a target can name: (network, pixels) -> widths -> cost. Costs that are measured, not counted
+(latency), find their place here."""
+
+
+def cost_ratio(name: str, whole: nn.Module, net: nn.Module, size: int) -> CostOf:
+    """Widths of ``net`` -> its cost as a fraction of what the network ``whole`` costs."""
+    full, cost = COSTS[name](whole, size)({}), COSTS[name](net, size)
+    return lambda widths: cost(widths) / full
+
+
 def measure(net: nn.Module, size: int | tuple[int, int] = 256) -> Cost:
     """Parameters, MACs (both conventions) and bytes of one image of ``size`` pixels."""
     return CostTable(net, size)()

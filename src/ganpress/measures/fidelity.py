@@ -19,7 +19,7 @@ from ganpress.losses.terms import unit_distance
 from ganpress.measures.cost import latency, measure
 from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.inputs import drawn, from_noise, inputs_of, made_size, reads
-from ganpress.run.slim import DataSettings
+from ganpress.run.settings import CropSettings
 from ganpress.types import Inputs
 
 FROM_NOISE = 1000
@@ -235,7 +235,7 @@ def compare_costs(
     return out
 
 
-def evaluation_size(data: DataSettings, teacher: Model) -> int:
+def evaluation_size(data: CropSettings, teacher: Model) -> int:
     """The size to evaluate at: what training saw, at most the family's own, and divisible as the
     family needs it."""
     size = min(data.load_size or data.size, teacher.family.image.size)

@@ -20,9 +20,10 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from ganpress.errors import CheckpointError, GanpressError, did_you_mean, no_file
+from ganpress.models.discriminator import Discriminator, of_format_1
 from ganpress.models.families import FAMILIES, Family, family
 from ganpress.nn.axes import widths
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.layers import add_gates, quantisable
 from ganpress.quantisation.quantise import (
     FakeQuantiser,
@@ -35,19 +36,11 @@ from ganpress.quantisation.quantise import (
 from ganpress.run.files import replace_file
 from ganpress.types import State
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
 STEP = "::step"  # suffix of the scale stored beside an int8 weight
 RANGE = ".range"  # suffix of an activation range that is still learned
-CRITIC = "critic::"  # prefix of the discriminator's tensors
-
-
-@dataclass
-class Discriminator:
-    """A discriminator that knows how it was built: a kind and options of `nn.discriminators`."""
-
-    net: nn.Module
-    kind: str
-    options: dict[str, Any] = field(default_factory=dict)
+PREFIX = "discriminator::"  # of the discriminator's tensors
 
 
 @dataclass
@@ -58,7 +51,7 @@ class Model:
         net: the network; `net.forward` keeps gradients.
         family, options, widths: enough to build it again.
         provenance: where the weights come from: source, licence, run, metrics.
-        critic: the discriminator it was trained against, where one is known: compression starts
+        discriminator: the discriminator it was trained against, where one is known: compression starts
             from it.
     """
 
@@ -66,7 +59,7 @@ class Model:
     family: Family
     options: dict[str, Any]
     provenance: dict[str, Any] = field(default_factory=dict)
-    critic: Discriminator | None = None
+    discriminator: Discriminator | None = None
 
     @property
     def size(self) -> int:
@@ -115,9 +108,7 @@ class Model:
             "widths": self.widths,
             "quantiser": quantiser.card() if quantiser else None,
             "ranges": ranges_of(self.net),
-            "critic": {"kind": self.critic.kind, "options": self.critic.options}
-            if self.critic
-            else None,
+            "discriminator": self.discriminator.card() if self.discriminator else None,
             "provenance": self.provenance,
         }
 
@@ -144,9 +135,9 @@ def save(model: Model, path: Path | str, *, half: bool = False, trainable: bool 
         raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
     if not trainable:
         state = _pack(state, model.net)
-    if model.critic:
-        held = model.critic.net.state_dict()
-        state |= {f"{CRITIC}{n}": t.detach().cpu() for n, t in held.items()}
+    if model.discriminator:
+        held = model.discriminator.net.state_dict()
+        state |= {f"{PREFIX}{n}": t.detach().cpu() for n, t in held.items()}
         if bad := _not_finite(state):
             raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
     if half:
@@ -203,7 +194,7 @@ def load(path: Path | str, *, expect: str | None = None) -> Model:
     path = Path(path)
     card, state = _read(path)
     name = card.get("family")
-    if name is None and card.get("critic"):
+    if name is None and card.get("discriminator"):
         raise CheckpointError(f"{path} is a discriminator without its generator: give that.")
     if name not in FAMILIES:
         raise CheckpointError(
@@ -218,45 +209,45 @@ def load(path: Path | str, *, expect: str | None = None) -> Model:
     if any(n.endswith(RANGE) for n in state):
         learn_ranges(model.net)
     plain = _unpack(state)
-    own = {n: t for n, t in plain.items() if not n.startswith(CRITIC)}
+    own = {n: t for n, t in plain.items() if not n.startswith(PREFIX)}
     fill(model.net, own, source=str(path))
-    if model.critic:
-        rest = {n.removeprefix(CRITIC): t for n, t in plain.items() if n.startswith(CRITIC)}
-        fill(model.critic.net, rest, source=f"{path} (its discriminator)")
+    if model.discriminator:
+        rest = {n.removeprefix(PREFIX): t for n, t in plain.items() if n.startswith(PREFIX)}
+        fill(model.discriminator.net, rest, source=f"{path} (its discriminator)")
     return model
 
 
-def save_critic(critic: Discriminator, path: Path, *, half: bool = False) -> Path:
+def save_discriminator(discriminator: Discriminator, path: Path, *, half: bool = False) -> Path:
     """Write a discriminator alone, where it is too large to lie beside its generator.
 
     Raises `CheckpointError` for values that are not finite, or not in half precision.
     """
-    state = {n: t.detach().cpu() for n, t in critic.net.state_dict().items()}
+    state = {n: t.detach().cpu() for n, t in discriminator.net.state_dict().items()}
     if half:
         state = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
     if bad := _not_finite(state):
         raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
-    card = {"format": FORMAT, "critic": {"kind": critic.kind, "options": critic.options}}
+    card = {"format": FORMAT, "discriminator": discriminator.card()}
     plain = {n: t.contiguous().clone() for n, t in state.items()}
     data = to_bytes(plain, metadata={"ganpress": json.dumps(card)})
     replace_file(path, lambda file: file.write(data))
     return path
 
 
-def load_critic(path: Path) -> Discriminator:
-    """Read what `save_critic` wrote, in float32. Raises `CheckpointError`."""
+def load_discriminator(path: Path) -> Discriminator:
+    """Read what `save_discriminator` wrote, in float32. Raises `CheckpointError`."""
     card, state = _read(path)
-    said = card.get("critic")
-    if "family" in card or not isinstance(said, dict) or said.keys() != {"kind", "options"}:
+    said = card.get("discriminator")
+    if "family" in card or not isinstance(said, dict) or not {"kind", "options"} <= said.keys():
         raise CheckpointError(f"{path} is not a discriminator alone: read it with ganpress.load.")
-    critic = _described_critic(said)
-    fill(critic.net, _unpack(state), source=str(path))
-    return critic
+    discriminator = _described_discriminator(said)
+    fill(discriminator.net, _unpack(state), source=str(path))
+    return discriminator
 
 
-def _described_critic(said: Mapping[str, Any]) -> Discriminator:
+def _described_discriminator(said: Mapping[str, Any]) -> Discriminator:
     with torch.device("meta"):
-        return Discriminator(discriminator(said["kind"], **said["options"]), **said)
+        return Discriminator(build_discriminator(said["kind"], **said["options"]), **said)
 
 
 def _described(card: dict[str, Any], which: Family, path: Path) -> Model:
@@ -268,8 +259,10 @@ def _described(card: dict[str, Any], which: Family, path: Path) -> Model:
         if card.get("quantiser"):
             quantise(net, FakeQuantiser.from_card(card["quantiser"]))
             set_ranges(net, card.get("ranges", {}))
-        critic = _described_critic(said) if (said := card.get("critic")) else None
-        return Model(net, which, options, dict(card.get("provenance", {})), critic)
+        discriminator = (
+            _described_discriminator(said) if (said := card.get("discriminator")) else None
+        )
+        return Model(net, which, options, dict(card.get("provenance", {})), discriminator)
     except (KeyError, TypeError, AttributeError, ValueError, GanpressError) as error:
         raise CheckpointError(
             f"{path} has a card that does not describe a '{which.name}' generator "
@@ -295,11 +288,24 @@ def _read(path: Path) -> tuple[dict[str, Any], State]:
             f"{path} is not a whole ganpress model ({error}). If it is a .pth of another code "
             f"base, use 'ganpress import'; if it was cut short, copy it again."
         ) from error
-    if card.get("format") != FORMAT:
+    if card.get("format") not in READABLE:
         raise CheckpointError(
             f"{path} has format {card.get('format')}, this version reads {FORMAT}: update ganpress."
         )
-    return card, state
+    return _of_today(card, state)
+
+
+def _of_today(card: dict[str, Any], state: State) -> tuple[dict[str, Any], State]:
+    """A file of format 1 as one of today's: it calls the discriminator a critic."""
+    if card["format"] != 1 or not isinstance(said := card.pop("critic", None), dict):
+        return card, state
+    recipe = card.get("provenance", {}).get("recipe", {})
+    card["discriminator"] = of_format_1(said, recipe if isinstance(recipe, dict) else {})
+    former = "critic::"
+    return card, {
+        f"{PREFIX}{n.removeprefix(former)}" if n.startswith(former) else n: t
+        for n, t in state.items()
+    }
 
 
 def fill(net: nn.Module, state: State, *, source: str) -> nn.Module:

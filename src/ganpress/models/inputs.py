@@ -85,7 +85,7 @@ def made_size(of: Model | nn.Module) -> int:
     return int(side)
 
 
-def draw(
+def draw_sample(
     stage: Stage, step: int, net: nn.Module, batch: Batch, target: Tensor, fake: Tensor
 ) -> None:
     """A grid in the stage's folder: photos (where there are any), teacher's and student's pictures,

@@ -27,6 +27,11 @@ def world() -> int:
     return dist.get_world_size() if _started() else 1
 
 
+def launched() -> int:
+    """How many processes torchrun started, whether they have met or not; 1 without torchrun."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def rank() -> int:
     """This process's number, from 0."""
     return dist.get_rank() if _started() else 0

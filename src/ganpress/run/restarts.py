@@ -97,17 +97,17 @@ class Best:
         self.step, self.value, self.state = state["step"], state["value"], dict(state["state"])
 
 
-def going_back(
+def with_restarts(
     run: Run,
     name: str,
     attempt: Callable[[Stage, float], None],
     objects: dict[str, nn.Module],
     most: int,
 ) -> Stage:
-    """Run a stage; where it diverges, go on from its last saved state, more gently.
+    """Run a stage; where it diverges, go on from its last saved state, at lower rates.
 
     How often it went back, why and when, is told on stderr and kept in NAME-restarts.json, so that
-    a resumed run goes on as gently and the report can say it.
+    a resumed run goes on at the same rates and the report can say it.
 
     Args:
         attempt: runs the stage given; called with the factor of its learning rates and of rho: 1,

@@ -11,7 +11,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar, get_args, get_origin
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
@@ -22,6 +22,9 @@ class Settings(BaseModel):
     """Base of every group of settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Settings, or groups of them, by the dotted names they had before."""
 
 
 class CropSettings(Settings):
@@ -110,10 +113,23 @@ def check_names(kind: type[BaseModel], values: Mapping[str, Any], where: str) ->
     for name in _flatten(values):
         if name in known or name in groups or name.split(".")[0] in free:
             continue
+        if today := _today(name, kind):
+            raise ConfigError(f"Setting '{name}' in {where} is now called '{today}'.")
         raise ConfigError(
             f"Unknown setting '{name}' in {where}{_nearest(name, known)}. "
             "'ganpress settings' lists them all."
         )
+
+
+def _today(name: str, kind: type[BaseModel]) -> str | None:
+    """What a setting is called that had this name before; None for another."""
+    renamed: Mapping[str, str] = getattr(kind, "renamed", {})
+    new = name
+    for was in sorted(renamed, key=len, reverse=True):
+        if name == was or name.startswith(f"{was}."):
+            new = renamed[was] + name.removeprefix(was)
+            break
+    return new if new != name else None
 
 
 def _nearest(name: str, known: list[str]) -> str:

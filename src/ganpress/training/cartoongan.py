@@ -15,9 +15,10 @@ from ganpress.data import Images
 from ganpress.errors import ConfigError
 from ganpress.losses.features import Features, load_features
 from ganpress.losses.terms import content, logistic_d, logistic_g
-from ganpress.models.checkpoint import Discriminator, Model
+from ganpress.models.checkpoint import Model
+from ganpress.models.discriminator import Discriminator
 from ganpress.models.families.cartoongan import CARTOONGAN
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.edges import smooth_edges
 from ganpress.run import distributed
 from ganpress.run.ema import Average
@@ -50,19 +51,21 @@ class CartoonganTraining(TrainConfig):
     edges: float = Field(
         default=1.0, ge=0, description="weight of the edge-smoothed negatives; 0: none"
     )
-    critic_width: int = Field(default=64, ge=1, description="first width of the discriminator")
-    critic_layers: int = Field(default=3, ge=1, description="its strided convolutions")
+    discriminator_width: int = Field(
+        default=64, ge=1, description="first width of the discriminator"
+    )
+    discriminator_layers: int = Field(default=3, ge=1, description="its strided convolutions")
     content: ContentSettings = ContentSettings()
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         if self.data.size % 4:
             raise ConfigError(f"data.size is {self.data.size}: make it a multiple of 4.")
-        least = 3 * 2**self.critic_layers
+        least = 3 * 2**self.discriminator_layers
         if self.data.size < least:
             raise ConfigError(
-                f"A discriminator of critic_layers={self.critic_layers} needs crops of at least "
-                f"{least} pixels, got {self.data.size}: raise data.size or lower critic_layers."
+                f"A discriminator of discriminator_layers={self.discriminator_layers} needs crops of at least "
+                f"{least} pixels, got {self.data.size}: raise data.size or lower discriminator_layers."
             )
         return self
 
@@ -88,7 +91,7 @@ def train_cartoongan(
         raise ConfigError("CartoonGAN needs photos and cartoons: give the cartoons, other.")
     run.seed_all("init")
     G = kit.place(kit.scaled(CARTOONGAN, c), c, device)
-    D = kit.place(_critic(c), c, device)
+    D = kit.place(_discriminator(c), c, device)
     features = _features(c, weights).to(device)
     tap = features.taps[-1]
     opt_g = Adam(G.parameters(), c.lr, betas=(0.5, 0.999))
@@ -143,16 +146,16 @@ def train_cartoongan(
             stage.images(step, "photo-cartoon-real-smoothed", rows, columns=min(4, len(photo.x)))
     G.load_state_dict(average.shadow)
     stage.finish()
-    critic = Discriminator(D, "patch", _critic_options(c))
-    return {"": kit.model_of(G, CARTOONGAN, c, critic=critic)}
+    discriminator = Discriminator(D, "patch", _discriminator_options(c))
+    return {"": kit.model_of(G, CARTOONGAN, c, discriminator=discriminator)}
 
 
-def _critic_options(config: CartoonganTraining) -> dict[str, int]:
-    return {"width": config.critic_width, "layers": config.critic_layers}
+def _discriminator_options(config: CartoonganTraining) -> dict[str, int]:
+    return {"width": config.discriminator_width, "layers": config.discriminator_layers}
 
 
-def _critic(config: CartoonganTraining) -> nn.Module:
-    net = discriminator("patch", **_critic_options(config))
+def _discriminator(config: CartoonganTraining) -> nn.Module:
+    net = build_discriminator("patch", **_discriminator_options(config))
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, 0.0, 0.02)

@@ -14,16 +14,17 @@ from torch.optim import Adam
 from ganpress.data import Images
 from ganpress.errors import ConfigError
 from ganpress.losses.terms import lsgan_d, lsgan_g
-from ganpress.models.checkpoint import Discriminator, Model
+from ganpress.models.checkpoint import Model
+from ganpress.models.discriminator import Discriminator
 from ganpress.models.families.cyclegan import CYCLEGAN
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.init import learning, normal
 from ganpress.run import distributed
 from ganpress.run.ema import Average
 from ganpress.run.grid import first_rows
 from ganpress.run.run import Run
 from ganpress.training import kit
-from ganpress.training.discriminator import Pool
+from ganpress.training.pool import Pool
 from ganpress.training.settings import PatchSettings, TrainConfig, TrainData
 
 
@@ -40,12 +41,12 @@ class CycleGANTraining(TrainConfig):
         default=0.5, ge=0, description="weight of L1 on pictures of the target, times cycle"
     )
     pool: int = Field(default=50, ge=0, description="size of the history of generated images")
-    critic: PatchSettings = PatchSettings()
+    discriminator: PatchSettings = PatchSettings()
     data: TrainData = TrainData(load_size=286)
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
-        self.critic.check(self.data.size)
+        self.discriminator.check(self.data.size)
         if self.data.size % 4:
             raise ConfigError(f"data.size is {self.data.size}: make it a multiple of 4.")
         return self
@@ -62,7 +63,7 @@ def train_cyclegan(
     *,
     weights: Path | None = None,
 ) -> dict[str, Model]:
-    """Train on two unpaired domains, ``images`` (A) and ``other`` (B): generators, then critics.
+    """Train on two unpaired domains, ``images`` (A) and ``other`` (B): generators, then discriminators.
 
     Under torchrun each process keeps its own history of generated images.
 
@@ -74,13 +75,13 @@ def train_cyclegan(
     if other is None:
         raise ConfigError("CycleGAN goes between two sets of pictures: give the second, other.")
     run.seed_all("init")
-    patch: dict[str, Any] = c.critic.model_dump(exclude={"lr"})
+    patch: dict[str, Any] = c.discriminator.model_dump(exclude={"lr"})
     G, D = nn.ModuleDict(), nn.ModuleDict()
     for way in ("A2B", "B2A"):
         G[way] = kit.place(normal(kit.scaled(CYCLEGAN, c)), c, device)
-        D[way[-1]] = kit.place(normal(discriminator("patch", **patch)), c, device)
+        D[way[-1]] = kit.place(normal(build_discriminator("patch", **patch)), c, device)
     opt_g = Adam(learning(G), c.lr, betas=(0.5, 0.999))
-    opt_d = Adam(learning(D), c.critic.lr, betas=(0.5, 0.999))
+    opt_d = Adam(learning(D), c.discriminator.lr, betas=(0.5, 0.999))
     average, pool_a, pool_b = Average(G, c.ema), Pool(c.pool), Pool(c.pool)
     stage = run.stage("train")
     loop = stage.steps(
@@ -92,7 +93,7 @@ def train_cyclegan(
     for step in loop:
         share = min(1.0, (1 - stage.progress) / (1 - c.decay_from))
         opt_g.param_groups[0]["lr"] = c.lr * share
-        opt_d.param_groups[0]["lr"] = c.critic.lr * share
+        opt_d.param_groups[0]["lr"] = c.discriminator.lr * share
         a, b = next(first).to(device).x, next(second).to(device).x
         parts = list(zip(a.chunk(c.accumulate), b.chunk(c.accumulate), strict=True))
 

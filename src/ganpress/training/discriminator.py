@@ -1,4 +1,4 @@
-"""A critic: a discriminator with its adversarial objective, as the loops use it."""
+"""A discriminator with its adversarial losses, as the loops of compression use it."""
 
 from __future__ import annotations
 
@@ -14,30 +14,33 @@ from torch.nn.utils import parametrize
 
 from ganpress.data import Batch
 from ganpress.errors import ConfigError
-from ganpress.losses.terms import hinge_d, hinge_g, logistic_d, logistic_g, lsgan_d, lsgan_g
-from ganpress.models.checkpoint import Discriminator
+from ganpress.losses.terms import hinge_d, hinge_g, logistic_d, logistic_g, lsgan_d, lsgan_g, r1
+from ganpress.models.discriminator import Discriminator
 from ganpress.nn.discriminators import PatchDiscriminator
-from ganpress.run.slim import CriticSettings
+from ganpress.training.shared_settings import DiscriminatorSettings
 from ganpress.types import Inputs
 
 Objective = tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]
-OBJECTIVES: dict[str, Objective] = {
-    "patch": (lsgan_d, lsgan_g),
-    "munit": (lsgan_d, lsgan_g),
-    "spade": (hinge_d, hinge_g),
-    "sngan": (hinge_d, hinge_g),
-    "stylegan2": (logistic_d, logistic_g),
+LOSSES: dict[str, Objective] = {
+    "cross-entropy": (lambda real, fake: 0.5 * logistic_d(real, fake), logistic_g),
+    "least-squares": (lsgan_d, lsgan_g),
+    "hinge": (hinge_d, hinge_g),
+    "logistic": (logistic_d, logistic_g),
 }
-"""What discriminator and generator minimise, by the discriminator's kind. (pix2pix's cross-entropy
-is least squares here; StyleGAN2's gradient penalty is left out, the game being short.)"""
+"""What discriminator and generator minimise, by the objective on the discriminator's card:
+pix2pix's cross-entropy, whose discriminator has half of the loss (Isola et al., section 3.3);
+CycleGAN's least squares; the hinge loss of SNGAN and SPADE; StyleGAN2's logistic loss, to which R1
+is added (`DiscriminatorWithLoss.penalty`)."""
 
 
-class Critic(nn.Module):
-    """A fresh PatchGAN under the least-squares loss, or a teacher's own discriminator.
+class DiscriminatorWithLoss(nn.Module):
+    """A discriminator and what it and the generator minimise: a teacher's own, under the objective
+    that its card names, or a fresh PatchGAN under least squares.
 
-    GAN Slimming's code averages a PatchGAN's logits to one scalar per image before the loss
-    (``pooled=True``, its default); CycleGAN's keeps one per patch. A conditional discriminator also
-    reads what the generator read: the photo (pix2pix), the semantics (SPADE), the class (SNGAN).
+    GAN Slimming's code averages a fresh PatchGAN's logits to one scalar per image before the loss
+    (``pooled=True``, its default); CycleGAN's keeps one per patch, as a teacher's own does unless
+    its card says otherwise. A conditional discriminator also reads what the generator read: the
+    photo (pix2pix), the semantics (SPADE), the class (SNGAN).
     """
 
     def __init__(
@@ -46,28 +49,28 @@ class Critic(nn.Module):
         width: int = 64,
         layers: int = 3,
         pooled: bool = True,
-        held: Discriminator | None = None,
+        own: Discriminator | None = None,
         reads: tuple[str, ...] = ("image",),
         fixed: bool = False,
         half: bool = False,
     ) -> None:
         """Args:
-        held: the teacher's discriminator, which is copied; None: a fresh PatchGAN.
+        width, layers, pooled: of a fresh PatchGAN; a teacher's own has them on its card.
+        own: the teacher's discriminator, which is copied; None: a fresh PatchGAN.
         reads: names of the generator's inputs.
         fixed: it is never trained; the student is to be judged as the teacher is.
         half: bfloat16 where autocast has it; logits and losses stay float32.
         """
         super().__init__()
-        self.kind = held.kind if held else "patch"
-        self.pooled, self.fixed, self.half_precision = pooled, fixed, half
-        if held is not None:
-            self.net = copy.deepcopy(held.net).requires_grad_(not fixed).train(not fixed)
+        self.fixed, self.half_precision = fixed, half
+        if own is not None:
+            self.net = copy.deepcopy(own.net).requires_grad_(not fixed).train(not fixed)
         else:
-            self.net = PatchDiscriminator(3, width, layers, norm="instance-affine")
-            for module in self.net.modules():
-                if isinstance(module, nn.Conv2d):
-                    nn.init.normal_(module.weight, 0.0, 0.02)
-        options = dict(held.options) if held else {}
+            own = _fresh(width, layers, pooled)
+            self.net = own.net
+        self.kind, options = own.kind, own.options
+        self.objective, self.pooled = own.objective, own.pooled
+        self.r1, self.r1_every = own.r1, own.r1_every
         self.at = _place(self.kind, options, reads)
         self.extra_channels = _extra(self.kind, options)
         crowd = (nn.BatchNorm2d,)  # statistics over the batch: real and made ones go apart
@@ -80,7 +83,7 @@ class Critic(nn.Module):
         """Whether it reads something beside the picture."""
         return self.at is not None
 
-    def train(self, mode: bool = True) -> Critic:
+    def train(self, mode: bool = True) -> DiscriminatorWithLoss:
         """As of any module; a fixed one stays in eval mode."""
         return super().train(mode and not self.fixed)
 
@@ -107,12 +110,12 @@ class Critic(nn.Module):
                 found = self.net(x, seen)
         scales = found if isinstance(found, list) else [found]
         scales = [(s[-1] if isinstance(s, list) else s).float() for s in scales]
-        if self.kind == "patch" and self.pooled:
-            scales = [s.mean((1, 2, 3)) for s in scales]
+        if self.pooled:
+            scales = [s.flatten(1).mean(1) for s in scales]
         return scales
 
     def condition(self, inputs: Inputs) -> Tensor | None:
-        """What a conditional critic reads of the generator's inputs; None for another."""
+        """What a conditional discriminator reads of the generator's inputs; None for another."""
         return None if self.at is None else inputs[self.at]
 
     def real_condition(self, batch: Batch, inputs: Inputs) -> Tensor | None:
@@ -122,9 +125,22 @@ class Critic(nn.Module):
         if batch.classes is None:
             raise ConfigError(
                 "This discriminator reads classes, which the images do not have: give a pack "
-                "(.npz) with 'labels', or set critic.real=teacher."
+                "(.npz) with 'labels', or set discriminator.real=teacher."
             )
         return F.one_hot(batch.classes, inputs[self.at].shape[1]).float()
+
+    def real_side(
+        self, batch: Batch, inputs: Inputs, target: Tensor, source: str
+    ) -> tuple[Tensor, Tensor | None]:
+        """What the discriminator is told is real, (n, 3, h, w), and the condition of that.
+
+        Args:
+            target: the teacher's pictures. source: "teacher": those are real; "images": the batch's
+                targets where it has any, or else its images (`DiscriminatorSettings.real`).
+        """
+        if source == "teacher":
+            return target, self.condition(inputs)
+        return batch.x if batch.y is None else batch.y, self.real_condition(batch, inputs)
 
     def d_loss(
         self,
@@ -148,8 +164,19 @@ class Critic(nn.Module):
         else:
             sides = self.logits(real, of_real), self.logits(fake.detach(), of_fake)
             pairs = list(zip(*sides, strict=True))
-        loss, _ = OBJECTIVES[self.kind]
+        loss, _ = LOSSES[self.objective]
         return torch.stack([loss(a, b) for a, b in pairs]).mean()
+
+    def is_penalised(self, step: int) -> bool:
+        """Whether R1 is due in this step: where its card has a weight, every `r1_every` steps."""
+        return self.r1 > 0 and step % self.r1_every == 0
+
+    def penalty(self, real: Tensor, of_real: Tensor | None = None) -> Tensor:
+        """Lazy R1, r1 / 2 * r1_every * mean |d D(x) / dx|^2 on real pictures (Mescheder et al.
+        2018, eq. 9; StyleGAN2, section 3.1); added to `d_loss` where `is_penalised`."""
+        x = real.detach().requires_grad_(True)
+        logits = torch.cat([s.flatten(1) for s in self.logits(x, of_real)], 1)
+        return self.r1 / 2 * self.r1_every * r1(logits, x)
 
     def g_loss(
         self, fake: Tensor, target: Tensor | None = None, seen: Tensor | None = None
@@ -157,7 +184,7 @@ class Critic(nn.Module):
         """What the generator minimises.
 
         Args:
-            target: the teacher's picture: under a fixed critic the loss is the mean squared
+            target: the teacher's picture: under a fixed discriminator the loss is the mean squared
                 difference of its logits (CEC's discriminator-aware loss).
             seen: the condition of both.
         """
@@ -167,8 +194,17 @@ class Critic(nn.Module):
                 wanted = self.logits(target, seen)
             terms = [F.mse_loss(a, b) for a, b in zip(made, wanted, strict=True)]
         else:
-            terms = [OBJECTIVES[self.kind][1](s) for s in made]
+            terms = [LOSSES[self.objective][1](s) for s in made]
         return torch.stack(terms).mean()
+
+
+def _fresh(width: int, layers: int, pooled: bool) -> Discriminator:
+    """A new PatchGAN under least squares, its weights drawn as CycleGAN's."""
+    net = PatchDiscriminator(3, width, layers, norm="instance-affine")
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+    return Discriminator(net, "patch", {}, objective="least-squares", pooled=pooled)
 
 
 def _together(scales: list[Tensor]) -> Tensor:
@@ -191,7 +227,7 @@ def _place(kind: str, options: dict[str, Any], reads: tuple[str, ...]) -> int | 
     if name not in reads:
         raise ConfigError(
             f"The teacher's discriminator reads '{name}', which its generator does not: "
-            "--set critic.start=fresh."
+            "--set discriminator.start=fresh."
         )
     return reads.index(name)
 
@@ -211,91 +247,49 @@ def _norms_once(net: nn.Module) -> Iterator[None]:
         yield
 
 
-def critic_of(
-    settings: CriticSettings,
-    held: Discriminator | None,
+def starting_discriminator(
+    settings: DiscriminatorSettings,
+    own: Discriminator | None,
     reads: tuple[str, ...],
     *,
     half: bool = False,
-) -> Critic:
-    """The critic that a game starts from; a fresh one is drawn from torch's global state.
+) -> DiscriminatorWithLoss:
+    """The discriminator that compression starts from; a fresh one is drawn from torch's global
+    state.
 
-    Args: held: the discriminator saved with the teacher. reads: names of the generator's inputs.
-    Raises: ConfigError for a fixed critic without the teacher's.
+    Args: own: the discriminator saved with the teacher. reads: names of the generator's inputs.
+    Raises: ConfigError for a fixed discriminator without the teacher's.
     """
-    held = held if settings.start == "teacher" else None
-    if settings.fixed and held is None:
+    own = own if settings.start == "teacher" else None
+    if settings.fixed and own is None:
         raise ConfigError(
-            "critic.fixed needs the discriminator that the teacher was trained against, and "
-            "there is none"
-            + (" (critic.start is 'fresh')" if settings.start == "fresh" else " in its file")
-            + ": import or train the teacher with it, or set critic.fixed=false."
+            "discriminator.fixed needs the discriminator that the teacher was trained against, "
+            "and there is none"
+            + (" (discriminator.start is 'fresh')" if settings.start == "fresh" else " in its file")
+            + ": import or train the teacher with it, or set discriminator.fixed=false."
         )
     shape = settings.model_dump(include={"width", "layers", "pooled"})
-    return Critic(**shape, held=held, reads=reads, fixed=settings.fixed, half=half)
+    return DiscriminatorWithLoss(**shape, own=own, reads=reads, fixed=settings.fixed, half=half)
 
 
-def check_size(critic: Critic, side: int) -> None:
+def check_size(discriminator: DiscriminatorWithLoss, side: int) -> None:
     """Refuse pictures that a teacher's discriminator cannot read: ConfigError.
 
     Args: side: the smallest height and width in pixels that it will be shown.
     """
-    ghost = copy.deepcopy(critic.net).to("meta").eval()
-    extra = critic.extra_channels
-    seen = () if critic.kind != "sngan" or not extra else (torch.zeros(2, extra, device="meta"),)
-    channels = 3 + (extra if critic.kind != "sngan" else 0)
+    ghost = copy.deepcopy(discriminator.net).to("meta").eval()
+    extra = discriminator.extra_channels
+    seen = (
+        ()
+        if discriminator.kind != "sngan" or not extra
+        else (torch.zeros(2, extra, device="meta"),)
+    )
+    channels = 3 + (extra if discriminator.kind != "sngan" else 0)
     try:
         with torch.no_grad():
             ghost(torch.zeros(2, channels, side, side, device="meta"), *seen)
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"The teacher's discriminator ('{critic.kind}') cannot judge pictures of {side} "
-            f"pixels ({error}): enlarge the crop, or --set critic.start=fresh."
+            f"The teacher's discriminator ('{discriminator.kind}') cannot judge pictures of {side} "
+            f"pixels ({error}): enlarge the crop, or --set discriminator.start=fresh."
         ) from error
-
-
-def real_pictures(batch: Batch, target: Tensor, source: str) -> Tensor:
-    """What a discriminator is told is real, (n, 3, h, w): the teacher's pictures, or images (the
-    targets where there are any).
-
-    Args: source: "teacher" or "images" (`CriticSettings.real`).
-    """
-    if source == "teacher":
-        return target
-    return batch.x if batch.y is None else batch.y
-
-
-class Pool:
-    """CycleGAN's history of generated images (Shrivastava et al.): half of each batch shown to the
-    discriminator are older ones; size 0: none. State is saved with the run; choices come from
-    torch's seed."""
-
-    def __init__(self, size: int = 50) -> None:
-        self.size, self.images = size, list[Tensor]()
-
-    def __call__(self, fake: Tensor) -> Tensor:
-        """(n, 3, h, w) -> (n, 3, h, w), some of them replaced by older ones."""
-        if self.size == 0:
-            return fake.detach()
-        out = []
-        for image in fake.detach():
-            if len(self.images) < self.size:
-                self.images.append(image.clone())
-                out.append(image)
-                continue
-            draw = torch.rand(2)
-            if draw[0] < 0.5:
-                out.append(image)
-                continue
-            at = int(draw[1] * self.size)
-            out.append(self.images[at].to(image.device))  # from the CPU after a resume
-            self.images[at] = image.clone()
-        return torch.stack(out)
-
-    def state_dict(self) -> dict[str, list[Tensor]]:
-        """The images held."""
-        return {"images": self.images}
-
-    def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
-        """Take up the images held at the time of saving."""
-        self.images = list(state["images"])

@@ -17,10 +17,11 @@ from ganpress.data import Batch, Images
 from ganpress.errors import ConfigError
 from ganpress.losses.features import Features, load_features
 from ganpress.losses.terms import feature_matching, hinge_d, hinge_g
-from ganpress.models.checkpoint import Discriminator, Model
+from ganpress.models.checkpoint import Model
+from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import family
 from ganpress.models.families.gaugan import SpadeGenerator, semantics
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.spade import add_spectral_norm, plain_state
 from ganpress.run import distributed
 from ganpress.run.ema import Average
@@ -58,7 +59,7 @@ class GauGANTraining(TrainConfig):
     features: Literal["vgg16", "squeezenet", "tiny", "none"] = Field(
         default="vgg16", description="network of the perceptual loss; none: without it"
     )
-    critic: MultiscaleSettings = MultiscaleSettings()
+    discriminator: MultiscaleSettings = MultiscaleSettings()
 
     @model_validator(mode="after")
     def _latent_grid_fits(self) -> Self:
@@ -103,9 +104,9 @@ def train_gaugan(
         raise ConfigError("SPADE learns from photos and their label maps: leave --other out.")
     device = kit.device_of(c)
     run.seed_all("init")
-    G, critic = networks(c, device)
+    G, discriminator = networks(c, device)
     check_maps(images, G)
-    D = critic.net
+    D = discriminator.net
     compare = None
     if c.perceptual > 0 and c.features != "none":
         taps = TAPS.get(c.features)
@@ -173,15 +174,15 @@ def train_gaugan(
     stage.finish()
     net = kit.scaled(GAUGAN, c)
     net.load_state_dict(trained(G, average))
-    return {"": kit.model_of(net, GAUGAN, c, critic=critic)}
+    return {"": kit.model_of(net, GAUGAN, c, discriminator=discriminator)}
 
 
 def networks(c: GauGANTraining, device: str) -> tuple[SpadeGenerator, Discriminator]:
     """Generator and discriminator at their start, both under spectral norm."""
     net = add_spectral_norm(xavier(kit.scaled(GAUGAN, c)))
     G = cast(SpadeGenerator, kit.place(net, c, device))
-    options = {"inputs": G.channels + 3, **c.critic.model_dump()}
-    D = kit.place(xavier(discriminator("spade", **options)), c, device)
+    options = {"inputs": G.channels + 3, **c.discriminator.model_dump()}
+    D = kit.place(xavier(build_discriminator("spade", **options)), c, device)
     if distributed.world() > 1 and device.startswith("cuda"):
         nn.SyncBatchNorm.convert_sync_batchnorm(G)
     return G, Discriminator(D, "spade", options)

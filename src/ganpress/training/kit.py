@@ -15,12 +15,12 @@ from torch.nn.utils import parametrize
 
 from ganpress.data import Batch, Images, stream
 from ganpress.errors import ConfigError
-from ganpress.models.checkpoint import Discriminator, Model
+from ganpress.models.checkpoint import Model
+from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import Family
 from ganpress.run import distributed
 from ganpress.run.ema import Average
-from ganpress.run.slim import SlimConfig
-from ganpress.training.settings import TrainConfig
+from ganpress.training.settings import RunSettings, TrainConfig
 
 Net = TypeVar("Net", bound=nn.Module)
 
@@ -87,7 +87,7 @@ def device_of(config: TrainConfig) -> str:
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if distributed.world() > 1 else "cuda"
 
 
-def place(net: Net, config: TrainConfig | SlimConfig, device: str) -> Net:
+def place(net: Net, config: RunSettings, device: str) -> Net:
     """The network on its device, in the memory format of the config."""
     return _formatted(
         net.to(device), torch.channels_last if config.channels_last else torch.preserve_format
@@ -121,11 +121,13 @@ def model_of(
     net: nn.Module,
     family: Family,
     config: TrainConfig,
-    critic: Discriminator | None = None,
+    discriminator: Discriminator | None = None,
     provenance: dict[str, Any] | None = None,
 ) -> Model:
     """A finished teacher: copies of the networks on the CPU, in eval mode."""
-    held = critic and Discriminator(_settled(critic.net), critic.kind, dict(critic.options))
+    held = discriminator and Discriminator(
+        _settled(discriminator.net), discriminator.kind, dict(discriminator.options)
+    )
     options = family.resolve(config.options)
     return Model(_settled(net), family, options, dict(provenance or {}), held)
 

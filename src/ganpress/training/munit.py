@@ -15,9 +15,10 @@ from torch.optim import Adam
 from ganpress.data import Images
 from ganpress.errors import ConfigError
 from ganpress.losses.terms import lsgan_d, lsgan_g
-from ganpress.models.checkpoint import Discriminator, Model
+from ganpress.models.checkpoint import Model
+from ganpress.models.discriminator import Discriminator
 from ganpress.models.families.munit import MUNIT, MunitGenerator
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.run import distributed
 from ganpress.run.ema import Average
 from ganpress.run.grid import first_rows
@@ -46,9 +47,13 @@ class MunitTraining(TrainConfig):
     lr: float = Field(default=1e-4, gt=0, description="of Adam, for all networks")
     weight_decay: float = Field(default=1e-4, ge=0, description="of all networks")
     halve_every: int = Field(default=100_000, ge=1, description="steps until lr is halved")
-    critic_width: int = Field(default=64, ge=1, description="first width of the discriminators")
-    critic_layers: int = Field(default=4, ge=1, description="their strided convolutions")
-    critic_scales: int = Field(default=3, ge=1, description="sizes of the picture they look at")
+    discriminator_width: int = Field(
+        default=64, ge=1, description="first width of the discriminators"
+    )
+    discriminator_layers: int = Field(default=4, ge=1, description="their strided convolutions")
+    discriminator_scales: int = Field(
+        default=3, ge=1, description="sizes of the picture they look at"
+    )
     weights: MunitWeights = MunitWeights()
 
     @model_validator(mode="after")
@@ -57,12 +62,12 @@ class MunitTraining(TrainConfig):
         step = 2**down if isinstance(down, int) else 1  # other types are refused with the family
         if self.data.size % step:
             raise ConfigError(f"data.size is {self.data.size}: make it a multiple of {step}.")
-        least = 2 ** (self.critic_layers + self.critic_scales - 1)
+        least = 2 ** (self.discriminator_layers + self.discriminator_scales - 1)
         if self.data.size < least:
             raise ConfigError(
-                f"Discriminators of {self.critic_layers} layers at {self.critic_scales} scales "
+                f"Discriminators of {self.discriminator_layers} layers at {self.discriminator_scales} scales "
                 f"need pictures of at least {least} pixels, data.size is {self.data.size}: raise "
-                "it, or lower critic_layers or critic_scales."
+                "it, or lower discriminator_layers or discriminator_scales."
             )
         return self
 
@@ -93,7 +98,7 @@ def train_munit(
     run.seed_all("init")
     A, B = (kit.place(_auto_encoder(c), c, device) for _ in "AB")
     G = nn.ModuleDict({"A": A, "B": B})
-    D = nn.ModuleDict({domain: kit.place(_critic(c), c, device) for domain in "AB"})
+    D = nn.ModuleDict({domain: kit.place(_discriminator(c), c, device) for domain in "AB"})
     decay, dim = c.weight_decay, A.style_dim
     opt_g = Adam(G.parameters(), c.lr, betas=(0.5, 0.999), weight_decay=decay)
     opt_d = Adam(D.parameters(), c.lr, betas=(0.5, 0.999), weight_decay=decay)
@@ -159,7 +164,7 @@ def train_munit(
             _translator(G[i], G[o]),
             MUNIT,
             c,
-            critic=Discriminator(D[o], "munit", _critic_options(c)),
+            discriminator=Discriminator(D[o], "munit", _discriminator_options(c)),
         )
         for i, o in ("AB", "BA")
     }
@@ -177,13 +182,17 @@ def _auto_encoder(config: MunitTraining) -> MunitGenerator:
     return net
 
 
-def _critic_options(config: MunitTraining) -> dict[str, int]:
+def _discriminator_options(config: MunitTraining) -> dict[str, int]:
     c = config
-    return {"width": c.critic_width, "layers": c.critic_layers, "scales": c.critic_scales}
+    return {
+        "width": c.discriminator_width,
+        "layers": c.discriminator_layers,
+        "scales": c.discriminator_scales,
+    }
 
 
-def _critic(config: MunitTraining) -> nn.Module:
-    net = discriminator("munit", **_critic_options(config))
+def _discriminator(config: MunitTraining) -> nn.Module:
+    net = build_discriminator("munit", **_discriminator_options(config))
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, 0.0, 0.02)
@@ -227,14 +236,14 @@ def _translate(
     return terms, fake_a, fake_b
 
 
-def _please(critic: nn.Module, fake: Tensor) -> Tensor:
+def _please(discriminator: nn.Module, fake: Tensor) -> Tensor:
     """The generator's least-squares loss, summed over the scales."""
-    return torch.stack([lsgan_g(logits) for logits in critic(fake)]).sum()
+    return torch.stack([lsgan_g(logits) for logits in discriminator(fake)]).sum()
 
 
-def _judge(critic: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+def _judge(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
     """The discriminator's, summed over the scales; one pass, as no statistics are shared."""
-    halves = [logits.chunk(2) for logits in critic(torch.cat([real, fake]))]
+    halves = [logits.chunk(2) for logits in discriminator(torch.cat([real, fake]))]
     return torch.stack([lsgan_d(r, f) for r, f in halves]).sum()
 
 

@@ -15,9 +15,10 @@ from torch.optim import Adam
 from ganpress.data import Batch, Images
 from ganpress.errors import ConfigError
 from ganpress.losses.terms import hinge_d, hinge_g, logistic_d, logistic_g, lsgan_d, lsgan_g
-from ganpress.models.checkpoint import Discriminator, Model
+from ganpress.models.checkpoint import Model
+from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import FAMILIES
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.init import learning, normal
 from ganpress.run import distributed
 from ganpress.run.ema import Average
@@ -43,7 +44,7 @@ class Pix2PixTraining(TrainConfig):
         default=0.5, ge=0, lt=1, description="progress from which the rates fall linearly to 0"
     )
     l1: float = Field(default=100.0, ge=0, description="weight of L1 to the target")
-    critic: PatchSettings = PatchSettings(norm="batch")
+    discriminator: PatchSettings = PatchSettings(norm="batch")
     data: TrainData = TrainData(load_size=286)
 
     @property
@@ -53,7 +54,7 @@ class Pix2PixTraining(TrainConfig):
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
-        self.critic.check(self.data.size)
+        self.discriminator.check(self.data.size)
         downs = self.options.get("downs", 8) if self.generator == "unet" else 2
         step = 2**downs if isinstance(downs, int) else 1  # other types are refused with the family
         if self.data.size % step:
@@ -93,10 +94,10 @@ def train_pix2pix(
     family, (d_loss_of, g_loss_of) = FAMILIES[c.family], OBJECTIVES[c.objective]
     run.seed_all("init")
     G = kit.place(normal(kit.scaled(family, c)), c, device)
-    patch: dict[str, Any] = {"inputs": 6, **c.critic.model_dump(exclude={"lr"})}
-    D = kit.place(normal(discriminator("patch", **patch)), c, device)
+    patch: dict[str, Any] = {"inputs": 6, **c.discriminator.model_dump(exclude={"lr"})}
+    D = kit.place(normal(build_discriminator("patch", **patch)), c, device)
     opt_g = Adam(learning(G), c.lr, betas=(0.5, 0.999))
-    opt_d = Adam(learning(D), c.critic.lr, betas=(0.5, 0.999))
+    opt_d = Adam(learning(D), c.discriminator.lr, betas=(0.5, 0.999))
     average = Average(G, c.ema)
     stage = run.stage("train")
     loop = stage.steps(
@@ -107,7 +108,7 @@ def train_pix2pix(
     for step in loop:
         share = min(1.0, (1 - stage.progress) / (1 - c.decay_from))
         opt_g.param_groups[0]["lr"] = c.lr * share
-        opt_d.param_groups[0]["lr"] = c.critic.lr * share
+        opt_d.param_groups[0]["lr"] = c.discriminator.lr * share
         parts = [_pair(part) for part in next(stream).to(device).parts(c.accumulate)]
         fakes: list[Tensor] = []
 
@@ -148,9 +149,9 @@ def train_pix2pix(
             shown = first_rows(x, torch.cat(fakes), y)
             stage.images(step, "samples", shown, columns=min(4, len(x)))
     G.load_state_dict(average.shadow)
-    critic = Discriminator(D, "patch", patch)
+    discriminator = Discriminator(D, "patch", patch)
     stage.finish()
-    return {"": kit.model_of(G, family, c, critic)}
+    return {"": kit.model_of(G, family, c, discriminator)}
 
 
 def _pair(part: Batch) -> tuple[Tensor, Tensor]:

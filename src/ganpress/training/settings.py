@@ -5,10 +5,46 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
+import torch
 from pydantic import Field, model_validator
 
 from ganpress.errors import ConfigError
 from ganpress.run.settings import CropSettings, Settings
+
+
+class RunSettings(Settings):
+    """What every run has, whatever is trained in it."""
+
+    seed: int = Field(default=0, description="random seed")
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads; None: torch's default"
+    )
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="where it runs")
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        default="float32",
+        description="bfloat16: mixed precision by autocast (losses and weights stay float32); "
+        "auto: bfloat16 where the device computes in it, else float32",
+    )
+    channels_last: bool = Field(default=False, description="memory format of the networks")
+
+
+def precision_of(settings: RunSettings) -> str:
+    """ "float32" or "bfloat16": what ``precision`` comes to on this machine."""
+    if settings.precision != "auto":
+        return settings.precision
+    if settings.device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if cpu_computes_bfloat16() else "float32"
+
+
+def cpu_computes_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16 (AVX-512 BF16 or AMX); without them it
+    takes about twice as long as float32."""
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    if capabilities:
+        return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)  # torch before 2.12
+    return bool(asked())
 
 
 class TrainData(CropSettings):
@@ -40,23 +76,14 @@ class PatchSettings(Settings):
         least = 3 * 2**self.layers
         if size < least:
             raise ConfigError(
-                f"A discriminator of critic.layers={self.layers} needs crops of at least {least} "
-                f"pixels, got {size}: raise data.size or lower critic.layers."
+                f"A discriminator of discriminator.layers={self.layers} needs crops of at least {least} "
+                f"pixels, got {size}: raise data.size or lower discriminator.layers."
             )
 
 
-class TrainConfig(Settings):
+class TrainConfig(RunSettings):
     """Training a teacher; the defaults in the families' own classes are the papers'."""
 
-    seed: int = Field(default=0, description="of everything that is drawn")
-    threads: int | None = Field(
-        default=None, ge=1, description="CPU threads; None: torch's default"
-    )
-    device: Literal["cpu", "cuda"] = Field(default="cpu", description="where it runs")
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="bfloat16: mixed precision by autocast"
-    )
-    channels_last: bool = Field(default=False, description="memory format of the networks")
     options: dict[str, Any] = Field(
         default_factory=dict, description="options of the family, as 'ganpress families' lists them"
     )

@@ -14,10 +14,11 @@ from torch.optim import Adam
 from ganpress.data import Batch, Images
 from ganpress.errors import ConfigError
 from ganpress.losses.terms import hinge_d, hinge_g
-from ganpress.models.checkpoint import Discriminator, Model
+from ganpress.models.checkpoint import Model
+from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import family
 from ganpress.models.families.base import draw_inputs
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.run import distributed
 from ganpress.run.ema import Average
 from ganpress.run.run import Run
@@ -37,30 +38,30 @@ class SNGANCritic(Settings):
 class SNGANTraining(TrainConfig):
     """SNGAN on CIFAR-10 (Miyato et al., ICLR 2018); the defaults are those of GongXinyuu's code.
 
-    A step is one update of the generator, behind ``n_critic`` of the discriminator.
+    A step is one update of the generator, behind ``d_steps`` of the discriminator.
     """
 
     steps: int = Field(default=50_000, ge=1, description="of the whole training")
     batch: int = Field(
-        default=320, ge=1, description="photos a step, shared out to n_critic updates"
+        default=320, ge=1, description="photos a step, shared out to d_steps updates"
     )
     g_batch: int = Field(default=128, ge=1, description="pictures in an update of the generator")
-    n_critic: int = Field(default=5, ge=1, description="updates of the discriminator in a step")
+    d_steps: int = Field(default=5, ge=1, description="updates of the discriminator in a step")
     lr_g: float = Field(default=2e-4, gt=0, description="of the generator; Adam")
     lr_d: float = Field(default=2e-4, gt=0, description="of the discriminator; Adam")
     decay: float = Field(
         default=1.0, ge=0, le=1, description="last share of the training: lr falls to 0; 0: none"
     )
-    critic: SNGANCritic = SNGANCritic()
+    discriminator: SNGANCritic = SNGANCritic()
     data: TrainData = TrainData(size=32, flip=False)
 
     @model_validator(mode="after")
     def _updates_fit(self) -> Self:
-        if self.batch % (self.n_critic * self.accumulate):
+        if self.batch % (self.d_steps * self.accumulate):
             raise ConfigError(
-                f"A batch of {self.batch} cannot be shared out to {self.n_critic} updates of "
+                f"A batch of {self.batch} cannot be shared out to {self.d_steps} updates of "
                 f"{self.accumulate} part(s): make it a multiple of "
-                f"{self.n_critic * self.accumulate}."
+                f"{self.d_steps * self.accumulate}."
             )
         return self
 
@@ -77,7 +78,7 @@ def train_sngan(
     *,
     weights: Path | None = None,
 ) -> dict[str, Model]:
-    """Train an SNGAN generator: hinge loss, n_critic discriminator updates, then the generator's.
+    """Train an SNGAN generator: hinge loss, d_steps discriminator updates, then the generator's.
 
     Conditional where the option `classes` is set. With several processes BatchNorm's statistics
     are of each process's own pictures.
@@ -91,9 +92,9 @@ def train_sngan(
     _check_classes(images, classes)
     device = kit.device_of(c)
     run.seed_all("init")
-    critic = {"classes": classes, **c.critic.model_dump()}
+    discriminator = {"classes": classes, **c.discriminator.model_dump()}
     G = kit.place(glorot(kit.scaled(SNGAN, c)), c, device)
-    D = kit.place(glorot(discriminator("sngan", **critic)), c, device)
+    D = kit.place(glorot(build_discriminator("sngan", **discriminator)), c, device)
     opt_g = Adam(G.parameters(), c.lr_g, betas=(0.0, 0.9))
     opt_d = Adam(D.parameters(), c.lr_d, betas=(0.0, 0.9))
     average = Average(G, c.ema)
@@ -114,9 +115,9 @@ def train_sngan(
         # D steps: max(0, 1 - D(x)) + max(0, 1 + D(G(z)))
         D.requires_grad_(True)
         d_loss = torch.zeros((), device=device)
-        for update in batch.to(device).parts(c.n_critic):
+        for update in batch.to(device).parts(c.d_steps):
             opt_d.zero_grad(set_to_none=True)
-            drawn = draw(G, c.batch // c.n_critic, c.accumulate, device)
+            drawn = draw(G, c.batch // c.d_steps, c.accumulate, device)
             for part, inputs in zip(update.parts(c.accumulate), drawn, strict=True):
                 with kit.float32_norms(D), kit.autocast(c):
                     with torch.no_grad():
@@ -126,7 +127,7 @@ def train_sngan(
                     real, made = D(both, labels).float().chunk(2)
                     loss = hinge_d(real, made)
                 (loss / c.accumulate).backward()
-                d_loss += loss.detach() / (c.accumulate * c.n_critic)
+                d_loss += loss.detach() / (c.accumulate * c.d_steps)
             distributed.average_gradients(D)
             opt_d.step()
 
@@ -149,8 +150,8 @@ def train_sngan(
             pictures = kit.averaged(G, average)(*(t.to(device) for t in shown))
             stage.images(step, "samples", pictures, columns=10)
     stage.finish()
-    held = Discriminator(D, "sngan", critic)
-    return {"": kit.model_of(kit.averaged(G, average), SNGAN, c, critic=held)}
+    held = Discriminator(D, "sngan", discriminator)
+    return {"": kit.model_of(kit.averaged(G, average), SNGAN, c, discriminator=held)}
 
 
 def _check(config: SNGANTraining, options: dict[str, int], other: Images | None) -> None:

@@ -15,10 +15,11 @@ from torch.optim import Adam
 from ganpress.data import Images
 from ganpress.errors import ConfigError
 from ganpress.losses import terms as losses
-from ganpress.models.checkpoint import Discriminator, Model
+from ganpress.models.checkpoint import Model
+from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import family
 from ganpress.models.families.stylegan2 import StyleGAN2, resolutions
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.run import distributed
 from ganpress.run.ema import Average
 from ganpress.run.run import Run
@@ -27,7 +28,7 @@ from ganpress.training import kit
 from ganpress.training.settings import TrainConfig, TrainData
 
 
-class StyleCriticSettings(Settings):
+class StyleDiscriminatorSettings(Settings):
     """The discriminator's widths: at most `base` / r channels at r pixels, at most `most`."""
 
     base: int = Field(
@@ -53,7 +54,7 @@ class StyleGAN2Training(TrainConfig):
     path: float = Field(default=2.0, ge=0, description="weight of the path length penalty")
     path_every: int = Field(default=4, ge=1, description="steps between two path length penalties")
     mixing: float = Field(default=0.9, ge=0, le=1, description="share of batches with two styles")
-    critic: StyleCriticSettings = StyleCriticSettings()
+    discriminator: StyleDiscriminatorSettings = StyleDiscriminatorSettings()
     data: TrainData = TrainData()
 
     @model_validator(mode="after")
@@ -93,8 +94,8 @@ def train_stylegan2(
     run.seed_all("init")
     G = kit.place(kit.scaled(STYLEGAN2, c), c, device)
     assert isinstance(G, StyleGAN2)
-    critic = critic_options(c)
-    D = kit.place(discriminator("stylegan2", **critic), c, device)
+    discriminator = discriminator_options(c)
+    D = kit.place(build_discriminator("stylegan2", **discriminator), c, device)
     shown = torch.randn(SHOWN, G.style_dim).to(device)
     ratio_g = c.path_every / (c.path_every + 1) if c.path > 0 else 1.0
     ratio_d = c.r1_every / (c.r1_every + 1) if c.r1 > 0 else 1.0
@@ -168,8 +169,8 @@ def train_stylegan2(
         if step % c.sample_every == 0 or step + 1 == c.steps:
             stage.images(step, "samples", kit.averaged(G, average)(shown), columns=9)
     stage.finish(path_mean=float(path.mean))
-    held = Discriminator(D, "stylegan2", critic)
-    return {"": kit.model_of(kit.averaged(G, average), STYLEGAN2, c, critic=held)}
+    held = Discriminator(D, "stylegan2", discriminator)
+    return {"": kit.model_of(kit.averaged(G, average), STYLEGAN2, c, discriminator=held)}
 
 
 class PathPenalty(nn.Module):
@@ -222,8 +223,8 @@ def draw(net: StyleGAN2, config: StyleGAN2Training, n: int) -> Draw:
     return Draw(share(z), share(z2), crossover, tuple(share(m) for m in net.noise(n)))
 
 
-def critic_options(config: StyleGAN2Training) -> dict[str, Any]:
+def discriminator_options(config: StyleGAN2Training) -> dict[str, Any]:
     """How the discriminator is built."""
-    size, limits = config.data.size, config.critic
+    size, limits = config.data.size, config.discriminator
     channels = [max(1, min(limits.most, limits.base // side)) for side in resolutions(size)]
     return {"size": size, "channels": channels}

@@ -19,15 +19,16 @@ from reference_slim import magnitudes
 from slim_setup import Case, Clock, arguments, cost_of, in_double, left_by, stage_of, start
 
 from ganpress.channels.take import scales
-from ganpress.methods.gan_slimming.joint import Goal, sparsify
+from ganpress.methods.gan_slimming.importance import Goal
+from ganpress.methods.gan_slimming.joint import joint
 from ganpress.nn.axes import widths
-from ganpress.training.distil import finetune
+from ganpress.training.distil import distil
 
 STEPS = 20
 FOLDER = Path(__file__).parents[2] / "golden"
 GENTLE = {
-    "critic": {"lr": 2e-4},
-    "sparsify": {"lr": 2e-4, "scale_lr": 0.02, "per_cost": 0.5},
+    "discriminator": {"lr": 2e-4},
+    "sparsify": {"lr": 2e-4, "scale_lr": 0.02, "cost_exponent": 0.5},
     "finetune": {"lr": 2e-4},
 }
 NAMES = ("loss/distance", "loss/gan", "loss/d")
@@ -39,10 +40,10 @@ def joint_trace(root: Path) -> list[dict[str, float]]:
         case, clock = Case(settings=GENTLE), Clock()
         begun = start(case)
         units = {g: float(m.mean()) for g, m in magnitudes(scales(begun.student)).items()}
-        goal = Goal(cost_of(widths(begun.student)), start=1.0, end=0.4, ramp=0.8)
+        goal = Goal(cost_of(widths(begun.student)), start=1.0, end=0.4, ramp_fraction=0.8)
         stage = stage_of(root, "joint", patch, clock)
         given = arguments(case, begun, clock)
-        sparsify(stage, *given, steps=STEPS, goal=goal, references=units)
+        joint(stage, *given, steps=STEPS, goal=goal, references=units)
     lines = left_by(stage)[1]
     names = [*NAMES, *(n for n in lines[0] if n.startswith(("width/", "cost/")))]
     return [{name: line[name] for name in names} for line in lines]
@@ -51,12 +52,15 @@ def joint_trace(root: Path) -> list[dict[str, float]]:
 def finetune_trace(root: Path) -> list[dict[str, float]]:
     """Fine-tuning with averaged weights, looked at every fourth step."""
     with pytest.MonkeyPatch.context() as patch:
-        case, clock = Case(settings={**GENTLE, "finetune": {"lr": 2e-4, "check_every": 4}}), Clock()
+        case, clock = (
+            Case(settings={**GENTLE, "finetune": {"lr": 2e-4, "validate_every": 4}}),
+            Clock(),
+        )
         begun = start(case)
         stage = stage_of(root, "finetune", patch, clock)
         [batch], teacher = begun.batches[-1:], begun.teacher.eval()
         target = teacher(batch.x).detach()
-        finetune(
+        distil(
             stage,
             *arguments(case, begun, clock),
             steps=STEPS,

@@ -43,7 +43,7 @@ def write_run(
     ratios = {"macs": 15.0 * scale, "macs_outres": 16.0 * scale, "bytes": 20.0 * scale}
     model = {"family": family, "teacher": before, "student": after, "ratios": ratios}
     (root / "results.json").write_text(json.dumps({"model": model}))
-    (root / "config.json").write_text(json.dumps({"arm": "gs"}))
+    (root / "config.json").write_text(json.dumps({"procedure": "gs"}))
     for name, content in (("judged-teacher", teacher), ("judged-student", student)):
         if content is not None:
             (root / f"{name}.json").write_text(json.dumps(content))
@@ -131,7 +131,7 @@ def test_an_ablation_gives_a_column_an_arm_with_spread_over_seeds(tmp_path: Path
     teacher = judged(frechet_squeezenet=6.0)
     (tmp_path / "judged-teacher.json").write_text(json.dumps(teacher))
     arms = [
-        {"arm": "gd", "runs": ["gd-0"]},
+        {"procedure": "gd", "runs": ["gd-0"]},
         {"arm": "gs-32", "runs": ["gs-32-0", "gs-32-1"]},
     ]
     (tmp_path / "ablation.json").write_text(json.dumps({"arms": arms}))

@@ -17,7 +17,7 @@ from slim_setup import (
     Start,
     arguments,
     assert_same,
-    critic_state,
+    discriminator_state,
     in_double,
     l_dist_of,
     left_by,
@@ -28,7 +28,7 @@ from slim_setup import (
 from torch import nn
 
 from ganpress.run.run import Run
-from ganpress.training.distil import finetune
+from ganpress.training.distil import distil
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def tuned(s: Start, case: Case, run: Run) -> dict[str, Any]:
     decay = c.finetune.weight_decay
     adam = torch.optim.Adam(G.parameters(), 1.0, betas=(0.5, 0.999), weight_decay=decay)
     adam_d = torch.optim.Adam(D.net.parameters(), 1.0, betas=(0.5, 0.999), weight_decay=1e-3)
-    history, terms = History(c.critic.pool), []
+    history, terms = History(c.discriminator.pool), []
     shadow = {n: t.clone() for n, t in G.state_dict().items()}
     shadows = []
     G.train()
@@ -53,7 +53,7 @@ def tuned(s: Start, case: Case, run: Run) -> dict[str, Any]:
         progress = step / STEPS if case.seconds is None else step * case.seconds / 60
         eta = gentle * (1 + math.cos(math.pi * progress)) / 2
         adam.param_groups[0]["lr"] = eta * c.finetune.lr
-        adam_d.param_groups[0]["lr"] = eta * c.critic.lr
+        adam_d.param_groups[0]["lr"] = eta * c.discriminator.lr
         x = s.read(batch)
         y, seen = T(*x).detach(), s.condition(x)
 
@@ -61,15 +61,15 @@ def tuned(s: Start, case: Case, run: Run) -> dict[str, Any]:
         l_dist = l_gan = l_d = torch.zeros(())
         if c.beta > 0:
             l_dist = l_dist_of(s, made, y)
-        if c.critic.weight > 0:
+        if c.discriminator.weight > 0:
             l_gan = D.g_loss(made, y, seen)
         adam.zero_grad()
-        (c.critic.weight * l_gan + c.beta * l_dist).backward()
+        (c.discriminator.weight * l_gan + c.beta * l_dist).backward()
         adam.step()
         shadow = averaged(shadow, G, c.finetune.ema, update=step + 1)
         shadows.append(shadow)
 
-        if c.critic.weight > 0 and not c.critic.fixed:
+        if c.discriminator.weight > 0 and not c.discriminator.fixed:
             real, of_real = s.real(batch, y, x)
             fake = made.detach() if seen is not None else history.show(made)
             l_d = D.d_loss(real, fake, of_real, seen)
@@ -77,7 +77,7 @@ def tuned(s: Start, case: Case, run: Run) -> dict[str, Any]:
             l_d.backward()
             adam_d.step()
         terms.append([float(t.detach()) for t in (l_dist, l_gan, l_d)] + [eta * c.finetune.lr])
-    state = {"student": G.state_dict(), "critic": critic_state(D)}
+    state = {"student": G.state_dict(), "discriminator": discriminator_state(D)}
     state |= {"opt_g": adam.state_dict(), "opt_d": adam_d.state_dict()}
     return {"state": state, "pool": history.pictures, "terms": terms, "shadows": shadows}
 
@@ -87,21 +87,21 @@ CASES = {
     "averaged, the decay reached": Case(settings={"finetune": {"ema": 0.25}}),
     "not averaged": Case(settings={"finetune": {"ema": 0.0}}),
     "no distillation": Case(settings={"beta": 0.0}),
-    "no discriminator": Case(settings={"critic": {"weight": 0.0}}),
-    "a light discriminator": Case(settings={"critic": {"weight": 0.3}}),
-    "images are real": Case(settings={"critic": {"real": "images"}}),
+    "no discriminator": Case(settings={"discriminator": {"weight": 0.0}}),
+    "a light discriminator": Case(settings={"discriminator": {"weight": 0.3}}),
+    "images are real": Case(settings={"discriminator": {"real": "images"}}),
     "a logit for each patch, gentler": Case(
-        settings={"critic": {"pooled": False}}, more={"gentle": 0.5}
+        settings={"discriminator": {"pooled": False}}, more={"gentle": 0.5}
     ),
     "the clock is ahead of the steps": Case(seconds=12.0),
     "all terms of the distance": Case(
         settings={"distance": {"content": 0.7, "style": 1e2, "unit": 2.0, "pixel": 5.0}}
     ),
-    "a fixed discriminator": Case(own="patch", settings={"critic": {"fixed": True}}),
+    "a fixed discriminator": Case(own="patch", settings={"discriminator": {"fixed": True}}),
     "a photo read beside the picture": Case("pix2pix", "photo and patch"),
     "hinge, noise": Case("sngan", "sngan"),
     "hinge, classes, images are real": Case(
-        "sngan conditional", "sngan of classes", settings={"critic": {"real": "images"}}
+        "sngan conditional", "sngan of classes", settings={"discriminator": {"real": "images"}}
     ),
     "least squares at two scales": Case(own="munit"),
     "logistic": Case(own="stylegan2"),
@@ -117,7 +117,7 @@ def test_fine_tuning_is_the_game_without_pruning(
     limit: dict[str, Any] = {"steps": STEPS}
     if case.seconds is not None:
         limit = {"steps": 4 * STEPS, "minutes": 1.0}
-    facts = finetune(stage, *arguments(case, begun, clock), **limit, **case.more)
+    facts = distil(stage, *arguments(case, begun, clock), **limit, **case.more)
 
     wanted = tuned(begun, case, stage.run)
     state, log = left_by(stage)
@@ -132,7 +132,7 @@ def test_fine_tuning_is_the_game_without_pruning(
     names = ("loss/distance", "loss/gan", "loss/d", "lr")
     assert_same(scalars(log, *names), wanted["terms"])
     assert bool(wanted["state"]["opt_d"]["state"]) == (
-        begun.config.critic.weight > 0 and not begun.config.critic.fixed
+        begun.config.discriminator.weight > 0 and not begun.config.discriminator.fixed
     )
 
 
@@ -140,7 +140,7 @@ def test_the_average_that_is_best_on_the_holdout_is_what_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looked at after steps 2 and 4 and at the end: of these the second is the best here."""
-    case = Case(settings={"finetune": {"check_every": 2}})
+    case = Case(settings={"finetune": {"validate_every": 2}})
     begun, clock, looked = start(case), Clock(), list[nn.Module]()
 
     def measure(net: nn.Module) -> float:
@@ -149,7 +149,7 @@ def test_the_average_that_is_best_on_the_holdout_is_what_is_kept(
         return [3.0, 1.0, 2.0][len(looked) - 1]
 
     stage = stage_of(tmp_path, "tune", monkeypatch, clock)
-    facts = finetune(stage, *arguments(case, begun, clock), steps=STEPS, measure=measure)
+    facts = distil(stage, *arguments(case, begun, clock), steps=STEPS, measure=measure)
     shadows = tuned(begun, case, stage.run)["shadows"]
     for net, step in zip(looked, (1, 3, 4), strict=True):
         assert_same(net.state_dict(), shadows[step])

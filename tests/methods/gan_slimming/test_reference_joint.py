@@ -13,7 +13,6 @@ from reference_slim import (
     History,
     level_for,
     magnitudes,
-    per_cost,
     proximal_step,
     ranked,
     rates,
@@ -26,7 +25,7 @@ from slim_setup import (
     arguments,
     assert_same,
     cost_of,
-    critic_state,
+    discriminator_state,
     in_double,
     l_dist_of,
     left_by,
@@ -36,7 +35,8 @@ from slim_setup import (
 )
 
 from ganpress.channels.take import scales
-from ganpress.methods.gan_slimming.joint import Goal, sparsify
+from ganpress.methods.gan_slimming.importance import Goal
+from ganpress.methods.gan_slimming.joint import joint
 from ganpress.nn.axes import widths
 from ganpress.run.run import Run
 
@@ -59,7 +59,7 @@ def joint(s: Start, case: Case, units: dict[str, float], run: Run) -> dict[str, 
     adam = torch.optim.Adam(W, 1.0, betas=(0.5, 0.999), weight_decay=c.sparsify.weight_decay)
     sgd = torch.optim.SGD([p for ps in gamma.values() for p in ps], 1.0, momentum=0.5)
     adam_d = torch.optim.Adam(D.net.parameters(), 1.0, betas=(0.5, 0.999), weight_decay=1e-3)
-    history, terms, counts = History(c.critic.pool), [], []
+    history, terms, counts = History(c.discriminator.pool), [], []
     others = {g: n for g, n in widths(G).items() if g not in gamma}
     G.train()
     for step, batch in enumerate(s.batches[:STEPS]):
@@ -68,7 +68,7 @@ def joint(s: Start, case: Case, units: dict[str, float], run: Run) -> dict[str, 
         eta, alpha = (gentle * f for f in rates(c.sparsify.schedule, overall(progress)))
         adam.param_groups[0]["lr"] = eta * c.sparsify.lr
         sgd.param_groups[0]["lr"] = alpha * c.sparsify.scale_lr
-        adam_d.param_groups[0]["lr"] = eta * c.critic.lr
+        adam_d.param_groups[0]["lr"] = eta * c.discriminator.lr
         x = s.read(batch)
         y, seen = T(*x).detach(), s.condition(x)
 
@@ -77,11 +77,11 @@ def joint(s: Start, case: Case, units: dict[str, float], run: Run) -> dict[str, 
         l_dist = l_gan = l_d = torch.zeros(())
         if c.beta > 0:
             l_dist = l_dist_of(s, made, y)
-        if c.critic.weight > 0:
+        if c.discriminator.weight > 0:
             l_gan = D.g_loss(made, y, seen)
         adam.zero_grad()
         sgd.zero_grad()
-        (c.critic.weight * l_gan + c.beta * l_dist).backward()
+        (c.discriminator.weight * l_gan + c.beta * l_dist).backward()
         adam.step()
         sgd.step()
 
@@ -91,15 +91,15 @@ def joint(s: Start, case: Case, units: dict[str, float], run: Run) -> dict[str, 
         if goal is not None:
             reached = min(1.0, progress / goal.ramp)
             budget = goal.start * (goal.end / goal.start) ** reached
-            compared = ranked(sizes) if c.sparsify.compare == "rank" else sizes
+            compared = ranked(sizes) if c.sparsify.ranking == "rank" else sizes
             price = lambda chosen: goal.cost({**others, **chosen})  # noqa: E731
-            importance = per_cost(compared, price, c.sparsify.per_cost)
+            importance = importance_per_cost(compared, price, c.sparsify.cost_exponent)
             level = level_for(budget, importance, price, c.least, c.multiple)
         amount = gentle * c.sparsify.rho * alpha * c.sparsify.scale_lr
         counts.append(proximal_step(gamma, units, amount, level, importance, c.least))
 
         # eq. 15: theta
-        if c.critic.weight > 0 and not c.critic.fixed:
+        if c.discriminator.weight > 0 and not c.discriminator.fixed:
             real, of_real = s.real(batch, y, x)
             fake = made.detach() if seen is not None else history.show(made)
             l_d = D.d_loss(real, fake, of_real, seen)
@@ -107,14 +107,14 @@ def joint(s: Start, case: Case, units: dict[str, float], run: Run) -> dict[str, 
             l_d.backward()
             adam_d.step()
         terms.append([float(l_dist.detach()), float(l_gan.detach()), float(l_d.detach())])
-    state = {"student": G.state_dict(), "critic": critic_state(D)}
+    state = {"student": G.state_dict(), "discriminator": discriminator_state(D)}
     state |= {"opt_w": adam.state_dict(), "opt_s": sgd.state_dict(), "opt_d": adam_d.state_dict()}
     return {"state": state, "pool": history.pictures, "terms": terms, "counts": counts}
 
 
 def goal(end: float, ramp: float = 0.5) -> Goal:
     """From the whole network to a share of its made-up cost."""
-    return Goal(cost_of(WIRINGS["cyclegan affine"].widths), start=1.0, end=end, ramp=ramp)
+    return Goal(cost_of(WIRINGS["cyclegan affine"].widths), start=1.0, end=end, ramp_fraction=ramp)
 
 
 CASES = {
@@ -122,19 +122,19 @@ CASES = {
     "thresholds relative to each group": Case(),
     "a cost by ranks": Case(more={"goal": goal(0.4)}),
     "a cost by magnitudes at least 3 channels": Case(
-        settings={"least": 3, "sparsify": {"compare": "size"}}, more={"goal": goal(0.5)}
+        settings={"min_channels": 3, "sparsify": {"ranking": "magnitude"}}, more={"goal": goal(0.5)}
     ),
     "a cost by ranks per cost in multiples of 2": Case(
-        settings={"least": 2, "multiple": 2, "sparsify": {"per_cost": 1.0}},
-        more={"goal": goal(0.4, ramp=1.0)},
+        settings={"min_channels": 2, "channel_multiple": 2, "sparsify": {"cost_exponent": 1.0}},
+        more={"goal": goal(0.4, ramp_fraction=1.0)},
     ),
-    "rho alone, at least 3 channels": Case(settings={"least": 3, "sparsify": {"rho": 7.0}}),
+    "rho alone, at least 3 channels": Case(settings={"min_channels": 3, "sparsify": {"rho": 7.0}}),
     "the trunk kept": Case(more={"frozen": ("trunk",), "goal": goal(0.6)}),
     "no distillation": Case(settings={"beta": 0.0}),
-    "no discriminator": Case(settings={"critic": {"weight": 0.0}}),
-    "a light discriminator": Case(settings={"critic": {"weight": 0.3}}),
-    "images are real": Case(settings={"critic": {"real": "images"}}),
-    "a logit for each patch": Case(settings={"critic": {"pooled": False}}),
+    "no discriminator": Case(settings={"discriminator": {"weight": 0.0}}),
+    "a light discriminator": Case(settings={"discriminator": {"weight": 0.3}}),
+    "images are real": Case(settings={"discriminator": {"real": "images"}}),
+    "a logit for each patch": Case(settings={"discriminator": {"pooled": False}}),
     "the paper's schedule": Case(settings={"sparsify": {"schedule": "linear"}}),
     "constant rates, gentler": Case(
         settings={"sparsify": {"schedule": "constant"}}, more={"gentle": 0.5}
@@ -150,15 +150,15 @@ CASES = {
     ),
     "squared error": Case(settings={"distance": {"kind": "mse"}}),
     "the teacher's own PatchGAN": Case(own="patch"),
-    "a fixed discriminator": Case(own="patch", settings={"critic": {"fixed": True}}),
+    "a fixed discriminator": Case(own="patch", settings={"discriminator": {"fixed": True}}),
     "a photo read beside the picture": Case("pix2pix", "photo and patch"),
     "hinge, label maps read beside the picture": Case("gaugan", "spade"),
     "hinge, noise": Case("sngan", "sngan"),
     "hinge, a fixed discriminator of classes": Case(
-        "sngan conditional", "sngan of classes", settings={"critic": {"fixed": True}}
+        "sngan conditional", "sngan of classes", settings={"discriminator": {"fixed": True}}
     ),
     "hinge, classes, images are real": Case(
-        "sngan conditional", "sngan of classes", settings={"critic": {"real": "images"}}
+        "sngan conditional", "sngan of classes", settings={"discriminator": {"real": "images"}}
     ),
     "least squares at two scales": Case(own="munit"),
     "logistic": Case(own="stylegan2"),
@@ -180,7 +180,7 @@ def test_the_joint_loop_is_the_papers_algorithm(
     limit: dict[str, Any] = {"steps": STEPS}
     if case.seconds is not None:
         limit = {"steps": 4 * STEPS, "minutes": 1.0}
-    sparsify(stage, *arguments(case, begun, clock), **limit, references=references, **case.more)
+    joint(stage, *arguments(case, begun, clock), **limit, references=references, **case.more)
 
     wanted = joint(begun, case, units, stage.run)
     state, log = left_by(stage)
@@ -202,7 +202,7 @@ def assert_something_happened(case: Case, wanted: dict[str, Any], begun: Start) 
         assert sum(last.values()) < sum(first.values())
     if begun.config.sparsify.rho > 5:
         assert min(last.values()) == 3 < max(last.values())
-    plays = begun.config.critic.weight > 0 and not begun.config.critic.fixed
+    plays = begun.config.discriminator.weight > 0 and not begun.config.discriminator.fixed
     unconditional = case.own not in ("photo and patch", "spade", "sngan of classes")
     assert len(wanted["pool"]) == (2 if plays and unconditional else 0)
     assert bool(wanted["state"]["opt_d"]["state"]) == plays

@@ -15,15 +15,16 @@ from ganpress.data import Images, evaluation
 from ganpress.errors import ConfigError, InfeasibleTarget
 from ganpress.losses.distance import Distance
 from ganpress.measures.cost import measure
-from ganpress.methods.gan_slimming.slimming import attach_quantiser, rounded, scaled_copy
+from ganpress.methods.gan_slimming.extract import rounded, scaled_copy
+from ganpress.methods.gan_slimming.settings import resolve
 from ganpress.methods.gan_slimming.targets import (
-    affordable,
+    check_target,
     cost_ratio,
     uniform_widths,
     wide_widths,
 )
 from ganpress.models.checkpoint import Model, full_model, load, save
-from ganpress.run.slim import settled
+from ganpress.quantisation.attach import attach_quantiser
 
 FAMILIES = ("cyclegan", "cartoongan")
 
@@ -51,7 +52,7 @@ def test_eight_bits_count_towards_a_target_in_bytes(photos: Images, tmp_path: Pa
 
 
 def test_a_target_is_met_where_the_ramp_never_ends(photos: Images, tmp_path: Path) -> None:
-    config = settings(target={"macs": 0.3}, sparsify={"steps": 2, "ramp": 1.0})
+    config = settings(target={"macs": 0.3}, sparsify={"steps": 2, "ramp_fraction": 1.0})
     student, teacher = compressed("cartoongan", photos, tmp_path, config)
     assert share(student, teacher, "macs") <= 0.3
 
@@ -82,7 +83,7 @@ def test_a_larger_rho_leaves_fewer_channels(photos: Images, tmp_path: Path) -> N
 def test_no_group_falls_below_least_and_widths_are_multiples(
     photos: Images, tmp_path: Path
 ) -> None:
-    config = settings(target={"macs": 0.65}, least=3, multiple=4)
+    config = settings(target={"macs": 0.65}, min_channels=3, multiple=4)
     student, teacher = compressed("cyclegan", photos, tmp_path, config)
     assert set(student.widths.values()) <= {4, 8}
     assert share(student, teacher, "macs") <= 0.65
@@ -141,11 +142,11 @@ def test_uniform_widths_keep_to_the_multiple() -> None:
 
 def test_narrow_students_keep_the_least_of_every_group() -> None:
     teacher = teacher_of("cyclegan")
-    asked = settings(arm="gd", target={"macs": 0.4}, least=3)
+    asked = settings(arm="gd", target={"macs": 0.4}, min_channels=3)
     cheap = cost_ratio(teacher, asked)({g: 3 for g in teacher.widths})
-    few = settings(arm="gd", target={"macs": 1.001 * cheap}, least=3)
+    few = settings(arm="gd", target={"macs": 1.001 * cheap}, min_channels=3)
     assert set(uniform_widths(teacher, few).values()) == {3}
-    told = settings(arm="gd", share=0.01, least=3)
+    told = settings(arm="gd", share=0.01, min_channels=3)
     assert set(uniform_widths(teacher, told).values()) == {3}
 
 
@@ -172,9 +173,9 @@ def test_a_target_in_bytes_counts_the_last_layer_as_it_is_stored(last: str) -> N
 
 def test_postq_reads_its_ranges_off_and_cannot_learn_them() -> None:
     rounded_later = settings(arm="postq", quantise={"bits": 8})
-    assert settled(rounded_later).quantise.ranges == "calibrated"
+    assert resolve(rounded_later).quantise.ranges == "calibrated"
     with pytest.raises(ConfigError, match="cannot learn ranges"):
-        settled(settings(arm="postq", quantise={"bits": 8, "ranges": "learned"}))
+        resolve(settings(arm="postq", quantise={"bits": 8, "ranges": "learned"}))
 
 
 def test_the_cp_arm_has_no_distillation(photos: Images, tmp_path: Path) -> None:
@@ -187,8 +188,8 @@ def test_the_cp_arm_has_no_distillation(photos: Images, tmp_path: Path) -> None:
     assert share(student, teacher, "macs") <= 0.5
 
 
-def test_without_a_critic_there_is_no_game(photos: Images, tmp_path: Path) -> None:
-    config = settings(target={"macs": 0.5}, critic={"weight": 0.0})
+def test_without_a_discriminator_there_is_no_game(photos: Images, tmp_path: Path) -> None:
+    config = settings(target={"macs": 0.5}, discriminator={"weight": 0.0})
     compressed("cartoongan", photos, tmp_path, config)
     lines = log_of(tmp_path, "sparsify")
     assert {(line["loss/gan"], line["loss/d"]) for line in lines} == {(0.0, 0.0)}
@@ -217,11 +218,16 @@ def test_an_eight_bit_student_is_quantised_and_reloads_equal(
 def test_an_infeasible_target_is_refused_before_any_training_with_advice(
     family: str, photos: Images, tmp_path: Path
 ) -> None:
-    config = settings(target={"macs": 0.001}, least=4)
+    config = settings(target={"macs": 0.001}, min_channels=4)
     with pytest.raises(InfeasibleTarget) as error:
         compressed(family, photos, tmp_path, config)
     message = str(error.value)
-    for part in ("target.macs=0.001", "least=4", "the smallest network still has", "lower 'least'"):
+    for part in (
+        "target.macs=0.001",
+        "min_channels=4",
+        "the smallest network still has",
+        "lower 'least'",
+    ):
         assert part in message
     assert not [p for p in tmp_path.iterdir() if p.is_dir()]
 
@@ -229,15 +235,15 @@ def test_an_infeasible_target_is_refused_before_any_training_with_advice(
 def test_an_infeasible_target_tells_that_the_trunk_is_kept() -> None:
     config = settings(target={"params": 0.03}, trunk="keep")
     with pytest.raises(InfeasibleTarget, match="set trunk=tied"):
-        affordable(teacher_of("cyclegan"), config)
+        check_target(teacher_of("cyclegan"), config)
 
 
 def test_the_smallest_share_named_can_be_reached(photos: Images, tmp_path: Path) -> None:
     teacher = teacher_of("cyclegan")
     with pytest.raises(InfeasibleTarget) as error:
-        affordable(teacher, settings(target={"params": 0.001}, least=2))
+        check_target(teacher, settings(target={"params": 0.001}, min_channels=2))
     smallest = float(str(error.value).split("still has ")[1].split(" of")[0])
-    config = settings(target={"params": smallest * 1.001}, least=2)
+    config = settings(target={"params": smallest * 1.001}, min_channels=2)
     student, teacher = compressed("cyclegan", photos, tmp_path, config)
     assert set(student.widths.values()) == {2}
     assert share(student, teacher, "params") == pytest.approx(smallest, rel=1e-3)
@@ -263,7 +269,7 @@ def test_rounds_cut_in_between(photos: Images, tmp_path: Path) -> None:
 @pytest.mark.parametrize("views", [0, 2])
 def test_the_teacher_works_once_per_view(views: int, photos: Images, tmp_path: Path) -> None:
     config = settings(
-        target={"macs": 0.5}, data={"views": views}, sparsify={"steps": 5, "batch": 4},
+        target={"macs": 0.5}, data={"cached_crops": views}, sparsify={"steps": 5, "batch": 4},
         finetune={"steps": 20},
     )  # fmt: skip
     compressed("cyclegan", photos, tmp_path, config)

@@ -11,7 +11,7 @@ from nets import WIRINGS, photos
 from torch import Tensor, nn
 
 from ganpress.channels.take import scales
-from ganpress.losses.distance import Distance
+from ganpress.losses.distance import Distance, DistanceSettings
 from ganpress.losses.terms import (
     content,
     gram,
@@ -21,18 +21,13 @@ from ganpress.losses.terms import (
     style,
     unit_distance,
 )
-from ganpress.methods.gan_slimming.joint import (
-    Goal,
-    collapsed,
-    per_cost,
-    prune_step,
-    ranks,
-    rate_factors,
-)
-from ganpress.methods.gan_slimming.slimming import cut, first_scales
+from ganpress.methods.gan_slimming.extract import cut, first_scales
+from ganpress.methods.gan_slimming.importance import Goal, ranks
+from ganpress.methods.gan_slimming.joint import rate_factors
+from ganpress.methods.gan_slimming.proximal import collapsed, prune_step
+from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model
 from ganpress.run.settings import checked
-from ganpress.run.slim import DistanceSettings, SlimConfig
 
 ROOT_HALF = math.sqrt(0.5)
 
@@ -165,7 +160,9 @@ def test_the_amount_is_in_units_of_the_groups_first_scales() -> None:
     """0.1 of a group whose scales began at 10 is 1; of one that began at 2 it is 0.2."""
     large, small = (nn.Parameter(torch.tensor(v)) for v in ([10.0, 0.9, -3.0], [-2.0, 0.3, 0.1]))
     relative = {"l": large.detach().abs() / 10, "s": small.detach().abs() / 2}
-    alive = prune_step({"l": [large], "s": [small]}, relative, {"l": 10.0, "s": 2.0}, 0.1, least=1)
+    alive = prune_step(
+        {"l": [large], "s": [small]}, relative, {"l": 10.0, "s": 2.0}, 0.1, min_channels=1
+    )
     assert large.tolist() == pytest.approx([9.0, 0.0, -2.0])
     assert small.tolist() == pytest.approx([-1.8, 0.1, 0.0])
     assert alive == {"l": 2, "s": 2}
@@ -174,28 +171,28 @@ def test_the_amount_is_in_units_of_the_groups_first_scales() -> None:
 def test_the_best_channels_keep_their_whole_scale_under_a_large_amount() -> None:
     scale = nn.Parameter(torch.tensor([0.2, -0.5, 0.4, 0.1]))
     relative = {"g": scale.detach().abs()}
-    assert prune_step({"g": [scale]}, relative, {"g": 1.0}, 0.7, least=2) == {"g": 2}
+    assert prune_step({"g": [scale]}, relative, {"g": 1.0}, 0.7, min_channels=2) == {"g": 2}
     assert scale.tolist() == pytest.approx([0.0, -0.5, 0.4, 0.0])
 
 
 def test_a_channel_lives_while_one_of_its_producers_does() -> None:
     a, b = (nn.Parameter(torch.tensor(v)) for v in ([0.0, 1.0, 0.0], [2.0, 0.0, 0.0]))
     relative = {"g": (a.detach().square() / 2 + b.detach().square() / 2).sqrt()}
-    assert prune_step({"g": [a, b]}, relative, {"g": 1.0}, 0.0, least=1) == {"g": 2}
+    assert prune_step({"g": [a, b]}, relative, {"g": 1.0}, 0.0, min_channels=1) == {"g": 2}
 
 
 def test_a_collapse_is_all_groups_at_their_minimum_though_they_were_wider() -> None:
     wide = {"a": torch.ones(4), "b": torch.ones(2)}
-    assert collapsed({"a": 2, "b": 2}, wide, least=2)
-    assert not collapsed({"a": 3, "b": 2}, wide, least=2)
-    assert not collapsed({"a": 4, "b": 2}, wide, least=4)
+    assert collapsed({"a": 2, "b": 2}, wide, min_channels=2)
+    assert not collapsed({"a": 3, "b": 2}, wide, min_channels=2)
+    assert not collapsed({"a": 4, "b": 2}, wide, min_channels=4)
 
 
 # --- what a cost asks for ------------------------------------------------------------------------
 
 
 def test_the_cost_falls_geometrically_until_the_ramp_ends() -> None:
-    goal = Goal(lambda widths: 1.0, start=0.8, end=0.05, ramp=0.5)
+    goal = Goal(lambda widths: 1.0, start=0.8, end=0.05, ramp_fraction=0.5)
     found = [goal.at(progress) for progress in (0.0, 0.125, 0.25, 0.5, 1.0)]
     assert found == pytest.approx([0.8, 0.4, 0.2, 0.05, 0.05])
 
@@ -234,7 +231,10 @@ def test_importance_per_cost_by_hand() -> None:
         return float(widths["a"] * widths["b"])
 
     sizes = {"a": torch.tensor([1.0, 2.0, 3.0, 0.0]), "b": torch.tensor([1.0, 2.0])}
-    full, square = per_cost(sizes, product, 1.0), per_cost(sizes, product, 2.0)
+    full, square = (
+        importance_per_cost(sizes, product, 1.0),
+        importance_per_cost(sizes, product, 2.0),
+    )
     assert full["a"].tolist() == pytest.approx([1.25, 2.5, 3.75, 0.0])
     assert full["b"].tolist() == pytest.approx([2.5 / 3, 5 / 3])
     assert square["b"].tolist() == pytest.approx([(2.5 / 3) ** 2, 2 * (2.5 / 3) ** 2])
@@ -242,7 +242,7 @@ def test_importance_per_cost_by_hand() -> None:
 
 def test_a_group_that_costs_nothing_has_a_price_that_is_not_zero() -> None:
     sizes = {"a": torch.ones(2), "b": torch.ones(2)}
-    found = per_cost(sizes, lambda widths: float(widths["a"]), 1.0)
+    found = importance_per_cost(sizes, lambda widths: float(widths["a"]), 1.0)
     assert found["b"].tolist() == pytest.approx([1000.0, 1000.0])
 
 
@@ -267,7 +267,7 @@ def last_cut(large: float, kept: int, *, relative: bool = True) -> tuple[Tensor,
         assert all(widths[g] == n for g, n in others.items())
         return (widths["stem"] + widths["up1"]) / total
 
-    config = checked(SlimConfig, {"least": 1})
+    config = checked(SlimConfig, {"min_channels": 1})
     small: Model = cut(
         student,
         (photos(1),),

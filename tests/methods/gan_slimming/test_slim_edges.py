@@ -14,22 +14,23 @@ from silent_nets import shifts
 from slim_runs import compressed, log_of, settings, share, teacher_of
 from torch import Tensor
 
-from ganpress.channels.silence import sizes
+from ganpress.channels.silence import scale_magnitudes
 from ganpress.channels.take import scales
 from ganpress.data import Images, evaluation, open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import Diverged
-from ganpress.methods.gan_slimming.joint import held_back, rate_factors
+from ganpress.methods.gan_slimming.extract import cut, scaled_copy
+from ganpress.methods.gan_slimming.joint import rate_factors
 from ganpress.methods.gan_slimming.method import slim
-from ganpress.methods.gan_slimming.slimming import cut, prunable, scaled_copy
-from ganpress.methods.gan_slimming.targets import cost_ratio
+from ganpress.methods.gan_slimming.proximal import kept_by_floor
+from ganpress.methods.gan_slimming.settings import SlimConfig
+from ganpress.methods.gan_slimming.targets import cost_ratio, prunable
 from ganpress.models.checkpoint import Model, load
 from ganpress.nn.layers import add_gates
 from ganpress.nn.norms import is_norm
 from ganpress.run.files import read_json
 from ganpress.run.run import Run
 from ganpress.run.settings import checked
-from ganpress.run.slim import SlimConfig
 from ganpress.training.cyclegan import CycleGANTraining
 from ganpress.training.train import train
 
@@ -115,8 +116,11 @@ def test_the_loop_warns_of_a_group_that_it_holds_at_the_minimum(
         for scale in scales(teacher.net)["up2"]:
             scale.mul_(1e-3)
     still = {"relative": False, "rho": 1.0, "scale_lr": 0.05, "steps": 3}
-    soft = {"beta": 1e-3, "critic": {"weight": 0.0}}  # so that little but rho moves the scales
-    config = settings(least=2, sparsify={**still, "schedule": "constant"}, **soft)
+    soft = {
+        "beta": 1e-3,
+        "discriminator": {"weight": 0.0},
+    }  # so that little but rho moves the scales
+    config = settings(min_channels=2, sparsify={**still, "schedule": "constant"}, **soft)
     with pytest.warns(UserWarning, match="Every channel of up2 was to be cut: at least 2"):
         student = slim(teacher, photos, config, Run(tmp_path, quiet=True))
     assert student.widths["up2"] == 2
@@ -125,12 +129,16 @@ def test_the_loop_warns_of_a_group_that_it_holds_at_the_minimum(
 
 def test_only_groups_that_are_held_back_alone_are_told() -> None:
     relative = {"a": torch.tensor([0.1, 0.2]), "b": torch.tensor([0.1, 0.9])}
-    assert held_back(relative, 0.3) == ["a"]
-    assert held_back(relative, 0.15) == []
-    assert held_back(relative, 1.0) == []  # all of them: rho collapses, or the target asks for it
+    assert kept_by_floor(relative, 0.3) == ["a"]
+    assert kept_by_floor(relative, 0.15) == []
+    assert (
+        kept_by_floor(relative, 1.0) == []
+    )  # all of them: rho collapses, or the target asks for it
     doomed = {"a": torch.tensor([True, False]), "b": torch.tensor([True, True])}
-    assert held_back(relative, 0.0, doomed) == ["b"]
-    assert held_back({**relative, "b": torch.zeros(2)}, 0.15) == []  # `cut` tells of silent ones
+    assert kept_by_floor(relative, 0.0, doomed) == ["b"]
+    assert (
+        kept_by_floor({**relative, "b": torch.zeros(2)}, 0.15) == []
+    )  # `cut` tells of silent ones
 
 
 # --- gamma 0 with a large beta -------------------------------------------------------------------
@@ -203,7 +211,9 @@ def test_channels_with_negative_scales_count_by_their_size(photos: Images, tmp_p
             norm.bias.copy_(marks)
     still = {"lr": 1e-7, "weight_decay": 0.0}
     soft = {"rho": 1.0, "scale_lr": 0.02, "schedule": "constant", "relative": False, "steps": 10}
-    config = settings(sparsify={**still, **soft}, finetune=still, critic={"weight": 0.0}, beta=1e-3)
+    config = settings(
+        sparsify={**still, **soft}, finetune=still, discriminator={"weight": 0.0}, beta=1e-3
+    )
     student = slim(teacher, photos, config, Run(tmp_path, quiet=True))
     assert set(student.widths.values()) == {4}
     for group, producers in scales(student.net).items():
@@ -218,7 +228,9 @@ def test_channels_with_negative_scales_count_by_their_size(photos: Images, tmp_p
 def collapsing() -> SlimConfig:
     """All scales shrink by 0.15 of their mean a step, from 1: nothing but `least` after a few."""
     large = {"rho": 1.5, "scale_lr": 0.1, "steps": 30, "schedule": "constant"}
-    return settings(sparsify=large, least=2, restarts=0, beta=1e-3, critic={"weight": 0.0})
+    return settings(
+        sparsify=large, min_channels=2, restarts=0, beta=1e-3, discriminator={"weight": 0.0}
+    )
 
 
 @pytest.mark.parametrize("family", ["cyclegan", "cartoongan"])
@@ -229,14 +241,17 @@ def test_a_collapse_stops_with_advice_and_keeps_the_last_good_state(
     with pytest.raises(Diverged) as error:
         slim(teacher_of(family), photos, collapsing(), run)
     told = str(error.value)
-    for part in ("all groups have shrunk to least=2 (lower rho)", "The last good state, after"):
+    for part in (
+        "all groups have shrunk to min_channels=2 (lower rho)",
+        "The last good state, after",
+    ):
         assert part in told
     saved = torch.load(tmp_path / "sparsify" / "state.pt", weights_only=False)
     steps = int(told.split("The last good state, after ")[1].split(" steps")[0])
     assert saved["step"] == steps > 2
     student = start(family, lambda _: None)
     student.net.load_state_dict(saved["of"]["student"])
-    alive = {g: int((s > 0).sum()) for g, s in sizes(student.net).items()}
+    alive = {g: int((s > 0).sum()) for g, s in scale_magnitudes(student.net).items()}
     assert max(alive.values()) > 2  # it had not collapsed yet
     assert all(t.isfinite().all() for t in student.net.state_dict().values())
     assert not (tmp_path / "sparsify" / "done.json").exists()
@@ -244,7 +259,7 @@ def test_a_collapse_stops_with_advice_and_keeps_the_last_good_state(
 
 def test_scales_that_explode_stop_with_advice(photos: Images, tmp_path: Path) -> None:
     wild = {"scale_lr": 1e4, "rho": 0.0, "steps": 30, "schedule": "constant"}
-    config = settings(sparsify=wild, least=2, restarts=0)
+    config = settings(sparsify=wild, min_channels=2, restarts=0)
     with pytest.raises(Diverged, match=r"have grown 100-fold \(lower sparsify.scale_lr\)"):
         slim(teacher_of("cyclegan"), photos, config, Run(tmp_path, quiet=True, log_every=1))
 
@@ -256,7 +271,10 @@ def test_rounds_share_the_way_from_what_the_bits_alone_leave(
     photos: Images, tmp_path: Path
 ) -> None:
     config = settings(
-        target={"bytes": 0.12}, least=1, quantise={"bits": 8}, sparsify={"rounds": 2, "steps": 8}
+        target={"bytes": 0.12},
+        min_channels=1,
+        quantise={"bits": 8},
+        sparsify={"rounds": 2, "steps": 8},
     )
     teacher = teacher_of("cyclegan")
     slim(teacher, photos, config, Run(tmp_path, quiet=True))
@@ -271,8 +289,8 @@ def test_rounds_share_the_way_from_what_the_bits_alone_leave(
 
 def test_the_rates_of_the_paper_and_of_its_code() -> None:
     for progress in (0.0, 0.25, 0.5):
-        weights, alpha, critic = rate_factors("linear", progress)
-        assert alpha == 1 and weights == critic
+        weights, alpha, discriminator = rate_factors("linear", progress)
+        assert alpha == 1 and weights == discriminator
         assert rate_factors("cosine", progress) == (weights, weights, weights)
     assert rate_factors("linear", 0.75)[1] == 0.5
     assert rate_factors("linear", 1.0) == rate_factors("cosine", 1.0) == (0, 0, 0)
@@ -291,22 +309,24 @@ def test_both_directions_of_a_trained_pair_can_be_slimmed_each_against_its_own_d
         {
             **{"steps": 2, "batch": 2, "width": 0.125, "options": {"blocks": 1}, "pool": 2},
             "data": {"size": 32, "load_size": 36, "workers": 0},
-            "critic": {"width": 4, "layers": 2},
+            "discriminator": {"width": 4, "layers": 2},
         },
     )
     train("cyclegan", photos, run=tmp_path / "pair", other=other, config=config, quiet=True)
-    critics = {}
+    discriminators = {}
     for way, images in (("A2B", photos), ("B2A", other)):
         teacher = load(tmp_path / "pair" / f"teacher-{way}.safetensors")
-        assert teacher.critic is not None
+        assert teacher.discriminator is not None
         assert set(prunable(teacher, settings())) == set(teacher.widths)
-        fixed = settings(target={"macs": 0.5}, critic={"fixed": True}, data={"batch": 2})
+        fixed = settings(target={"macs": 0.5}, discriminator={"fixed": True}, data={"batch": 2})
         run = tmp_path / way
         student = slim(teacher, images, fixed, Run(run, quiet=True, log_every=1))
         assert share(student, teacher, "macs") <= 0.5
         assert all(line["loss/gan"] > 0 for line in log_of(run, "finetune"))
-        held = torch.load(run / "sparsify" / "critic.pt", weights_only=True)
-        critics[way] = {n.removeprefix("net."): t for n, t in held.items()}
-        for name, tensor in teacher.critic.net.state_dict().items():
-            assert torch.equal(critics[way][name], tensor), (way, name)
-    assert any(not torch.equal(critics["A2B"][n], t) for n, t in critics["B2A"].items())
+        held = torch.load(run / "sparsify" / "discriminator.pt", weights_only=True)
+        discriminators[way] = {n.removeprefix("net."): t for n, t in held.items()}
+        for name, tensor in teacher.discriminator.net.state_dict().items():
+            assert torch.equal(discriminators[way][name], tensor), (way, name)
+    assert any(
+        not torch.equal(discriminators["A2B"][n], t) for n, t in discriminators["B2A"].items()
+    )

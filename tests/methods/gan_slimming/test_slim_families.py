@@ -1,4 +1,4 @@
-"""GAN Slimming on every family: the same inputs for both, the teacher's own critic, every arm."""
+"""GAN Slimming on every family: the same inputs for both, the teacher's own discriminator, every arm."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError, ExportError
 from ganpress.measures.cost import Latency
 from ganpress.methods.compress import compress
+from ganpress.methods.gan_slimming.extract import scaled_copy
 from ganpress.methods.gan_slimming.method import slim
-from ganpress.methods.gan_slimming.slimming import scaled_copy
+from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.methods.gan_slimming.variants import ARMS, settings_of
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.inputs import from_noise, inputs_of, made_size
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.layers import add_gates
 from ganpress.quantisation.quantise import quantiser_of
 from ganpress.run.run import Run, Stage
-from ganpress.run.slim import SlimConfig
-from ganpress.training.discriminator import Critic
-from ganpress.training.teacher import Teacher
+from ganpress.training.discriminator import DiscriminatorWithLoss
 
 GENTLE: dict[str, Any] = {
     "sparsify": {"steps": 4, "batch": 2},
@@ -39,17 +38,17 @@ GENTLE: dict[str, Any] = {
 }
 
 
-def with_critic(wiring: Wiring) -> Model:
+def with_discriminator(wiring: Wiring) -> Model:
     """A tiny teacher with a discriminator that fits its inputs."""
-    model, critic = wiring.model(), wiring.critic()
+    model, discriminator = wiring.model(), wiring.discriminator()
     if wiring.name == "gaugan":
         wide: Any = model.net
-        options = {**critic.options, "inputs": wide.channels + 3}
-        critic.options, critic.net = options, discriminator("spade", **options)
+        options = {**discriminator.options, "inputs": wide.channels + 3}
+        discriminator.options, discriminator.net = options, build_discriminator("spade", **options)
     if wiring.name == "sngan" and not wiring.options.get("classes"):
-        critic.options = {"width": 8}
-        critic.net = discriminator("sngan", **critic.options)
-    model.critic = critic
+        discriminator.options = {"width": 8}
+        discriminator.net = build_discriminator("sngan", **discriminator.options)
+    model.discriminator = discriminator
     return model
 
 
@@ -93,7 +92,7 @@ def has_scales(wiring: Wiring) -> bool:
 def test_every_family_is_slimmed_against_its_own_discriminator(
     wiring: Wiring, home: Path, tmp_path: Path
 ) -> None:
-    teacher = with_critic(wiring)
+    teacher = with_discriminator(wiring)
     target = 0.93 if wiring.name == "gaugan" else 0.5
     arm = "gs" if has_scales(wiring) else "gd"
     student = slimmed(wiring, home, tmp_path, teacher, target={"macs": target}, arm=arm)
@@ -110,7 +109,7 @@ def test_a_family_without_scales_says_what_can_be_done(
     name: str, home: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=r"has scales to be pruned by.*arm=gd"):
-        slimmed(WIRINGS[name], home, tmp_path, with_critic(WIRINGS[name]))
+        slimmed(WIRINGS[name], home, tmp_path, with_discriminator(WIRINGS[name]))
     assert not [p for p in tmp_path.iterdir() if p.is_dir()]
 
 
@@ -126,8 +125,8 @@ def test_student_and_teacher_read_the_same_drawn_inputs(
         return call(self, inputs, numbers)
 
     monkeypatch.setattr(Teacher, "__call__", listen)
-    teacher = with_critic(wiring)
-    more = {"arm": "gd", "share": 0.5, "data": {"views": 1}}
+    teacher = with_discriminator(wiring)
+    more = {"procedure": "gd", "width_ratio": 0.5, "data": {"cached_crops": 1}}
     slimmed(wiring, home, tmp_path, teacher, **more)
     assert len(heard) == 2
     assert not any(torch.equal(a, b) for a, b in zip(heard[0][-1:], heard[1][-1:], strict=True))
@@ -149,55 +148,57 @@ def test_inputs_are_drawn_from_the_steps_seed() -> None:
 @pytest.mark.parametrize("name", ["pix2pix", "gaugan", "sngan conditional"])
 def test_a_conditional_discriminator_reads_what_the_generator_read(name: str) -> None:
     wiring = WIRINGS[name]
-    teacher = with_critic(wiring)
+    teacher = with_discriminator(wiring)
     inputs = wiring.inputs(2)
-    critic = Critic(held=teacher.critic, reads=teacher.net.reads)  # type: ignore[arg-type]
-    assert critic.is_conditional
+    discriminator = DiscriminatorWithLoss(held=teacher.discriminator, reads=teacher.net.reads)  # type: ignore[arg-type]
+    assert discriminator.is_conditional
     fake = teacher(*inputs)
-    seen = critic.condition(inputs)
-    critic.eval()
+    seen = discriminator.condition(inputs)
+    discriminator.eval()
     other = torch.roll(seen, 1, 1)  # type: ignore[arg-type]
     with torch.no_grad():
-        assert float(critic.g_loss(fake, None, seen)) != float(critic.g_loss(fake, None, other))
+        assert float(discriminator.g_loss(fake, None, seen)) != float(
+            discriminator.g_loss(fake, None, other)
+        )
 
 
 def test_the_game_starts_from_the_teachers_discriminator_and_leaves_it_alone(
     home: Path, tmp_path: Path
 ) -> None:
     wiring = WIRINGS["sngan"]
-    teacher = with_critic(wiring)
-    assert teacher.critic is not None
-    before = {n: t.clone() for n, t in teacher.critic.net.state_dict().items()}
+    teacher = with_discriminator(wiring)
+    assert teacher.discriminator is not None
+    before = {n: t.clone() for n, t in teacher.discriminator.net.state_dict().items()}
     slimmed(wiring, home, tmp_path, teacher)
-    after = torch.load(tmp_path / "sparsify" / "critic.pt", weights_only=True)
+    after = torch.load(tmp_path / "sparsify" / "discriminator.pt", weights_only=True)
     own = {n.removeprefix("net."): t for n, t in after.items()}
     assert own.keys() == before.keys()
     assert any(not torch.equal(own[n], before[n]) for n in own)
     assert all((own[n] - before[n]).abs().max() < 0.1 for n in own if n.endswith("original"))
-    left = teacher.critic.net.state_dict()
+    left = teacher.discriminator.net.state_dict()
     assert all(torch.equal(left[n], before[n]) for n in left)
 
 
-def test_a_fixed_critic_stays_the_teachers(home: Path, tmp_path: Path) -> None:
+def test_a_fixed_discriminator_stays_the_teachers(home: Path, tmp_path: Path) -> None:
     wiring = WIRINGS["cyclegan affine"]
-    teacher = with_critic(wiring)
-    assert teacher.critic is not None
-    slimmed(wiring, home, tmp_path, teacher, critic={"fixed": True}, target={"macs": 0.5})
-    after = torch.load(tmp_path / "sparsify" / "critic.pt", weights_only=True)
-    for name, tensor in teacher.critic.net.state_dict().items():
+    teacher = with_discriminator(wiring)
+    assert teacher.discriminator is not None
+    slimmed(wiring, home, tmp_path, teacher, discriminator={"fixed": True}, target={"macs": 0.5})
+    after = torch.load(tmp_path / "sparsify" / "discriminator.pt", weights_only=True)
+    for name, tensor in teacher.discriminator.net.state_dict().items():
         assert torch.equal(after[f"net.{name}"], tensor)
     assert {line["loss/d"] for line in log_of(tmp_path, "finetune")} == {0.0}
     assert all(line["loss/gan"] > 0 for line in log_of(tmp_path, "finetune"))
 
 
 @pytest.mark.parametrize(("start", "told"), [("fresh", "'fresh'"), ("teacher", "in its file")])
-def test_a_fixed_critic_without_the_teachers_is_refused(
+def test_a_fixed_discriminator_without_the_teachers_is_refused(
     start: str, told: str, home: Path, tmp_path: Path
 ) -> None:
     wiring = WIRINGS["cartoongan"]
-    critic = {"fixed": True, "start": start}
+    discriminator = {"fixed": True, "start": start}
     with pytest.raises(ConfigError, match=told):
-        slimmed(wiring, home, tmp_path, wiring.model(), critic=critic)
+        slimmed(wiring, home, tmp_path, wiring.model(), discriminator=discriminator)
 
 
 @pytest.mark.parametrize("name", ["pix2pix", "gaugan", "stylegan2", "cartoongan"])
@@ -205,18 +206,18 @@ def test_images_can_be_what_is_real(
     name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wiring, shown = WIRINGS[name], []
-    loss = Critic.d_loss
+    loss = DiscriminatorWithLoss.d_loss
 
-    def listen(self: Critic, real: Any, fake: Any, **conditions: Any) -> Any:
+    def listen(self: DiscriminatorWithLoss, real: Any, fake: Any, **conditions: Any) -> Any:
         shown.append(real)
         return loss(self, real, fake, **conditions)
 
-    monkeypatch.setattr(Critic, "d_loss", listen)
+    monkeypatch.setattr(DiscriminatorWithLoss, "d_loss", listen)
     images = images_for(wiring, home) or open_images(home / "x")
     if name == "pix2pix":
         images = open_images(home / "x", pairs=home / "y")
-    teacher, critic = with_critic(wiring), {"real": "images"}
-    how = {"arm": "gd", "share": 0.5, "critic": critic}
+    teacher, discriminator = with_discriminator(wiring), {"real": "images"}
+    how = {"procedure": "gd", "width_ratio": 0.5, "discriminator": discriminator}
     if name == "cartoongan":
         with pytest.raises(ConfigError, match="real pictures of the target domain"):
             slimmed(wiring, home, tmp_path / "no", teacher, images, **how)
@@ -237,8 +238,8 @@ def test_bfloat16_slims_and_its_losses_are_near_those_of_float32(
     wiring, first = WIRINGS["cartoongan"], {}
     for precision in ("float32", "bfloat16"):
         run = tmp_path / precision
-        how = {"precision": precision, "arm": "gd", "share": 0.5}
-        slimmed(wiring, home, run, with_critic(wiring), **how)
+        how = {"precision": precision, "procedure": "gd", "width_ratio": 0.5}
+        slimmed(wiring, home, run, with_discriminator(wiring), **how)
         first[precision] = log_of(run, "finetune")[0]
     for name in ("loss/distance", "loss/gan", "loss/d"):
         assert first["bfloat16"][name] == pytest.approx(first["float32"][name], rel=0.05)
@@ -250,17 +251,19 @@ def test_the_memory_format_changes_nothing_but_roundings(
     name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wiring, first, seen = WIRINGS[name], {}, []
-    loss = Critic.g_loss
+    loss = DiscriminatorWithLoss.g_loss
 
-    def listen(self: Critic, fake: Any, *rest: Any) -> Any:
+    def listen(self: DiscriminatorWithLoss, fake: Any, *rest: Any) -> Any:
         weights = [p for p in self.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1]
         seen.append(all(p.is_contiguous(memory_format=torch.channels_last) for p in weights))
         return loss(self, fake, *rest)
 
-    monkeypatch.setattr(Critic, "g_loss", listen)
+    monkeypatch.setattr(DiscriminatorWithLoss, "g_loss", listen)
     for last in (False, True):
         run = tmp_path / str(last)
-        slimmed(wiring, home, run, with_critic(wiring), arm="gd", share=0.5, channels_last=last)
+        slimmed(
+            wiring, home, run, with_discriminator(wiring), arm="gd", share=0.5, channels_last=last
+        )
         first[last] = log_of(run, "finetune")[0]
     assert seen[-1] and not seen[0]
     for key in ("loss/distance", "loss/gan", "loss/d"):
@@ -291,7 +294,7 @@ def test_every_arm_has_settings_at_the_bases_cost_and_time() -> None:
 @pytest.mark.parametrize("arm", ARMS)
 def test_each_arm_is_what_it_says(arm: str, home: Path, tmp_path: Path) -> None:
     wiring = WIRINGS["cartoongan"]
-    teacher = with_critic(wiring)
+    teacher = with_discriminator(wiring)
     config = settings_of(arm, BASE)
     images = images_for(wiring, home)
     student = slim(teacher, images, config, Run(tmp_path, quiet=True, log_every=1))
@@ -315,8 +318,8 @@ def test_each_arm_is_what_it_says(arm: str, home: Path, tmp_path: Path) -> None:
 
 def test_d_then_cp_prunes_a_student_that_is_already_narrow(home: Path, tmp_path: Path) -> None:
     wiring = WIRINGS["cartoongan"]
-    teacher = with_critic(wiring)
-    config = settings(arm="d+cp", share=0.5, least=2, target={"macs": 0.1})
+    teacher = with_discriminator(wiring)
+    config = settings(arm="d+cp", share=0.5, min_channels=2, target={"macs": 0.1})
     student = slim(teacher, images_for(wiring, home), config, Run(tmp_path, quiet=True))
     wide = load(tmp_path / "distil" / "student.safetensors")
     assert wide.widths == {g: round(w / 2) for g, w in teacher.widths.items()}
@@ -329,7 +332,7 @@ def test_rounding_afterwards_gives_each_layer_a_range_of_its_own(
 ) -> None:
     wiring = WIRINGS["cartoongan"]
     config = settings_of("gs-32+postq", BASE)
-    teacher = with_critic(wiring)
+    teacher = with_discriminator(wiring)
     student = slim(teacher, images_for(wiring, home), config, Run(tmp_path, quiet=True))
     assert len(set(student.card()["ranges"].values())) > 3
 
@@ -346,9 +349,14 @@ def test_the_whole_line_runs_where_more_than_a_photo_is_read(
     monkeypatch.setattr("ganpress.methods.compress.export", refuse)
     monkeypatch.setattr("ganpress.methods.compress.FROM_NOISE", 10)
     wiring = WIRINGS[name]
-    how = {**GENTLE, "data": {"batch": 2, "size": wiring.pixels}, "arm": "gd", "share": 0.5}
+    how = {
+        **GENTLE,
+        "data": {"batch": 2, "size": wiring.pixels},
+        "procedure": "gd",
+        "width_ratio": 0.5,
+    }
     images = images_for(wiring, home)
-    compress(with_critic(wiring), images, run=tmp_path, config=settings(**how), quiet=True)
+    compress(with_discriminator(wiring), images, run=tmp_path, config=settings(**how), quiet=True)
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["evaluation"]["metrics"]["tiny-unit-distance"] > 0
     held = results["evaluation"]["protocol"]["held out"]
@@ -373,7 +381,7 @@ def test_a_killed_run_of_noise_or_labels_ends_bit_equal(
 
     def run(folder: str) -> Model:
         place = Run(tmp_path / folder, quiet=True, save_every_s=0.0)
-        teacher = with_critic(wiring)
+        teacher = with_discriminator(wiring)
         torch.manual_seed(0)
         teacher.net = teacher.build(dict.fromkeys(teacher.widths, 6))
         return slim(teacher, images, config, place)

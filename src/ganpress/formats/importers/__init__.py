@@ -9,12 +9,13 @@ from typing import Any
 from torch import Tensor
 
 from ganpress.errors import CheckpointError, ConfigError, did_you_mean
-from ganpress.formats.importers.fitting import assemble, assemble_critic
-from ganpress.formats.importers.foreign import plain_state, read_critic, read_foreign
+from ganpress.formats.importers.fitting import assemble, assemble_discriminator
+from ganpress.formats.importers.foreign import plain_state, read_discriminator, read_foreign
 from ganpress.formats.importers.kinds import READERS
 from ganpress.formats.importers.looks import looks_like
 from ganpress.losses.weights import fingerprint
-from ganpress.models.checkpoint import Discriminator, Model
+from ganpress.models.checkpoint import Model
+from ganpress.models.discriminator import Discriminator
 from ganpress.types import State
 
 KINDS = ("auto", *READERS)
@@ -37,7 +38,7 @@ def import_model(
     source: Path | str,
     *,
     config: str | None = None,
-    critic: Path | str | None = None,
+    discriminator: Path | str | None = None,
     **options: Any,
 ) -> Model:
     """Read a .pth, .pt, .pkl or .safetensors file of another code base as a ganpress model.
@@ -47,7 +48,7 @@ def import_model(
     Args:
         kind: one of `KINDS`; "auto" guesses from the names of the tensors.
         config: GAN Compression's config string; if given, the file must agree with it.
-        critic: the file of its discriminator, where that is another one.
+        discriminator: the file of its discriminator, where that is another one.
         options: what a file cannot say, to overrule the guess: ``clamp`` (the input is clamped to
             [-1, 1]), ``norm`` ("instance" or "batch"), ``direction`` of a MUNIT pair.
 
@@ -60,10 +61,12 @@ def import_model(
     path = Path(source)
     _check_request(kind, options)
     model = from_state(kind, read_foreign(path), config=config, source=path.name, **options)
-    found = read_foreign(critic) if critic else read_critic(path)
+    found = read_foreign(discriminator) if discriminator else read_discriminator(path)
     if found:
-        where = Path(critic).name if critic else f"{path.name} (its discriminator)"
-        model.critic = critic_from_state(model.provenance["kind"], found, source=where)
+        where = Path(discriminator).name if discriminator else f"{path.name} (its discriminator)"
+        model.discriminator = discriminator_from_state(
+            model.provenance["kind"], found, source=where
+        )
     model.provenance["sha256"] = digest = fingerprint(path)
     if digest in LICENCES:
         model.provenance["licence"] = LICENCES[digest]
@@ -95,7 +98,7 @@ def from_state(
     return model
 
 
-def critic_from_state(
+def discriminator_from_state(
     kind: str, state: Mapping[str, Tensor], *, source: str = "the state"
 ) -> Discriminator:
     """The discriminator of a code base, from tensors by their foreign names.
@@ -103,11 +106,11 @@ def critic_from_state(
     Raises: ConfigError for a kind without one; CheckpointError for tensors that do not fit.
     """
     _check_request(kind, {})
-    read = READERS[kind].critic if kind in READERS else None
+    read = READERS[kind].discriminator if kind in READERS else None
     if read is None:
         raise ConfigError(f"Kind '{kind}' has no discriminator that ganpress reads.")
     plain: State = plain_state(state, source=source)
-    return assemble_critic(read(plain, source=source), plain, source=source)
+    return assemble_discriminator(read(plain, source=source), plain, source=source)
 
 
 def _check_request(kind: str, options: Mapping[str, Any]) -> None:
@@ -163,4 +166,4 @@ def _unknown(source: str, seems: str | None, state: State) -> str:
     )
 
 
-__all__ = ["KINDS", "critic_from_state", "from_state", "import_model", "read_foreign"]
+__all__ = ["KINDS", "discriminator_from_state", "from_state", "import_model", "read_foreign"]

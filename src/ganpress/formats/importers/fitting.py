@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import CheckpointError
-from ganpress.models.checkpoint import Discriminator, Model, fill
+from ganpress.models.checkpoint import Model, fill
+from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import family
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.types import State
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -73,10 +74,10 @@ class CriticPlan:
     ignored: Collection[str] = ()
 
 
-def assemble_critic(plan: CriticPlan, state: State, *, source: str) -> Discriminator:
+def assemble_discriminator(plan: CriticPlan, state: State, *, source: str) -> Discriminator:
     """The discriminator of a plan, filled from the file; errors as `fill_from`."""
     with torch.device("meta"):
-        net = discriminator(plan.kind, **plan.options)
+        net = build_discriminator(plan.kind, **plan.options)
     rest = Plan("", {}, names=plan.names, ignored=plan.ignored)
     fill_from(rest, net, state, source=source, what=f"'{plan.kind}' discriminator")
     return Discriminator(net.eval(), plan.kind, plan.options)

@@ -30,7 +30,13 @@ ENTRIES = (
     *("g_ema", "params_ema", "ema", "netG_A2B", "netG_A", "netG", "G", "generator", "gen"),
     *("state_dict", "model_state_dict", "model", "params", "weights", "net"),
 )
-CRITICS = ("d", "D", "netD_B", "netD", "discriminator")  # its discriminator, in the same file
+DISCRIMINATOR_OF = (
+    "d",
+    "D",
+    "netD_B",
+    "netD",
+    "discriminator",
+)  # its discriminator, in the same file
 PREFIXES = ("module.", "_orig_mod.")  # DataParallel and torch.compile
 _MUNIT = ("enc_style.", "enc_content.", "dec.", "mlp.", "cnns.")
 _PLAIN = (
@@ -57,12 +63,12 @@ def read_foreign(path: Path | str) -> State:
     return plain_state(_load(Path(path)), source=str(path))
 
 
-def read_critic(path: Path | str) -> State | None:
+def read_discriminator(path: Path | str) -> State | None:
     """The discriminator's tensors that a checkpoint holds beside its generator, or None."""
     loaded = _load(Path(path))
     if not isinstance(loaded, Mapping) or not any(name in loaded for name in ENTRIES):
         return None
-    found = next((loaded[n] for n in CRITICS if isinstance(loaded.get(n), Mapping)), None)
+    found = next((loaded[n] for n in DISCRIMINATOR_OF if isinstance(loaded.get(n), Mapping)), None)
     return plain_state(found, source=f"{path} (its discriminator)") if found else None
 
 

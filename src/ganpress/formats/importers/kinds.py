@@ -45,13 +45,13 @@ class Kind:
 
     Attributes:
         title: what its files are, for people.
-        plan: reads a generator. critic: reads its discriminator, where there is one.
+        plan: reads a generator. discriminator: reads its discriminator, where there is one.
         options: what a file cannot say, with the values allowed.
     """
 
     title: str
     plan: Reader
-    critic: CriticReader | None = None
+    discriminator: CriticReader | None = None
     options: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
@@ -76,27 +76,27 @@ RESNET: dict[str, Sequence[Any]] = {"clamp": YES_OR_NO, "norm": ("instance", "ba
 READERS: dict[str, Kind] = {
     "cyclegan": Kind(
         "ResNet generators of junyanz's CycleGAN and pix2pix, and of GAN Slimming",
-        cyclegan.plan, patch.critic_plan, RESNET,
+        cyclegan.plan, patch.discriminator_plan, RESNET,
     ),
-    "pix2pix": Kind("U-Net generators of junyanz's pix2pix", pix2pix.plan, patch.critic_plan),
+    "pix2pix": Kind("U-Net generators of junyanz's pix2pix", pix2pix.plan, patch.discriminator_plan),
     "gan-compression": Kind(
         "generators of GAN Compression: ResNet, SPADE, MUNIT; full, mobile and students",
-        _any_of_gan_compression, patch.critic_plan, RESNET | SPADE,
+        _any_of_gan_compression, patch.discriminator_plan, RESNET | SPADE,
     ),
     "cartoongan": Kind("CartoonGAN generators of the PyTorch ports (Hayao, ...)", cartoongan.plan),
     "spade": Kind(
-        "SPADE (GauGAN) generators of NVlabs", spade.plan, spade.critic_plan, SPADE
+        "SPADE (GauGAN) generators of NVlabs", spade.plan, spade.discriminator_plan, SPADE
     ),
     "munit": Kind(
-        "MUNIT generators of NVlabs", munit.plan, munit.critic_plan,
+        "MUNIT generators of NVlabs", munit.plan, munit.discriminator_plan,
         {"direction": ("a2b", "b2a")},
     ),
     "stylegan2": Kind(
         "StyleGAN2 generators of rosinality and of Content-Aware GAN Compression",
-        stylegan2.plan, stylegan2.critic_plan,
+        stylegan2.plan, stylegan2.discriminator_plan,
     ),
     "stylegan2-nvlabs": Kind(
-        "StyleGAN2 networks of NVlabs (.pkl)", nvlabs.plan, nvlabs.critic_plan
+        "StyleGAN2 networks of NVlabs (.pkl)", nvlabs.plan, nvlabs.discriminator_plan
     ),
-    "sngan": Kind("SNGAN generators of GongXinyuu", sngan.plan, sngan.critic_plan),
+    "sngan": Kind("SNGAN generators of GongXinyuu", sngan.plan, sngan.discriminator_plan),
 }  # fmt: skip

@@ -224,7 +224,7 @@ def bare_state_of(model: Model) -> State:
     return {theirs: state[ours].detach().float().clone() for ours, theirs in names.items()}
 
 
-def critic_plan(state: State, *, source: str, direction: str = "a2b") -> CriticPlan:
+def discriminator_plan(state: State, *, source: str, direction: str = "a2b") -> CriticPlan:
     """How a file of MsImageDis becomes a `munit` discriminator.
 
     Args: direction: of a file of both domains, the one that the translator ends in.

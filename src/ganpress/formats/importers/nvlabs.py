@@ -226,7 +226,7 @@ def _idle(name: str) -> bool:
     return name.endswith(idle) or name.count(".") < 2
 
 
-def critic_plan(state: State, *, source: str) -> CriticPlan:
+def discriminator_plan(state: State, *, source: str) -> CriticPlan:
     """The residual discriminator of the same file (`read_pickle`'s ``d``).
 
     Raises `CheckpointError` where the tensors that say its widths are missing.

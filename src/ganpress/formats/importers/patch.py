@@ -11,7 +11,7 @@ from ganpress.formats.importers.fitting import STATISTICS, CriticPlan
 from ganpress.types import State
 
 
-def critic_plan(state: State, *, source: str) -> CriticPlan:
+def discriminator_plan(state: State, *, source: str) -> CriticPlan:
     """How an NLayerDiscriminator becomes a 'patch' one; all of it is read off the file.
 
     Raises: CheckpointError where the keys are not those of such a discriminator.

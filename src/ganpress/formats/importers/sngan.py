@@ -91,7 +91,7 @@ def state_of(model: Model) -> State:
     }
 
 
-def critic_plan(state: State, *, source: str) -> CriticPlan:
+def discriminator_plan(state: State, *, source: str) -> CriticPlan:
     """How a discriminator's file becomes an 'sngan' one, with or without spectral norm.
 
     Raises: CheckpointError where block1.c1 is missing.

@@ -200,7 +200,7 @@ def state_of(model: Model) -> State:
     return {theirs: state[ours] for ours, theirs in tensor_names(model.options).items()}
 
 
-def critic_plan(state: State, *, source: str) -> CriticPlan:
+def discriminator_plan(state: State, *, source: str) -> CriticPlan:
     """How NVlabs' and GAN Compression's MultiscaleDiscriminator becomes a 'spade' one.
 
     Raises: CheckpointError where the keys are not those of a 'spectralinstance' discriminator.

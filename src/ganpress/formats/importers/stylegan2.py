@@ -129,7 +129,7 @@ def state_of(model: Model) -> State:
     return out
 
 
-def critic_plan(state: State, *, source: str) -> CriticPlan:
+def discriminator_plan(state: State, *, source: str) -> CriticPlan:
     """The discriminator of the same file (its entry ``d``).
 
     Raises `CheckpointError` where the tensors that say its widths are missing.
@@ -141,10 +141,10 @@ def critic_plan(state: State, *, source: str) -> CriticPlan:
         raise CheckpointError(f"{source} holds no whole StyleGAN2 discriminator: no {missing}.")
     channels = [state[n].shape[0] for n in reversed(wanted)]
     options = {"size": 4 * 2**blocks, "channels": channels}
-    return CriticPlan("stylegan2", options, critic_names(blocks))
+    return CriticPlan("stylegan2", options, discriminator_names(blocks))
 
 
-def critic_names(blocks: int) -> dict[str, str]:
+def discriminator_names(blocks: int) -> dict[str, str]:
     """The discriminator's tensors -> the file's."""
     names = {"stem.weight": "convs.0.0.weight", "stem.bias": "convs.0.1.bias"}
     for k in range(blocks):
@@ -164,9 +164,9 @@ def critic_names(blocks: int) -> dict[str, str]:
     return names
 
 
-def critic_state_of(net: nn.Module) -> State:
+def discriminator_state_of(net: nn.Module) -> State:
     """The discriminator under rosinality's names, float32."""
     assert isinstance(net, StyleGAN2Discriminator)
     own = net.state_dict()
-    names = critic_names(len(net.blocks))
+    names = discriminator_names(len(net.blocks))
     return {theirs: own[ours].detach().float().cpu().clone() for ours, theirs in names.items()}

@@ -1,302 +1,266 @@
-"""GAN Slimming (Wang, Gui, Yang, Liu, Wang; ECCV 2020), from a teacher to a small student."""
+"""From a teacher to a small student, stage by stage (GAN Slimming, sections 3 and 4)."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
-import torch
 from torch import nn
 
-from ganpress.data import Images
-from ganpress.losses.distance import Distance
-from ganpress.methods.gan_slimming.joint import Goal, sparsify
-from ganpress.methods.gan_slimming.slimming import (
-    CALIBRATE_IMAGES,
-    EXTRACT_IMAGES,
-    Streams,
-    attach_quantiser,
-    batches,
-    check_images,
-    cut,
-    first_scales,
-    frozen_groups,
-    held_out,
-    least_seen,
-    scaled_copy,
-    settled_for,
-    some_inputs,
-)
+from ganpress.data import Batch
+from ganpress.errors import NotPossible
+from ganpress.measures.cost import CostOf
+from ganpress.methods.base import Given
+from ganpress.methods.checks import check_images
+from ganpress.methods.gan_slimming.extract import cut, first_scales, floors_of, scaled_copy
+from ganpress.methods.gan_slimming.importance import Goal
+from ganpress.methods.gan_slimming.joint import Pruning, joint
+from ganpress.methods.gan_slimming.settings import SlimConfig, resolve
 from ganpress.methods.gan_slimming.targets import (
-    affordable,
+    check_target,
     cost_ratio,
+    frozen_groups,
     uniform_widths,
     wide_widths,
 )
-from ganpress.models.checkpoint import Model, load, save
-from ganpress.models.inputs import from_noise, inputs_of, is_drawn, reads
+from ganpress.models.checkpoint import Model
+from ganpress.models.inputs import from_noise, made_size, reads
+from ganpress.models.source import Crops
 from ganpress.nn.layers import add_gates
-from ganpress.run.files import replace_file
-from ganpress.run.restarts import going_back
+from ganpress.quantisation.attach import attach_quantiser
+from ganpress.run.restarts import with_restarts
 from ganpress.run.run import Run, Stage
-from ganpress.run.slim import SlimConfig
-from ganpress.training.discriminator import Critic, check_size, critic_of
-from ganpress.training.distil import finetune
-from ganpress.training.kit import place
-from ganpress.training.teacher import Teacher, teacher_at_work
+from ganpress.training.discriminator import check_size, starting_discriminator
+from ganpress.training.distil import Budget, Distillation, distil
+from ganpress.training.setup import Setup, keep, render_teacher, set_up, take_up, training_crops
 from ganpress.types import Widths
 
-
-@dataclass(frozen=True)
-class Game:
-    """What every stage of a run is given: the teacher, its images, and both judges."""
-
-    run: Run
-    teacher: Model
-    images: Images | None
-    streams: Streams
-    critic: Critic
-    distance: Distance
-    measure: Callable[[nn.Module], float] | None
-    """Distance on what was held out of training; None where nothing is. Stages without
-    distillation are not judged by it: they keep their last weights."""
+CALIBRATE_IMAGES = 16  # pictures over which activation ranges are read
+EXTRACT_IMAGES = 8  # pictures over which the constants of cut channels are read
 
 
-def slim(
-    teacher: Model,
-    images: Images | None,
-    config: SlimConfig,
-    run: Run,
-    *,
-    reals: Images | None = None,
-    weights: Path | None = None,
-) -> Model:
-    """Compress ``teacher``; everything is in ``run``'s folder and resumes from there.
+def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
+    """Compress a teacher; everything is in ``run``'s folder and resumes from there.
 
-    arm "gs": joint pruning, distillation (and quantisation), extraction, fine-tuning.
-    arm "cp": the same without the distillation term: pruning in the minimax game alone.
-    arm "cp+d": cp, fine-tuned with distillation. arm "d+cp": a wide student distilled, then cp.
-    arm "gd": a uniformly narrow student of the target's cost, distilled from scratch.
-    arm "postq": gs in float, rounded at the end with calibrated ranges.
+    procedure "gs": joint pruning, distillation (and quantisation), extraction, fine-tuning.
+    procedure "cp": the same without the distillation term: pruning in the minimax game alone.
+    procedure "cp+d": cp, fine-tuned with distillation.
+    procedure "d+cp": a wide student distilled, then cp.
+    procedure "gd": a uniformly narrow student of the target's cost, distilled from scratch.
+    procedure "postq": gs in float, rounded at the end with calibrated ranges.
 
-    Args:
-        images: what the generator reads, and with ``critic.real=images`` what is real; None where
-            it reads noise and the teacher's pictures are real.
-        reals: pictures of the target domain, where neither targets nor ``images`` are that.
-    Raises: InfeasibleTarget before any training; ConfigError; and what the stages raise.
+    Raises: what the stages raise.
     """
-    config = settled_for(teacher, config)
-    check_images(teacher, images, reals, config)
-    affordable(teacher, config)
-    run.seed_all("critic")
-    half = config.precision == "bfloat16"
-    critic = critic_of(config.critic, teacher.critic, reads(teacher), half=half)
-    check_size(critic, least_seen(teacher, config))
-    distance = Distance(config.distance, weights=weights, half=half).to(config.device)
-    place(teacher.net, config, config.device)
-    measure = None
-    if config.finetune.keep == "best":
-        images, measure = held_out(teacher, images, config, distance)
-    seen = None if from_noise(teacher) and config.critic.real == "teacher" else images
-    place(critic, config, config.device)
-    game = Game(run, teacher, images, (seen, reals), critic, distance, measure)
-    render_teacher(teacher, images, config, run)
-    alone = config.model_copy(update={"beta": 0.0})  # of pruning without distillation
-    steps, minutes = config.finetune.steps, config.finetune.minutes
-    if config.arm == "gd":
-        student = narrow(game, config, uniform_widths(teacher, config))
-    elif config.arm == "d+cp":
-        first = -(-steps // 2)
-        student = joint(game, alone, wide(game, config, first, minutes and minutes / 2))
-        steps, minutes = steps - first, minutes and minutes / 2
+    c = settings
+    setup = set_up(given.teacher, given.images, given.reals, given.weights, c, run)
+    if c.procedure == "gd":
+        render_teacher(setup, c, {"render": training_crops(c)})
     else:
-        student = joint(game, alone if config.arm == "cp+d" else config, teacher)
-    train(game, "finetune", student, alone if config.arm == "d+cp" else config, steps, minutes)
+        render_teacher(setup, c, {"render-sparsify": joint_crops(c), "render": training_crops(c)})
+    distillation = None if c.procedure == "cp" else Distillation(setup.distance, c.beta)
+    f = c.finetune
+    budget = Budget(f.steps, f.minutes)
+    if c.procedure == "gd":
+        student = narrow(setup, c, uniform_widths(setup.teacher, c))
+    elif c.procedure == "d+cp":
+        first = Budget(-(-f.steps // 2), f.minutes and f.minutes / 2)
+        student = prune_in_rounds(setup, c, None, wide(setup, c, first))
+        budget, distillation = Budget(f.steps - first.steps, first.minutes), None
+    else:
+        alone = c.procedure == "cp+d"
+        student = prune_in_rounds(setup, c, None if alone else distillation, setup.teacher)
+    train(setup, "finetune", student, c, distillation, budget)
     student.net.eval()
-    if config.arm == "postq":
-        seen_by = some_inputs(teacher, images, CALIBRATE_IMAGES, config)
-        attach_quantiser(student.net, copy.deepcopy(student.net), seen_by, config)
+    if c.procedure == "postq":
+        seen = setup.source.sample(CALIBRATE_IMAGES, c.data.size)
+        attach_quantiser(student.net, copy.deepcopy(student.net), seen, c.quantise)
     return student
+
+
+def resolve_for(teacher: Model, settings: SlimConfig) -> SlimConfig:
+    """`resolve`, for the discriminator and the pictures that this teacher has."""
+    d = settings.discriminator
+    fresh = teacher.discriminator is None or d.start == "fresh"
+    if fresh and not d.fixed:
+        settings = settings.model_copy(
+            update={"discriminator": d.model_copy(update={"start": "fresh"})}
+        )
+    side = made_size(teacher) if from_noise(teacher) else None
+    return resolve(settings, fresh=fresh, pictures=side)
+
+
+def check(given: Given, settings: SlimConfig) -> None:
+    """Refuse, before any training, images that are of no use, a discriminator that the teacher does
+    not have or that cannot judge the crops, and a target that cannot be met."""
+    c, teacher = settings, given.teacher
+    sizes = {} if c.procedure == "gd" else {"sparsify.size": c.sparsify.size or c.data.size}
+    check_images(teacher, given.images, given.reals, c, sizes=sizes)
+    if c.discriminator.fixed and teacher.discriminator is None:
+        raise NotPossible(
+            "discriminator.fixed needs the discriminator that the teacher was trained against, "
+            "and there is none in its file: import or train the teacher with it "
+            "(import --discriminator), or set discriminator.fixed=false."
+        )
+    check_target(teacher, c)
+    if c.discriminator.start == "teacher" and (own := teacher.discriminator):
+        seen = made_size(teacher) if from_noise(teacher) else min([c.data.size, *sizes.values()])
+        check_size(starting_discriminator(c.discriminator, own, reads(teacher)), seen)
+
+
+def joint_crops(c: SlimConfig) -> Crops:
+    """The crops of the joint loop; ``data.load_size`` in the proportion of its size."""
+    size, batch = c.sparsify.size or c.data.size, c.sparsify.batch or c.data.batch
+    return training_crops(c, size=size, batch=batch)
 
 
 def train(
-    game: Game, name: str, student: Model, config: SlimConfig, steps: int, minutes: float | None
+    setup: Setup,
+    name: str,
+    student: Model,
+    c: SlimConfig,
+    distillation: Distillation | None,
+    budget: Budget,
 ) -> None:
     """One stage of training of a fixed student, in place: fine-tuning, or distillation."""
-    at_work = teacher_at_work(game.teacher, game.images, config, game.run.root, config.data.size)
+    teacher = setup.cached_teacher(c, c.data.size)
+    networks = setup.networks(student, teacher, c)
     facts: dict[str, float] = {}
 
-    def attempt(stage: Stage, gentle: float) -> None:
-        found = finetune(
-            stage,
-            student.net,
-            at_work,
-            game.critic,
-            game.distance,
-            partial(batches, game.streams, config, steps),
-            config,
-            steps=steps,
-            minutes=minutes,
-            gentle=gentle,
-            measure=game.measure if config.beta > 0 else None,
-        )
+    def batches(first: int) -> Iterator[Batch]:
+        return setup.source.batches(training_crops(c), first, budget.steps)
+
+    def attempt(stage: Stage, rate_factor: float) -> None:
+        slower = Budget(budget.steps, budget.minutes, rate_factor)
+        validate = setup.validate if distillation and distillation.weight > 0 else None
+        found = distil(stage, networks, batches, distillation, c, budget=slower, validate=validate)
         facts.update(found)
 
-    trained = {"student": place(student.net, config, config.device), "critic": game.critic}
-    stage = going_back(game.run, name, attempt, trained, config.restarts)
-    if not game.run.done(name):
+    trained = {"student": student.net, "discriminator": setup.discriminator}
+    stage = with_restarts(setup.run, name, attempt, trained, c.restarts)
+    if not setup.run.done(name):
         if name == "distil":
-            keep(stage.root, student, game.critic)
-        stage.finish(computed=at_work.computed, recalled=at_work.recalled, **facts)
+            keep(stage.root, student, setup.discriminator)
+        stage.finish(computed=teacher.computed, recalled=teacher.recalled, **facts)
 
 
-def narrow(game: Game, config: SlimConfig, widths: Widths) -> Model:
+def narrow(setup: Setup, c: SlimConfig, widths: Widths) -> Model:
     """A student of these widths with fresh weights, quantised below 32 bits."""
-    teacher = game.teacher
-    game.run.seed_all("student")
-    net = teacher.build(widths).to(config.device)
-    if config.arm != "postq" and config.quantise.bits < 32:
-        inputs = some_inputs(teacher, game.images, CALIBRATE_IMAGES, config)
-        attach_quantiser(net, teacher.net, inputs, config)
+    teacher = setup.teacher
+    setup.run.seed_all("student")
+    net = teacher.build(widths).to(c.device)
+    quantise_student(setup, net, teacher.net, c)
     return Model(net, teacher.family, teacher.options)
 
 
-def wide(game: Game, config: SlimConfig, steps: int, minutes: float | None) -> Model:
+def quantise_student(setup: Setup, net: nn.Module, observed: nn.Module, c: SlimConfig) -> None:
+    """Below 32 bits the student trains with quantisers, but where it is rounded at the end."""
+    if c.procedure != "postq" and c.quantise.bits < 32:
+        inputs = setup.source.sample(CALIBRATE_IMAGES, c.data.size)
+        attach_quantiser(net, observed, inputs, c.quantise)
+
+
+def wide(setup: Setup, c: SlimConfig, budget: Budget) -> Model:
     """The student that d+cp prunes: uniformly narrower than the teacher, distilled from scratch."""
-    if game.run.done("distil"):
-        return take_up(game.run.root / "distil", game.critic, config.device)
-    floats = config.model_copy(update={"quantise": config.quantise.model_copy(update={"bits": 32})})
-    student = narrow(game, floats, wide_widths(game.teacher, floats))
-    train(game, "distil", student, config, steps, minutes)
+    if setup.run.done("distil"):
+        return take_up(setup.run.root / "distil", setup.discriminator, c.device)
+    floats = c.model_copy(update={"quantise": c.quantise.model_copy(update={"bits": 32})})
+    student = narrow(setup, floats, wide_widths(setup.teacher, floats))
+    train(setup, "distil", student, c, Distillation(setup.distance, c.beta), budget)
     return student
 
 
-def joint(game: Game, config: SlimConfig, start: Model) -> Model:
-    """The minimax game in ``sparsify.rounds`` parts; silent channels are cut after each.
+@dataclass(frozen=True)
+class Round:
+    """One of the rounds that the joint loop is divided into: ``number`` of ``count``."""
+
+    number: int
+    count: int
+
+    @property
+    def name(self) -> str:
+        """Of its stage."""
+        return "sparsify" if self.count == 1 else f"sparsify-{self.number + 1}"
+
+    @property
+    def is_last(self) -> bool:
+        """Whether none comes after it."""
+        return self.number + 1 == self.count
+
+    def overall(self, progress: float) -> float:
+        """Progress of this round -> progress of all of them, 0 to 1."""
+        return (self.number + progress) / self.count
+
+
+def prune_in_rounds(
+    setup: Setup, c: SlimConfig, distillation: Distillation | None, start: Model
+) -> Model:
+    """The joint loop in ``sparsify.rounds`` parts; silent channels are cut after each.
 
     Args: start: what the student starts as: the teacher, or a wide student of it.
     """
-    c, run, teacher, critic = config.sparsify, game.run, game.teacher, game.critic
+    s, run, teacher = c.sparsify, setup.run, setup.teacher
     student = scaled_copy(start)
-    cost = cost_ratio(teacher, config)
-    if config.arm != "postq" and config.quantise.bits < 32:
-        inputs = some_inputs(teacher, game.images, CALIBRATE_IMAGES, config)
-        attach_quantiser(student.net, start.net, inputs, config)
-    student.net.to(config.device)
+    cost = cost_ratio(teacher, c)
+    quantise_student(setup, student.net, start.net, c)
+    student.net.to(c.device)
     first = min(1.0, cost(start.widths))  # fewer bits alone can be part of the way
-    size = c.size or config.data.size
-    at_work = teacher_at_work(teacher, game.images, config, run.root, size)
-    for part in range(c.rounds):
-        name = "sparsify" if c.rounds == 1 else f"sparsify-{part + 1}"
-        if run.done(name):
-            student = take_up(run.root / name, critic, config.device)
+    for number in range(s.rounds):
+        part = Round(number, s.rounds)
+        if run.done(part.name):
+            student = take_up(run.root / part.name, setup.discriminator, c.device)
             continue
-        goal = goal_of(part, cost, config, first)
         add_gates(student.net)
-        references = first_scales(student.net) if c.relative else {}
-        stage = play(game, config, name, part, student, at_work, goal, references)
-        student = cut(
-            student,
-            some_inputs(teacher, game.images, EXTRACT_IMAGES, config),
-            config,
-            references=references,
-            frozen=frozen_groups(teacher, config),
-            cost=goal.cost if goal and part + 1 == c.rounds else None,
-            budget=goal.end if goal else 1.0,
+        pruning = Pruning(
+            floors=floors_of(student, c),
+            goal=goal_of(part, cost, c, first),
+            references=first_scales(student.net) if s.relative else {},
+            frozen=frozen_groups(teacher, c),
+            overall=part.overall,
         )
-        keep(stage.root, student, critic)
+        stage = play_round(setup, c, part, student, distillation, pruning)
+        inputs = setup.source.sample(EXTRACT_IMAGES, c.data.size)
+        student = cut(student, inputs, c, pruning, to_budget=part.is_last)
+        keep(stage.root, student, setup.discriminator)
         stage.finish(widths=student.widths, cost=cost(student.widths))
     return student
 
 
-def play(
-    game: Game,
-    config: SlimConfig,
-    name: str,
-    part: int,
+def play_round(
+    setup: Setup,
+    c: SlimConfig,
+    part: Round,
     student: Model,
-    at_work: Teacher,
-    goal: Goal | None,
-    references: dict[str, float],
+    distillation: Distillation | None,
+    pruning: Pruning,
 ) -> Stage:
-    """One round of the game, more gently where it diverges; the stage that was run."""
-    c = config.sparsify
-    steps, rounds = c.steps // c.rounds, c.rounds
+    """One round of the joint loop, at lower rates where it diverges; the stage that was run."""
+    s, crops = c.sparsify, joint_crops(c)
+    networks = setup.networks(student, setup.cached_teacher(c, crops.size), c)
+    steps, minutes = s.steps // s.rounds, s.minutes / s.rounds if s.minutes else None
+    offset = part.number * steps  # a round goes on where the one before it ended
 
-    def attempt(stage: Stage, gentle: float) -> None:
-        sparsify(
-            stage,
-            student.net,
-            at_work,
-            game.critic,
-            game.distance,
-            partial(batches, game.streams, config, steps, part=part),
-            config,
-            steps=steps,
-            minutes=c.minutes / rounds if c.minutes else None,
-            goal=goal,
-            references=references,
-            frozen=frozen_groups(game.teacher, config),
-            overall=lambda progress: (part + progress) / rounds,
-            gentle=gentle,
-        )
+    def batches(first: int) -> Iterator[Batch]:
+        return setup.source.batches(crops, offset + first, offset + steps)
 
-    trained = {"student": place(student.net, config, config.device), "critic": game.critic}
-    return going_back(game.run, name, attempt, trained, config.restarts)
+    def attempt(stage: Stage, rate_factor: float) -> None:
+        budget = Budget(steps, minutes, rate_factor)
+        joint(stage, networks, batches, distillation, c, pruning, budget=budget)
+
+    trained = {"student": student.net, "discriminator": setup.discriminator}
+    return with_restarts(setup.run, part.name, attempt, trained, c.restarts)
 
 
-def keep(root: Path, student: Model, critic: Critic) -> None:
-    """Leave what the next stage starts from, for a run that is taken up again."""
-    save(student, root / "student.safetensors", trainable=True)
-    replace_file(root / "critic.pt", partial(torch.save, critic.state_dict()))
-
-
-def take_up(done: Path, critic: Critic, device: str) -> Model:
-    """The student that a finished stage left; the critic gets its weights of that moment."""
-    critic.load_state_dict(torch.load(done / "critic.pt", weights_only=True, map_location="cpu"))
-    student = load(done / "student.safetensors")
-    student.net.to(device)
-    return student
-
-
-def goal_of(
-    part: int, cost: Callable[[Widths], float], config: SlimConfig, first: float = 1.0
-) -> Goal | None:
+def goal_of(part: Round, cost: CostOf, c: SlimConfig, first: float = 1.0) -> Goal | None:
     """What a round is after: an equal share, in ratio, of the way to the target.
 
     Args: first: the cost before the first round.
     """
-    c, chosen = config.sparsify, config.target.chosen
+    chosen = c.target.chosen
     if chosen is None:
         return None
-    start, end = (first * (chosen[1] / first) ** (p / c.rounds) for p in (part, part + 1))
-    return Goal(cost, start=start, end=end, ramp=c.ramp if part + 1 == c.rounds else 1.0)
-
-
-def render_teacher(teacher: Model, images: Images | None, config: SlimConfig, run: Run) -> None:
-    """Where views are fixed, make all the teacher's pictures that the stages will ask for.
-
-    Done first, so that a stage's ``minutes`` are all training; pictures that a shared cache
-    already has are not made again. Nothing to do where the generator reads noise or styles.
-    """
-    c, d = config.sparsify, config.data
-    if d.views == 0 or images is None or is_drawn(teacher):
-        return
-    wanted: list[tuple[int, int, int | None]] = [(d.size, d.batch, None)]
-    if config.arm != "gd":
-        wanted.insert(0, (c.size or d.size, c.batch or d.batch, 0))
-    for size, batch, part in wanted:
-        stage = run.stage("render" if part is None else "render-sparsify")
-        if run.done(stage.name):
-            continue
-        at_work = teacher_at_work(teacher, images, config, run.root, size)
-        steps = -(-len(images) * d.views // batch)
-        loop = stage.steps(steps)
-        stream = batches((images, None), config, steps, stage.first, part=part)
-        for _ in loop:
-            views = next(stream)
-            at_work(inputs_of(teacher, views), views.ids)
-        stage.finish(computed=at_work.computed, recalled=at_work.recalled)
+    start, end = (
+        first * (chosen[1] / first) ** (n / part.count) for n in (part.number, part.number + 1)
+    )
+    ramp_fraction = c.sparsify.ramp_fraction if part.is_last else 1.0
+    return Goal(cost, start=start, end=end, ramp_fraction=ramp_fraction)

@@ -1,95 +1,112 @@
-"""The arms of GAN Slimming's ablation (section 4.2), each the same stages under other settings."""
+"""The variants of GAN Slimming's ablation (section 4.2), each the same stages under other settings,
+and what the paper says of them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ganpress.errors import ConfigError, did_you_mean
-from ganpress.run.settings import checked
-from ganpress.run.slim import SlimConfig
+from ganpress.methods.base import Claim, Variant
+from ganpress.methods.gan_slimming.settings import SlimConfig
 
 _FLOAT: dict[str, Any] = {"quantise": {"bits": 32}}
-_INT8: dict[str, Any] = {"quantise": {"bits": 8}}
-_GAME: dict[str, Any] = {"critic": {"fixed": False}}
-_JOINT: dict[str, Any] = {"arm": "gs", **_GAME}
+_TRAINED: dict[str, Any] = {"discriminator": {"fixed": False}}
+_JOINT: dict[str, Any] = {"procedure": "gs", **_TRAINED}
 
-ARMS: dict[str, dict[str, Any]] = {
-    "gd": {"arm": "gd", **_FLOAT, **_GAME},
-    "cp": {"arm": "cp", **_FLOAT, **_GAME},
-    "cp+d": {"arm": "cp+d", **_FLOAT, **_GAME},
-    "d+cp": {"arm": "d+cp", **_FLOAT, **_GAME},
-    "gs-32": {**_JOINT, **_FLOAT},
-    "gs-32+postq": {
-        "arm": "postq",
-        **_GAME,
-        "quantise": {"bits": 8, "ranges": "calibrated"},
-    },
-    "gs-8": {**_JOINT, **_INT8},
-    "gs-8-mse": {**_JOINT, **_INT8, "distance": {"kind": "mse"}},
-    "cec": {"arm": "gs", **_FLOAT, "critic": {"fixed": True, "start": "teacher"}},
+
+def _all_the_time(settings: SlimConfig, shared: SlimConfig) -> SlimConfig:
+    """Without the joint loop, its steps and minutes are fine-tuning's, too (no limit of time where
+    either has none). The student is as wide as the target allows: ``width_ratio`` is only that of
+    d+cp's first student."""
+    s, f = shared.sparsify, shared.finetune
+    minutes = s.minutes + f.minutes if s.minutes and f.minutes else None
+    longer = f.model_copy(update={"steps": s.steps + f.steps, "minutes": minutes})
+    return settings.model_copy(update={"finetune": longer, "width_ratio": None})
+
+
+def _in_few_bits(settings: SlimConfig, shared: SlimConfig) -> SlimConfig:
+    """8 bits, or as many as the shared settings have below 32."""
+    bits = shared.quantise.bits if shared.quantise.bits < 32 else 8
+    few = settings.quantise.model_copy(update={"bits": bits})
+    return settings.model_copy(update={"quantise": few})
+
+
+VARIANTS: dict[str, Variant] = {
+    "gd": Variant(
+        meaning="narrow student, distillation alone",
+        overrides={"procedure": "gd", **_FLOAT, **_TRAINED},
+        adjust=_all_the_time,
+    ),
+    "cp": Variant(
+        meaning="pruning in the game, no distillation",
+        overrides={"procedure": "cp", **_FLOAT, **_TRAINED},
+    ),
+    "cp+d": Variant(
+        meaning="cp, then distillation", overrides={"procedure": "cp+d", **_FLOAT, **_TRAINED}
+    ),
+    "d+cp": Variant(
+        meaning="distillation, then cp", overrides={"procedure": "d+cp", **_FLOAT, **_TRAINED}
+    ),
+    "gs-32": Variant(meaning="the joint method", overrides={**_JOINT, **_FLOAT}),
+    "gs-32+postq": Variant(
+        meaning="gs-32, then rounded to 8 bits",
+        overrides={
+            "procedure": "postq",
+            **_TRAINED,
+            "quantise": {"bits": 8, "ranges": "calibrated"},
+        },
+        adjust=_in_few_bits,
+        trained_as="gs-32",
+    ),
+    "gs-8": Variant(
+        meaning="the joint method in 8 bits",
+        overrides={**_JOINT, "quantise": {"bits": 8}},
+        adjust=_in_few_bits,
+    ),
+    "gs-8-mse": Variant(
+        meaning="gs-8 with squared error",
+        overrides={**_JOINT, "quantise": {"bits": 8}, "distance": {"kind": "mse"}},
+        adjust=_in_few_bits,
+    ),
+    "cec": Variant(
+        meaning="gs-32 with a fixed discriminator",
+        overrides={
+            "procedure": "gs",
+            **_FLOAT,
+            "discriminator": {"fixed": True, "start": "teacher"},
+        },
+    ),
 }
-"""What each arm changes in the settings that all arms share.
+"""What each variant changes in the settings that all of them share. The teacher's discriminator
+stays what it was in CEC (Shu et al., ICCV 2019)."""
 
-gd: a uniformly narrow student, distilled. cp: pruning in the game, no distillation. cp+d: the same,
-then distillation. d+cp: a wide student is distilled, then pruned in the game. gs-32, gs-8: the
-whole method. gs-32+postq: gs-32, rounded to 8 bits when all is done. gs-8-mse: squared error in
-place of the perceptual distance. cec: the discriminator stays what the teacher's was. Where the
-shared settings have ``quantise.bits`` below 32, the arms of 8 bits have that many instead.
-"""
+CLAIMS = (
+    Claim(statement="GS-32 better than GD", better="gs-32", worse="gd"),
+    Claim(statement="GS-32 better than CP", better="gs-32", worse="cp"),
+    Claim(statement="GS-32 better than CP+D", better="gs-32", worse="cp+d"),
+    Claim(statement="GS-32 better than D+CP", better="gs-32", worse="d+cp"),
+    Claim(statement="GS-8 better than GS-32+postQ", better="gs-8", worse="gs-32+postq"),
+    Claim(statement="perceptual better than MSE", better="gs-8", worse="gs-8-mse"),
+    Claim(statement="joint D better than fixed D", better="gs-32", worse="cec"),
+)
 
-
-def settings_of(arm: str, base: SlimConfig) -> SlimConfig:
-    """The settings of one arm at the cost, data and training time of ``base``.
-
-    An arm without the joint loop (gd) trains for that loop's steps and minutes, too. Its student
-    is as wide as the target allows: ``share`` is only that of d+cp's first student.
-    Raises `ConfigError` for an arm that does not exist, with the nearest name.
-    """
-    if arm not in ARMS:
-        raise ConfigError(
-            f"There is no arm '{arm}'{did_you_mean(arm, ARMS)}. Arms: {', '.join(ARMS)}."
-        )
-    values = base.model_dump()
-    for name, change in ARMS[arm].items():
-        values[name] = {**values[name], **change} if isinstance(change, dict) else change
-    if values["quantise"]["bits"] == 8 and base.quantise.bits < 32:
-        values["quantise"]["bits"] = base.quantise.bits
-    if arm == "gd":
-        values["finetune"] = {**values["finetune"], **_all_the_time(base)}
-        values["share"] = None
-    return checked(SlimConfig, values)
+CHARTS = {
+    "width": "Widths, channels",
+    "scale": "Scales, mean size",
+    "cost": "Cost, share of the teacher",
+}
 
 
 def stage_minutes(settings: SlimConfig) -> dict[str, float | None]:
-    """How an arm's training time is spent, in minutes; None where steps alone end a stage.
+    """How the training time is spent, in minutes; None where steps alone end a stage.
 
-    The rule: an arm's stages have ``sparsify.minutes + finetune.minutes`` of the shared settings
-    together. Arms with both stages spend them so (d+cp distils in the first half of what is
+    The rule: a variant's stages have ``sparsify.minutes + finetune.minutes`` of the shared settings
+    together. Procedures with both stages spend them so (d+cp distils in the first half of what is
     fine-tuning's, and post-quantisation trains no more); gd, which has no joint loop, spends all
     in its one stage. Rendering the teacher's pictures and evaluating are not counted.
     """
-    if settings.arm == "gd":
+    if settings.procedure == "gd":
         return {"finetune": settings.finetune.minutes}
-    if settings.arm == "d+cp":
+    if settings.procedure == "d+cp":
         half = settings.finetune.minutes and settings.finetune.minutes / 2
         return {"distil": half, "sparsify": settings.sparsify.minutes, "finetune": half}
     return {"sparsify": settings.sparsify.minutes, "finetune": settings.finetune.minutes}
-
-
-def training_minutes(settings: SlimConfig) -> float | None:
-    """The sum of `stage_minutes`; None where no stage has any. ConfigError: only some have."""
-    given = stage_minutes(settings)
-    timed = [minutes for minutes in given.values() if minutes is not None]
-    if timed and len(timed) < len(given):
-        raise ConfigError(
-            "Give both sparsify.minutes and finetune.minutes, or neither: the arms would not "
-            "train for equal times."
-        )
-    return sum(timed) if timed else None
-
-
-def _all_the_time(base: SlimConfig) -> dict[str, Any]:
-    """Steps and minutes of both stages together; no limit of time where either has none."""
-    s, f = base.sparsify, base.finetune
-    minutes = s.minutes + f.minutes if s.minutes and f.minutes else None
-    return {"steps": s.steps + f.steps, "minutes": minutes}
