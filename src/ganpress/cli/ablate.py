@@ -64,11 +64,13 @@ def ablate(
     from ganpress.methods.ablate import Pictures
     from ganpress.methods.ablate import ablate as run_variants
     from ganpress.models.checkpoint import load
+    from ganpress.run.recipes import config_file
     from ganpress.run.settings import read_config
 
     chosen = method_of(method)
     for variant in _listed(variants):  # a name that does not exist is refused before all else
         chosen.settings_of(variant, chosen.settings())
+    file = config_file(config, ["ablate", method]) if config else None
     shown = None
     if test:
         shown = open_images(
@@ -96,7 +98,7 @@ def ablate(
         pictures,
         run=run,
         method=method,
-        config=read_config(chosen.settings, config, sets or ()),
+        config=read_config(chosen.settings, file, sets or ()),
         variants=_listed(variants),
         seeds=_seeds(seeds),
         weights=weights,

@@ -173,9 +173,11 @@ def compress(
     from ganpress.methods.compress import check_request
     from ganpress.methods.compress import compress as compress_model
     from ganpress.models.checkpoint import load
+    from ganpress.run.recipes import config_file
     from ganpress.run.settings import read_config
 
-    settings = read_config(method_of(method).settings, config, sets or ())
+    file = config_file(config, [method]) if config else None
+    settings = read_config(method_of(method).settings, file, sets or ())
     check_request(method, settings)
     compress_model(
         load(teacher),
@@ -257,14 +259,25 @@ def settings(
     of: Annotated[
         str, typer.Argument(help="a method, or the family that is to be trained")
     ] = "slim",
+    listed: Annotated[
+        bool, typer.Option("--list", help="the recipes that --config knows by name")
+    ] = False,
 ) -> None:
     """Every setting with its default and meaning, as a file that --config reads."""
     from ganpress.methods import METHODS
+    from ganpress.run.recipes import recipes, summary_of
     from ganpress.run.settings import as_toml
     from ganpress.training.train import trainer
 
-    kind = METHODS[of].settings if of in METHODS else trainer(of).config
-    console.out(as_toml(kind), end="", highlight=False)
+    if listed:
+        for kind in (*METHODS, "train", "ablate"):
+            verb = kind if kind in ("train", "ablate") else f"compress {kind}"
+            console.print(f"[bold]ganpress {verb}[/]", highlight=False)
+            for name, file in sorted(recipes([kind]).items()):
+                console.print(f"  {name}: {summary_of(file)}", highlight=False, soft_wrap=True)
+        return
+    known = METHODS[of].settings if of in METHODS else trainer(of).config
+    console.out(as_toml(known), end="", highlight=False)
 
 
 @app.command()

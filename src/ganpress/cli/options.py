@@ -17,7 +17,10 @@ Weights = Annotated[
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="refuse unreadable images")]
 RunFolder = Annotated[Path, typer.Option("--run", help="folder of the run; resumes if it exists")]
-ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="TOML file")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="TOML file, or a recipe: 'ganpress settings --list'"),
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", help="key=value, such as target.macs=0.05; key= is the default"),

@@ -80,6 +80,10 @@ def _fine_tuning_alone(settings: Any) -> dict[str, float | None]:
     return {"finetune": settings.finetune.minutes}
 
 
+def _steps_of_fine_tuning(settings: Any) -> dict[str, int]:
+    return {"finetune": settings.finetune.steps}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """A paper's method, as everything outside its folder knows it.
@@ -96,6 +100,9 @@ class Method:
             something.
         stage_minutes: resolved settings -> minutes of training by stage; None where steps alone
             end it. Variants are compared at the same sum.
+        stage_steps: resolved settings -> steps of each stage that trains.
+        shortened: (settings, steps, minutes) -> the same with stages of that length at most, by
+            which the time of a whole run is forecast; None: no forecast.
         variants: what an ablation compares, by name.
         claims: the paper's statements.
         charts: titles of what its stages log, by the part before the slash.
@@ -109,6 +116,8 @@ class Method:
     resolve: Callable[[Model, Any], Any] = _as_given
     check: Callable[[Given, Any], None] = _nothing_more
     stage_minutes: Callable[[Any], dict[str, float | None]] = _fine_tuning_alone
+    stage_steps: Callable[[Any], dict[str, int]] = _steps_of_fine_tuning
+    shortened: Callable[[Any, int, float], Any] | None = None
     variants: Mapping[str, Variant] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     charts: Mapping[str, str] = field(default_factory=dict)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from ganpress.data import Images
 from ganpress.errors import ConfigError
 from ganpress.measures.fidelity import check_opened
 from ganpress.methods import method as method_of
-from ganpress.methods.base import Given
+from ganpress.methods.base import Given, Method
 from ganpress.methods.finish import Shown, finish, is_finished
 from ganpress.models.checkpoint import Model, fingerprint, load, save
 from ganpress.models.inputs import reads
@@ -20,8 +23,11 @@ from ganpress.run import distributed
 from ganpress.run.files import read_json
 from ganpress.run.progress import tell
 from ganpress.run.run import Run
+from ganpress.training.forecast import MINUTES, STEPS, WORTH, announce, timed_stages
 from ganpress.training.outcome import forgotten_if_refused
 from ganpress.training.shared_settings import MethodSettings
+
+SHOWN = 32  # images that a forecast is made with
 
 
 def compress(
@@ -79,6 +85,8 @@ def compress(
     card |= {"command": command} if command else {}
     check_teacher(run, card["teacher"])
     path = run / "student.safetensors"
+    if not quiet and not (run / "config.json").exists():
+        forecast(chosen, given, c)
     with forgotten_if_refused(run):
         folder = Run(run, seed=c.seed, config=settings, card=card, quiet=quiet)
         if not path.exists():
@@ -98,6 +106,28 @@ def compress(
         return student
     finish(folder, student, teacher, c, shown, weights=weights)
     return student
+
+
+def forecast(method: Method, given: Given, settings: MethodSettings) -> None:
+    """Say how long a long compression will take here, from a few timed steps of a copy."""
+    steps = method.stage_steps(settings)
+    if method.shortened is None or sum(steps.values()) < WORTH:
+        return
+    brief = method.shortened(settings, STEPS, MINUTES)
+    few = given.images.some(range(min(len(given.images), SHOWN))) if given.images else None
+    teacher = copy.deepcopy(given.teacher)
+    tried = replace(given, teacher=teacher, images=few, reals=given.reals)
+    timed = timed_stages(lambda run: method.compress(tried, brief, run), settings.seed)
+    if few is not None and given.images is not None:  # pictures of the teacher that are kept
+        more = len(given.images) / len(few)
+        rendered = [name for name in timed if name.startswith("render")]
+        steps = {**{n: math.ceil(more * timed[n].steps) for n in rendered}, **steps}
+    announce(
+        steps,
+        timed,
+        minutes=method.stage_minutes(settings),
+        fewer=" and ".join(f"{name}.steps" for name in steps if not name.startswith("render")),
+    )
 
 
 def check_request(method: str, config: MethodSettings) -> None:

@@ -28,6 +28,7 @@ from ganpress.run.grid import grid
 from ganpress.run.run import Run
 from ganpress.training.cartoongan import CartoonganTraining, train_cartoongan
 from ganpress.training.cyclegan import CycleGANTraining, train_cyclegan
+from ganpress.training.forecast import MINUTES, STEPS, WORTH, announce, timed_stages
 from ganpress.training.gaugan import GauGANTraining, train_gaugan
 from ganpress.training.kit import check_split, device_of
 from ganpress.training.munit import MunitTraining, train_munit
@@ -119,6 +120,8 @@ def train(
     card = {**_machine(c), **data, **({"command": command} if command else {})}
     settings = {"train": family, **c.model_dump()}
     run = Path(run)
+    if not quiet and distributed.world() == 1 and not (run / "config.json").exists():
+        forecast(how, images, other, c, weights)
     with forgotten_if_refused(run):
         folder = Run(run, seed=c.seed, config=settings, card=card, quiet=quiet)
         if distributed.agree(int((run / "done.json").exists())):
@@ -128,6 +131,22 @@ def train(
         model.provenance = {**_provenance(folder, settings, data), **model.provenance}
     distributed.first(partial(finish, folder, models, c, shown=test or images, other=other))
     return models
+
+
+def forecast(
+    how: Trainer, images: Images, other: Images | None, config: TrainConfig, weights: Path | None
+) -> None:
+    """Say how long a long training will take here, from a few timed steps."""
+    if config.steps < WORTH:
+        return
+    data = config.data.model_copy(update={"workers": 0})
+    few = {"steps": STEPS, "minutes": MINUTES, "sample_every": 1_000_000, "data": data}
+    brief = config.model_copy(update=few)
+    found = timed_stages(
+        lambda run: how.stage(run, images, other, brief, weights=weights), config.seed
+    )
+    minutes = {"train": config.minutes}
+    announce({"train": config.steps}, found, minutes=minutes, fewer="steps")
 
 
 def check_request(

@@ -6,7 +6,14 @@ from ganpress.methods.base import Method
 from ganpress.methods.gan_slimming.method import check, resolve_for, slim
 from ganpress.methods.gan_slimming.published import paper_tables
 from ganpress.methods.gan_slimming.settings import SlimConfig
-from ganpress.methods.gan_slimming.variants import CHARTS, CLAIMS, VARIANTS, stage_minutes
+from ganpress.methods.gan_slimming.variants import (
+    CHARTS,
+    CLAIMS,
+    VARIANTS,
+    shortened,
+    stage_minutes,
+    stage_steps,
+)
 
 GAN_SLIMMING = Method(
     name="slim",
@@ -16,6 +23,8 @@ GAN_SLIMMING = Method(
     resolve=resolve_for,
     check=check,
     stage_minutes=stage_minutes,
+    stage_steps=stage_steps,
+    shortened=shortened,
     variants=VARIANTS,
     claims=CLAIMS,
     charts=CHARTS,

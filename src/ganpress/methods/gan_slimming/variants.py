@@ -110,3 +110,27 @@ def stage_minutes(settings: SlimConfig) -> dict[str, float | None]:
         half = settings.finetune.minutes and settings.finetune.minutes / 2
         return {"distil": half, "sparsify": settings.sparsify.minutes, "finetune": half}
     return {"sparsify": settings.sparsify.minutes, "finetune": settings.finetune.minutes}
+
+
+def stage_steps(settings: SlimConfig) -> dict[str, int]:
+    """Steps of each stage; all rounds of the joint loop count as one stage."""
+    s, f = settings.sparsify.steps, settings.finetune.steps
+    if settings.procedure == "gd":
+        return {"finetune": f}
+    if settings.procedure == "d+cp":
+        return {"distil": -(-f // 2), "sparsify": s, "finetune": f // 2}
+    return {"sparsify": s, "finetune": f}
+
+
+def shortened(settings: SlimConfig, steps: int, minutes: float) -> SlimConfig:
+    """The same compression in stages of so many steps or minutes."""
+    s, f, d = settings.sparsify, settings.finetune, settings.data
+    brief = {"steps": steps, "minutes": minutes}
+    return settings.model_copy(
+        update={
+            "sparsify": s.model_copy(update={**brief, "rounds": 1}),
+            "finetune": f.model_copy(update={**brief, "steps": 2 * steps, "select": "last"}),
+            "data": d.model_copy(update={"teacher_cache": None, "workers": 0}),
+            "restarts": 0,
+        }
+    )

@@ -1,0 +1,76 @@
+"""How long a run will take on this machine, from a few timed steps before its first one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from ganpress.errors import GanpressError
+from ganpress.report.amounts import duration
+from ganpress.run.files import read_json, read_log
+from ganpress.run.progress import tell
+from ganpress.run.run import Run
+
+STEPS, MINUTES = 4, 0.2
+"""What each stage of a timed run takes at most: steps, or minutes where that is less."""
+WORTH = 200
+"""Steps from which on a run is worth a forecast."""
+
+
+class Timed(NamedTuple):
+    """A stage of a shortened run: the steps it took, and the seconds of one."""
+
+    steps: int
+    seconds: float
+
+
+def timed_stages(work: Callable[[Run], object], seed: int) -> dict[str, Timed]:
+    """Run a shortened training in a folder that is then removed: what its stages took.
+
+    The first step of a stage, in which memory and kernels are prepared, is left out where there are
+    others. Empty where the training ends in an error, which the real run will report.
+    """
+    with TemporaryDirectory(prefix="ganpress-forecast-") as folder:
+        root = Path(folder)
+        with suppress(GanpressError):
+            work(Run(root, seed=seed, quiet=True, log_every=1, save_every_s=3600.0))
+        return {path.parent.name: _timed(path.parent) for path in root.glob("*/done.json")}
+
+
+def _timed(stage: Path) -> Timed:
+    facts = read_json(stage / "done.json")
+    steps = int(facts["steps"])
+    log = stage / "log.jsonl"
+    times = [float(line["elapsed_s"]) for line in read_log(log)] if log.exists() else []
+    if len(times) > 1:
+        return Timed(steps, (times[-1] - times[0]) / (len(times) - 1))
+    return Timed(steps, float(facts["elapsed_s"]) / max(1, steps))
+
+
+def announce(
+    steps: Mapping[str, int],
+    timed: Mapping[str, Timed],
+    *,
+    minutes: Mapping[str, float | None],
+    fewer: str,
+) -> None:
+    """Print how long the stages will take, such as 'about 26 min on this machine: ...'.
+
+    Args:
+        steps: of each stage; timed: what steps of each took. minutes: where a stage ends by the clock.
+        fewer: the settings that make the run shorter.
+    """
+    known = {name: n * timed[name].seconds for name, n in steps.items() if name in timed}
+    for name, limit in minutes.items():
+        if limit is not None and name in known:
+            known[name] = min(known[name], 60 * limit)
+    if not known:
+        return
+    parts = ", ".join(f"{name} {duration(s)} ({steps[name]:,} steps)" for name, s in known.items())
+    tell(
+        f"about {duration(sum(known.values()))} on this machine: {parts}. For less, lower {fewer}.",
+        quiet=False,
+    )
