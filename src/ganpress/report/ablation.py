@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError
-from ganpress.files import read_json, replace_file
 from ganpress.report.ablation_figures import figure_size, picture_grid
 from ganpress.report.amounts import duration, si, significant, size_bytes
 from ganpress.report.style import CSS
+from ganpress.run.files import read_json, replace_file
 
 _MEANINGS = {
     "gd": "narrow student, distillation alone",

@@ -12,9 +12,9 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from ganpress.errors import ImagesError
-from ganpress.files import replace_file
 from ganpress.report.amounts import significant, size_bytes
 from ganpress.report.curves import Scale
+from ganpress.run.files import replace_file
 
 WIDTH, HEIGHT = 720, 420
 LEFT, RIGHT, TOP, BOTTOM = 74, 190, 20, 56

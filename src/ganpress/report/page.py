@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError
-from ganpress.files import replace_file
 from ganpress.report import table, teachers
 from ganpress.report.amounts import duration, moment, number, times
 from ganpress.report.curves import stage_charts
@@ -17,6 +16,7 @@ from ganpress.report.pictures import sample_rows, stage_snapshots
 from ganpress.report.reading import RunFiles, StageFiles, read_run, seconds_of, section
 from ganpress.report.style import CSS, SCRIPT
 from ganpress.report.toml import to_toml
+from ganpress.run.files import replace_file
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError, did_you_mean
-from ganpress.files import read_log
 from ganpress.report.amounts import number
+from ganpress.run.files import read_log
 
 _STAGE_FILES = ("done.json", "state.pt", "log.jsonl")
 _CLOCKS = ("elapsed_s", "seconds")

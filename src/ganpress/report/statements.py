@@ -8,20 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ganpress.arms import ARMS
-from ganpress.files import read_json
 from ganpress.report.ablation_welch import clear_from, student_t
-
-CLAIMS = (
-    ("GS-32 better than GD", "gs-32", "gd"),
-    ("GS-32 better than CP", "gs-32", "cp"),
-    ("GS-32 better than CP+D", "gs-32", "cp+d"),
-    ("GS-32 better than D+CP", "gs-32", "d+cp"),
-    ("GS-8 better than GS-32+postQ", "gs-8", "gs-32+postq"),
-    ("perceptual better than MSE", "gs-8", "gs-8-mse"),
-    ("joint D better than fixed D", "gs-32", "cec"),
-)
-"""What the paper says of its arms: (statement, the better arm, the worse arm)."""
+from ganpress.run.files import read_json
 
 UNEQUAL = 1.05
 """Arms whose costs are further apart than this factor are said to differ in cost."""
@@ -30,7 +18,7 @@ UNEQUAL = 1.05
 def summary(run: Path) -> dict[str, Any]:
     """What the arms in ``run`` came to: every number with mean and spread over seeds."""
     facts, found, failed = read_json(run / "settings.json"), [], []
-    for arm in ARMS:
+    for arm in facts["stage_minutes"]:
         of_arm = {
             int(folder.name.removeprefix(f"{arm}-")): folder
             for folder in run.glob(f"{arm}-*")
@@ -49,7 +37,7 @@ def summary(run: Path) -> dict[str, Any]:
         "stage_minutes": facts["stage_minutes"],
         "arms": found,
         "failed": failed,
-        "missing": [arm for arm in ARMS if arm not in {r["arm"] for r in found}],
+        "missing": [arm for arm in facts["stage_minutes"] if arm not in {r["arm"] for r in found}],
     }
     if found:
         first = run / found[0]["runs"][0]
@@ -63,7 +51,7 @@ def summary(run: Path) -> dict[str, Any]:
         kinds = ("real/frechet-", "real/is-")
         metrics += [name for name in found[0]["numbers"] if name.startswith(kinds)]
         target = next((name for name, share in facts["settings"]["target"].items() if share), None)
-        out["statements"] = statements(found, metrics, target)
+        out["statements"] = statements(found, metrics, facts.get("claims", []), target)
     judged = run / "judged-teacher.json"
     if judged.exists():
         teacher = read_json(judged)
@@ -115,18 +103,23 @@ def numbers_of(folder: Path) -> dict[str, float]:
 
 
 def statements(
-    rows: Sequence[Mapping[str, Any]], metrics: Sequence[str], target: str | None = None
+    rows: Sequence[Mapping[str, Any]],
+    metrics: Sequence[str],
+    claims: Sequence[Sequence[str]],
+    target: str | None = None,
 ) -> list[dict[str, Any]]:
     """The paper's statements, each by each metric: whether it holds here, and how clearly.
 
-    Args: target: the cost that the arms were to have alike, such as "macs".
+    Args:
+        claims: (statement, the better variant, the worse variant) each.
+        target: the cost that the variants were to have alike, such as "macs".
     """
     by_name = {r["arm"]: r for r in rows}
     return [
         {"statement": text, "better": better, "worse": worse, "metric": metric}
         | compared(by_name.get(better), by_name.get(worse), metric, target)
         for metric in metrics
-        for text, better, worse in CLAIMS
+        for text, better, worse in claims
     ]
 
 

@@ -8,15 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from ganpress.report.amounts import (
-    marked,
-    milliseconds,
-    number,
-    si,
-    significant,
-    size_bytes,
-    times,
-)
+from ganpress.report.amounts import marked, milliseconds, number, si, significant, size_bytes, times
 from ganpress.report.reading import section
 
 _WHERE = "results.json"
