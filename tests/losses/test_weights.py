@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,6 +27,8 @@ class Server:
     def __init__(self) -> None:
         self.content = CONTENT
         self.break_after: list[int] = []  # bytes sent before each early end
+        self.stalls = False  # instead of ending early: it waits for the test to end
+        self.ended = threading.Event()
         self.ranges = True
         self.status = 200
         self.asked: list[str | None] = []
@@ -54,6 +59,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: state.break_after.pop(0)] if state.break_after else body)
+        if state.stalls:
+            state.ended.wait(30)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -68,6 +75,7 @@ def server() -> Iterator[Server]:
         thread.start()
         state.url = f"http://127.0.0.1:{listening.server_port}/net.pth"
         yield state
+        state.ended.set()
         listening.shutdown()
         thread.join()
 
@@ -133,6 +141,57 @@ def test_a_line_that_always_breaks_gives_up_and_keeps_what_arrived(server: Serve
     with pytest.raises(WeightsError, match=r"closed early.*what has arrived is kept"):
         find_weights(entry(server))
     assert part().read_bytes() == CONTENT[:1000] and len(server.asked) < 8
+
+
+def test_what_a_killed_process_has_fetched_is_continued(server: Server) -> None:
+    server.content, server.stalls, server.break_after = CONTENT * 8, True, [3_500_000]
+    sha256 = hashlib.sha256(server.content).hexdigest()
+    script = (
+        "import sys; from ganpress.losses.weights import *\n"
+        "find_weights(WeightFile('A net', 'net.pth', sys.argv[1], sys.argv[2]))"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, server.url, sha256]) as process:
+        deadline = time.monotonic() + 30
+        while not (part().exists() and part().stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        process.kill()
+    have, server.stalls = part().stat().st_size, False
+    assert 0 < have <= 3_500_000
+    found = find_weights(entry(server, sha256))
+    assert found.read_bytes() == server.content and not part().exists()
+    assert server.asked == [None, f"bytes={have}-"]
+
+
+def test_a_download_waits_for_the_process_that_makes_the_same(server: Server) -> None:
+    part().parent.mkdir(parents=True)
+    done = part().with_name("net.pth")
+    script = (
+        "import sys, time; from pathlib import Path; from ganpress.run.files import alone\n"
+        "done = Path(sys.argv[1])\n"
+        "with alone(done.with_name('net.pth.lock')):\n"
+        "    print('held', flush=True); time.sleep(0.4)\n"
+        "    done.write_bytes(bytes(range(256)) * 2000)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(done)], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"held\n"
+        assert find_weights(entry(server)) == done
+    assert server.asked == []
+
+
+def test_a_cache_that_cannot_be_written_says_where_else_to_put_the_file(
+    server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").write_text("a file, where a folder should be")
+    with pytest.raises(WeightsError, match=r"^A net: .*cannot be made.*GANPRESS_WEIGHTS"):
+        find_weights(entry(server))
+    (tmp_path / "cache").unlink()
+    part().with_name("net.pth.lock").mkdir(parents=True)  # as unwritable, to root too
+    with pytest.raises(WeightsError, match=r"^A net: .*\.lock cannot be written.*GANPRESS_WEIGHTS"):
+        find_weights(entry(server))
+    assert server.asked == []
 
 
 def test_a_wrong_file_is_refused_and_removed(server: Server) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import replace
 from functools import partial
@@ -37,7 +36,6 @@ from ganpress.models.checkpoint import Model, full_model, load, save
 from ganpress.models.discriminator import Discriminator
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.report.ablation import sentences, table
-from ganpress.report.ablation_welch import freedom, student_t
 from ganpress.report.statements import compared, statements, summary
 from ganpress.run.settings import checked, read_config
 
@@ -406,30 +404,6 @@ def arm(mean: float, spread: float | None, seeds: int, name: str = "m") -> dict[
         "numbers": {name: {"mean": mean, "spread": spread}},
         "over_images": {name: 0.3},
     }
-
-
-@pytest.mark.parametrize(
-    ("degrees", "known"),
-    [(1, 12.706), (2, 4.303), (4, 2.776), (10, 2.228), (30, 2.042), (1e4, 1.960), (1e9, 1.960)],
-)
-def test_quantiles_are_those_of_students_table(degrees: float, known: float) -> None:
-    assert student_t(degrees) == pytest.approx(known, abs=6e-4)
-
-
-def test_a_quantile_between_whole_degrees_of_freedom_is_that_of_the_density() -> None:
-    df, t = 2.5, student_t(2.5)
-    scale = math.gamma((df + 1) / 2) / math.gamma(df / 2) / math.sqrt(df * math.pi)
-    x = torch.linspace(-t, t, 200_001, dtype=torch.float64)
-    inside = torch.trapezoid(scale * (1 + x**2 / df) ** (-(df + 1) / 2), x)
-    assert float(inside) == pytest.approx(0.95, abs=1e-7)
-
-
-def test_degrees_of_freedom_are_welchs() -> None:
-    assert freedom([0.1, 0.1], [3, 3]) == pytest.approx(4.0)
-    assert freedom([0.1, 0.0], [3, 9]) == pytest.approx(2.0)
-    wanted = 0.05**2 / (0.01**2 / 8 + 0.04**2 / 3)
-    assert freedom([0.1, 0.2], [9, 4]) == pytest.approx(wanted)
-    assert freedom([1e-200, 1e-200], [2, 2]) == pytest.approx(2.0)
 
 
 def test_a_difference_is_told_in_standard_errors_over_seeds() -> None:

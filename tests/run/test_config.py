@@ -161,6 +161,10 @@ def test_every_setting_is_described_once_as_a_file_that_can_be_read(
     file = tmp_path / "settings.toml"
     file.write_text(as_toml(kind))
     assert read_config(kind, file) == kind()
+    for name, default, meaning in told:
+        start = f"# {name} =" if default is None else f"{name} = "
+        line = next(line for line in file.read_text().splitlines() if line.startswith(start))
+        assert line.endswith(f" # {meaning}")
     unset = [name for name, default, _ in told if default is None]
     assert all(f"\n# {name} =  # " in file.read_text() for name in unset)
 

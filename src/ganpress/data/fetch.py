@@ -14,8 +14,8 @@ from ganpress.data.cifar import pack_cifar10
 from ganpress.data.public import PublicSet, public_set
 from ganpress.data.unpack import new_folder, unpack
 from ganpress.errors import ConfigError, ImagesError
-from ganpress.run.download import Wanted, alone, download
-from ganpress.run.files import make_folder, read_json, write_json
+from ganpress.run.download import Wanted, download
+from ganpress.run.files import alone, make_folder, read_json, write_json
 
 RECORD = "downloads.json"
 """Beside the data: SHA-256, size and address of each archive at its first download."""

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from functools import lru_cache
-from statistics import NormalDist
 
 CERTAINTY = 0.95
 """The chance with which two arms that are alike are not called clearly different."""
-_PARTS = 400  # of Simpson's rule
-_MANY = 1e4  # degrees of freedom beyond which the normal distribution is near enough
 
 
 def clear_from(errors: Sequence[float], counts: Sequence[int]) -> float:
@@ -29,29 +24,11 @@ def freedom(errors: Sequence[float], counts: Sequence[int]) -> float:
     return sum(squares) ** 2 / sum(parts)
 
 
-@lru_cache(maxsize=256)
 def student_t(degrees: float, certainty: float = CERTAINTY) -> float:
     """The two-sided quantile of Student's t: |t| is below it with this chance.
 
-    With t = tan(a) sqrt(degrees) the chance is an integral over cos(a)^(degrees - 1), which is
-    inverted by bisection.
-
     Args: degrees: of freedom, 1 or more, whole or not; infinite for the normal distribution.
     """
-    if degrees > _MANY:
-        return NormalDist().inv_cdf((1 + certainty) / 2)
-    log_beta = math.lgamma(degrees / 2) - math.lgamma((degrees + 1) / 2) + math.log(math.pi) / 2
-    wanted = certainty * math.exp(log_beta) / 2
-    low, high = 0.0, math.pi / 2
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _area(middle, degrees - 1) < wanted else (low, middle)
-    return math.tan(low) * math.sqrt(degrees)
+    from scipy.special import stdtrit
 
-
-def _area(end: float, power: float) -> float:
-    """The integral of cos(a)^power from 0 to ``end``, below pi / 2, by Simpson's rule."""
-    step = end / _PARTS
-    heights = [math.cos(i * step) ** power for i in range(_PARTS + 1)]
-    inner = 4 * sum(heights[1:-1:2]) + 2 * sum(heights[2:-1:2])
-    return float(step / 3 * (heights[0] + inner + heights[-1]))
+    return float(stdtrit(degrees, (1 + certainty) / 2))

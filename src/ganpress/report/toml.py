@@ -2,51 +2,47 @@
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
+    from tomlkit.items import Table
+
+T = TypeVar("T", "TOMLDocument", "Table")
 
 
-def to_toml(config: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> str:
+def to_toml(config: Mapping[str, Any]) -> str:
     """TOML of a nested config. TOML has no null: an unset key becomes a comment."""
-    lines, tables = [], []
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            tables.append((*prefix, str(key)))
-        elif value is None:
-            lines.append(f"# {_key(str(key))} is not set")
+    from tomlkit import document
+
+    return _fill(document(), config).as_string().rstrip("\n")
+
+
+def _fill(table: T, config: Mapping[str, Any]) -> T:
+    """Add the values, then the groups, whose keys end where the next group starts."""
+    from tomlkit import comment, item, key
+    from tomlkit import table as group
+
+    for name, value in sorted(config.items(), key=lambda pair: _is_group(pair[1])):
+        if value is None:
+            table.add(comment(f"{key(name).as_string()} is not set"))
+        elif isinstance(value, Mapping):
+            table.add(name, _fill(group(), value))
         else:
-            lines.append(f"{_key(str(key))} = {_value(value)}")
-    parts = ["\n".join(lines)] if lines else []
-    for path in tables:
-        inner = to_toml(config[path[-1]], path)
-        title = f"[{'.'.join(map(_key, path))}]"
-        parts.append(inner if inner.startswith("[") else f"{title}\n{inner}".rstrip("\n"))
-    return "\n\n".join(parts)
+            table.add(name, item(_without_none(value)))
+    return table
 
 
-def _key(key: str) -> str:
-    return key if _BARE.fullmatch(key) else _string(key)
+def _is_group(value: Any) -> bool:
+    """Whether it is written under a title: a table, or an array of tables."""
+    items = value if isinstance(value, list) and value else [value]
+    return all(isinstance(one, Mapping) for one in items)
 
 
-def _string(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and not math.isfinite(value):
-        return {math.inf: "inf", -math.inf: "-inf"}.get(value, "nan")
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, Mapping):
-        pairs = [f"{_key(str(k))} = {_value(v)}" for k, v in value.items() if v is not None]
-        return "{" + ", ".join(pairs) + "}"
+def _without_none(value: Any) -> Any:
     if isinstance(value, list):
-        return "[" + ", ".join(_value(v) for v in value if v is not None) + "]"
-    return _string(str(value))
+        return [_without_none(v) for v in value if v is not None]
+    if isinstance(value, Mapping):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    return value

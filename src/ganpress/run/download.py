@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 
-from ganpress.errors import DiskFull, GanpressError
-from ganpress.run.files import raise_if_full
+from ganpress.errors import ConfigError, DiskFull, GanpressError
+from ganpress.run.files import alone, make_folder, raise_if_full
 
 _CHUNK = 1 << 20
 _TRIES = 4
@@ -41,46 +41,42 @@ def download(wanted: Wanted, to: Path) -> Path:
     What has arrived is kept as `<to>.part` when the line breaks, and continued by the next call;
     the file appears under its own name only when it is whole and right. Processes that want the
     same file wait for one another.
-    Raises: `wanted.error` (no connection, a wrong file), DiskFull.
+    Raises: `wanted.error` (no connection, a wrong file, a folder that cannot be written), DiskFull.
     """
     if not wanted.url.startswith(("http://", "https://")):
         raise wanted.error(f"{wanted.title} has no http address to fetch. {wanted.advice}")
-    to.parent.mkdir(parents=True, exist_ok=True)
-    part = to.with_name(to.name + ".part")
-    with alone(to.with_name(to.name + ".lock")):
-        if to.is_file():  # fetched by another process while we waited, or put there by hand
-            if reason := wanted.wrong(to):
-                raise wanted.error(
-                    f"'{to}' is not the published {wanted.title}: {reason}. Remove it and start "
-                    f"again. {wanted.advice}"
-                )
-            return to
-        resumed = part.exists() and part.stat().st_size > 0
-        _fetch(wanted, part)
-        if resumed and wanted.wrong(part):
-            part.unlink()  # the earlier piece was of something else
-            _fetch(wanted, part)
-        if reason := wanted.wrong(part):
-            part.unlink()
-            raise wanted.error(
-                f"{wanted.url} sent a file that is not the published {wanted.title}: {reason}. It "
-                f"was removed. A proxy or a login page may be in the way. {wanted.advice}"
-            )
-        os.replace(part, to)
+    with ExitStack() as held:
+        try:
+            make_folder(to.parent)
+            held.enter_context(alone(to.with_name(to.name + ".lock")))
+        except ConfigError as error:
+            raise wanted.error(f"{wanted.title}: {error} {wanted.advice}") from error
+        _bring(wanted, to)
     return to
 
 
-@contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """Wait for a lock file and hold it, so that two processes do not write the same (POSIX)."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
+def _bring(wanted: Wanted, to: Path) -> None:
+    """What `download` does while no other process does it."""
+    if to.is_file():  # fetched by another process while we waited, or put there by hand
+        if reason := wanted.wrong(to):
+            raise wanted.error(
+                f"'{to}' is not the published {wanted.title}: {reason}. Remove it and start "
+                f"again. {wanted.advice}"
+            )
         return
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    part = to.with_name(to.name + ".part")
+    resumed = part.exists() and part.stat().st_size > 0
+    _fetch(wanted, part)
+    if resumed and wanted.wrong(part):
+        part.unlink()  # the earlier piece was of something else
+        _fetch(wanted, part)
+    if reason := wanted.wrong(part):
+        part.unlink()
+        raise wanted.error(
+            f"{wanted.url} sent a file that is not the published {wanted.title}: {reason}. It "
+            f"was removed. A proxy or a login page may be in the way. {wanted.advice}"
+        )
+    os.replace(part, to)
 
 
 def _fetch(wanted: Wanted, part: Path) -> None:
@@ -93,6 +89,7 @@ def _fetch(wanted: Wanted, part: Path) -> None:
                 return
             reason = "the connection closed early"
         except urllib.error.HTTPError as error:
+            error.close()  # it is the open connection, too
             if error.code < 500:
                 raise wanted.error(
                     f"{wanted.title}: {wanted.url} answered {error.code} {error.reason}. "

@@ -7,7 +7,6 @@ comes from the defaults here, then the TOML file of ``--config``, then each ``--
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -182,11 +181,19 @@ def _put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
 def as_toml(kind: type[BaseModel]) -> str:
     """Every setting with its default and meaning, as a file that ``--config`` reads; those that are
     unset by default are comments."""
-    lines = []
+    from tomlkit import comment, document, inline_table, item, key
+
+    file = document()
     for name, default, meaning in describe(kind):
-        line = f"# {name} =" if default is None else f"{name} = {json.dumps(default)}"
-        lines.append(f"{line}  # {meaning}" if meaning else line)
-    return "\n".join(lines) + "\n"
+        if default is None:
+            file.add(comment(f"{name} =  # {meaning}" if meaning else f"{name} ="))
+            continue
+        value = item(default)
+        if isinstance(default, dict):
+            value = inline_table()  # not a table, which would take in all that follows
+            value.update(default)
+        file.add(key(name.split(".")), value.comment(meaning) if meaning else value)
+    return file.as_string()
 
 
 def describe(kind: type[BaseModel], prefix: str = "") -> list[tuple[str, Any, str]]:
