@@ -15,6 +15,7 @@ from ganpress.report.amounts import number
 
 _STAGE_FILES = ("done.json", "state.pt", "log.jsonl")
 _CLOCKS = ("elapsed_s", "seconds")
+_NO_SCALARS = {"step", *_CLOCKS}
 _STAGE_IMAGE = re.compile(r"(?P<name>.+)-(?P<step>\d+)\.png")
 _SAMPLE = re.compile(r"(?P<stem>.+)_(?P<kind>photo|teacher|student)\.png")
 
@@ -199,13 +200,13 @@ def _columns(lines: list[dict[str, Any]]) -> list[Series]:
     """One series per scalar, in the order the scalars first appear."""
     columns: dict[str, Series] = {}
     for line in lines:
+        step = int(line["step"])
         for name, raw in line.items():
-            value = number(raw)
-            if name in ("step", *_CLOCKS) or value is None:
-                continue
-            series = columns.setdefault(name, Series(name, [], []))
-            series.steps.append(int(line["step"]))
-            series.values.append(value)
+            if name not in _NO_SCALARS and (value := number(raw)) is not None:
+                if name not in columns:  # a log may hold millions of numbers
+                    columns[name] = Series(name, [], [])
+                columns[name].steps.append(step)
+                columns[name].values.append(value)
     return list(columns.values())
 
 
