@@ -11,45 +11,30 @@ from typing import Any
 from ganpress.arms import ARMS
 from ganpress.files import read_json
 from ganpress.report.ablation_welch import clear_from, student_t
-
-CLAIMS = (
-    ("GS-32 better than GD", "gs-32", "gd"),
-    ("GS-32 better than CP", "gs-32", "cp"),
-    ("GS-32 better than CP+D", "gs-32", "cp+d"),
-    ("GS-32 better than D+CP", "gs-32", "d+cp"),
-    ("GS-8 better than GS-32+postQ", "gs-8", "gs-32+postq"),
-    ("perceptual better than MSE", "gs-8", "gs-8-mse"),
-    ("joint D better than fixed D", "gs-32", "cec"),
-)
-"""What the paper says of its arms: (statement, the better arm, the worse arm)."""
+from ganpress.report.slim_words import SLIMMING
+from ganpress.report.words import Claim, Words
 
 UNEQUAL = 1.05
 """Arms whose costs are further apart than this factor are said to differ in cost."""
 
 
-def summary(run: Path) -> dict[str, Any]:
-    """What the arms in ``run`` came to: every number with mean and spread over seeds."""
-    facts, found, failed = read_json(run / "settings.json"), [], []
-    for arm in ARMS:
-        of_arm = {
-            int(folder.name.removeprefix(f"{arm}-")): folder
-            for folder in run.glob(f"{arm}-*")
-            if folder.name.removeprefix(f"{arm}-").isdigit()
-        }
-        done = {s: f for s, f in sorted(of_arm.items()) if (f / "results.json").exists()}
-        failed += [
-            {"arm": arm, "seed": seed, "error": read_json(folder / "failed.json")["error"]}
-            for seed, folder in sorted(of_arm.items())
-            if (folder / "failed.json").exists()
-        ]
-        if done:
-            found.append(row(arm, done))
+def summary(
+    run: Path, arms: Sequence[str] = tuple(ARMS), words: Words = SLIMMING
+) -> dict[str, Any]:
+    """What the arms in ``run`` came to: every number with mean and spread over seeds.
+
+    Args: arms: names of the method's arms; words: what they mean, and the paper says of them.
+    """
+    facts = read_json(run / "settings.json")
+    found, failed = _arms_in(run, arms)
     out: dict[str, Any] = {
         **{name: facts[name] for name in ("family", "teacher", "minutes", "settings")},
         "stage_minutes": facts["stage_minutes"],
         "arms": found,
         "failed": failed,
-        "missing": [arm for arm in ARMS if arm not in {r["arm"] for r in found}],
+        "method": words.method,
+        "meanings": dict(words.arms),
+        "missing": [arm for arm in arms if arm not in {r["arm"] for r in found}],
     }
     if found:
         first = run / found[0]["runs"][0]
@@ -63,13 +48,32 @@ def summary(run: Path) -> dict[str, Any]:
         kinds = ("real/frechet-", "real/is-")
         metrics += [name for name in found[0]["numbers"] if name.startswith(kinds)]
         target = next((name for name, share in facts["settings"]["target"].items() if share), None)
-        out["statements"] = statements(found, metrics, target)
-    judged = run / "judged-teacher.json"
-    if judged.exists():
+        out["statements"] = statements(found, metrics, target, words.claims)
+    if (judged := run / "judged-teacher.json").exists():
         teacher = read_json(judged)
         out["judged_teacher"], out["judged_protocol"] = teacher["metrics"], teacher["protocol"]
         out["yardsticks"] = teacher["yardsticks"]
     return out
+
+
+def _arms_in(run: Path, arms: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """A row for each arm with a finished seed, and what failed."""
+    found, failed = [], []
+    for arm in arms:
+        of_arm = {
+            int(folder.name.removeprefix(f"{arm}-")): folder
+            for folder in run.glob(f"{arm}-*")
+            if folder.name.removeprefix(f"{arm}-").isdigit()
+        }
+        done = {s: f for s, f in sorted(of_arm.items()) if (f / "results.json").exists()}
+        failed += [
+            {"arm": arm, "seed": seed, "error": read_json(folder / "failed.json")["error"]}
+            for seed, folder in sorted(of_arm.items())
+            if (folder / "failed.json").exists()
+        ]
+        if done:
+            found.append(row(arm, done))
+    return found, failed
 
 
 def row(arm: str, runs: Mapping[int, Path]) -> dict[str, Any]:
@@ -115,18 +119,21 @@ def numbers_of(folder: Path) -> dict[str, float]:
 
 
 def statements(
-    rows: Sequence[Mapping[str, Any]], metrics: Sequence[str], target: str | None = None
+    rows: Sequence[Mapping[str, Any]],
+    metrics: Sequence[str],
+    target: str | None = None,
+    claims: Sequence[Claim] = SLIMMING.claims,
 ) -> list[dict[str, Any]]:
     """The paper's statements, each by each metric: whether it holds here, and how clearly.
 
-    Args: target: the cost that the arms were to have alike, such as "macs".
+    Args: target: the cost that the arms were to have alike, such as "macs"; claims: the statements.
     """
     by_name = {r["arm"]: r for r in rows}
     return [
         {"statement": text, "better": better, "worse": worse, "metric": metric}
         | compared(by_name.get(better), by_name.get(worse), metric, target)
         for metric in metrics
-        for text, better, worse in CLAIMS
+        for text, better, worse in claims
     ]
 
 
