@@ -36,7 +36,7 @@ CLOSE = {
 }
 SEEDS = ["--seeds", "0,1,2"]
 READINGS = {
-    "reading-real-images": ["--arms", "gs-32", "--set", "critic.real=images"],
+    "reading-real-images": ["--arms", "gs-32", "--set", "discriminator.real=images"],
     "reading-linear": ["--arms", "gs-32", "--set", "sparsify.schedule=linear"],
     "reading-cosine": ["--arms", "gs-32", "--set", "sparsify.schedule=cosine"],
     "reading-gs2020": ["--arms", "gs-8", "--set", "quantise.levels=gs2020"],
@@ -46,7 +46,14 @@ ON_HAYAO = {
     "reading-clamped-hayao": ["--arms", "gs-8", "--set", "quantise.trunk=clamped", *SEEDS],
     "reading-exact-hayao": ["--arms", "gs-8", "--set", "quantise.exact=true", *SEEDS],
 }
-HALF = ["--set", "target.macs=", "--set", "target.bytes=0.119", "--set", "sparsify.per_cost=0.7"]
+HALF = [
+    "--set",
+    "target.macs=",
+    "--set",
+    "target.bytes=0.119",
+    "--set",
+    "sparsify.cost_exponent=0.7",
+]
 
 
 def main() -> None:

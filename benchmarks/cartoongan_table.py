@@ -37,18 +37,18 @@ from ganpress import (
     open_images,
     read_config,
 )
-from ganpress.compression import compress
 from ganpress.data import evaluation
-from ganpress.grid import grid
-from ganpress.methods.slim import render_teacher
+from ganpress.methods.compress import compress
+from ganpress.methods.gan_slimming.method import render_teacher
+from ganpress.run.grid import grid
 
 RESULTS = Path(__file__).parent / "results"
 SIZE = 128  # pixels of the pictures in the grid
 ROWS: dict[str, list[str]] = {
     "gs-32": [],
     "gs-8": ["quantise.bits=8", "quantise.ranges=calibrated"],
-    "gd": ["arm=gd"],
-    "cp": ["arm=cp"],
+    "gd": ["procedure=gd"],
+    "cp": ["procedure=cp"],
 }
 TITLES = {
     "gs-32": "GS-32",
@@ -74,7 +74,7 @@ def main() -> None:
     teacher = import_model("cartoongan", weights / "cartoongan_hayao" / "hayao_fp16.pth")
     photos = open_images([data / "lfw128" / "train", data / "monet2photo" / "trainB"])
     test = open_images([data / "lfw128" / "test", data / "monet2photo" / "testB"])
-    shared = [f"data.cache={a.runs / 'teacher-cache'}"]
+    shared = [f"data.teacher_cache={a.runs / 'teacher-cache'}"]
     if a.only != "table":
         render(teacher, photos, read_config(SlimConfig, a.config, shared), a.runs)
     for name in ROWS if a.only is None else {a.only} & ROWS.keys():

@@ -24,8 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganpress.config import DistanceSettings
-from ganpress.distance import Distance
+from ganpress.losses.distance import Distance, DistanceSettings
 
 RESULT = Path(__file__).parent / "results" / "distance-terms.json"
 SETTINGS = DistanceSettings(features="squeezenet", content=0.01, style=0.002, unit=0.2, pixel=1.0)

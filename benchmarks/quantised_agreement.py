@@ -34,10 +34,10 @@ from PIL import Image
 from torch import Tensor
 
 from ganpress import import_model, load, save
-from ganpress.checkpoint import Model
-from ganpress.exporters import openvino
-from ganpress.exporters.onnx import reads, to_bytes
-from ganpress.quantise import FakeQuantiser, calibrate, quantise, quantiser_of
+from ganpress.formats.exporters import openvino
+from ganpress.formats.exporters.onnx import reads, to_bytes
+from ganpress.models.checkpoint import Model
+from ganpress.quantisation.quantise import FakeQuantiser, calibrate, quantise, quantiser_of
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "quantised-agreement-cpu.json"

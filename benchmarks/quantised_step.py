@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from ganpress import full_model, load
-from ganpress.families import family
-from ganpress.quantise import FakeQuantiser, learn_ranges, quantise, weight_scale
+from ganpress.models.families import family
+from ganpress.quantisation.quantise import FakeQuantiser, learn_ranges, quantise, weight_scale
 
 ROOT = Path(__file__).parents[1]
 BATCH = 4

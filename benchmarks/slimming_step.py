@@ -23,14 +23,14 @@ import torch
 from torch import Tensor
 
 from ganpress import Run, SlimConfig, full_model
-from ganpress.config import checked
-from ganpress.critic import Critic
 from ganpress.data import Batch
-from ganpress.distance import Distance
-from ganpress.features import Features, vgg16_layers
-from ganpress.slimming import scaled_copy
-from ganpress.stages.sparsify import sparsify
-from ganpress.teachers import Teacher
+from ganpress.losses.distance import Distance
+from ganpress.losses.features import Features, vgg16_layers
+from ganpress.methods.gan_slimming.extract import scaled_copy
+from ganpress.methods.gan_slimming.joint import joint
+from ganpress.run.settings import checked
+from ganpress.training.discriminator import DiscriminatorWithLoss
+from ganpress.training.teacher import CachedTeacher
 
 BATCH, SIZE = 4, 128
 TAPS = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}
@@ -47,10 +47,14 @@ def main() -> None:
     config = checked(SlimConfig, {"distance": {"kind": "mse"}})
     model = full_model("cyclegan")
     student = scaled_copy(model).net.train()
-    teacher, critic, distance = Teacher(model.net), Critic(), random_vgg()
+    teacher, discriminator, distance = (
+        CachedTeacher(model.net),
+        DiscriminatorWithLoss(),
+        random_vgg(),
+    )
     x = torch.rand(BATCH, 3, SIZE, SIZE) * 2 - 1
     target = teacher((x,), torch.full((BATCH,), -1))
-    parts = the_parts(x, target, teacher, student, critic, distance)
+    parts = the_parts(x, target, teacher, student, discriminator, distance)
     times: dict[str, list[float]] = {name: [] for name in ["step", *parts]}
 
     def batches(_: int) -> Iterator[Batch]:
@@ -67,7 +71,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder), quiet=True, save_every_s=1e9, log_every=1000)
-        sparsify(run.stage("step"), student, teacher, critic, distance, batches, config,
+        joint(run.stage("step"), student, teacher, discriminator, distance, batches, config,
                  steps=a.repeats + 1)  # fmt: skip
     report(times, a.threads)
 
@@ -89,7 +93,7 @@ def the_parts(
     target: Tensor,
     teacher: Teacher,
     student: torch.nn.Module,
-    critic: Critic,
+    discriminator: DiscriminatorWithLoss,
     distance: Distance,
 ) -> dict[str, Callable[[], None]]:
     """Each thing a step cannot do without, alone."""
@@ -103,11 +107,11 @@ def the_parts(
         distance(target.clone().requires_grad_(True), target).backward()
 
     def discriminator() -> None:
-        critic.requires_grad_(False)
-        critic.g_loss(target.clone().requires_grad_(True)).backward()
-        critic.requires_grad_(True)
-        critic.d_loss(target, target).backward()
-        critic.zero_grad(set_to_none=True)
+        discriminator.requires_grad_(False)
+        discriminator.g_loss(target.clone().requires_grad_(True)).backward()
+        discriminator.requires_grad_(True)
+        discriminator.d_loss(target, target).backward()
+        discriminator.zero_grad(set_to_none=True)
 
     return {
         "teacher forward": lambda: (teacher((x,), batch.ids), None)[1],

@@ -30,7 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganpress.families.stylegan2 import STYLEGAN2, StyleGAN2
+from ganpress.models.families.stylegan2 import STYLEGAN2, StyleGAN2
 from ganpress.nn.modulated import ModulatedConv
 
 SEED, BATCHES = 0, (1, 4)

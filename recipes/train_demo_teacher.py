@@ -20,15 +20,15 @@ import torch
 import torch.nn.functional as F
 from torch.optim import Adam
 
-from ganpress.checkpoint import Model, save
-from ganpress.critic import Critic
 from ganpress.data import evaluation, open_images, stream
-from ganpress.demo.draw import write_folder
-from ganpress.families import family
-from ganpress.features import Features, load_features
-from ganpress.grid import first_rows
-from ganpress.losses import unit_distance
-from ganpress.run import Run
+from ganpress.data.drawn.draw import write_folder
+from ganpress.losses.features import Features, load_features
+from ganpress.losses.terms import unit_distance
+from ganpress.models.checkpoint import Model, save
+from ganpress.models.families import family
+from ganpress.run.grid import first_rows
+from ganpress.run.run import Run
+from ganpress.training.discriminator import DiscriminatorWithLoss
 
 ZOO = Path(__file__).parents[1] / "zoo"
 WIDTHS = {"stem": 24, "down1": 48, "trunk": 96, "up1": 48, "up2": 24}
@@ -70,11 +70,11 @@ def train(run: Run, images, minutes: float):  # type: ignore[no-untyped-def]
     run.seed_all("init")
     which = family("cyclegan")
     net = which.build({**WIDTHS, **{f"block{i}": 96 for i in range(6)}}, **OPTIONS).train()
-    critic, features = Critic(width=24, pooled=False), load_features("tiny")
+    discriminator, features = DiscriminatorWithLoss(width=24, pooled=False), load_features("tiny")
     opt_g = Adam(net.parameters(), 1e-3, betas=(0.5, 0.999))
-    opt_d = Adam(critic.parameters(), 4e-4, betas=(0.5, 0.999))
+    opt_d = Adam(discriminator.parameters(), 4e-4, betas=(0.5, 0.999))
     stage = run.stage("train")
-    state = {"net": net, "critic": critic, "opt_g": opt_g, "opt_d": opt_d}
+    state = {"net": net, "discriminator": discriminator, "opt_g": opt_g, "opt_d": opt_d}
     loop = stage.steps(1_000_000, minutes=minutes, **state)
     batches = stream(images, batch=BATCH, size=SIZE, seed=SEED, first=stage.first,
                      total=1_000_000, load_size=72, workers=0)  # fmt: skip
@@ -83,17 +83,17 @@ def train(run: Run, images, minutes: float):  # type: ignore[no-untyped-def]
         opt_g.param_groups[0]["lr"] = 1e-3 * 0.5 * (1 + math.cos(math.pi * stage.progress))
         batch = next(batches)
         fake = net(batch.x)
-        critic.requires_grad_(False)
+        discriminator.requires_grad_(False)
         l1 = F.l1_loss(fake, batch.y)
         with torch.no_grad():
             wanted = features(batch.y)
         d = unit_distance(features(fake), wanted).mean()
-        gan = critic.g_loss(fake)
+        gan = discriminator.g_loss(fake)
         opt_g.zero_grad()
         (20 * l1 + 2 * d + 0.05 * gan).backward()
         opt_g.step()
-        critic.requires_grad_(True)
-        d_loss = critic.d_loss(batch.y, fake)
+        discriminator.requires_grad_(True)
+        d_loss = discriminator.d_loss(batch.y, fake)
         opt_d.zero_grad()
         d_loss.backward()
         opt_d.step()

@@ -3,8 +3,8 @@
     python recipes/train_tiny_features.py                # 5 to 8 minutes on one thread
 
 The network tells what is drawn: on cards (one shape on one texture) the shape, the texture, its
-direction and the shape's hue; in the landscapes of ganpress.demo.draw the ground, the time of day,
-which things stand in it and whether it is a poster; on both, how the picture was spoilt (blur,
+direction and the shape's hue; in the landscapes of ganpress.data.drawn.draw the ground, the time of
+day, which things stand in it and whether it is a poster; on both, how the picture was spoilt (blur,
 noise, JPEG). Heads read the means of every tap, so every tap has to say something.
 """
 
@@ -28,8 +28,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganpress.demo.draw import GROUNDS, TIMES, draw, plan, stylise
-from ganpress.features import tiny_layers
+from ganpress.data.drawn.draw import GROUNDS, TIMES, draw, plan, stylise
+from ganpress.losses.features import tiny_layers
 
 SIZE = 64
 BATCH = 64
@@ -298,7 +298,7 @@ def describe(
     return {
         "name": "tiny",
         "what": "feature network for RGB pictures in [-1, 1], 32 to 256 pixels",
-        "layers": "ganpress.features.tiny_layers",
+        "layers": "ganpress.losses.features.tiny_layers",
         "taps": {f"relu{k + 1}": f"stride {2**k}" for k in range(4)},
         "params": sum(tensor.numel() for tensor in learner.folded().values()),
         "precision": "float16",

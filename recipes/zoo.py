@@ -2,7 +2,7 @@
 
 Command:  python -m recipes.zoo RUN NAME --data SET --images DIR [as 'ganpress evaluate']
           python -m recipes.zoo --table
-Result:   zoo/NAME.safetensors (its discriminator inside, or beside it as NAME-critic.safetensors
+Result:   zoo/NAME.safetensors (its discriminator inside, or beside it as NAME-discriminator.safetensors
           where both are larger than a file of the zoo may be), zoo/NAME.json, zoo/NAME.png or .jpg,
           and zoo/README.md, written from all cards.
 
@@ -23,15 +23,15 @@ from typing import Any
 
 from PIL import Image
 
-from ganpress.checkpoint import Model, load, save, save_critic
-from ganpress.cost import measure
 from ganpress.data import Images, open_images
 from ganpress.errors import CheckpointError, ConfigError, GanpressError, did_you_mean
-from ganpress.files import check_name, read_json, replace_file, write_json
-from ganpress.grid import grid
-from ganpress.judging import judge, trained_size
-from ganpress.training import samples_of
-from ganpress.weights import fingerprint
+from ganpress.losses.weights import fingerprint
+from ganpress.measures.cost import measure
+from ganpress.measures.quality import judge, trained_size
+from ganpress.models.checkpoint import Model, load, save, save_discriminator
+from ganpress.run.files import check_name, read_json, replace_file, write_json
+from ganpress.run.grid import grid
+from ganpress.training.train import samples_of
 
 ZOO = Path(__file__).parents[1] / "zoo"
 FILE_BYTES, ZOO_BYTES, GRID_BYTES = 4_000_000, 30_000_000, 300_000
@@ -169,16 +169,18 @@ def shrunk(model: Model, folder: Path, name: str) -> list[Path]:
     model.provenance = {k: v for k, v in model.provenance.items() if k != "command"}
     path = save(model, folder / f"{name}.safetensors", half=True)
     files = [path]
-    if path.stat().st_size > FILE_BYTES and model.critic is not None:
-        critic = save_critic(model.critic, folder / f"{name}-critic.safetensors", half=True)
-        model.critic = None
-        files = [save(model, path, half=True), critic]
+    if path.stat().st_size > FILE_BYTES and model.discriminator is not None:
+        discriminator = save_discriminator(
+            model.discriminator, folder / f"{name}-discriminator.safetensors", half=True
+        )
+        model.discriminator = None
+        files = [save(model, path, half=True), discriminator]
     for file in files:
         if file.stat().st_size > FILE_BYTES:
             raise CheckpointError(
                 f"{file.name} would have {file.stat().st_size:,} bytes in half precision, a file "
                 f"of the zoo at most {FILE_BYTES:,}: train a narrower network (--set width, or "
-                "critic.width)."
+                "discriminator.width)."
             )
     return files
 

@@ -13,12 +13,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganpress.channels import Build, scales
-from ganpress.checkpoint import Discriminator, Model
-from ganpress.families import FAMILIES, Family
-from ganpress.families.base import draw_inputs
+from ganpress.channels.take import Build, scales
+from ganpress.models.checkpoint import Model
+from ganpress.models.discriminator import Discriminator
+from ganpress.models.families import FAMILIES, Family
+from ganpress.models.families.base import draw_inputs
 from ganpress.nn.axes import widths
-from ganpress.nn.discriminators import discriminator
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.layers import add_gates
 from ganpress.types import Inputs
 
@@ -38,7 +39,7 @@ TINY: dict[str, dict[str, Any]] = {
     "sngan": {"latent_dim": 6},
     "stylegan2": {"size": 16, "style_dim": 8, "n_mlp": 2, "most": 32},
 }
-CRITICS: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
+DISCRIMINATOR_OF: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
     "cyclegan": ("patch", {"width": 4, "layers": 2}, (3,)),
     "cartoongan": ("patch", {"width": 4, "layers": 1}, (3,)),
     "pix2pix": ("patch", {"inputs": 6, "width": 4, "layers": 2, "norm": "batch"}, (6,)),
@@ -118,15 +119,15 @@ class Wiring:
         """A tiny model with random weights, scales, shifts and running statistics."""
         return Model(self.net(seed), self.family, self.settled, {"source": "test"})
 
-    def critic(self) -> Discriminator:
+    def discriminator(self) -> Discriminator:
         """A tiny discriminator of the family's kind."""
-        kind, options, _ = CRITICS[self.name]
+        kind, options, _ = DISCRIMINATOR_OF[self.name]
         torch.manual_seed(2)
-        return Discriminator(discriminator(kind, **options), kind, dict(options))
+        return Discriminator(build_discriminator(kind, **options), kind, dict(options))
 
     def shown(self) -> Inputs:
         """Random inputs of the discriminator."""
-        channels, *classes = CRITICS[self.name][2]
+        channels, *classes = DISCRIMINATOR_OF[self.name][2]
         side = self.settled.get("size", PIXELS)
         draw = torch.Generator().manual_seed(6)
         picture = torch.rand(4, channels, side, side, generator=draw) * 2 - 1

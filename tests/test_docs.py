@@ -24,7 +24,7 @@ def test_python_in_the_readme_runs(code: str, capsys: pytest.CaptureFixture[str]
 def test_verbs_in_the_readme_exist(verb: str) -> None:
     from typer.main import get_command
 
-    from ganpress.cli import app
+    from ganpress.cli.app import app
 
     assert verb in get_command(app).commands  # type: ignore[attr-defined]
 

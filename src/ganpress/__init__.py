@@ -11,44 +11,45 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ganpress.checkpoint import Model, full_model, load, save
-    from ganpress.colour import match_colour
-    from ganpress.compression import compress
-    from ganpress.config import SlimConfig, read_config
-    from ganpress.cost import latency, measure
     from ganpress.data import Images, open_images
     from ganpress.errors import GanpressError
-    from ganpress.evaluation import evaluate
-    from ganpress.exporters import export
-    from ganpress.families import FAMILIES, family
-    from ganpress.importers import import_model
-    from ganpress.judging import judge
+    from ganpress.formats.exporters import export
+    from ganpress.formats.importers import import_model
+    from ganpress.measures.colour import match_colour
+    from ganpress.measures.cost import latency, measure
+    from ganpress.measures.fidelity import evaluate
+    from ganpress.measures.quality import judge
+    from ganpress.methods.compress import compress
+    from ganpress.methods.gan_slimming.settings import SlimConfig
+    from ganpress.models.checkpoint import Model, full_model, load, save
+    from ganpress.models.families import FAMILIES, family
     from ganpress.report import write_report
-    from ganpress.run import Run
-    from ganpress.training import train
+    from ganpress.run.run import Run
+    from ganpress.run.settings import read_config
+    from ganpress.training.train import train
 
 _HOME = {
-    "FAMILIES": "families",
+    "FAMILIES": "models.families",
     "GanpressError": "errors",
     "Images": "data",
-    "Model": "checkpoint",
-    "Run": "run",
-    "SlimConfig": "config",
-    "compress": "compression",
-    "evaluate": "evaluation",
-    "export": "exporters",
-    "family": "families",
-    "full_model": "checkpoint",
-    "import_model": "importers",
-    "judge": "judging",
-    "latency": "cost",
-    "load": "checkpoint",
-    "match_colour": "colour",
-    "measure": "cost",
+    "Model": "models.checkpoint",
+    "Run": "run.run",
+    "SlimConfig": "methods.gan_slimming.settings",
+    "compress": "methods.compress",
+    "evaluate": "measures.fidelity",
+    "export": "formats.exporters",
+    "family": "models.families",
+    "full_model": "models.checkpoint",
+    "import_model": "formats.importers",
+    "judge": "measures.quality",
+    "latency": "measures.cost",
+    "load": "models.checkpoint",
+    "match_colour": "measures.colour",
+    "measure": "measures.cost",
     "open_images": "data",
-    "read_config": "config",
-    "save": "checkpoint",
-    "train": "training",
+    "read_config": "run.settings",
+    "save": "models.checkpoint",
+    "train": "training.train",
     "write_report": "report",
 }
 

@@ -9,7 +9,7 @@ import sys
 def main() -> None:
     """Run the CLI; a Ctrl-C while it is still being imported is one line, too."""
     try:
-        from ganpress.cli import main as run
+        from ganpress.cli.app import main as run
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         sys.exit(130)

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from ganpress.data.cifar import pack_cifar10
 from ganpress.data.public import PublicSet, public_set
 from ganpress.data.unpack import new_folder, unpack
-from ganpress.download import Wanted, alone, download
 from ganpress.errors import ConfigError, ImagesError
-from ganpress.files import make_folder, read_json, write_json
+from ganpress.run.download import Wanted, alone, download
+from ganpress.run.files import make_folder, read_json, write_json
 
 RECORD = "downloads.json"
 """Beside the data: SHA-256, size and address of each archive at its first download."""

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from ganpress.download import alone
 from ganpress.errors import ConfigError, ImagesError
-from ganpress.files import make_folder, raise_if_full
+from ganpress.run.download import alone
+from ganpress.run.files import make_folder, raise_if_full
 
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, RuntimeError)
 

@@ -1,7 +1,7 @@
 """Named channel axes: each layer says, where it is built, which group its dims belong to.
 
 A *channel group* is a named set of channels that live or die together (``trunk``, ``down1``,
-``block3``). Everything that cuts channels (`ganpress.channels`) reads the tags made here and
+``block3``). Everything that cuts channels (`ganpress.channels.take`) reads the tags made here and
 knows nothing else about a network's wiring.
 """
 

@@ -2,7 +2,7 @@
 
 A convolution is an ordinary `nn.Conv2d` in its state dict. It can carry attachments, all
 None in a plain network: a ``gate`` (one scale per output channel, for a convolution that has no
-norm behind it; folded away at extraction) and a ``quantiser`` (see `ganpress.quantise`), with a
+norm behind it; folded away at extraction) and a ``quantiser`` (see `quantise`), with a
 learned ``range`` (one scalar) or without. So can a fully connected layer that makes channels.
 """
 

@@ -29,7 +29,7 @@ class InstanceNorm2d(nn.InstanceNorm2d):
     """`nn.InstanceNorm2d` whose eval mode can be ``exact``: statistics in double.
 
     A sum in double depends on its order by 1e-16, and rounds to the same float32 in any program;
-    what follows is one elementwise operation after the other. `ganpress.quantise` sets the flag.
+    what follows is one elementwise operation after the other. `quantise` sets the flag.
     """
 
     exact = False

@@ -7,21 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError
-from ganpress.files import read_json
 from ganpress.report.ablation_figures import SIZE, figure_size, picture_grid, spoken
 from ganpress.report.amounts import duration, si, significant, size_bytes
 from ganpress.report.figures import drawing, svg_body, whole_svg
 from ganpress.report.page import fill, write_page
 from ganpress.report.pictures import data_uri
-from ganpress.report.slim_words import SLIMMING
 from ganpress.report.table import Table
-from ganpress.report.words import Words
+from ganpress.run.files import read_json
 
 
-def write_ablation(run: Path, words: Words = SLIMMING) -> Path:
+def write_ablation(run: Path) -> Path:
     """Write ablation.md, fig3.svg, fig4.png and ablation.html beside ``run/ablation.json``.
-
-    Args: words: of the method, where ablation.json does not hold them.
 
     Returns the page's path. Raises ConfigError where ablation.json is missing or not valid.
     """
@@ -29,16 +25,16 @@ def write_ablation(run: Path, words: Words = SLIMMING) -> Path:
     found = read_json(run / "ablation.json")
     if not isinstance(found, dict) or not isinstance(found.get("arms"), list):
         raise ConfigError(f"{run / 'ablation.json'} holds no ablation: run 'ganpress ablate'.")
-    shown = _shown(run, found, words)
+    shown = _shown(run, found)
     write_page(run / "ablation.md", fill("ablation.md.j2", **shown))
     target = run / "ablation.html"
     write_page(target, fill("ablation.html.j2", **shown))
     return target
 
 
-def _shown(run: Path, found: Mapping[str, Any], words: Words) -> dict[str, Any]:
+def _shown(run: Path, found: Mapping[str, Any]) -> dict[str, Any]:
     """What both templates are filled with; writes the figures."""
-    heads, rows = table(found, words)
+    heads, rows = table(found)
     figure = label = pictures = ""
     if arms := found["arms"]:
         with drawing():
@@ -51,7 +47,7 @@ def _shown(run: Path, found: Mapping[str, Any], words: Words) -> dict[str, Any]:
             pictures = data_uri((run / "fig4.png").read_bytes())
     return {
         "name": run.resolve().name,
-        "method": found.get("method", words.method),
+        "method": found.get("paper", "a method"),
         "family": found["family"],
         "shared": _shared(found),
         "figure": figure,
@@ -65,11 +61,8 @@ def _shown(run: Path, found: Mapping[str, Any], words: Words) -> dict[str, Any]:
     }
 
 
-def table(found: Mapping[str, Any], words: Words = SLIMMING) -> tuple[list[str], list[list[str]]]:
-    """Head and rows: cost, ratios, then every metric with its spread over seeds.
-
-    Args: words: what the arms mean, where ablation.json does not hold it.
-    """
+def table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: cost, ratios, then every metric with its spread over seeds."""
     arms: Sequence[Mapping[str, Any]] = found["arms"]
     if not arms:
         return [], []
@@ -77,7 +70,7 @@ def table(found: Mapping[str, Any], words: Words = SLIMMING) -> tuple[list[str],
     fixed |= {"training_seconds", "training_steps"}
     names = [n for n in arms[0]["numbers"] if n not in fixed and not n.startswith("ratio/")]
     heads = ["arm", "bits", "seeds", "size", "1/size", "file", "MACs", "1/MACs", "trained", "steps"]
-    body = [_arm_row(arm, names, found.get("meanings", words.arms)) for arm in arms]
+    body = [_arm_row(arm, names, found.get("meanings", {})) for arm in arms]
     if found.get("judged_teacher") and any(name.startswith("real/") for name in names):
         body.insert(0, _teacher_row(found, names))
     return heads + names, body

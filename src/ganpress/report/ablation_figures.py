@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ganpress.files import replace_file
 from ganpress.report.amounts import significant, size_bytes
 from ganpress.report.figures import COLOURS, new_axes
 from ganpress.report.pictures import open_picture
+from ganpress.run.files import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

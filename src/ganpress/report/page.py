@@ -8,25 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError
-from ganpress.files import replace_file
 from ganpress.report import table, teachers
 from ganpress.report.amounts import duration, moment, number, times
 from ganpress.report.curves import PANEL, stage_charts
 from ganpress.report.figures import drawing
 from ganpress.report.pictures import AMPLIFIED, sample_rows, stage_snapshots
 from ganpress.report.reading import RunFiles, StageFiles, read_run, seconds_of, section
-from ganpress.report.slim_words import SLIMMING
 from ganpress.report.toml import to_toml
-from ganpress.report.words import Words
+from ganpress.run.files import replace_file
 
 
-def write_report(run: Path, words: Words = SLIMMING) -> Path:
+def write_report(run: Path) -> Path:
     """Write `report.html` into a run directory and return its path.
 
     The file is complete in itself: it opens from disk, without a network and without scripts.
     Parts that the run has not produced are named on the page.
-
-    Args: words: of the method, such as the titles of the charts.
 
     Raises ConfigError for a folder that is not a run or a file in it that is not valid JSON,
     ImagesError for a picture that cannot be read, DiskFull when there is no space left; the
@@ -34,20 +30,19 @@ def write_report(run: Path, words: Words = SLIMMING) -> Path:
     """
     run = Path(run)
     target = run / "report.html"
-    write_page(target, render(read_run(run), words))
+    write_page(target, render(read_run(run)))
     return target
 
 
-def render(run: RunFiles, words: Words) -> str:
+def render(run: RunFiles) -> str:
     """The whole page as HTML text."""
     trained = "train" in run.config
     with drawing():
-        stages = [_stage(run, stage, words) for stage in run.stages]
+        stages = [_stage(run, stage) for stage in run.stages]
     return fill(
         f"{'training' if trained else 'compression'}.html.j2",
         name=run.root.resolve().name,
         run=run,
-        words=words,
         when=_when(run),
         stages=stages,
         repeat=_repeat(run),
@@ -132,14 +127,21 @@ def _name_of(config: Mapping[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _stage(run: RunFiles, stage: StageFiles, words: Words) -> dict[str, Any]:
+def _stage(run: RunFiles, stage: StageFiles) -> dict[str, Any]:
     return {
         "files": stage,
         "timing": _timing(run, stage),
-        "charts": stage_charts(stage, words.charts),
+        "charts": stage_charts(stage, chart_titles(run)),
         "outcome": table.facts(stage.facts or {}, "Written when the stage ended"),
         "snapshots": stage_snapshots(stage),
     }
+
+
+def chart_titles(run: RunFiles) -> dict[str, str]:
+    """Prefix of logged names, such as 'loss' -> title of their chart, in the order of the page: the
+    losses, then what the run's card says of its method's."""
+    said = run.card.get("charts")
+    return {"loss": "Losses", **(said if isinstance(said, dict) else {})}
 
 
 def _timing(run: RunFiles, stage: StageFiles) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError, did_you_mean
-from ganpress.files import read_log
 from ganpress.report.amounts import number
+from ganpress.run.files import read_log
 
 _STAGE_FILES = ("done.json", "state.pt", "log.jsonl")
 _CLOCKS = ("elapsed_s", "seconds")
@@ -41,6 +41,7 @@ class StageFiles:
     images: Mapping[str, list[tuple[int, Path]]]
     """Picture name -> (step, file), steps ascending."""
     restarts: list[tuple[str, str]] = field(default_factory=list)
+    rates: str = "learning rates"
     """Why and when (a time, or '') it diverged and went back, more gently each time."""
     unreadable: int = 0
     """Lines of the log that are no log lines; they are left out."""
@@ -159,19 +160,20 @@ def _read_stage(folder: Path) -> StageFiles:
             images.setdefault(match["name"], []).append((int(match["step"]), path))
     for found in images.values():
         found.sort()
+    restarts = _read_object(folder.parent / f"{folder.name}-restarts.json") or {}
     return StageFiles(
         name=folder.name,
         series=_columns(lines),
         seconds=next((s for line in lines[::-1] if (s := seconds_of(line))), None),
         facts=_read_object(folder / "done.json"),
         images=images,
-        restarts=_restarts(folder.parent / f"{folder.name}-restarts.json"),
+        restarts=_restarts(restarts),
+        rates=str(restarts.get("rates", "learning rates")),
         unreadable=unreadable,
     )
 
 
-def _restarts(path: Path) -> list[tuple[str, str]]:
-    found = _read_object(path) or {}
+def _restarts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     reasons, times = (found.get(key) for key in ("why", "at"))
     whys = [_reason(str(why)) for why in reasons] if isinstance(reasons, list) else []
     ats = [str(at) for at in times] if isinstance(times, list) else []

@@ -8,32 +8,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ganpress.arms import ARMS
-from ganpress.files import read_json
 from ganpress.report.ablation_welch import clear_from, student_t
-from ganpress.report.slim_words import SLIMMING
-from ganpress.report.words import Claim, Words
+from ganpress.run.files import read_json
 
 UNEQUAL = 1.05
 """Arms whose costs are further apart than this factor are said to differ in cost."""
 
 
-def summary(
-    run: Path, arms: Sequence[str] = tuple(ARMS), words: Words = SLIMMING
-) -> dict[str, Any]:
-    """What the arms in ``run`` came to: every number with mean and spread over seeds.
-
-    Args: arms: names of the method's arms; words: what they mean, and the paper says of them.
-    """
+def summary(run: Path) -> dict[str, Any]:
+    """What the arms in ``run`` came to: every number with mean and spread over seeds."""
     facts = read_json(run / "settings.json")
+    arms = list(facts["stage_minutes"])
     found, failed = _arms_in(run, arms)
     out: dict[str, Any] = {
         **{name: facts[name] for name in ("family", "teacher", "minutes", "settings")},
         "stage_minutes": facts["stage_minutes"],
         "arms": found,
         "failed": failed,
-        "method": words.method,
-        "meanings": dict(words.arms),
+        "paper": facts.get("paper", "a method"),
+        "meanings": facts.get("meanings", {}),
         "missing": [arm for arm in arms if arm not in {r["arm"] for r in found}],
     }
     if found:
@@ -48,7 +41,7 @@ def summary(
         kinds = ("real/frechet-", "real/is-")
         metrics += [name for name in found[0]["numbers"] if name.startswith(kinds)]
         target = next((name for name, share in facts["settings"]["target"].items() if share), None)
-        out["statements"] = statements(found, metrics, target, words.claims)
+        out["statements"] = statements(found, metrics, facts.get("claims", []), target)
     if (judged := run / "judged-teacher.json").exists():
         teacher = read_json(judged)
         out["judged_teacher"], out["judged_protocol"] = teacher["metrics"], teacher["protocol"]
@@ -121,12 +114,14 @@ def numbers_of(folder: Path) -> dict[str, float]:
 def statements(
     rows: Sequence[Mapping[str, Any]],
     metrics: Sequence[str],
+    claims: Sequence[Sequence[str]],
     target: str | None = None,
-    claims: Sequence[Claim] = SLIMMING.claims,
 ) -> list[dict[str, Any]]:
     """The paper's statements, each by each metric: whether it holds here, and how clearly.
 
-    Args: target: the cost that the arms were to have alike, such as "macs"; claims: the statements.
+    Args:
+        claims: (statement, the better variant, the worse variant) each.
+        target: the cost that the variants were to have alike, such as "macs".
     """
     by_name = {r["arm"]: r for r in rows}
     return [

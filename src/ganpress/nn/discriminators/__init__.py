@@ -23,7 +23,7 @@ DISCRIMINATORS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def discriminator(kind: str, **options: Any) -> nn.Module:
+def build_discriminator(kind: str, **options: Any) -> nn.Module:
     """A fresh discriminator of one of the `DISCRIMINATORS`; options are its class's arguments.
 
     Raises `ConfigError` for a kind or an option that does not exist.
@@ -39,4 +39,4 @@ def discriminator(kind: str, **options: Any) -> nn.Module:
         raise ConfigError(f"Discriminator '{kind}' cannot be built: {error}.") from error
 
 
-__all__ = ["DISCRIMINATORS", "PatchDiscriminator", "discriminator"]
+__all__ = ["DISCRIMINATORS", "PatchDiscriminator", "build_discriminator"]

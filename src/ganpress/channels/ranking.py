@@ -1,0 +1,118 @@
+"""Which channels stay: the best over all groups within a budget, or the best of each group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from ganpress.errors import InfeasibleTarget
+from ganpress.types import Scores, Widths
+
+
+def keep_top(
+    scores: Scores,
+    *,
+    budget: float,
+    cost: Callable[[Widths], float],
+    floors: int | Mapping[str, int] = 8,
+    multiple: int = 1,
+) -> dict[str, Tensor]:
+    """Keep the best-scored channels over all groups so that the cost fits the budget.
+
+    Channels are ranked together, so scores must be comparable between groups.
+
+    Args:
+        floors: channels that every group, or each group by its name, keeps at least (or all it
+            has); 0 for a group that may vanish.
+        multiple: of which widths are multiples, where a group has as many channels.
+
+    Returns: group -> sorted indices, (k,) int64.
+    Raises `InfeasibleTarget` when even the smallest network costs more than the budget.
+    """
+    order = {g: torch.argsort(s, descending=True, stable=True) for g, s in scores.items()}
+    _, chosen = cut_level(scores, budget=budget, cost=cost, floors=floors, multiple=multiple)
+    return {g: order[g][:n].sort().values.cpu() for g, n in chosen.items()}
+
+
+def cut_level(
+    scores: Scores,
+    *,
+    budget: float,
+    cost: Callable[[Widths], float],
+    floors: int | Mapping[str, int] = 8,
+    multiple: int = 1,
+) -> tuple[float, dict[str, int]]:
+    """The lowest score level at which cutting all channels up to it fits the budget.
+
+    Returns: the level (0 where nothing has to go) and the widths that remain, each at least its
+        floor whatever the level.
+    Raises `InfeasibleTarget` when even the smallest network costs more than the budget.
+    """
+    least = {g: floors if isinstance(floors, int) else floors[g] for g in scores}
+    on_cpu = {g: s.detach().float().cpu() for g, s in scores.items()}
+    ladder = torch.cat([torch.zeros(1), *on_cpu.values()]).unique()
+
+    def sizes(level: float) -> dict[str, int]:
+        return {
+            g: _round_width(int((s > level).sum()), least[g], len(s), multiple)
+            for g, s in on_cpu.items()
+        }
+
+    smallest = sizes(float("inf"))
+    if cost(smallest) > budget:
+        floor = max(least.values(), default=0)
+        raise InfeasibleTarget(
+            f"The target allows {budget:.4g}, but the smallest network (at least {floor} channels "
+            f"a group) costs {cost(smallest):.4g}. Raise the target or lower min_channels."
+        )
+    low, high = 0, len(ladder) - 1  # the top rung leaves the smallest network, which fits
+    while low < high:
+        middle = (low + high) // 2
+        if cost(sizes(float(ladder[middle]))) <= budget:
+            high = middle
+        else:
+            low = middle + 1
+    return float(ladder[low]), sizes(float(ladder[low]))
+
+
+def _round_width(n: int, least: int, most: int, multiple: int) -> int:
+    return min(most, -(-max(n, least) // multiple) * multiple)
+
+
+def keep_ratio(
+    scores: Scores, ratio: float, *, floors: int | Mapping[str, int] = 8, multiple: int = 1
+) -> dict[str, Tensor]:
+    """Keep the best-scored ``ratio`` of each group's channels: groups do not compete.
+
+    Args: ratio: 0 to 1. floors, multiple: as of `keep_top`.
+    Returns: group -> sorted indices, (k,) int64.
+    """
+    widths = {g: len(s) for g, s in scores.items()}
+    chosen = widths_at_ratio(widths, ratio, floors=floors, multiple=multiple)
+    order = {g: torch.argsort(s, descending=True, stable=True) for g, s in scores.items()}
+    return {g: order[g][:n].sort().values.cpu() for g, n in chosen.items()}
+
+
+def widths_at_ratio(
+    widths: Widths, ratio: float, *, floors: int | Mapping[str, int] = 8, multiple: int = 1
+) -> dict[str, int]:
+    """The same ratio of every group's channels, rounded to a multiple of ``multiple``, at least its
+    floor, or all where a group has fewer."""
+    least = {g: floors if isinstance(floors, int) else floors[g] for g in widths}
+    return {
+        g: min(w, max(least[g], max(1, round(ratio * w / multiple)) * multiple))
+        for g, w in widths.items()
+    }
+
+
+def largest_ratio(fits: Callable[[float], bool]) -> float:
+    """The largest ratio, 0 to 1, that fits, by bisection; ``fits`` holds below it only."""
+    if fits(1.0):
+        return 1.0
+    low, high = 0.0, 1.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low

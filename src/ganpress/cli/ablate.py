@@ -1,0 +1,159 @@
+"""The command that runs an ablation of a method, and the one that writes reports."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from ganpress.cli.options import (
+    ConfigFile,
+    Instances,
+    Labels,
+    Pairs,
+    Photos,
+    RunFolder,
+    Sets,
+    SideBySide,
+    Strict,
+    TestInstances,
+    TestLabels,
+    TestPhotos,
+    Weights,
+)
+
+console = Console()
+
+
+def ablate(
+    method: Annotated[str, typer.Argument(help="one of 'ganpress methods'")],
+    teacher: Annotated[Path, typer.Option("--teacher", "-t", help="the teacher's model file")],
+    run: RunFolder,
+    images: Photos,
+    variants: Annotated[
+        str, typer.Option("--variants", help="such as gs-32,gd; default: all of them")
+    ] = "",
+    seeds: Annotated[str, typer.Option("--seeds", help="such as 0,1,2")] = "0",
+    reals: Annotated[
+        list[Path] | None,
+        typer.Option("--reals", help="real pictures of the target domain, to judge against"),
+    ] = None,
+    pairs: Pairs = None,
+    side_by_side: SideBySide = None,
+    labels: Labels = None,
+    instances: Instances = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    test: TestPhotos = None,
+    test_pairs: Annotated[
+        Path | None, typer.Option("--test-pairs", help="targets of the --test photos")
+    ] = None,
+    test_labels: TestLabels = None,
+    test_instances: TestInstances = None,
+    weights: Weights = None,
+    strict: Strict = False,
+) -> None:
+    """Variants of a method at one cost and in one time; resumes; table and figures."""
+    from ganpress.data import open_images
+    from ganpress.methods import method as method_of
+    from ganpress.methods.ablate import Pictures
+    from ganpress.methods.ablate import ablate as run_variants
+    from ganpress.models.checkpoint import load
+    from ganpress.run.settings import read_config
+
+    chosen = method_of(method)
+    for variant in _listed(variants):  # a name that does not exist is refused before all else
+        chosen.settings_of(variant, chosen.settings())
+    shown = None
+    if test:
+        shown = open_images(
+            test,
+            pairs=test_pairs,
+            side_by_side=side_by_side,
+            labels=test_labels,
+            instances=test_instances,
+            strict=strict,
+        )
+    pictures = Pictures(
+        open_images(
+            images,
+            pairs=pairs,
+            side_by_side=side_by_side,
+            labels=labels,
+            instances=instances,
+            strict=strict,
+        ),
+        shown,
+        open_images(reals, strict=strict) if reals else None,
+    )
+    found = run_variants(
+        load(teacher),
+        pictures,
+        run=run,
+        method=method,
+        config=read_config(chosen.settings, config, sets or ()),
+        variants=_listed(variants),
+        seeds=_seeds(seeds),
+        weights=weights,
+        command=shlex.join(["ganpress", *sys.argv[1:]]),
+    )
+    tell(found)
+    console.print(f"table:   {(run / 'ablation.md').resolve()}", soft_wrap=True)
+    console.print(f"report:  {(run / 'ablation.html').resolve()}", soft_wrap=True)
+
+
+def tell(found: dict[str, object]) -> None:
+    """Print the arms' headline numbers and the paper's statements."""
+    from ganpress.report.ablation import notes, sentences, table
+
+    heads, body = table(found)
+    for row in body:
+        cells = (f"{name} {cell}" for name, cell in zip(heads[1:], row[1:], strict=True))
+        console.print(escape(f"{row[0]}: {', '.join(cells)}"), soft_wrap=True)
+    for line in sentences(found):
+        console.print(escape(line.replace("**", "")), soft_wrap=True)
+    for line in notes(found):
+        console.print(escape(line), style="dim", soft_wrap=True)
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="folder of a run or an ablation")],
+    layout: Annotated[
+        str, typer.Option("--layout", help="page, or paper: the paper's tables")
+    ] = "page",
+) -> None:
+    """Write the report again from what the run's folder holds, or print the paper's tables."""
+    from ganpress.errors import ConfigError, did_you_mean
+    from ganpress.report import write_report
+    from ganpress.report.ablation import write_ablation
+
+    if layout not in ("page", "paper"):
+        near = did_you_mean(layout, ["page", "paper"])
+        raise ConfigError(f"There is no layout '{layout}'{near}: page or paper.")
+    if layout == "paper":
+        from ganpress.methods import tables_of
+
+        text = tables_of(run)
+        (run / "paper.md").write_text(text, encoding="utf-8")
+        print(text)
+        return
+    write = write_ablation if (run / "ablation.json").exists() else write_report
+    console.print(str(write(run).resolve()), soft_wrap=True)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _seeds(text: str) -> list[int]:
+    from ganpress.errors import ConfigError
+
+    try:
+        return [int(part) for part in _listed(text)]
+    except ValueError as error:
+        raise ConfigError(f"--seeds {text}: give whole numbers, such as 0,1,2.") from error

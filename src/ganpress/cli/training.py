@@ -1,0 +1,103 @@
+"""The commands that train a teacher, and that say which can be trained."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ganpress.cli.options import (
+    ConfigFile,
+    Instances,
+    Labels,
+    Other,
+    Pairs,
+    Photos,
+    RunFolder,
+    Sets,
+    SideBySide,
+    Strict,
+    TestPhotos,
+    Weights,
+)
+
+console = Console()
+
+
+def train(
+    family: Annotated[str, typer.Argument(help="one of 'ganpress families'")],
+    images: Photos,
+    run: RunFolder,
+    other: Other = None,
+    pairs: Pairs = None,
+    side_by_side: SideBySide = None,
+    labels: Labels = None,
+    instances: Instances = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    test: TestPhotos = None,
+    weights: Weights = None,
+    strict: Strict = False,
+) -> None:
+    """Train a teacher by its paper's recipe; leaves its file and a report in the run's folder.
+
+    Several devices: torchrun --nproc_per_node=2 -m -- ganpress train ... (with the bare --).
+    """
+    from ganpress.data import open_images
+    from ganpress.run import distributed
+    from ganpress.run.settings import read_config
+    from ganpress.training.train import train as train_family
+    from ganpress.training.train import trainer
+
+    settings = read_config(trainer(family).config, config, sets or ())
+    train_family(
+        family,
+        open_images(
+            images,
+            pairs=pairs,
+            side_by_side=side_by_side,
+            labels=labels,
+            instances=instances,
+            strict=strict,
+        ),
+        run=run,
+        config=settings,
+        other=open_images(other, strict=strict) if other else None,
+        test=open_images(test, side_by_side=side_by_side, strict=strict) if test else None,
+        weights=weights,
+        command=shlex.join(["ganpress", *sys.argv[1:]]),
+    )
+    if distributed.rank() == 0:
+        _tell_training(run)
+    distributed.stop()
+
+
+def _tell_training(run: Path) -> None:
+    results = json.loads((run / "results.json").read_text())
+    for name, value in results["last"].items():
+        console.print(f"{name}: {value:.4g}", soft_wrap=True)
+    for told in results["teachers"].values():
+        file = (run / told["file"]).resolve()
+        console.print(f"teacher: {file} ({told['params']:,} parameters)", soft_wrap=True)
+    console.print(f"report:  {(run / 'report.html').resolve()}", soft_wrap=True)
+
+
+def families(
+    name: Annotated[str | None, typer.Argument(help="only this one")] = None,
+) -> None:
+    """Every family of generators: its options with their defaults, and what trains it."""
+    from ganpress.models.families import FAMILIES, family
+    from ganpress.training.train import needs
+
+    for which in [family(name)] if name else FAMILIES.values():
+        widths = ", ".join(f"{g} {w}" for g, w in which.full(which.options).items())
+        console.print(f"[bold]{which.name}[/]", highlight=False)
+        console.print(f"  trained on: images{needs(which.name)}", soft_wrap=True)
+        for option, default in which.options.items():
+            console.print(f"  {option} = {json.dumps(default)}", soft_wrap=True)
+        console.print(f"  full widths: {widths}", style="dim", soft_wrap=True)

@@ -1,0 +1,1 @@
+"""Files of other programs: checkpoints read (importers), models written (exporters)."""

@@ -1,0 +1,250 @@
+"""Compare an exported network with torch before its file is written.
+
+A float network has to make torch's picture to 1e-4. A fake-quantised one is checked twice:
+
+- layer by layer, each fed what torch's layer reads (`layerwise`), where roundings cannot pile up:
+  the limits are single roundings, and 1e-4 for the picture. This is what finds a wrong file.
+- as a whole, where roundings do pile up: two correct programs differ by the network's quantisation
+  noise, and torch in float32 differs from torch in float64 by as much. So the limit is the one that
+  is asked for, or where torch itself is no surer, what torch does under a change of 1e-5 in the
+  input (`Agreement.noise`). Where the quantiser is exact (ADR 0015) nothing can pile up, and the
+  two pictures have to be the same.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganpress.errors import ExportError
+from ganpress.formats.exporters.layerwise import Session, check_layers
+from ganpress.models.checkpoint import Model
+from ganpress.models.families.base import Generator, draw_inputs
+from ganpress.quantisation.quantise import quantiser_of
+from ganpress.types import Inputs
+
+OUTPUT = "image_out"
+FLOAT_MAX = 1e-4
+GREY = 1 / 127.5  # one grey level of 255, in units of [-1, 1]
+NEAR = 2 * GREY
+EXACT_FAMILIES = ("cartoongan", "cyclegan", "pix2pix")
+NUDGE = 1e-5
+NOISE_FACTOR = 2.0  # of torch's own noise, which a sample of few pictures tells only roughly
+NOISE_MOST = 0.05  # mean; whatever the network's own noise
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a quantised network may be off: the mean, and the share of values within 2 grey
+    levels (0: any). ``exact`` is the largest difference of a network that claims exactness (its
+    last tanh is each program's own); None where the program's sums are not known to be."""
+
+    mean: float = 0.5 * GREY
+    share: float = 0.99
+    exact: float | None = 1e-6
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far an exported network is from torch, over all values compared, in units of [-1, 1].
+
+    Attributes:
+        near: share of the values within two grey levels of 255.
+        sizes: (n, 3, h, w) of each batch of pictures compared.
+        noise: mean change of torch's own output when its inputs change by 1e-5; None where it was
+            not asked for.
+    """
+
+    most: float
+    mean: float
+    near: float
+    sizes: tuple[tuple[int, ...], ...]
+    noise: float | None = None
+
+
+@dataclass(frozen=True)
+class ExportFacts:
+    """What was written, and how far it is from torch.
+
+    Attributes:
+        bytes: size of the file (of both, where the format has two).
+        max_abs_diff, mean_abs_diff: over all pixels compared, in units of [-1, 1].
+        sizes_checked: (n, 3, h, w) of each batch of pictures compared.
+        opset: ONNX operator set; None for a file without operators.
+        near: share of the values within two grey levels of 255.
+        noise: see `Agreement`.
+    """
+
+    file: Path
+    bytes: int
+    max_abs_diff: float
+    mean_abs_diff: float
+    sizes_checked: tuple[tuple[int, ...], ...]
+    opset: int | None
+    near: float = 1.0
+    noise: float | None = None
+
+
+def compare(
+    model: Model,
+    data: bytes,
+    open_: Callable[[bytes], Session],
+    size: int,
+    *,
+    float_max: float = FLOAT_MAX,
+    quantised: Tolerance = Tolerance(),
+) -> Agreement:
+    """How far the exported network is from torch, on a smooth picture and on noise, of two sizes
+    and batches.
+
+    Args:
+        data: the ONNX file.
+        open_: loads such a file in the program that it is for.
+        size: pixels; compared are one smooth picture of size x size and two of noise of about half
+            of it, or of the one size that the network makes.
+        float_max: the largest difference allowed to a float network, and to a quantised one whose
+            layers are fed torch's values.
+        quantised: what is allowed to a fake-quantised one as a whole; where torch's own noise is
+            more, twice that.
+
+    Raises: ExportError where a difference is above the tolerance.
+    """
+    step = model.multiple
+    half = max(model.least, size // 2 // step * step)
+    draw = torch.Generator().manual_seed(0)
+    batches = [
+        smooth(model, draw_inputs(model.net, 1, (size, size), draw)),
+        draw_inputs(model.net, 2, (half, half + max(8, step)), draw),
+    ]
+    model = copy.copy(model)
+    model.net = copy.deepcopy(model.net).cpu().eval()  # a GPU's convolutions are less exact
+    found = agreement(model, runner(open_(data), reads(model)), batches)
+    if quantiser_of(model.net) is None:
+        if not found.most <= float_max:  # also where something is not a number
+            raise _disagreement(found, f"{float_max:.0e} anywhere")
+        return found
+    _compare_layers(model, data, open_, batches, float_max)
+    if quantised.exact is not None and claims_exactness(model):
+        if not found.most <= quantised.exact:
+            raise _disagreement(found, f"{quantised.exact:.0e} anywhere, since it is exact")
+        return found
+    return _compare_whole(model, found, batches, quantised)
+
+
+def claims_exactness(model: Model) -> bool:
+    """Whether a program with other sums has to make torch's picture (`FakeQuantiser.exact`)."""
+    q = quantiser_of(model.net)
+    return q is not None and q.exact and q.last == "int8" and model.family.name in EXACT_FAMILIES
+
+
+def reads(model: Model) -> tuple[str, ...]:
+    """Names of the network's inputs."""
+    return model.net.reads if isinstance(model.net, Generator) else Generator.reads
+
+
+def runner(session: Session, names: tuple[str, ...]) -> Callable[..., Tensor]:
+    """A session as a function of the network's inputs."""
+    return lambda *inputs: session(dict(zip(names, inputs, strict=True)))[OUTPUT]
+
+
+def _compare_layers(
+    model: Model,
+    data: bytes,
+    open_: Callable[[bytes], Session],
+    batches: list[Inputs],
+    most: float,
+) -> None:
+    """Each layer by itself, and the picture that the last ones make of torch's activations."""
+
+    def run(*inputs: Tensor) -> Tensor:
+        named = dict(zip(reads(model), inputs, strict=True))
+        return check_layers(model.net, data, open_, named)[OUTPUT]
+
+    found = agreement(model, run, batches)
+    if not found.most <= most:
+        raise _disagreement(found, f"{most:.0e} anywhere where each layer reads torch's values")
+
+
+def _compare_whole(
+    model: Model, found: Agreement, batches: list[Inputs], quantised: Tolerance
+) -> Agreement:
+    """The picture of the whole file against what is asked for, or torch's own noise."""
+    if found.mean < quantised.mean and found.near >= quantised.share:
+        return found
+    noise = own_noise(model, batches)
+    found = replace(found, noise=noise)
+    allowed = min(NOISE_MOST, NOISE_FACTOR * noise)
+    if not found.mean <= allowed:
+        share = f", with {100 * quantised.share:.0f} % of the values in {NEAR:.1e}"
+        limit = f"a mean of {max(allowed, quantised.mean):.1e}"
+        raise _disagreement(found, limit + (share if quantised.share else ""))
+    return found
+
+
+def smooth(model: Model, inputs: Inputs) -> Inputs:
+    """The inputs with images that have a photo's smoothness: noise of a sixteenth of the size,
+    enlarged, and a little of the noise itself."""
+
+    def smoothed(x: Tensor) -> Tensor:
+        shape = [max(2, side // 16) for side in x.shape[-2:]]
+        coarse = F.interpolate(x, shape, mode="nearest")
+        fine = F.interpolate(coarse, x.shape[-2:], mode="bicubic", align_corners=False)
+        return (0.9 * fine + 0.1 * x).clamp(-1, 1)
+
+    return tuple(
+        smoothed(x) if name == "image" else x for name, x in zip(reads(model), inputs, strict=True)
+    )
+
+
+def agreement(model: Model, run: Callable[..., Tensor], batches: list[Inputs]) -> Agreement:
+    """The difference of ``run`` from torch on these inputs, whatever it is."""
+    wanted = [_on_cpu(model, inputs) for inputs in batches]
+    difference = torch.cat(
+        [_difference(run(*i), want, i) for i, want in zip(batches, wanted, strict=True)]
+    )
+    near = float((difference <= NEAR).float().mean())
+    sizes = tuple(tuple(want.shape) for want in wanted)
+    return Agreement(float(difference.max()), float(difference.mean()), near, sizes)
+
+
+def own_noise(model: Model, batches: list[Inputs]) -> float:
+    """Mean change of torch's output when the inputs change by about 1e-5."""
+    draw = torch.Generator().manual_seed(1)
+
+    def nudged(inputs: Inputs) -> Inputs:
+        return tuple(t + NUDGE * torch.randn(t.shape, generator=draw) for t in inputs)
+
+    changes = [
+        (_on_cpu(model, nudged(inputs)) - _on_cpu(model, inputs)).abs()
+        for inputs in batches
+        for _ in range(2)
+    ]
+    return float(torch.cat([change.flatten() for change in changes]).mean())
+
+
+def _on_cpu(model: Model, inputs: Inputs) -> Tensor:
+    device = next(model.net.parameters()).device
+    return model(*(t.to(device) for t in inputs)).cpu()
+
+
+def _difference(got: Tensor, want: Tensor, inputs: Inputs) -> Tensor:
+    if got.shape != want.shape:
+        raise ExportError(
+            f"The exported network makes {tuple(got.shape)} of {tuple(inputs[0].shape)}, torch "
+            f"makes {tuple(want.shape)}. Nothing was written; please report this."
+        )
+    return (got - want).abs().flatten()
+
+
+def _disagreement(found: Agreement, limit: str) -> ExportError:
+    return ExportError(
+        f"The exported network differs from torch by up to {found.most:.2e} (mean "
+        f"{found.mean:.2e}); allowed is {limit}. Nothing was written; please report this with the "
+        "model."
+    )

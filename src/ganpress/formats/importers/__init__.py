@@ -1,0 +1,169 @@
+"""Checkpoints of other code bases become ganpress models; nothing in a file is ever run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ganpress.errors import CheckpointError, ConfigError, did_you_mean
+from ganpress.formats.importers.fitting import assemble, assemble_discriminator
+from ganpress.formats.importers.foreign import plain_state, read_discriminator, read_foreign
+from ganpress.formats.importers.kinds import READERS
+from ganpress.formats.importers.looks import looks_like
+from ganpress.losses.weights import fingerprint
+from ganpress.models.checkpoint import Model
+from ganpress.models.discriminator import Discriminator
+from ganpress.types import State
+
+KINDS = ("auto", *READERS)
+_BESIDE = "Import its generator, and name this file beside it (--discriminator FILE)."
+
+LICENCES = {
+    "6715a16121e56fe1071734986452afc795f6f89405ce0c2f06096f1949acfbd8": (
+        "Apache-2.0 (mnicnc404/CartoonGan-tensorflow, Hayao); trained on film frames and photos: "
+        "research use"
+    ),
+    "9dc9c99418ad43e0a1a620d139a0cff65708420389860264d8a497a044615fb2": (
+        "none given with the file; the weights are mit-han-lab/gan-compression's (code "
+        "BSD-2-Clause), trained on horse2zebra: research use"
+    ),
+}
+
+
+def import_model(
+    kind: str,
+    source: Path | str,
+    *,
+    config: str | None = None,
+    discriminator: Path | str | None = None,
+    **options: Any,
+) -> Model:
+    """Read a .pth, .pt, .pkl or .safetensors file of another code base as a ganpress model.
+
+    A discriminator that lies in the same file (rosinality's {g, d, g_ema}) comes along.
+
+    Args:
+        kind: one of `KINDS`; "auto" guesses from the names of the tensors.
+        config: GAN Compression's config string; if given, the file must agree with it.
+        discriminator: the file of its discriminator, where that is another one.
+        options: what a file cannot say, to overrule the guess: ``clamp`` (the input is clamped to
+            [-1, 1]), ``norm`` ("instance" or "batch"), ``direction`` of a MUNIT pair.
+
+    Raises:
+        UnsafePickle: the file asks for code to be run; none was.
+        CheckpointError: missing, damaged, or not a generator of this kind (what it looks like,
+            and which tensors do not fit, are named).
+        ConfigError: an unknown kind or option, or a config that is not the file's.
+    """
+    path = Path(source)
+    _check_request(kind, options)
+    model = from_state(kind, read_foreign(path), config=config, source=path.name, **options)
+    found = read_foreign(discriminator) if discriminator else read_discriminator(path)
+    if found:
+        where = Path(discriminator).name if discriminator else f"{path.name} (its discriminator)"
+        model.discriminator = discriminator_from_state(
+            model.provenance["kind"], found, source=where
+        )
+    model.provenance["sha256"] = digest = fingerprint(path)
+    if digest in LICENCES:
+        model.provenance["licence"] = LICENCES[digest]
+    return model
+
+
+def from_state(
+    kind: str,
+    state: Mapping[str, Tensor],
+    *,
+    config: str | None = None,
+    source: str = "the state",
+    **options: Any,
+) -> Model:
+    """As `import_model`, from tensors by their foreign names."""
+    _check_request(kind, options)
+    plain = plain_state(state, source=source)
+    seems, known = looks_like(plain)
+    if kind == "auto":
+        if known is None:
+            raise CheckpointError(_unknown(source, seems, plain))
+        kind = known
+        _check_request(kind, options)
+    elif seems is not None and _is_other(kind, known):
+        raise CheckpointError(_another(source, kind, seems, known))
+    made = READERS[kind].plan(plain, source=source, config=config, **options)
+    model = assemble(made, plain, source=source)
+    model.provenance = {"source": source, "kind": kind}
+    return model
+
+
+def discriminator_from_state(
+    kind: str, state: Mapping[str, Tensor], *, source: str = "the state"
+) -> Discriminator:
+    """The discriminator of a code base, from tensors by their foreign names.
+
+    Raises: ConfigError for a kind without one; CheckpointError for tensors that do not fit.
+    """
+    _check_request(kind, {})
+    read = READERS[kind].discriminator if kind in READERS else None
+    if read is None:
+        raise ConfigError(f"Kind '{kind}' has no discriminator that ganpress reads.")
+    plain: State = plain_state(state, source=source)
+    return assemble_discriminator(read(plain, source=source), plain, source=source)
+
+
+def _check_request(kind: str, options: Mapping[str, Any]) -> None:
+    if kind not in KINDS:
+        raise ConfigError(
+            f"There is no import kind '{kind}'{did_you_mean(kind, KINDS)}. "
+            f"Kinds: {', '.join(KINDS)}."
+        )
+    every = {name: values for k in READERS.values() for name, values in k.options.items()}
+    known = every if kind == "auto" else READERS[kind].options
+    for name, value in options.items():
+        if name not in known:
+            told = f"Options: {', '.join(known)}." if known else "It takes none."
+            raise ConfigError(
+                f"Importing '{kind}' has no option '{name}'{did_you_mean(name, known)}. {told}"
+            )
+        if value not in known[name]:
+            allowed = known[name]
+            told = (
+                f"a number from {allowed[0]} to {allowed[-1]}"
+                if isinstance(allowed, range)
+                else f"one of {', '.join(map(str, allowed))}"
+            )
+            raise ConfigError(f"Import option '{name}' is {told}, got {value!r}.")
+
+
+def _is_other(kind: str, known: str | None) -> bool:
+    """Whether a file seen as ``known`` cannot be ``kind``; the readers of GAN Compression and of
+    the two ResNets decide by themselves."""
+    shared = {"cyclegan": ("gan-compression",), "gan-compression": ("cyclegan", "spade", "munit")}
+    return known != kind and known not in shared.get(kind, ())
+
+
+def _another(source: str, kind: str, seems: str, known: str | None) -> str:
+    if known is None:
+        if "discriminator" in seems:
+            return f"{source} looks like {seems}. {_BESIDE}"
+        return (
+            f"{source} looks like {seems}, which ganpress cannot import. "
+            f"Kind '{kind}' is something else; kinds: {', '.join(KINDS)}."
+        )
+    return f"{source} is no '{kind}' generator: it looks like {seems}. Use kind '{known}'."
+
+
+def _unknown(source: str, seems: str | None, state: State) -> str:
+    if seems and "discriminator" in seems:
+        return f"{source} looks like {seems}. {_BESIDE}"
+    what = f"It looks like {seems}, which ganpress cannot import. " if seems else ""
+    first = ", ".join(list(state)[:10])
+    return (
+        f"{source} is no generator that ganpress knows. {what}Its first tensors are {first}. "
+        f"Kinds: {', '.join(READERS)}."
+    )
+
+
+__all__ = ["KINDS", "discriminator_from_state", "from_state", "import_model", "read_foreign"]

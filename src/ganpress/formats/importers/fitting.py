@@ -1,0 +1,178 @@
+"""Put a foreign state into one of our networks, and say exactly what does not fit.
+
+An importer reads widths and options off the tensors' shapes and lists which tensor of the file
+becomes which of ours (a `Plan`); everything else is here and the same for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganpress.errors import CheckpointError
+from ganpress.models.checkpoint import Model, fill
+from ganpress.models.discriminator import Discriminator
+from ganpress.models.families import family
+from ganpress.nn.discriminators import build_discriminator
+from ganpress.types import State
+
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+@dataclass
+class Plan:
+    """How a file's tensors become one of our networks.
+
+    Attributes:
+        family, options, widths: what is built.
+        names: our tensor -> the file's.
+        filled: our tensors that may be missing from the file, with the value that stands for it.
+        ignored: tensors of the file that mean nothing to us.
+        turned: our tensors to be changed on the way in (BGR to RGB).
+        made: our tensors that are worked out from several of the file (a folded spectral norm):
+            the names read, and what is made of those tensors.
+        unread: width tensors that the file lacks; shapes are then not complained about.
+    """
+
+    family: str
+    options: dict[str, Any]
+    widths: dict[str, int] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    filled: dict[str, float] = field(default_factory=dict)
+    ignored: Collection[str] = ()
+    turned: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    made: Mapping[str, tuple[tuple[str, ...], Callable[..., Tensor]]] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
+
+    def width(self, state: State, group: str, tensor: str, dim: int) -> None:
+        """Read a group's width off one dim of a (o, i, h, w) tensor of the file."""
+        found = state.get(tensor)
+        if found is None or found.ndim != 4:
+            self.unread.append(tensor)
+            self.widths[group] = 1
+        else:
+            self.widths[group] = found.shape[dim]
+
+
+@dataclass(frozen=True)
+class CriticPlan:
+    """How a file's tensors become a discriminator of `nn.discriminators`.
+
+    Attributes:
+        kind, options: what is built.
+        names: our tensor -> the file's.
+        ignored: tensors of the file that mean nothing to us.
+    """
+
+    kind: str
+    options: dict[str, Any]
+    names: dict[str, str]
+    ignored: Collection[str] = ()
+
+
+def assemble_discriminator(plan: CriticPlan, state: State, *, source: str) -> Discriminator:
+    """The discriminator of a plan, filled from the file; errors as `fill_from`."""
+    with torch.device("meta"):
+        net = build_discriminator(plan.kind, **plan.options)
+    rest = Plan("", {}, names=plan.names, ignored=plan.ignored)
+    fill_from(rest, net, state, source=source, what=f"'{plan.kind}' discriminator")
+    return Discriminator(net.eval(), plan.kind, plan.options)
+
+
+def assemble(plan: Plan, state: State, *, source: str) -> Model:
+    """The network of a plan, filled from the file; errors as `fill_from`."""
+    which = family(plan.family)
+    options = which.resolve(plan.options)
+    with torch.device("meta"):
+        net = which.build(plan.widths, **options)
+    fill_from(plan, net, state, source=source, what=f"'{plan.family}' generator")
+    return Model(net.eval(), which, options)
+
+
+def fill_from(plan: Plan, net: nn.Module, state: State, *, source: str, what: str) -> nn.Module:
+    """Fill a network that was built on the meta device from a foreign file's tensors.
+
+    Raises: CheckpointError naming, in the file's own names, what is missing, left over or of the
+        wrong shape (first ten of each).
+    """
+    want = {n: tuple(t.shape) for n, t in net.state_dict().items()}
+    theirs: dict[str, tuple[str, ...]] = {
+        ours: (plan.names[ours],) for ours in want if ours not in plan.made
+    }
+    theirs |= {ours: plan.made[ours][0] for ours in want if ours in plan.made}
+    _complain(plan, state, want, theirs, source, what)
+    ready = {n: _ready(plan, state, n, shape, theirs[n]) for n, shape in want.items()}
+    return fill(net, ready, source=source)
+
+
+def _ready(
+    plan: Plan, state: State, ours: str, shape: tuple[int, ...], theirs: tuple[str, ...]
+) -> Tensor:
+    if ours in plan.made:
+        tensor = plan.made[ours][1](*(state[name] for name in theirs))
+        if tuple(tensor.shape) != shape:
+            raise CheckpointError(
+                f"{', '.join(theirs)} make a tensor of {tuple(tensor.shape)}, the network needs "
+                f"{shape} for {ours}."
+            )
+    elif theirs[0] in state:
+        tensor = state[theirs[0]]
+    else:
+        kind = torch.int64 if ours.endswith("num_batches_tracked") else torch.float32
+        tensor = torch.full(shape, plan.filled[ours], dtype=kind)
+    if ours in plan.turned:
+        tensor = plan.turned[ours](tensor)
+    return tensor.reshape(shape).contiguous().clone()
+
+
+def _complain(
+    plan: Plan,
+    state: State,
+    want: Mapping[str, tuple[int, ...]],
+    theirs: Mapping[str, tuple[str, ...]],
+    source: str,
+    what: str,
+) -> None:
+    known = {*(name for names in theirs.values() for name in names), *plan.ignored}
+    missing = [t for n in want if n not in plan.filled for t in theirs[n] if t not in state]
+    shapes = [
+        f"{theirs[n][0]}: file {tuple(state[theirs[n][0]].shape)}, network {shape}"
+        for n, shape in want.items()
+        if n not in plan.made and theirs[n][0] in state and not _fits(state[theirs[n][0]], shape)
+    ]
+    complaints = [
+        first_ten("missing", missing),
+        first_ten("left over", [n for n in state if n not in known]),
+        first_ten("of the wrong shape", [] if plan.unread else shapes),
+    ]
+    if any(complaints):
+        raise CheckpointError(
+            f"{source} does not hold a whole {what}, and that alone. "
+            f"{' '.join(c for c in complaints if c)}"
+        )
+
+
+def _fits(tensor: Tensor, shape: tuple[int, ...]) -> bool:
+    """Equal shapes; a vector may also come as (1, c, 1, 1), as some code bases keep scales, and
+    any tensor with a leading 1 (StyleGAN2's weights)."""
+    if len(shape) == 1:
+        return tensor.numel() == shape[0] and max(tensor.shape, default=0) == shape[0]
+    return tuple(tensor.shape) == shape or (1, *tuple(shape)) == tuple(tensor.shape)
+
+
+def first_ten(what: str, names: Collection[str]) -> str:
+    """'3 missing: a, b, c.' with at most ten names; '' for none."""
+    if not names:
+        return ""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"{len(names)} {what}: {', '.join(list(names)[:10])}{more}."
+
+
+def fill_together(plan: Plan, state: State, ours: Collection[str], value: float) -> None:
+    """Let tensors be absent from the file if all of them are: one alone is a damaged file."""
+    if not any(plan.names[name] in state for name in ours):
+        plan.filled.update(dict.fromkeys(ours, value))

@@ -1,0 +1,1 @@
+"""Loss terms, feature networks and the distance between two pictures."""

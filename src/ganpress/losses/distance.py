@@ -1,0 +1,112 @@
+"""The distance d(student, teacher) of GAN Slimming's eq. 2, from settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from ganpress.losses.features import Features, load_features
+from ganpress.losses.terms import content, style, unit_distance
+from ganpress.run.settings import Settings
+
+
+class DistanceSettings(Settings):
+    """The distance d between student and teacher (eq. 2) and the weights of its terms.
+
+    With vgg16 it is by default the authors' d. ``kind="mse"`` is the ablation.
+    """
+
+    kind: Literal["perceptual", "mse"] = Field(
+        default="perceptual", description="mse: squared error of the pictures, nothing else"
+    )
+    features: Literal["vgg16", "squeezenet", "tiny"] = Field(
+        default="vgg16",
+        description="vgg16: the paper's, a download of 528 MB; squeezenet: one of 5 MB; tiny: of "
+        "the package itself",
+    )
+    content: float | None = Field(
+        default=None,
+        ge=0,
+        description="L1 between the maps of the first tap; None: 1, with squeezenet 0.01",
+    )
+    style: float | None = Field(
+        default=None,
+        ge=0,
+        description="squared difference of Gram matrices, all taps; None: 1e5, with squeezenet "
+        "0.002",
+    )
+    unit: float = Field(default=0.0, ge=0, description="squared difference of unit-length features")
+    pixel: float = Field(default=0.0, ge=0, description="L1 between the pictures themselves")
+
+    @property
+    def content_and_style(self) -> tuple[float, float]:
+        """The weights of these two terms, which have the scale of the network's maps."""
+        usual = (0.01, 0.002) if self.features == "squeezenet" else (1.0, 1e5)
+        content, style = self.content, self.style
+        return usual[0] if content is None else content, usual[1] if style is None else style
+
+
+class Distance:
+    """content * L1(first tap) + style * Gram difference + unit * unit distance + pixel * L1.
+
+    The maps of the teacher's picture are computed without gradients.
+    """
+
+    def __init__(
+        self, settings: DistanceSettings, *, weights: Path | None = None, half: bool = False
+    ) -> None:
+        """Args:
+        weights: file or folder of the feature network's weights (`find_weights`).
+        half: the feature network runs in bfloat16; its maps and the terms are float32.
+        """
+        self.settings, self.half = settings, half
+        self.features: Features | None = None
+        self.content, self.style = settings.content_and_style
+        if settings.kind == "perceptual" and self.content + self.style + settings.unit > 0:
+            taps = None if self.style + settings.unit > 0 else 1
+            self.features = load_features(settings.features, weights=weights)
+            if taps:
+                first = self.features.taps[:1]
+                self.features = load_features(settings.features, weights=weights, taps=first)
+
+    def to(self, device: str) -> Distance:
+        """Move the feature network."""
+        if self.features is not None:
+            self.features.to(device)
+        return self
+
+    def __call__(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(n, 3, h, w) twice, in [-1, 1] -> a scalar, 0 for equal pictures.
+
+        Args: mask: (n, 1, h, w) in [0, 1], by which both pictures are multiplied first.
+        """
+        s = self.settings
+        if mask is not None:
+            student, teacher = student * mask, teacher * mask
+        if s.kind == "mse":
+            return F.mse_loss(student, teacher)
+        total = s.pixel * F.l1_loss(student, teacher)
+        if self.features is None:
+            return total
+        with torch.no_grad():
+            b = self._maps(self.features, teacher)
+        a = self._maps(self.features, student)
+        if self.content > 0:
+            first = self.features.taps[0]
+            total = total + self.content * content(a[first], b[first])
+        if self.style > 0:
+            total = total + self.style * style(a, b)  # of bfloat16 maps where half
+        a, b = ({tap: m.float() for tap, m in maps.items()} for maps in (a, b))
+        if s.unit > 0:
+            total = total + s.unit * unit_distance(a, b).mean()
+        return total
+
+    def _maps(self, features: Features, x: Tensor) -> dict[str, Tensor]:
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half):
+            found: dict[str, Tensor] = features(x)
+        return found

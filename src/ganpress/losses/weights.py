@@ -1,0 +1,171 @@
+"""Find published weight files: given, in GANPRESS_WEIGHTS, in the cache, or downloaded."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, overload
+
+from ganpress.errors import WeightsError, did_you_mean
+from ganpress.run.download import Wanted
+from ganpress.run.download import download as fetch_to
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A published file.
+
+    title: for people. file: its name on disk, which is how it is found. url: where to fetch it;
+    None if it cannot be fetched. sha256: the published hash, whole or its first digits (torch
+    puts eight of them in its file names); None if none was published. instead: what else can be
+    taken, in words.
+    """
+
+    title: str
+    file: str
+    url: str | None = None
+    sha256: str | None = None
+    instead: str = ""
+
+
+@overload
+def find_weights(
+    entry: WeightFile, *, given: Path | None = None, fetch: Literal[True] = True
+) -> Path: ...
+@overload
+def find_weights(
+    entry: WeightFile, *, given: Path | None = None, fetch: Literal[False]
+) -> Path | None: ...
+def find_weights(
+    entry: WeightFile, *, given: Path | None = None, fetch: bool = True
+) -> Path | None:
+    """Path of a weight file whose hash was checked.
+
+    Looks at `given` (a file, or a folder searched by file name), the folder GANPRESS_WEIGHTS,
+    the cache, and then downloads to the cache. A `given` file under another name than the
+    published one is taken as it is.
+
+    Args:
+        fetch: False: return None instead of downloading.
+    Raises: WeightsError when nothing is found, or what is found has another hash.
+    """
+    if given is not None and not given.exists():
+        near = did_you_mean(given.name, _names(given.parent))
+        raise WeightsError(f"--weights: there is no '{given}'{near}. Give a file or a folder.")
+    if given is not None and given.is_file():
+        if given.name == entry.file:
+            check_hash(given, entry)
+        return given
+    for folder in (given, _environment_folder(), cache_dir()):
+        path = _search(folder, entry.file) if folder is not None else None
+        if path is not None:
+            check_hash(path, entry)
+            return path
+    if not fetch:
+        return None
+    if entry.url is None:
+        raise WeightsError(
+            f"{entry.title}: no file '{entry.file}' was found, and it cannot be fetched. "
+            f"{_advice(entry)}"
+        )
+    return download(entry, cache_dir() / entry.file)
+
+
+def cache_dir() -> Path:
+    """Where downloads are kept: $XDG_CACHE_HOME/ganpress, or ~/.cache/ganpress."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "ganpress"
+
+
+def zoo_path(name: str) -> Path:
+    """Path of a file that ganpress ships: in the installed package, or in the repository.
+
+    Raises: WeightsError when there is no such file, with the nearest name.
+    """
+    here = Path(__file__).resolve()
+    shipped, checkout = here.parents[1] / "zoo", here.parents[3] / "zoo"
+    for folder in (shipped, checkout):
+        if (folder / name).is_file():
+            return folder / name
+    names = _names(shipped) + _names(checkout)
+    raise WeightsError(
+        f"The zoo has no '{name}'{did_you_mean(name, names)}. "
+        f"It has: {', '.join(sorted(names)) or 'nothing'}; looked in {shipped} and {checkout}."
+    )
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def published(path: Path, entry: WeightFile | None) -> bool:
+    """Whether this is the published file: its hash, or its name where no hash was published."""
+    if entry is None:
+        return False
+    return fingerprint(path).startswith(entry.sha256) if entry.sha256 else path.name == entry.file
+
+
+def check_hash(path: Path, entry: WeightFile) -> None:
+    """Raise WeightsError unless `path` has the published hash (if one was published)."""
+    found = fingerprint(path) if entry.sha256 else ""
+    if entry.sha256 and not found.startswith(entry.sha256):
+        raise WeightsError(
+            f"'{path}' is not the published {entry.title}: its SHA-256 starts with "
+            f"{found[: len(entry.sha256)]}, published is {entry.sha256}. Remove it and "
+            f"fetch it again{f' from {entry.url}' if entry.url else ''}; to use it all the same, "
+            "give it another name and pass it with --weights."
+        )
+
+
+def download(entry: WeightFile, to: Path) -> Path:
+    """Fetch `entry.url` to `to`, resuming an earlier attempt, and check the hash.
+
+    Raises: WeightsError (no connection, a wrong file), DiskFull.
+    """
+    wanted = Wanted(
+        title=entry.title,
+        url=entry.url or "",
+        wrong=lambda path: _wrong(path, entry),
+        advice=_advice(entry),
+        error=WeightsError,
+    )
+    return fetch_to(wanted, to)
+
+
+def _wrong(path: Path, entry: WeightFile) -> str:
+    if entry.sha256 is None or fingerprint(path).startswith(entry.sha256):
+        return ""
+    return f"its SHA-256 does not start with {entry.sha256}"
+
+
+def _advice(entry: WeightFile) -> str:
+    return (
+        f"Put {entry.file} in a folder and set GANPRESS_WEIGHTS to that folder, or give the file "
+        f"with --weights, or put it in {cache_dir()}.{entry.instead and f' {entry.instead}'}"
+    )
+
+
+def _environment_folder() -> Path | None:
+    named = os.environ.get("GANPRESS_WEIGHTS")
+    if not named:
+        return None
+    folder = Path(named)
+    if not folder.is_dir():
+        raise WeightsError(
+            f"GANPRESS_WEIGHTS is '{named}', which is not a folder. Set it to a folder of weight "
+            "files, or unset it."
+        )
+    return folder
+
+
+def _search(folder: Path, name: str) -> Path | None:
+    """The first file of that name below `folder`, in the order of paths."""
+    return min((path for path in folder.rglob(name) if path.is_file()), default=None)
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []

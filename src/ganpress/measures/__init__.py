@@ -1,0 +1,1 @@
+"""Measurements: cost and latency, fidelity to the teacher, quality against real pictures."""

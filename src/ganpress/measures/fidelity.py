@@ -1,0 +1,242 @@
+"""How close a student's pictures are to its teacher's, by a protocol that the names declare."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganpress.data import Images
+from ganpress.data import evaluation as every_image
+from ganpress.errors import ConfigError
+from ganpress.losses.features import Features, load_features
+from ganpress.losses.terms import unit_distance
+from ganpress.measures.cost import latency, measure
+from ganpress.models.checkpoint import Model, fingerprint
+from ganpress.models.inputs import drawn, from_noise, inputs_of, made_size, reads
+from ganpress.run.settings import CropSettings
+from ganpress.types import Inputs
+
+FROM_NOISE = 1000
+"""Pairs of pictures made from noise, unless told or as many as the images."""
+_READ = {"image": "photo", "semantics": "label map", "z": "noise", "y": "class", "style": "style"}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics with the protocol they were measured under, and their spread over images."""
+
+    metrics: dict[str, float]
+    spread: dict[str, float]
+    """Standard error of each metric's mean over the images; of a score, its deviation."""
+    count: int
+    protocol: dict[str, str]
+    yardsticks: dict[str, float] = field(default_factory=dict)
+    """What the same metrics are for real pictures, or for something trivial: 'metric, of what'."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+@torch.no_grad()
+def evaluate(
+    student: Model,
+    teacher: Model,
+    images: Images | None,
+    *,
+    size: int | None = None,
+    batch: int = 8,
+    count: int | None = None,
+    features: str = "squeezenet",
+    weights: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Distance of the student's pictures to the teacher's, both made from the same inputs.
+
+    Inputs are photos or label maps; noise and styles are drawn once and given to both.
+
+    Metrics, smaller is better, 0 for equal pictures:
+        ``<features>-unit-distance``: mean over photos of the unit distance (`losses.unit_distance`)
+        on the named feature network. It is not FID and not LPIPS.
+        ``l1``: mean absolute difference, as a fraction of the grey range (0 to 1).
+
+    Args:
+        images: photos, with label maps where the family reads those; None where it reads noise.
+        size: shorter side, then centre crop, pixels; default: the family's own size.
+        count: pictures made from noise; default: as many as the images, or `FROM_NOISE`.
+    """
+    check_opened(images=images)
+    if student.family.name != teacher.family.name:
+        raise ConfigError(
+            f"The student is a '{student.family.name}', the teacher a '{teacher.family.name}': "
+            "compare a student with the teacher it was made from."
+        )
+    size = size_of(teacher, size, teacher.size)
+    net = load_features(features, weights=None if weights is None else Path(weights))
+    draw = torch.Generator().manual_seed(seed)
+    if from_noise(teacher):
+        count = count or (len(images) if images else FROM_NOISE)
+        inputs: Iterable[Inputs] = drawn(teacher, count, batch, draw)
+    elif images is None:
+        raise ConfigError(f"A '{teacher.family.name}' generator reads images: give them.")
+    else:
+        count = len(images)
+        inputs = (inputs_of(teacher, b, draw) for b in every_image(images, batch=batch, size=size))
+    digest = images.digest() if images and not from_noise(teacher) else ""
+    whose = (fingerprint(teacher.net), repr(teacher.options), teacher.family.name)
+    _wanted.of((whose, digest, size, batch, count, seed))
+    rows = [
+        apart(net, student(*each), _wanted(teacher, place, each))
+        for place, each in enumerate(inputs)
+    ]
+    unit, l1 = (torch.cat(column) for column in zip(*rows, strict=True))
+    values = {f"{net.name}-unit-distance": unit, "l1": l1}
+    read = dict.fromkeys(_READ.get(name, "noise") for name in reads(teacher))
+    return Evaluation(
+        metrics={k: float(v.mean()) for k, v in values.items()},
+        spread={k: standard_error(v) for k, v in values.items()},
+        count=count,
+        protocol={
+            "reference": f"the teacher's output on the same {' and '.join(read)}",
+            **told(teacher, None if from_noise(teacher) else images, size, net, seed),
+            **told_apart("on [-1, 1] pictures"),
+        },
+    )
+
+
+def check_opened(**given: object) -> None:
+    """Refuse, by its argument's name, what is neither opened images nor None: ConfigError."""
+    for name, images in given.items():
+        if images is not None and not isinstance(images, Images):
+            raise ConfigError(
+                f"{name} is a {type(images).__name__} ({str(images)[:60]}), not images: open them "
+                "with ganpress.open_images(...)."
+            )
+
+
+_MOST_BYTES = 1 << 29
+
+
+class _Wanted:
+    """The teacher's pictures of one set of inputs: made once for all the students that a process
+    evaluates on it in a row. Half a gigabyte is kept at the most."""
+
+    def __init__(self) -> None:
+        self.key: object = None
+        self.known: dict[int, Tensor] = {}
+        self.room = _MOST_BYTES
+
+    def of(self, key: object) -> None:
+        """What comes is of these inputs and this teacher: what is known of others is forgotten."""
+        if key != self.key:
+            self.key, self.known, self.room = key, {}, _MOST_BYTES
+
+    def __call__(self, teacher: Model, place: int, inputs: Inputs) -> Tensor:
+        """The teacher's pictures of batch number ``place``."""
+        if place in self.known:
+            return self.known[place].to(inputs[0].device)
+        out: Tensor = teacher(*inputs)
+        if out.nbytes <= self.room:
+            self.known[place] = out.cpu()
+            self.room -= out.nbytes
+        return out
+
+
+_wanted = _Wanted()
+
+
+def size_of(model: Model, size: int | None, default: int) -> int:
+    """Height and width to make pictures at, pixels. ConfigError: it cannot make that size."""
+    if from_noise(model):
+        own = made_size(model)
+        if size not in (None, own):
+            raise ConfigError(
+                f"The size is {size}, but this '{model.family.name}' generator makes pictures of "
+                f"{own} pixels: leave the size out."
+            )
+        return own
+    size = size or default
+    if size < model.least or size % model.multiple:
+        raise ConfigError(
+            f"The size is {size}: a '{model.family.name}' generator needs at least "
+            f"{model.least} pixels, divisible by {model.multiple}."
+        )
+    return size
+
+
+def told(
+    model: Model, images: Images | None, size: int, net: Features, seed: int
+) -> dict[str, str]:
+    """The protocol's lines on photos, geometry, features and what was drawn."""
+    out = {"geometry": f"{size} px, as the generator makes them"}
+    if images is not None:
+        out["photos"] = named(images)
+        out["geometry"] = f"shorter side to {size} px (bicubic, antialiased), centre crop"
+    out["features"] = f"{net.name}, sha256 {net.digest[:12]}"
+    if set(reads(model)) - {"image", "semantics"}:
+        out["seed"] = f"{seed}: noise, styles and classes are drawn, picture after picture"
+    return out
+
+
+def named(images: Images) -> str:
+    """The protocol's line on the images themselves: '120, data hash 9f86d081884c'."""
+    return f"{len(images)}, data hash {images.digest()[:12]}"
+
+
+def told_apart(pictures: str) -> dict[str, str]:
+    """The protocol's lines on what `apart` measures."""
+    return {
+        "unit distance": "squared difference of unit-length features, mean over space, "
+        "sum over layers (LPIPS without learned weights)",
+        "l1": f"mean absolute difference / 2, {pictures}",
+    }
+
+
+def apart(net: Features, made: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit distance and l1 of each picture to the wanted one, (n,) each."""
+    unit = unit_distance(net(made), net(wanted))
+    return unit, (made - wanted).abs().mean((1, 2, 3)) / 2
+
+
+def standard_error(values: Tensor) -> float:
+    """Of the mean of (n,) values; 0 for a single one."""
+    return float(values.std() / len(values) ** 0.5) if len(values) > 1 else 0.0
+
+
+def compare_costs(
+    teacher: Model, student: Model, *, size: int, quick: bool = False
+) -> dict[str, Any]:
+    """Cost, latency and widths of both, as `results.json` holds them.
+
+    Args: size: pixels; quick: a shorter latency measurement.
+    """
+    out: dict[str, Any] = {"family": teacher.family.name}
+    for name, model in (("teacher", teacher), ("student", student)):
+        time = latency(model, size=size, seconds=1.0 if quick else 4.0)
+        out[name] = {
+            **asdict(measure(model.net, size)),
+            "size": size,
+            "latency_ms": {
+                "median": round(time.median_ms, 3),
+                "p95": round(time.p95_ms, 3),
+                **{k: getattr(time, k) for k in ("device", "threads", "batch", "size", "repeats")},
+            },
+            "widths": model.widths,
+        }
+    t, s = out["teacher"], out["student"]
+    out["ratios"] = {k: round(t[k] / s[k], 3) for k in ("params", "macs", "macs_outres", "bytes")}
+    out["ratios"]["latency_ms"] = round(t["latency_ms"]["median"] / s["latency_ms"]["median"], 3)
+    return out
+
+
+def evaluation_size(data: CropSettings, teacher: Model) -> int:
+    """The size to evaluate at: what training saw, at most the family's own, and divisible as the
+    family needs it."""
+    size = min(data.load_size or data.size, teacher.family.image.size)
+    return size - size % teacher.multiple

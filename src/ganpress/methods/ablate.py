@@ -1,0 +1,371 @@
+"""An ablation: variants of a method at one cost and in one time, from files."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganpress.data import Images
+from ganpress.errors import ConfigError, Diverged, GanpressError, InfeasibleTarget, NotPossible
+from ganpress.measures.fidelity import evaluation_size
+from ganpress.measures.quality import judge
+from ganpress.methods import method as method_of
+from ganpress.methods.base import Given, Method
+from ganpress.methods.checks import check_images
+from ganpress.methods.compress import check_request
+from ganpress.methods.compress import compress as compress_model
+from ganpress.models.checkpoint import Model, fingerprint, load
+from ganpress.models.inputs import from_noise
+from ganpress.report.ablation import write_ablation
+from ganpress.report.amounts import duration
+from ganpress.report.statements import summary
+from ganpress.run.card import differences
+from ganpress.run.files import as_json, make_folder, read_json, write_json
+from ganpress.training.shared_settings import MethodSettings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run of a variant: its folder, and its settings with the seed and the shared cache, as
+    they were asked for and as its stages use them."""
+
+    variant: str
+    seed: int
+    folder: Path
+    settings: Any
+    resolved: Any
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What the variants are trained on and judged by.
+
+    Attributes:
+        images: what the generator reads; None where it reads noise.
+        test: never trained on; None: ``images`` are shown.
+        reals: real pictures of the target domain: teacher and students are judged against them,
+            and with ``discriminator.real=images`` they are real to the discriminator. Where what
+            is shown has targets or label maps, those are what is judged by.
+    """
+
+    images: Images | None
+    test: Images | None = None
+    reals: Images | None = None
+
+    @property
+    def shown(self) -> Images | None:
+        """What teacher and students are judged on."""
+        return self.test or self.images
+
+
+def ablate(
+    teacher: Model,
+    pictures: Pictures,
+    *,
+    run: Path,
+    method: str = "slim",
+    config: MethodSettings | None = None,
+    variants: Sequence[str] = (),
+    seeds: Sequence[int] = (0,),
+    weights: Path | None = None,
+    command: str | None = None,
+    quiet: bool = False,
+    compress: Callable[..., object] = compress_model,
+) -> dict[str, Any]:
+    """Run variants of a method, each in ``run/<variant>-<seed>``, and write what came of them.
+
+    Call again to go on: finished variants are kept, an unfinished one goes on at its last state.
+    Other variants and seeds can be added later; what is written covers all that are in the folder:
+    ablation.json, ablation.md, ablation.html, fig3.svg (quality over size), fig4.png (pictures). A
+    variant that diverges, cannot meet the target, has settings that contradict each other, or needs
+    a discriminator that the teacher does not have, is written down as failed, and tried again by
+    the next call.
+
+    Args:
+        method: one of `methods.METHODS`.
+        config: target, data and time that all variants share; see `Method.stage_minutes`.
+        variants: of the method; default: all. seeds: each variant runs once with each.
+        compress: what runs a variant; takes what `ganpress.compress` takes.
+    Returns: what ablation.json holds.
+    Raises: ConfigError before any training where the images are of no use or no variant can be
+        run, and what `ganpress.compress` raises but Diverged and InfeasibleTarget.
+    """
+    chosen = method_of(method)
+    base = config or chosen.settings()
+    check_request(method, base)
+    reals = pictures.reals if base.discriminator.real == "images" else None
+    check_pictures(teacher, pictures, reals, base)
+    given = Given(teacher, pictures.images, reals, weights)
+    plans, refused = planned(chosen, given, base, variants or tuple(chosen.variants), seeds, run)
+    run = make_folder(Path(run))
+    begin(run, chosen, teacher, pictures, base)
+    judge_once(teacher, pictures, base, weights, run / "judged-teacher.json")
+    left = []
+    for plan in plans:
+        if finished(plan, chosen):
+            judge_student(plan, pictures, teacher, base, weights)
+        elif plan.variant in refused:
+            fail(plan, refused[plan.variant], quiet)
+        else:
+            left.append(plan)
+    took: list[float] = []
+    for done, plan in enumerate(left):
+        began = time.monotonic()
+        if not quiet:
+            print(progress(plan, done, len(left), took, chosen), file=sys.stderr, flush=True)
+        try:
+            take_over_training(plan, chosen)
+            compress(
+                copy.deepcopy(teacher),
+                pictures.images,
+                run=make_folder(plan.folder),
+                config=plan.settings,
+                method=method,
+                test=pictures.test,
+                weights=weights,
+                command=command,
+                quiet=quiet,
+                **({} if reals is None else {"reals": reals}),
+            )
+        except (Diverged, InfeasibleTarget, NotPossible) as error:
+            fail(plan, error, quiet)
+        else:
+            (plan.folder / "failed.json").unlink(missing_ok=True)
+            judge_student(plan, pictures, teacher, base, weights)
+        took.append(time.monotonic() - began)
+        publish(run)
+    return publish(run)
+
+
+def planned(
+    method: Method,
+    given: Given,
+    base: MethodSettings,
+    variants: Sequence[str],
+    seeds: Sequence[int],
+    run: Path,
+) -> tuple[list[Plan], dict[str, GanpressError]]:
+    """Every run that is asked for, seed by seed, and why variants cannot be run; all share the
+    teacher's pictures.
+
+    Raises: ConfigError for an unknown variant, no target, no seed, variants of unequal time, or
+        where none of them can be run.
+    """
+    if base.target.chosen is None:
+        raise ConfigError(
+            "The variants are compared at one cost: give it, as --set target.macs=0.05."
+        )
+    if not variants or not seeds or min(seeds) < 0:
+        raise ConfigError("Give at least one variant and one seed; seeds are 0 or more.")
+    settings = {name: method.settings_of(name, base) for name in dict.fromkeys(variants)}
+    check_minutes(method, settings, base)
+    cache = base.data.teacher_cache
+    if cache is None and base.data.cached_crops:
+        cache = str(Path(run) / "teacher-cache")
+    data = base.data.model_copy(update={"teacher_cache": cache})
+    resolved, refused = resolve_all(method, given, settings)
+    plans = []
+    for seed in dict.fromkeys(seeds):
+        own = {"seed": seed, "data": data}
+        for name, asked in settings.items():
+            used = resolved.get(name, asked).model_copy(update=own)
+            folder = Path(run) / f"{name}-{seed}"
+            plans.append(Plan(name, seed, folder, asked.model_copy(update=own), used))
+    return plans, refused
+
+
+def check_minutes(method: Method, settings: dict[str, Any], base: MethodSettings) -> None:
+    """Refuse variants that would not train for equal times: ConfigError."""
+    wanted = method.training_minutes(base)
+    for name, own in settings.items():
+        given = method.training_minutes(own)
+        if (given is None) != (wanted is None) or abs((given or 0) - (wanted or 0)) > 1e-6:
+            raise ConfigError(f"Variant '{name}' would train {given} minutes, the others {wanted}.")
+
+
+def resolve_all(
+    method: Method, given: Given, settings: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, GanpressError]]:
+    """The settings of each variant as its stages use them, and why others cannot be run.
+
+    Raises: ConfigError where none of them can.
+    """
+    resolved: dict[str, Any] = {}
+    refused: dict[str, GanpressError] = {}
+    why: dict[str, list[str]] = {}
+    for name, asked in settings.items():
+        try:
+            resolved[name] = method.resolve(given.teacher, asked)
+            method.check(given, resolved[name])
+        except (ConfigError, InfeasibleTarget) as error:
+            refused[name] = error
+            why.setdefault(str(error), []).append(name)
+    if len(refused) == len(settings):
+        lines = [f"{', '.join(names)}: {text}" for text, names in why.items()]
+        raise ConfigError("\n  ".join(["No variant that is asked for can be run.", *lines]))
+    return resolved, refused
+
+
+def take_over_training(plan: Plan, method: Method) -> None:
+    """Start from the finished stages of the variant that this one is trained as, where there are
+    any: their steps and seconds are then this one's, too."""
+    twin_of = method.variants[plan.variant].trained_as
+    if twin_of is None or (plan.folder / "config.json").exists():
+        return
+    twin = plan.folder.parent / f"{twin_of}-{plan.seed}"
+    if not (twin / "done.json").exists() or plan.settings.target.bytes is not None:
+        return
+    own, other = (method.variants[name].overrides for name in (plan.variant, twin_of))
+    apart = {name for name in own if own[name] != other.get(name)}
+    if changed_since(twin, plan.resolved.model_dump(exclude=apart), method):
+        return
+    for stage in twin.glob("*/done.json"):
+        shutil.copytree(stage.parent, plan.folder / stage.parent.name, dirs_exist_ok=True)
+
+
+def check_pictures(
+    teacher: Model, pictures: Pictures, reals: Images | None, base: MethodSettings
+) -> None:
+    """Refuse images that no variant can be trained on or shown: ConfigError."""
+    check_images(teacher, pictures.images, reals, base)
+    if pictures.test is not None:  # read by the generator only
+        only_read = base.discriminator.model_copy(update={"real": "teacher"})
+        shown = base.model_copy(update={"discriminator": only_read})
+        check_images(teacher, pictures.test, None, shown)
+
+
+def fail(plan: Plan, error: GanpressError, quiet: bool) -> None:
+    """Write down that a variant cannot be run, or broke off."""
+    write_json(make_folder(plan.folder) / "failed.json", {"error": str(error)})
+    if not quiet:
+        print(f"ablation: {plan.variant} seed {plan.seed} failed: {error}", file=sys.stderr)
+
+
+def begin(
+    run: Path, method: Method, teacher: Model, pictures: Pictures, base: MethodSettings
+) -> None:
+    """Write run/settings.json, or refuse to add variants to an ablation of something else."""
+    shared = base.model_dump(exclude={"seed": True, "data": {"teacher_cache"}})
+    overridden = {n for v in method.variants.values() for n, o in v.overrides.items()
+                  if not isinstance(o, dict)}  # fmt: skip
+    digests = {"data": pictures.images, "test": pictures.test, "reals": pictures.reals}
+    facts = {
+        "method": method.name,
+        "paper": method.paper,
+        "family": teacher.family.name,
+        "teacher": fingerprint(teacher.net),
+        **{f"{name}_hash": some.digest() if some else None for name, some in digests.items()},
+        "settings": {name: value for name, value in shared.items() if name not in overridden},
+        "minutes": method.training_minutes(base),
+        "stage_minutes": {
+            name: method.stage_minutes(method.settings_of(name, base)) for name in method.variants
+        },
+        "meanings": {name: variant.meaning for name, variant in method.variants.items()},
+        "claims": [[c.statement, c.better, c.worse] for c in method.claims],
+    }
+    path = run / "settings.json"
+    was = read_json(path) if path.exists() else facts
+    usual = {"settings": as_json(method.settings().model_dump())}
+    if differing := differences(as_json(was), as_json(facts), usual):
+        raise ConfigError(
+            f"The ablation in {run} was started with other settings:\n  "
+            + "\n  ".join(differing)
+            + "\nGive the same to go on, or choose another folder."
+        )
+    write_json(path, facts)
+
+
+def finished(plan: Plan, method: Method) -> bool:
+    """Whether this variant has ended before. ConfigError: it was run with other settings."""
+    if (plan.folder / "config.json").exists() and (
+        differing := changed_since(plan.folder, plan.resolved.model_dump(), method)
+    ):
+        raise ConfigError(
+            f"{plan.folder} holds this variant with other settings:\n  "
+            + "\n  ".join(differing)
+            + "\nGive the same, or delete that folder to run the variant anew."
+        )
+    return (plan.folder / "done.json").exists() and (plan.folder / "results.json").exists()
+
+
+def changed_since(folder: Path, settings: dict[str, Any], method: Method) -> list[str]:
+    """Which of these settings the run in ``folder`` had otherwise, wherever its cache was."""
+    was, now = read_json(folder / "config.json"), as_json(settings)
+    for one in (was, now):
+        one.get("data", {}).pop("teacher_cache", None)
+    known = {name: was[name] for name in now if name in was}
+    return differences(known, now, as_json(method.settings().model_dump()))
+
+
+def judge_student(
+    plan: Plan, pictures: Pictures, teacher: Model, base: MethodSettings, weights: Path | None
+) -> None:
+    """Judge the student of a finished variant against real pictures, where there are any."""
+    path = plan.folder / "judged-student.json"
+    if judgeable(teacher, pictures.shown, pictures.reals) and not path.exists():
+        student = load(plan.folder / "student.safetensors")
+        judge_once(student, pictures, base, weights, path)
+
+
+def judge_once(
+    model: Model, pictures: Pictures, base: MethodSettings, weights: Path | None, path: Path
+) -> None:
+    """Write what `judge` says of a model, unless it stands there or nothing can be said."""
+    if judgeable(model, pictures.shown, pictures.reals) and not path.exists():
+        write_json(path, judgement(model, pictures.shown, pictures.reals, base, weights))
+
+
+def judgeable(teacher: Model, shown: Images | None, reals: Images | None) -> bool:
+    """Whether there are real pictures to judge against."""
+    if shown is None or from_noise(teacher):
+        return shown is not None
+    return reals is not None or shown.paired or shown.has_labels
+
+
+def judgement(
+    model: Model,
+    shown: Images | None,
+    reals: Images | None,
+    base: MethodSettings,
+    weights: Path | None,
+) -> dict[str, Any]:
+    """What `judge` says of a model, as ``ganpress evaluate --json`` writes it."""
+    assert shown is not None
+    given = from_noise(model) or shown.paired or shown.has_labels
+    found = judge(
+        model,
+        shown,
+        other=None if given else reals,
+        size=None if from_noise(model) else evaluation_size(base.data, model),
+        features=base.distance.features,
+        weights=weights,
+        device=base.device,
+    )
+    return found.as_dict()
+
+
+def progress(plan: Plan, done: int, total: int, took: Sequence[float], method: Method) -> str:
+    """'ablation: 3 of 9, gs-32 seed 0; 12 min gone, about 30 min left'."""
+    minutes = method.training_minutes(plan.settings)
+    line = f"ablation: {done + 1} of {total}, {plan.variant} seed {plan.seed}"
+    if took:
+        left = statistics.mean(took) * (total - done)
+        line += f"; {duration(sum(took))} gone, about {duration(left)} left"
+    elif minutes is not None:
+        line += f"; at least {duration(60 * minutes * total)} of training left"
+    return line.replace("\u00a0", " ")
+
+
+def publish(run: Path) -> dict[str, Any]:
+    """Write ablation.json of everything that is in the folder, and the pages made of it."""
+    found = summary(run)
+    write_json(run / "ablation.json", found)
+    write_ablation(run)
+    return found

@@ -1,0 +1,143 @@
+"""The contract of a compression method: what the command line, the ablation and the report ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ganpress.data import Images
+from ganpress.errors import ConfigError, did_you_mean
+from ganpress.models.checkpoint import Model
+from ganpress.run.run import Run
+from ganpress.run.settings import checked
+from ganpress.training.shared_settings import MethodSettings
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a method works on.
+
+    Attributes:
+        teacher: the generator that is compressed.
+        images: what it reads, with maps or targets where it or its discriminator reads those, or
+            what is real to the discriminator of a generator that reads noise; None: nothing.
+        reals: pictures of the target domain, for ``discriminator.real=images`` without targets.
+        weights: file or folder of the feature network's weights.
+    """
+
+    teacher: Model
+    images: Images | None
+    reals: Images | None = None
+    weights: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One of the things that an ablation of a method compares.
+
+    Attributes:
+        meaning: a few words for the table.
+        overrides: what it changes in the settings that all variants share, group by group.
+        adjust: (settings with the overrides, shared settings) -> settings, where the overrides
+            alone do not say it.
+        trained_as: the variant whose training is also this one's: its finished stages are taken
+            over, not run again.
+    """
+
+    meaning: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    adjust: Callable[[Any, Any], Any] | None = None
+    trained_as: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A statement of the paper: one variant is better than another, by every metric."""
+
+    statement: str
+    better: str
+    worse: str
+
+
+class Compress(Protocol):
+    """Given and resolved settings -> the student; everything is in the run's folder, and resumes
+    from there."""
+
+    def __call__(self, given: Given, settings: Any, run: Run) -> Model: ...
+
+
+def _as_given(teacher: Model, settings: Any) -> Any:
+    return settings
+
+
+def _nothing_more(given: Given, settings: Any) -> None:
+    """A method that refuses nothing beside what all methods do."""
+
+
+def _fine_tuning_alone(settings: Any) -> dict[str, float | None]:
+    return {"finetune": settings.finetune.minutes}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A paper's method, as everything outside its folder knows it.
+
+    Attributes:
+        name: as the command line calls it.
+        paper: title, venue, year.
+        settings: its own settings on top of the shared ones.
+        compress: calls the stages in order.
+        resolve: (teacher, settings) -> the settings as the stages use them, which is what the run's
+            config.json holds; refuses those that contradict each other (ConfigError).
+        check: refuses, before any training, what cannot be compressed with the resolved settings:
+            ConfigError, InfeasibleTarget, and NotPossible where it is the teacher that lacks
+            something.
+        stage_minutes: resolved settings -> minutes of training by stage; None where steps alone
+            end it. Variants are compared at the same sum.
+        variants: what an ablation compares, by name.
+        claims: the paper's statements.
+        charts: titles of what its stages log, by the part before the slash.
+        tables: (folder of a run or an ablation) -> Markdown in the layout of the paper's tables.
+    """
+
+    name: str
+    paper: str
+    settings: type[MethodSettings]
+    compress: Compress
+    resolve: Callable[[Model, Any], Any] = _as_given
+    check: Callable[[Given, Any], None] = _nothing_more
+    stage_minutes: Callable[[Any], dict[str, float | None]] = _fine_tuning_alone
+    variants: Mapping[str, Variant] = field(default_factory=dict)
+    claims: tuple[Claim, ...] = ()
+    charts: Mapping[str, str] = field(default_factory=dict)
+    tables: Callable[[Path], str] | None = None
+
+    def settings_of(self, variant: str, shared: MethodSettings) -> Any:
+        """The settings of one variant at the cost, data and training time of ``shared``.
+
+        Raises: ConfigError for a variant that does not exist, with the nearest name.
+        """
+        if variant not in self.variants:
+            raise ConfigError(
+                f"There is no variant '{variant}' of {self.name}"
+                f"{did_you_mean(variant, self.variants)}. Variants: {', '.join(self.variants)}."
+            )
+        chosen, values = self.variants[variant], shared.model_dump()
+        for name, change in chosen.overrides.items():
+            group = values.get(name)
+            values[name] = {**group, **change} if isinstance(group, dict) else change
+        settings = checked(self.settings, values)
+        return chosen.adjust(settings, shared) if chosen.adjust else settings
+
+    def training_minutes(self, settings: Any) -> float | None:
+        """The sum of `stage_minutes`; None where no stage has any. ConfigError: only some have."""
+        given = self.stage_minutes(settings)
+        timed = [minutes for minutes in given.values() if minutes is not None]
+        if timed and len(timed) < len(given):
+            stages = " and ".join(f"{stage}.minutes" for stage in self.stage_minutes(settings))
+            raise ConfigError(
+                f"Give {stages}, or none of them: the variants would not train for equal times."
+            )
+        return sum(timed) if timed else None

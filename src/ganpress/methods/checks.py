@@ -1,0 +1,57 @@
+"""What every method refuses before any training."""
+
+from __future__ import annotations
+
+from ganpress.data import Images
+from ganpress.errors import ConfigError
+from ganpress.models.checkpoint import Model
+from ganpress.models.inputs import from_noise, made_size, reads
+from ganpress.training.shared_settings import MethodSettings
+
+
+def check_images(
+    teacher: Model,
+    images: Images | None,
+    reals: Images | None,
+    settings: MethodSettings,
+    *,
+    sizes: dict[str, int] | None = None,
+) -> None:
+    """Refuse images that the teacher or the discriminator cannot use: ConfigError.
+
+    Args: sizes: crops of the method's own stages by their settings' names, pixels.
+    """
+    name, wants_real = teacher.family.name, settings.discriminator.real == "images"
+    crops = {"data.size": settings.data.size, **(sizes or {})}
+    if from_noise(teacher):
+        side = made_size(teacher)
+        if wants_real and images is None:
+            raise ConfigError(
+                "discriminator.real=images needs images: give them, or set it to teacher."
+            )
+        if wants_real and set(crops.values()) != {side}:
+            rest = "".join(f", and {other} not at all" for other in crops if other != "data.size")
+            raise ConfigError(
+                f"The teacher makes pictures of {side} pixels: with discriminator.real=images set "
+                f"data.size={side}{rest}."
+            )
+        return
+    if images is None:
+        raise ConfigError(f"A '{name}' generator reads images: give them.")
+    if "semantics" in reads(teacher) and not images.has_labels:
+        raise ConfigError(f"A '{name}' generator reads label maps: give them (--labels).")
+    for key, size in crops.items():
+        if size % teacher.multiple:
+            raise ConfigError(
+                f"{key} is {size}; this '{name}' generator needs a multiple of {teacher.multiple}."
+            )
+    if reals is not None and not wants_real:
+        raise ConfigError(
+            "Images of the target domain are used with discriminator.real=images only."
+        )
+    unpaired = "image" in reads(teacher) and not images.paired
+    if wants_real and unpaired and reals is None:
+        raise ConfigError(
+            "discriminator.real=images needs real pictures of the target domain: targets of the "
+            "photos (pairs), or other images (reals); or set discriminator.real=teacher."
+        )

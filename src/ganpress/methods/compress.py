@@ -1,0 +1,142 @@
+"""Compress a generator by any method: resolve, check, run its stages, then measure and report."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganpress.data import Images
+from ganpress.errors import ConfigError
+from ganpress.measures.fidelity import check_opened
+from ganpress.methods import method as method_of
+from ganpress.methods.base import Given
+from ganpress.methods.finish import Shown, finish, is_finished
+from ganpress.models.checkpoint import Model, fingerprint, load, save
+from ganpress.models.inputs import reads
+from ganpress.run import distributed
+from ganpress.run.files import read_json
+from ganpress.run.progress import tell
+from ganpress.run.run import Run
+from ganpress.training.outcome import forgotten_if_refused
+from ganpress.training.shared_settings import MethodSettings
+
+
+def compress(
+    teacher: Model,
+    images: Images | None,
+    *,
+    run: str | os.PathLike[str],
+    config: MethodSettings | None = None,
+    method: str = "slim",
+    test: Images | None = None,
+    reals: Images | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    match_colours: bool = False,
+    command: str | None = None,
+    quiet: bool = False,
+) -> Model:
+    """Compress a generator; run again with the same settings, it goes on where it stopped, and
+    where it has finished, its student is given back at once.
+
+    Leaves in ``run``: student.safetensors, student.onnx (where the onnx extra is installed),
+    results.json, samples/, report.html, and a folder with log, state and pictures per stage. Its
+    config.json holds the settings as the stages use them.
+
+    Args:
+        images: what is trained on, with maps or targets where the generator or its discriminator
+            reads those; None where it reads noise.
+        config: settings of the method's own class; None: its defaults.
+        method: one of `methods.METHODS`.
+        test: photos for the evaluation and the report's pictures; without them ``images`` are
+            used, and the protocol says so.
+        reals: pictures of the target domain, for ``discriminator.real=images`` without targets.
+        weights: file or folder of the feature network's weights.
+        match_colours: in samples/ and the report, give made pictures the colours of their photos
+            (`measures.colour.match_colour`); numbers and exported files are of the pictures as
+            made.
+    Raises: ConfigError and InfeasibleTarget before any training; what the method's stages raise.
+    """
+    chosen = method_of(method)
+    config = config or chosen.settings()
+    check_request(method, config)
+    check_opened(images=images, test=test, reals=reals)
+    run, weights = Path(run), None if weights is None else Path(weights)
+    if match_colours and "image" not in reads(teacher):
+        raise ConfigError(
+            f"A '{teacher.family.name}' generator reads no photo whose colours could be matched: "
+            "leave --match-colours out."
+        )
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    c: MethodSettings = chosen.resolve(teacher, config)
+    given = Given(teacher, images, reals, weights)
+    chosen.check(given, c)
+    settings = {"method": method, "family": teacher.family.name, **c.model_dump()}
+    card = {**card_of(given, c), "paper": chosen.paper, "charts": dict(chosen.charts)}
+    card |= {"command": command} if command else {}
+    check_teacher(run, card["teacher"])
+    path = run / "student.safetensors"
+    with forgotten_if_refused(run):
+        folder = Run(run, seed=c.seed, config=settings, card=card, quiet=quiet)
+        if not path.exists():
+            student = chosen.compress(given, c, folder)
+            student.net.to("cpu")
+            student.provenance = {**teacher.provenance, "method": method, "settings": settings}
+            save(student, path)
+    student = load(path)
+    teacher.net.to("cpu")
+    shown = Shown.of(teacher, images, test, match_colours=match_colours)
+    if is_finished(run, shown):
+        tell(
+            f"{run} is finished: nothing is done again ('ganpress report {run}' writes its report "
+            "anew).",
+            quiet=quiet,
+        )
+        return student
+    finish(folder, student, teacher, c, shown, weights=weights)
+    return student
+
+
+def check_request(method: str, config: MethodSettings) -> None:
+    """Refuse a method that does not exist, settings of another one, cuda where there is none, and
+    several processes."""
+    chosen = method_of(method)
+    if not isinstance(config, chosen.settings):
+        raise ConfigError(
+            f"'{method}' is told what to do by {chosen.settings.__name__}, not "
+            f"{type(config).__name__}."
+        )
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is 'cuda', but torch sees no CUDA device: --set device=cpu.")
+    if distributed.launched() > 1:
+        raise ConfigError(
+            f"Compression runs in one process, and torchrun started {distributed.launched()}: start "
+            "it without torchrun. (Teachers are trained in several: ganpress train.)"
+        )
+
+
+def check_teacher(run: Path, print_now: str) -> None:
+    """Refuse to go on with a run that was started with another teacher."""
+    card = run / "card.json"
+    was = read_json(card).get("teacher") if card.exists() else None
+    if was not in (None, print_now):
+        raise ConfigError(
+            f"The run in {run} was started with another teacher (its weights have fingerprint "
+            f"{was[:12]}, these {print_now[:12]}). Give the same one, or choose another folder."
+        )
+
+
+def card_of(given: Given, config: MethodSettings) -> dict[str, Any]:
+    """What the run's card says of device, data and teacher."""
+    images, reals = given.images, given.reals
+    return {
+        "device": torch.cuda.get_device_name() if config.device == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "data_hash": images.digest() if images else "none",
+        "photos": len(images) if images else 0,
+        **({"reals_hash": reals.digest(), "reals": len(reals)} if reals else {}),
+        "teacher": fingerprint(given.teacher.net),
+    }

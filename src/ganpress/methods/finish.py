@@ -1,0 +1,173 @@
+"""What a compressed student is measured, evaluated, exported and shown by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ganpress.data import Batch, Images, evaluation
+from ganpress.errors import ConfigError, ExportError, MissingExtra
+from ganpress.formats.exporters import export
+from ganpress.measures.colour import match_colour
+from ganpress.measures.fidelity import compare_costs, evaluate, evaluation_size, named
+from ganpress.models.checkpoint import Model
+from ganpress.models.inputs import from_noise, inputs_of, made_size
+from ganpress.models.source import blank
+from ganpress.report import write_report
+from ganpress.run.files import make_folder, read_json, replace_file
+from ganpress.run.grid import grid
+from ganpress.run.progress import tell
+from ganpress.run.run import Run
+from ganpress.training.outcome import stage_facts
+from ganpress.training.shared_settings import MethodSettings
+
+SAMPLES = 8
+HELD_OUT = {True: "yes", False: "no: these were trained on"}
+ONNX = ("onnx", "onnxscript", "onnxruntime")
+FROM_NOISE = 200
+"""Pictures made from noise for the evaluation of a run; `evaluate` can make more."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a student is evaluated and shown on.
+
+    Attributes:
+        images: None where pictures are made from noise.
+        held_out: the protocol's line on whether they were held out of training.
+        match_colours: the samples have the colours of their photos.
+    """
+
+    images: Images | None
+    held_out: str
+    match_colours: bool = False
+
+    @classmethod
+    def of(
+        cls, teacher: Model, images: Images | None, test: Images | None, *, match_colours: bool
+    ) -> Shown:
+        """The test images, or else those trained on; noise is drawn for this."""
+        if from_noise(teacher):
+            return cls(None, "yes: drawn for this", match_colours)
+        return cls(test or images, HELD_OUT[test is not None], match_colours)
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """What results.json says of the samples."""
+        return {"colours": "as the photo's" if self.match_colours else "as made"}
+
+
+def is_finished(run: Path, shown: Shown) -> bool:
+    """Whether the run has ended, evaluated and shown on just this, and left all that it can."""
+    left = ["done.json", "results.json", "report.html"]
+    left += ["student.onnx"] * all(find_spec(name) for name in ONNX)
+    if not all((run / name).exists() for name in left):
+        return False
+    try:
+        results = read_json(run / "results.json")
+    except ConfigError:  # a broken file is written anew
+        return False
+    protocol = results.get("evaluation", {}).get("protocol", {})
+    there = protocol.get("photos"), protocol.get("held out"), results.get("samples")
+    photos = named(shown.images) if shown.images else None
+    return there == (photos, shown.held_out, shown.colours)
+
+
+def finish(
+    run: Run,
+    student: Model,
+    teacher: Model,
+    settings: MethodSettings,
+    shown: Shown,
+    *,
+    weights: Path | None,
+) -> None:
+    """Measure, evaluate, export, and write the report of a compressed student."""
+    size = made_size(teacher) if from_noise(teacher) else evaluation_size(settings.data, teacher)
+    images = shown.images
+    tell(f"evaluating on {len(images) if images else FROM_NOISE} pictures", quiet=run.quiet)
+    found = evaluate(
+        student,
+        teacher,
+        images,
+        size=size,
+        count=FROM_NOISE,
+        features=settings.distance.features,
+        weights=weights,
+    )
+    write_samples(run.root / "samples", student, teacher, shown, size)
+    tell("measuring latency", quiet=run.quiet)
+    model = compare_costs(teacher, student, size=teacher.family.image.size)
+    model["student"]["file_bytes"] = (run.root / "student.safetensors").stat().st_size
+    results: dict[str, Any] = {
+        "model": model,
+        "evaluation": {
+            **found.as_dict(),
+            "protocol": {**found.protocol, "held out": shown.held_out},
+        },
+        "stages": stage_facts(run),
+        "export": {"onnx": exported(run, student, size)},
+        "samples": shown.colours,
+    }
+    run.write_json("results.json", results)
+    run.finish()
+    write_report(run.root)
+
+
+def exported(run: Run, student: Model, size: int) -> dict[str, Any]:
+    """What results.json says of student.onnx, once that is written; or why there is none."""
+    tell("exporting to ONNX and checking it", quiet=run.quiet)
+    try:
+        facts = export(student, run.root / "student.onnx", size=size)
+    except (MissingExtra, ExportError) as error:
+        return {"file": f"none: {error}"}
+    return {
+        "file": facts.file.name,
+        "bytes": facts.bytes,
+        "max_abs_diff": facts.max_abs_diff,
+        "mean_abs_diff": facts.mean_abs_diff,
+    }
+
+
+def write_samples(
+    folder: Path,
+    student: Model,
+    teacher: Model,
+    shown: Shown,
+    size: int,
+) -> None:
+    """photo, teacher and student pictures, spread over the images, as PNG files; no photo where
+    the generator reads noise. What is drawn is the same for both, and for every student.
+
+    Both made pictures have the colours of the photo where ``shown`` says so.
+    """
+    make_folder(folder)
+    for index, photos in _spread(shown.images, size):
+        inputs = inputs_of(teacher, photos, torch.Generator().manual_seed(index))
+        kinds = {"teacher": teacher(*inputs), "student": student(*inputs)}
+        if shown.match_colours:
+            kinds = {kind: match_colour(made, photos.x) for kind, made in kinds.items()}
+        if not from_noise(teacher):
+            kinds = {"photo": photos.x, **kinds}
+        for kind, picture in kinds.items():
+            image = Image.fromarray(grid(picture))
+            replace_file(folder / f"{index:05d}_{kind}.png", partial(image.save, format="PNG"))
+
+
+def _spread(images: Images | None, size: int) -> Iterator[tuple[int, Batch]]:
+    """`SAMPLES` batches of one, with their places: images spread over the set, or bare ones."""
+    if images is None:
+        yield from ((index, blank(1)) for index in range(SAMPLES))
+        return
+    wanted = set(np.linspace(0, len(images) - 1, min(SAMPLES, len(images))).astype(int).tolist())
+    for index, photos in enumerate(evaluation(images, batch=1, size=size)):
+        if index in wanted:
+            yield index, photos

@@ -1,0 +1,94 @@
+"""The student's start, with a scale for every group, and its end: silent channels are cut."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from ganpress.channels.ranking import keep_top
+from ganpress.channels.silence import extract, scale_magnitudes, survivors, warn_of_floor
+from ganpress.channels.take import counts
+from ganpress.methods.gan_slimming.joint import Pruning
+from ganpress.methods.gan_slimming.settings import SlimConfig
+from ganpress.models.checkpoint import Model
+from ganpress.types import Inputs, Widths
+
+
+def scaled_copy(teacher: Model) -> Model:
+    """The teacher's function with a scale for every group that can have one: InstanceNorm without
+    affine gets gamma 1 and beta 0, which is exact; gates come with `add_gates`."""
+    options = dict(teacher.options)
+    if "affine" in options and options.get("norm", "instance") == "instance":
+        options["affine"] = True
+    net = teacher.family.build(teacher.widths, **options)
+    with torch.no_grad():
+        own = {**net.state_dict(), **{n: t.cpu() for n, t in teacher.net.state_dict().items()}}
+    net.load_state_dict(own)
+    return Model(net, teacher.family, options, copy.deepcopy(teacher.provenance))
+
+
+def first_scales(net: nn.Module) -> dict[str, float]:
+    """The mean magnitude of each group's scales: the unit of its thresholds."""
+    return {g: float(s.mean().clamp_min(1e-8)) for g, s in scale_magnitudes(net).items()}
+
+
+def floors_of(model: Model, config: SlimConfig) -> dict[str, int]:
+    """Channels that each group keeps at least."""
+    return dict.fromkeys(model.widths, config.min_channels)
+
+
+def cut(
+    student: Model,
+    inputs: Inputs,
+    config: SlimConfig,
+    pruning: Pruning,
+    *,
+    to_budget: bool = False,
+) -> Model:
+    """Extraction: what the silent channels emit is absorbed, then they are cut.
+
+    A group of which all channels are silent keeps its floor of them, with a warning, or vanishes
+    where it may.
+
+    Args:
+        inputs: what the generator reads, from which constants are taken.
+        to_budget: the last round: the goal is met for certain; where the loop ended short of it,
+            for want of steps or by rounding, the weakest channels go, too.
+    """
+    family, goal, multiple = student.family, pruning.goal, config.channel_multiple
+    found = {g: s for g, s in scale_magnitudes(student.net).items() if g not in pruning.frozen}
+    may_vanish = family.may_vanish(student.options)
+    keep = survivors(student.net, floors=config.min_channels, may_vanish=may_vanish)
+    warn_of_floor(
+        [g for g, s in found.items() if not s.any() and len(keep[g])], config.min_channels
+    )
+    keep = rounded({g: keep[g] for g in found}, found, multiple)
+    if goal is not None and to_budget:
+        whole, cost = student.widths, goal.cost
+
+        def cost_with_the_rest(chosen: Widths) -> float:
+            return cost({**whole, **chosen})
+
+        if cost_with_the_rest(counts(keep)) > goal.end:
+            scores = {g: s / pruning.references.get(g, 1.0) for g, s in found.items()}
+            floors = {g: pruning.floors[g] for g in found}
+            keep = keep_top(
+                scores, budget=goal.end, cost=cost_with_the_rest, floors=floors, multiple=multiple
+            )
+    small = extract(student.build, student.net, keep, *inputs)
+    return Model(small, family, student.options, student.provenance)
+
+
+def rounded(keep: dict[str, Tensor], scores: dict[str, Tensor], multiple: int) -> dict[str, Tensor]:
+    """Fill each group up to a multiple of ``multiple`` with its next best channels."""
+    out = dict(keep)
+    for group, score in scores.items():
+        n = len(keep[group])
+        most = min(len(score), -(-n // multiple) * multiple)
+        if most > n:
+            favoured = score.clone()
+            favoured[keep[group]] += 1e6
+            out[group] = favoured.topk(most).indices.sort().values.cpu()
+    return out

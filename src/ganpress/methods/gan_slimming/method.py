@@ -1,0 +1,267 @@
+"""From a teacher to a small student, stage by stage (GAN Slimming, sections 3 and 4)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from ganpress.data import Batch
+from ganpress.errors import NotPossible
+from ganpress.measures.cost import CostOf
+from ganpress.methods.base import Given
+from ganpress.methods.checks import check_images
+from ganpress.methods.gan_slimming.extract import cut, first_scales, floors_of, scaled_copy
+from ganpress.methods.gan_slimming.importance import Goal
+from ganpress.methods.gan_slimming.joint import Pruning, joint
+from ganpress.methods.gan_slimming.settings import SlimConfig, resolve
+from ganpress.methods.gan_slimming.targets import (
+    check_target,
+    cost_ratio,
+    frozen_groups,
+    uniform_widths,
+    wide_widths,
+)
+from ganpress.models.checkpoint import Model
+from ganpress.models.inputs import from_noise, made_size, reads
+from ganpress.models.source import Crops
+from ganpress.nn.layers import add_gates
+from ganpress.quantisation.attach import attach_quantiser
+from ganpress.run.restarts import with_restarts
+from ganpress.run.run import Run, Stage
+from ganpress.training.discriminator import check_size, starting_discriminator
+from ganpress.training.distil import Budget, Distillation, distil
+from ganpress.training.setup import Setup, keep, render_teacher, set_up, take_up, training_crops
+from ganpress.types import Widths
+
+CALIBRATE_IMAGES = 16  # pictures over which activation ranges are read
+RATES = "rho and learning rates"  # what a restart halves
+EXTRACT_IMAGES = 8  # pictures over which the constants of cut channels are read
+
+
+def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
+    """Compress a teacher; everything is in ``run``'s folder and resumes from there.
+
+    procedure "gs": joint pruning, distillation (and quantisation), extraction, fine-tuning.
+    procedure "cp": the same without the distillation term: pruning in the minimax game alone.
+    procedure "cp+d": cp, fine-tuned with distillation.
+    procedure "d+cp": a wide student distilled, then cp.
+    procedure "gd": a uniformly narrow student of the target's cost, distilled from scratch.
+    procedure "postq": gs in float, rounded at the end with calibrated ranges.
+
+    Raises: what the stages raise.
+    """
+    c = settings
+    setup = set_up(given.teacher, given.images, given.reals, given.weights, c, run)
+    if c.procedure == "gd":
+        render_teacher(setup, c, {"render": training_crops(c)})
+    else:
+        render_teacher(setup, c, {"render-sparsify": joint_crops(c), "render": training_crops(c)})
+    distillation = None if c.procedure == "cp" else Distillation(setup.distance, c.beta)
+    f = c.finetune
+    budget = Budget(f.steps, f.minutes)
+    if c.procedure == "gd":
+        student = narrow(setup, c, uniform_widths(setup.teacher, c))
+    elif c.procedure == "d+cp":
+        first = Budget(-(-f.steps // 2), f.minutes and f.minutes / 2)
+        student = prune_in_rounds(setup, c, None, wide(setup, c, first))
+        budget, distillation = Budget(f.steps - first.steps, first.minutes), None
+    else:
+        alone = c.procedure == "cp+d"
+        student = prune_in_rounds(setup, c, None if alone else distillation, setup.teacher)
+    train(setup, "finetune", student, c, distillation, budget)
+    student.net.eval()
+    if c.procedure == "postq":
+        seen = setup.source.sample(CALIBRATE_IMAGES, c.data.size)
+        attach_quantiser(student.net, copy.deepcopy(student.net), seen, c.quantise)
+    return student
+
+
+def resolve_for(teacher: Model, settings: SlimConfig) -> SlimConfig:
+    """`resolve`, for the discriminator and the pictures that this teacher has."""
+    d = settings.discriminator
+    fresh = teacher.discriminator is None or d.start == "fresh"
+    if fresh and not d.fixed:
+        settings = settings.model_copy(
+            update={"discriminator": d.model_copy(update={"start": "fresh"})}
+        )
+    side = made_size(teacher) if from_noise(teacher) else None
+    return resolve(settings, fresh=fresh, pictures=side)
+
+
+def check(given: Given, settings: SlimConfig) -> None:
+    """Refuse, before any training, images that are of no use, a discriminator that the teacher does
+    not have or that cannot judge the crops, and a target that cannot be met."""
+    c, teacher = settings, given.teacher
+    sizes = {} if c.procedure == "gd" else {"sparsify.size": c.sparsify.size or c.data.size}
+    check_images(teacher, given.images, given.reals, c, sizes=sizes)
+    if c.discriminator.fixed and teacher.discriminator is None:
+        raise NotPossible(
+            "discriminator.fixed needs the discriminator that the teacher was trained against, "
+            "and there is none in its file: import or train the teacher with it "
+            "(import --discriminator), or set discriminator.fixed=false."
+        )
+    check_target(teacher, c)
+    if c.discriminator.start == "teacher" and (own := teacher.discriminator):
+        seen = made_size(teacher) if from_noise(teacher) else min([c.data.size, *sizes.values()])
+        check_size(starting_discriminator(c.discriminator, own, reads(teacher)), seen)
+
+
+def joint_crops(c: SlimConfig) -> Crops:
+    """The crops of the joint loop; ``data.load_size`` in the proportion of its size."""
+    size, batch = c.sparsify.size or c.data.size, c.sparsify.batch or c.data.batch
+    return training_crops(c, size=size, batch=batch)
+
+
+def train(
+    setup: Setup,
+    name: str,
+    student: Model,
+    c: SlimConfig,
+    distillation: Distillation | None,
+    budget: Budget,
+) -> None:
+    """One stage of training of a fixed student, in place: fine-tuning, or distillation."""
+    teacher = setup.cached_teacher(c, c.data.size)
+    networks = setup.networks(student, teacher, c)
+    facts: dict[str, float] = {}
+
+    def batches(first: int) -> Iterator[Batch]:
+        return setup.source.batches(training_crops(c), first, budget.steps)
+
+    def attempt(stage: Stage, rate_factor: float) -> None:
+        slower = Budget(budget.steps, budget.minutes, rate_factor)
+        validate = setup.validate if distillation and distillation.weight > 0 else None
+        found = distil(stage, networks, batches, distillation, c, budget=slower, validate=validate)
+        facts.update(found)
+
+    trained = {"student": student.net, "discriminator": setup.discriminator}
+    stage = with_restarts(setup.run, name, attempt, trained, c.restarts, rates=RATES)
+    if not setup.run.done(name):
+        if name == "distil":
+            keep(stage.root, student, setup.discriminator)
+        stage.finish(computed=teacher.computed, recalled=teacher.recalled, **facts)
+
+
+def narrow(setup: Setup, c: SlimConfig, widths: Widths) -> Model:
+    """A student of these widths with fresh weights, quantised below 32 bits."""
+    teacher = setup.teacher
+    setup.run.seed_all("student")
+    net = teacher.build(widths).to(c.device)
+    quantise_student(setup, net, teacher.net, c)
+    return Model(net, teacher.family, teacher.options)
+
+
+def quantise_student(setup: Setup, net: nn.Module, observed: nn.Module, c: SlimConfig) -> None:
+    """Below 32 bits the student trains with quantisers, but where it is rounded at the end."""
+    if c.procedure != "postq" and c.quantise.bits < 32:
+        inputs = setup.source.sample(CALIBRATE_IMAGES, c.data.size)
+        attach_quantiser(net, observed, inputs, c.quantise)
+
+
+def wide(setup: Setup, c: SlimConfig, budget: Budget) -> Model:
+    """The student that d+cp prunes: uniformly narrower than the teacher, distilled from scratch."""
+    if setup.run.done("distil"):
+        return take_up(setup.run.root / "distil", setup.discriminator, c.device)
+    floats = c.model_copy(update={"quantise": c.quantise.model_copy(update={"bits": 32})})
+    student = narrow(setup, floats, wide_widths(setup.teacher, floats))
+    train(setup, "distil", student, c, Distillation(setup.distance, c.beta), budget)
+    return student
+
+
+@dataclass(frozen=True)
+class Round:
+    """One of the rounds that the joint loop is divided into: ``number`` of ``count``."""
+
+    number: int
+    count: int
+
+    @property
+    def name(self) -> str:
+        """Of its stage."""
+        return "sparsify" if self.count == 1 else f"sparsify-{self.number + 1}"
+
+    @property
+    def is_last(self) -> bool:
+        """Whether none comes after it."""
+        return self.number + 1 == self.count
+
+    def overall(self, progress: float) -> float:
+        """Progress of this round -> progress of all of them, 0 to 1."""
+        return (self.number + progress) / self.count
+
+
+def prune_in_rounds(
+    setup: Setup, c: SlimConfig, distillation: Distillation | None, start: Model
+) -> Model:
+    """The joint loop in ``sparsify.rounds`` parts; silent channels are cut after each.
+
+    Args: start: what the student starts as: the teacher, or a wide student of it.
+    """
+    s, run, teacher = c.sparsify, setup.run, setup.teacher
+    student = scaled_copy(start)
+    cost = cost_ratio(teacher, c)
+    quantise_student(setup, student.net, start.net, c)
+    student.net.to(c.device)
+    first = min(1.0, cost(start.widths))  # fewer bits alone can be part of the way
+    for number in range(s.rounds):
+        part = Round(number, s.rounds)
+        if run.done(part.name):
+            student = take_up(run.root / part.name, setup.discriminator, c.device)
+            continue
+        add_gates(student.net)
+        pruning = Pruning(
+            floors=floors_of(student, c),
+            goal=goal_of(part, cost, c, first),
+            references=first_scales(student.net) if s.relative else {},
+            frozen=frozen_groups(teacher, c),
+            overall=part.overall,
+        )
+        stage = play_round(setup, c, part, student, distillation, pruning)
+        inputs = setup.source.sample(EXTRACT_IMAGES, c.data.size)
+        student = cut(student, inputs, c, pruning, to_budget=part.is_last)
+        keep(stage.root, student, setup.discriminator)
+        stage.finish(widths=student.widths, cost=cost(student.widths))
+    return student
+
+
+def play_round(
+    setup: Setup,
+    c: SlimConfig,
+    part: Round,
+    student: Model,
+    distillation: Distillation | None,
+    pruning: Pruning,
+) -> Stage:
+    """One round of the joint loop, at lower rates where it diverges; the stage that was run."""
+    s, crops = c.sparsify, joint_crops(c)
+    networks = setup.networks(student, setup.cached_teacher(c, crops.size), c)
+    steps, minutes = s.steps // s.rounds, s.minutes / s.rounds if s.minutes else None
+    offset = part.number * steps  # a round goes on where the one before it ended
+
+    def batches(first: int) -> Iterator[Batch]:
+        return setup.source.batches(crops, offset + first, offset + steps)
+
+    def attempt(stage: Stage, rate_factor: float) -> None:
+        budget = Budget(steps, minutes, rate_factor)
+        joint(stage, networks, batches, distillation, c, pruning, budget=budget)
+
+    trained = {"student": student.net, "discriminator": setup.discriminator}
+    return with_restarts(setup.run, part.name, attempt, trained, c.restarts, rates=RATES)
+
+
+def goal_of(part: Round, cost: CostOf, c: SlimConfig, first: float = 1.0) -> Goal | None:
+    """What a round is after: an equal share, in ratio, of the way to the target.
+
+    Args: first: the cost before the first round.
+    """
+    chosen = c.target.chosen
+    if chosen is None:
+        return None
+    start, end = (
+        first * (chosen[1] / first) ** (n / part.count) for n in (part.number, part.number + 1)
+    )
+    ramp_fraction = c.sparsify.ramp_fraction if part.is_last else 1.0
+    return Goal(cost, start=start, end=end, ramp_fraction=ramp_fraction)

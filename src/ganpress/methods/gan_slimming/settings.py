@@ -1,0 +1,161 @@
+"""The settings of GAN Slimming, beside those that every method has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from ganpress.errors import ConfigError
+from ganpress.quantisation.settings import QuantiseSettings
+from ganpress.run.settings import Settings
+from ganpress.training.settings import precision_of
+from ganpress.training.shared_settings import MethodSettings
+
+
+class SparsifySettings(Settings):
+    """The joint loop: distil, quantise and prune (eq. 4, 6, 11-15)."""
+
+    steps: int = Field(default=26_600, ge=1, description="of all rounds together")
+    minutes: float | None = Field(
+        default=None, gt=0, description="wall-clock limit of the whole stage"
+    )
+    rounds: int = Field(
+        default=1, ge=1, description="times that silent channels are cut on the way"
+    )
+    lr: float = Field(default=1e-5, gt=0, description="learning rate of the weights (Adam)")
+    schedule: Literal["cosine", "linear", "constant"] = Field(
+        default="cosine",
+        description="cosine: all learning rates (the authors' code); linear: that of the scales "
+        "stays until half time and then falls linearly, the others along the cosine (the paper); "
+        "constant: where the stage is short",
+    )
+    weight_decay: float = Field(default=1e-3, ge=0, description="of the weights")
+    scale_lr: float = Field(default=0.1, gt=0, description="learning rate of the scales (SGD)")
+    rho: float = Field(default=0.01, ge=0, description="weight of the L1 term (eq. 3)")
+    ranking: Literal["rank", "magnitude"] = Field(
+        default="rank",
+        description="how a target compares channels of different groups: by their rank in the "
+        "group, or by their scales",
+    )
+    cost_exponent: float = Field(
+        default=0.0, ge=0, description="power of a channel's cost in that comparison; 0: none"
+    )
+    ramp_fraction: float = Field(
+        default=0.8, gt=0, le=1, description="share of the steps in which a target is met"
+    )
+    relative: bool = Field(
+        default=True, description="thresholds relative to each group's first scales"
+    )
+    size: int | None = Field(
+        default=None, ge=16, multiple_of=4, description="crop in this stage; None: data.size"
+    )
+    batch: int | None = Field(
+        default=None, ge=1, description="batch in this stage; None: data.batch"
+    )
+
+
+RENAMED = {
+    "arm": "procedure",
+    "share": "width_ratio",
+    "sparsify.per_cost": "sparsify.cost_exponent",
+    "sparsify.compare": "sparsify.ranking",
+    "sparsify.ramp": "sparsify.ramp_fraction",
+}
+
+
+class SlimConfig(MethodSettings):
+    """GAN Slimming (Wang et al., ECCV 2020)."""
+
+    renamed: ClassVar[Mapping[str, str]] = {**MethodSettings.renamed, **RENAMED}
+
+    procedure: Literal["gs", "gd", "cp", "cp+d", "d+cp", "postq"] = Field(
+        default="gs",
+        description="gs: the whole method; gd: a uniformly narrow student, distillation alone; "
+        "cp: pruning in the minimax game without distillation; cp+d: cp, then fine-tuning with "
+        "distillation; d+cp: a wide student is distilled in half of the fine-tuning's time, then "
+        "cp; postq: gs in float, then rounded to quantise.bits without training, ranges calibrated",
+    )
+    width_ratio: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="of the teacher's channels in each group: gd's student in place of a target; "
+        "the student that d+cp distils (None: half, or more for a target that is not small)",
+    )
+    beta: float = Field(default=20.0, ge=0, description="weight of the distillation term (eq. 4)")
+    trunk: Literal["tied", "keep"] = Field(
+        default="tied",
+        description="tied: the residual trunk is pruned as one group; keep: never cut",
+    )
+    sparsify: SparsifySettings = SparsifySettings()
+
+
+def resolve(config: SlimConfig, *, fresh: bool = True, pictures: int | None = None) -> SlimConfig:
+    """The settings as the stages use them; those that contradict each other are refused.
+
+    The procedure cp has beta 0, postq calibrated ranges, and ``min_channels`` is lifted to a
+    multiple of ``channel_multiple``; what says "None: as ..." has that value.
+
+    Args:
+        fresh: the discriminator is a new PatchGAN.
+        pictures: side in pixels, where crops do not say it (generators that read noise).
+    Raises: ConfigError.
+    """
+    d, s, q = config.discriminator, config.sparsify, config.quantise
+    prunes_alone = config.procedure in ("cp", "cp+d", "d+cp")
+    beta = 0.0 if config.procedure == "cp" else config.beta
+    if (beta == 0 or prunes_alone) and d.weight == 0:
+        cause = f"procedure={config.procedure}" if prunes_alone else "beta=0"
+        raise ConfigError(
+            f"With {cause} and discriminator.weight=0 there is no loss to train with: raise one of "
+            "them."
+        )
+    if s.rounds > s.steps and config.procedure != "gd":
+        raise ConfigError(
+            f"sparsify.rounds={s.rounds} is more than sparsify.steps={s.steps}: give each round "
+            "at least one step."
+        )
+    if config.procedure == "postq":
+        _check_rounding(q)
+        q = q.model_copy(update={"ranges": "calibrated"})
+    _check_pictures(config, fresh=fresh, pictures=pictures)
+    floor = -(-config.min_channels // config.channel_multiple) * config.channel_multiple
+    size, batch = s.size or config.data.size, s.batch or config.data.batch
+    content, style = config.distance.content_and_style
+    return config.model_copy(
+        update={
+            "beta": beta,
+            "min_channels": floor,
+            "quantise": q,
+            "sparsify": s.model_copy(update={"size": size, "batch": batch}),
+            "distance": config.distance.model_copy(update={"content": content, "style": style}),
+            "precision": precision_of(config),
+        }
+    )
+
+
+def _check_rounding(quantise: QuantiseSettings) -> None:
+    if quantise.bits == 32:
+        raise ConfigError("procedure 'postq' rounds to quantise.bits, which is 32: give 2 to 8.")
+    if quantise.ranges == "learned":
+        raise ConfigError(
+            "procedure 'postq' rounds without training, so that it cannot learn ranges: set "
+            "quantise.ranges=calibrated."
+        )
+
+
+def _check_pictures(config: SlimConfig, *, fresh: bool, pictures: int | None) -> None:
+    """Refuse pictures on which a norm of a fresh discriminator would see one pixel."""
+    d, joint_size = config.discriminator, config.sparsify.size
+    crops = [config.data.size]
+    if joint_size and config.procedure != "gd":
+        crops.append(joint_size)
+    size, smallest = pictures or min(crops), 3 * 2**d.layers
+    if d.weight > 0 and fresh and size < smallest:
+        made = "pictures" if pictures else "crops"
+        raise ConfigError(
+            f"A discriminator of discriminator.layers={d.layers} needs {made} of at least "
+            f"{smallest} pixels, got {size}: enlarge them or lower discriminator.layers."
+        )

@@ -1,0 +1,117 @@
+"""What a target allows: groups that can be cut, and the widths of students that start narrow."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+
+from ganpress.channels.ranking import cut_level, largest_ratio, widths_at_ratio
+from ganpress.channels.take import scales
+from ganpress.errors import ConfigError, InfeasibleTarget
+from ganpress.measures.cost import CostOf
+from ganpress.measures.cost import cost_ratio as cost_of
+from ganpress.methods.gan_slimming.extract import floors_of, scaled_copy
+from ganpress.methods.gan_slimming.settings import SlimConfig
+from ganpress.models.checkpoint import Model
+from ganpress.nn.layers import add_gates
+from ganpress.quantisation.attach import quantiser_of_settings
+from ganpress.quantisation.quantise import quantise
+
+WIDE = 0.5  # of the channels that d+cp's first student has, at least
+
+
+def frozen_groups(teacher: Model, config: SlimConfig) -> tuple[str, ...]:
+    """Groups that are never cut: the residual trunk where it is to be kept."""
+    return teacher.family.tied if config.trunk == "keep" else ()
+
+
+def prunable(teacher: Model, config: SlimConfig) -> tuple[str, ...]:
+    """Groups that may be cut in this run.
+
+    All of them for gd, whose student starts narrow; else those with scales, once norms and gates
+    have them, without the tied ones where the trunk is kept.
+    Raises: ConfigError where there is none.
+    """
+    if config.procedure == "gd":
+        return tuple(teacher.widths)
+    frozen = frozen_groups(teacher, config)
+    scaled = scales(add_gates(scaled_copy(teacher).net))
+    found = tuple(group for group in scaled if group not in frozen)
+    if not found:
+        raise ConfigError(
+            f"No group of this '{teacher.family.name}' generator has scales to be pruned by: its "
+            "channels are modulated by styles, not by norms of their own. What can be done: a "
+            "uniformly narrow student (--set procedure=gd)."
+        )
+    return found
+
+
+def cost_ratio(teacher: Model, config: SlimConfig) -> CostOf:
+    """Widths -> the targeted cost as a fraction of the teacher's (MACs where no target is set)."""
+    name = config.target.chosen[0] if config.target.chosen else "macs"
+    net = teacher.net if config.procedure == "gd" else scaled_copy(teacher).net
+    if config.quantise.bits < 32 and name == "bytes":
+        net = quantise(copy.deepcopy(net), quantiser_of_settings(config.quantise))
+    return cost_of(name, teacher.net, net, teacher.family.image.size)
+
+
+def check_target(teacher: Model, config: SlimConfig) -> None:
+    """Refuse, before any training, a target below the smallest network (InfeasibleTarget), a gd
+    without a width, and a generator of which nothing can be pruned (ConfigError)."""
+    groups = prunable(teacher, config)
+    if config.target.chosen is None:
+        if config.procedure == "gd" and config.width_ratio is None:
+            raise ConfigError(
+                "procedure 'gd' needs a target, such as --set target.macs=0.05, or a ratio of the "
+                "channels, such as --set width_ratio=0.5."
+            )
+        return
+    name, wanted = config.target.chosen
+    scores = {g: torch.zeros(w) for g, w in teacher.widths.items() if g in groups}
+    cost, multiple = cost_ratio(teacher, config), config.channel_multiple
+    floors = floors_of(teacher, config)
+    try:
+        cut_level(scores, budget=wanted, cost=cost, floors=floors, multiple=multiple)
+    except InfeasibleTarget as error:
+        smallest = cost({g: min(floors[g], len(s)) for g, s in scores.items()})
+        kept = config.trunk == "keep" and config.procedure != "gd" and bool(teacher.family.tied)
+        bare = [g for g in teacher.widths if g not in groups and g not in teacher.family.tied]
+        raise InfeasibleTarget(
+            f"target.{name}={wanted:g} cannot be reached: with min_channels={config.min_channels}"
+            f"{' and the trunk kept' if kept else ''} the smallest network still has "
+            f"{smallest:.4g} of the teacher's {name}. Give at least that, or lower min_channels"
+            f"{' or set trunk=tied' if kept else ''}."
+            + (f" Groups without scales stay whole: {', '.join(bare)}." if bare else "")
+        ) from error
+
+
+def uniform_widths(teacher: Model, config: SlimConfig) -> dict[str, int]:
+    """The widest uniform narrowing of the teacher that fits the target, or ``width_ratio`` of its
+    channels where that is given (the student of procedure gd)."""
+    chosen = config.target.chosen
+    if config.width_ratio is not None or chosen is None:
+        return _narrowed(teacher, config.width_ratio or 1.0, config)
+    return _narrowed(teacher, _ratio_within(teacher, config, chosen[1]), config)
+
+
+def wide_widths(teacher: Model, config: SlimConfig) -> dict[str, int]:
+    """d+cp's first student: ``width_ratio`` of the teacher's channels; where that is not given half
+    of them, or as many as cost the root of the target's ratio where that is more."""
+    if config.width_ratio is not None:
+        return _narrowed(teacher, config.width_ratio, config)
+    chosen = config.target.chosen
+    between = _ratio_within(teacher, config, math.sqrt(chosen[1])) if chosen else WIDE
+    return _narrowed(teacher, max(WIDE, between), config)
+
+
+def _ratio_within(teacher: Model, config: SlimConfig, budget: float) -> float:
+    """The largest ratio of every group's channels that costs no more than this."""
+    cost = cost_ratio(teacher, config)
+    return largest_ratio(lambda ratio: cost(_narrowed(teacher, ratio, config)) <= budget)
+
+
+def _narrowed(teacher: Model, ratio: float, config: SlimConfig) -> dict[str, int]:
+    floor, multiple = config.min_channels, config.channel_multiple
+    return widths_at_ratio(teacher.widths, ratio, floors=floor, multiple=multiple)

@@ -1,0 +1,1 @@
+"""A generator that knows itself: its family, its file, and what it reads."""

@@ -1,0 +1,355 @@
+"""A checkpoint knows itself: safetensors plus a JSON card. Never pickle.
+
+The card says family, widths, options, precision, quantiser and where the weights come from, so a
+file is all that is needed to rebuild the network. A quantised network's convolution weights are
+stored as int8 with their scales, and the card has its activation ranges.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+
+from ganpress.errors import CheckpointError, GanpressError, did_you_mean, no_file
+from ganpress.models.discriminator import Discriminator, of_format_1
+from ganpress.models.families import FAMILIES, Family, family
+from ganpress.nn.axes import widths
+from ganpress.nn.discriminators import build_discriminator
+from ganpress.nn.layers import add_gates, quantisable
+from ganpress.quantisation.quantise import (
+    FakeQuantiser,
+    learn_ranges,
+    quantise,
+    quantiser_of,
+    ranges_of,
+    set_ranges,
+)
+from ganpress.run.files import replace_file
+from ganpress.types import State
+
+FORMAT = 2
+READABLE = (1, 2)
+STEP = "::step"  # suffix of the scale stored beside an int8 weight
+RANGE = ".range"  # suffix of an activation range that is still learned
+PREFIX = "discriminator::"  # of the discriminator's tensors
+
+
+@dataclass
+class Model:
+    """A generator with what is known about it; calling it runs it without gradients.
+
+    Attributes:
+        net: the network; `net.forward` keeps gradients.
+        family, options, widths: enough to build it again.
+        provenance: where the weights come from: source, licence, run, metrics.
+        discriminator: the discriminator it was trained against, where one is known: compression starts
+            from it.
+    """
+
+    net: nn.Module
+    family: Family
+    options: dict[str, Any]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    discriminator: Discriminator | None = None
+
+    @property
+    def size(self) -> int:
+        """Height and width of its pictures in pixels: the network's own, or its family's usual."""
+        return int(getattr(self.net, "size", self.family.image.size))
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the network makes pictures of one size only, as those do that read noise."""
+        return hasattr(self.net, "size")
+
+    @property
+    def multiple(self) -> int:
+        """Height and width of its pictures must be divisible by this (options can raise it)."""
+        return max(self.family.image.multiple, int(getattr(self.net, "multiple", 1)))
+
+    @property
+    def least(self) -> int:
+        """The smallest height and width it is meant for, in pixels."""
+        return -(-16 // self.multiple) * self.multiple
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Channels of each group."""
+        return widths(self.net)
+
+    @torch.no_grad()
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """What the network makes of its inputs (see its `reads`): (n, 3, h, w) in [-1, 1]."""
+        was_training = self.net.training
+        out: Tensor = self.net.eval()(*inputs)
+        self.net.train(was_training)
+        return out
+
+    def build(self, widths: Mapping[str, int]) -> nn.Module:
+        """A fresh network of the same family and options at other widths."""
+        return self.family.build(widths, **self.options)
+
+    def card(self) -> dict[str, Any]:
+        """What is written beside the weights."""
+        quantiser = quantiser_of(self.net)
+        return {
+            "format": FORMAT,
+            "family": self.family.name,
+            "options": self.options,
+            "widths": self.widths,
+            "quantiser": quantiser.card() if quantiser else None,
+            "ranges": ranges_of(self.net),
+            "discriminator": self.discriminator.card() if self.discriminator else None,
+            "provenance": self.provenance,
+        }
+
+
+def full_model(name: str, **options: Any) -> Model:
+    """The papers' full network of a family, with fresh weights."""
+    which = family(name)
+    settled = which.resolve(options)
+    return Model(which.build(**settled), which, settled)
+
+
+def save(model: Model, path: Path | str, *, half: bool = False, trainable: bool = False) -> Path:
+    """Write a model; the file appears whole or not at all.
+
+    Args:
+        half: store floating tensors as float16 (weights of a quantised model are int8 anyway).
+        trainable: keep the float weights behind a quantiser, and learned ranges as parameters, so
+            that training can go on; else the weights are int8 and the ranges in the card final.
+    Raises `CheckpointError` for values that are not finite, or not in half precision.
+    """
+    path = Path(path)
+    state = {n: t.detach().cpu() for n, t in model.net.state_dict().items()}
+    if bad := _not_finite(state):
+        raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
+    if not trainable:
+        state = _pack(state, model.net)
+    if model.discriminator:
+        held = model.discriminator.net.state_dict()
+        state |= {f"{PREFIX}{n}": t.detach().cpu() for n, t in held.items()}
+        if bad := _not_finite(state):
+            raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
+    if half:
+        state = {
+            n: t.half() if t.is_floating_point() and not n.endswith((STEP, RANGE)) else t
+            for n, t in state.items()
+        }
+    if bad := _not_finite(state):
+        raise CheckpointError(
+            f"{path}: not saved, {bad[0]} has values beyond half precision (65504): save it full."
+        )
+    metadata = {"ganpress": json.dumps(model.card())}
+    plain = {n: t.contiguous().clone() for n, t in state.items()}
+    data = to_bytes(plain, metadata=metadata)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, lambda file: file.write(data))
+    return path
+
+
+def _pack(state: State, net: nn.Module) -> State:
+    """Replace quantised weights by int8 and their scale, by the quantiser's own rule; the card has
+    the ranges."""
+    out = dict(state)
+    for name, layer in quantisable(net).items():
+        q = layer.quantiser
+        if isinstance(q, FakeQuantiser):
+            w = out.pop(f"{name}.weight")
+            step = q.weight_step(w, out_dim=layer.out_dim)
+            out[f"{name}.weight"] = torch.round(w / step).to(torch.int8)
+            out[f"{name}.weight{STEP}"] = step
+            out.pop(f"{name}{RANGE}", None)
+    return out
+
+
+def _unpack(state: State) -> State:
+    out = {}
+    for name, tensor in state.items():
+        if name.endswith(STEP):
+            continue
+        if f"{name}{STEP}" in state:
+            out[name] = tensor.float() * state[f"{name}{STEP}"].float()
+        else:
+            out[name] = tensor.float() if tensor.is_floating_point() else tensor
+    return out
+
+
+def load(path: Path | str, *, expect: str | None = None) -> Model:
+    """Read a model written by `save`; float32 in memory whatever the file's precision.
+
+    Args:
+        expect: refuse a file of another family than this.
+    Raises `CheckpointError` for a missing, truncated, foreign or inconsistent file.
+    """
+    path = Path(path)
+    card, state = _read(path)
+    name = card.get("family")
+    if name is None and card.get("discriminator"):
+        raise CheckpointError(f"{path} is a discriminator without its generator: give that.")
+    if name not in FAMILIES:
+        raise CheckpointError(
+            f"{path} is of family '{name}', which this version does not know"
+            f"{did_you_mean(str(name), FAMILIES)}. Families: {', '.join(FAMILIES)}."
+        )
+    if expect is not None and name != expect:
+        raise CheckpointError(f"{path} is a '{name}' generator, but '{expect}' is needed here.")
+    model = _described(card, FAMILIES[name], path)
+    if any(n.endswith(".gate") for n in state):
+        add_gates(model.net)
+    if any(n.endswith(RANGE) for n in state):
+        learn_ranges(model.net)
+    plain = _unpack(state)
+    own = {n: t for n, t in plain.items() if not n.startswith(PREFIX)}
+    fill(model.net, own, source=str(path))
+    if model.discriminator:
+        rest = {n.removeprefix(PREFIX): t for n, t in plain.items() if n.startswith(PREFIX)}
+        fill(model.discriminator.net, rest, source=f"{path} (its discriminator)")
+    return model
+
+
+def save_discriminator(discriminator: Discriminator, path: Path, *, half: bool = False) -> Path:
+    """Write a discriminator alone, where it is too large to lie beside its generator.
+
+    Raises `CheckpointError` for values that are not finite, or not in half precision.
+    """
+    state = {n: t.detach().cpu() for n, t in discriminator.net.state_dict().items()}
+    if half:
+        state = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
+    if bad := _not_finite(state):
+        raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
+    card = {"format": FORMAT, "discriminator": discriminator.card()}
+    plain = {n: t.contiguous().clone() for n, t in state.items()}
+    data = to_bytes(plain, metadata={"ganpress": json.dumps(card)})
+    replace_file(path, lambda file: file.write(data))
+    return path
+
+
+def load_discriminator(path: Path) -> Discriminator:
+    """Read what `save_discriminator` wrote, in float32. Raises `CheckpointError`."""
+    card, state = _read(path)
+    said = card.get("discriminator")
+    if "family" in card or not isinstance(said, dict) or not {"kind", "options"} <= said.keys():
+        raise CheckpointError(f"{path} is not a discriminator alone: read it with ganpress.load.")
+    discriminator = _described_discriminator(said)
+    fill(discriminator.net, _unpack(state), source=str(path))
+    return discriminator
+
+
+def _described_discriminator(said: Mapping[str, Any]) -> Discriminator:
+    with torch.device("meta"):
+        return Discriminator(build_discriminator(said["kind"], **said["options"]), **said)
+
+
+def _described(card: dict[str, Any], which: Family, path: Path) -> Model:
+    """The network a card describes, on the meta device, with its quantisers."""
+    try:
+        options = which.resolve(card["options"])
+        with torch.device("meta"):
+            net = which.build(card["widths"], **options).eval()
+        if card.get("quantiser"):
+            quantise(net, FakeQuantiser.from_card(card["quantiser"]))
+            set_ranges(net, card.get("ranges", {}))
+        discriminator = (
+            _described_discriminator(said) if (said := card.get("discriminator")) else None
+        )
+        return Model(net, which, options, dict(card.get("provenance", {})), discriminator)
+    except (KeyError, TypeError, AttributeError, ValueError, GanpressError) as error:
+        raise CheckpointError(
+            f"{path} has a card that does not describe a '{which.name}' generator "
+            f"({type(error).__name__}: {error}). Write it again with the version that made it."
+        ) from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], State]:
+    if not path.is_file():
+        raise no_file(path, "model", ("student.safetensors", "teacher*.safetensors"))
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            if "ganpress" not in metadata:
+                raise CheckpointError(
+                    f"{path} has no ganpress card. A checkpoint of another code base is read by "
+                    f"'ganpress import KIND {path.name} -o OUT'."
+                )
+            card = dict(json.loads(metadata["ganpress"]))
+            state = {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118
+    except (SafetensorError, ValueError, TypeError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole ganpress model ({error}). If it is a .pth of another code "
+            f"base, use 'ganpress import'; if it was cut short, copy it again."
+        ) from error
+    if card.get("format") not in READABLE:
+        raise CheckpointError(
+            f"{path} has format {card.get('format')}, this version reads {FORMAT}: update ganpress."
+        )
+    return _of_today(card, state)
+
+
+def _of_today(card: dict[str, Any], state: State) -> tuple[dict[str, Any], State]:
+    """A file of format 1 as one of today's: it calls the discriminator a critic."""
+    if card["format"] != 1 or not isinstance(said := card.pop("critic", None), dict):
+        return card, state
+    recipe = card.get("provenance", {}).get("recipe", {})
+    card["discriminator"] = of_format_1(said, recipe if isinstance(recipe, dict) else {})
+    former = "critic::"
+    return card, {
+        f"{PREFIX}{n.removeprefix(former)}" if n.startswith(former) else n: t
+        for n, t in state.items()
+    }
+
+
+def fill(net: nn.Module, state: State, *, source: str) -> nn.Module:
+    """Load a state into a network built on the meta device; say exactly what does not fit.
+
+    Raises `CheckpointError` naming missing, left-over and wrongly shaped keys (first ten of each)
+    and tensors with values that are not finite.
+    """
+    want = {n: tuple(t.shape) for n, t in net.state_dict().items()}
+    shapes = [
+        f"{n}: file {tuple(state[n].shape)}, network {want[n]}"
+        for n in want
+        if n in state and tuple(state[n].shape) != want[n]
+    ]
+    complaints = [
+        _first_ten("missing", [n for n in want if n not in state]),
+        _first_ten("left over", [n for n in state if n not in want]),
+        _first_ten("of the wrong shape", shapes),
+        _first_ten("not finite", _not_finite(state)),
+    ]
+    if any(complaints):
+        told = " ".join(c for c in complaints if c)
+        raise CheckpointError(f"{source} does not fit the network it should fill. {told}")
+    net.load_state_dict(dict(state), strict=True, assign=True)
+    for parameter in net.parameters():
+        parameter.requires_grad_(True)
+    return net
+
+
+def _not_finite(state: State) -> list[str]:
+    return [n for n, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
+
+
+def _first_ten(what: str, names: list[str]) -> str:
+    if not names:
+        return ""
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return f"{len(names)} {what}: {', '.join(names[:10])}{more}."
+
+
+def fingerprint(net: nn.Module) -> str:
+    """SHA-256 in hex over names, shapes and values of a network's state."""
+    seen = hashlib.sha256()
+    for name, tensor in sorted(net.state_dict().items()):
+        seen.update(f"{name}{tuple(tensor.shape)}".encode())
+        seen.update(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())
+    return seen.hexdigest()

@@ -1,0 +1,271 @@
+"""The translator of MUNIT (Huang et al., ECCV 2018): a photo's content in a style drawn or shown.
+
+Upstream trains two auto-encoders, one per domain; a translator from A to B is the content encoder
+of A with the style encoder, MLP and decoder of B. Styles are standard normal. GAN Compression's
+mobile form has separable residual blocks and 5x5 up-sampling convolutions.
+
+Cutting is exact but for the groups up1, up2, ...: behind them stands a LayerNorm over all channels
+of a sample, whose statistics see the channels that were removed; fine-tuning has to mend that.
+
+GAN Slimming's joint loop has nothing to prune here: the encoder's norms are without affine, AdaIN's
+scales are a style's, and LayerNorm's channels hang together. Its narrow student (arm gd) works.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganpress.errors import ConfigError
+from ganpress.models.families.base import RGB, Family, Generator, Image
+from ganpress.nn.adain import AdaIN, SampleNorm
+from ganpress.nn.axes import Axis, fixed, named, vanishing
+from ganpress.nn.blocks import ConvNorm, ResidualBlock, Separable
+from ganpress.nn.layers import conv, linear
+from ganpress.nn.norms import norm
+from ganpress.types import Inputs, Options, Widths
+
+OPTIONS: dict[str, Any] = {
+    "style_dim": 8,  # numbers in a style code
+    "down": 2,  # stride-2 convolutions of the content encoder; as many steps up
+    "res": 4,  # residual blocks of the content encoder, and of the decoder
+    "separable": False,  # residual blocks and 5x5 convolutions of GAN Compression's students
+    "style_encoder": True,  # False: styles are only drawn, as in GAN Compression's smallest files
+}
+STYLE_DOWN = 4  # stride-2 convolutions of the style encoder
+
+
+class AdaINBlock(nn.Module):
+    """x + AdaIN(conv(relu(AdaIN(conv(x))))), reflection padded.
+
+    With an inner width of 0 the second convolution gives a constant, of which AdaIN leaves its
+    bias: x + bias.
+    """
+
+    def __init__(self, trunk: Axis, mid: Axis, *, separable: bool) -> None:
+        super().__init__()
+        self.is_empty = mid.width == 0
+        vanishing(self, mid)
+        if self.is_empty:
+            return
+        self.pad, self.adain = nn.ReflectionPad2d(1), AdaIN()
+        self.conv1 = _conv(trunk, mid, 3, signed=True, separable=separable)
+        self.conv2 = _conv(mid, trunk, 3, signed=False, separable=separable)
+
+    def forward(
+        self, x: Tensor, bias1: Tensor, scale1: Tensor, bias2: Tensor, scale2: Tensor
+    ) -> Tensor:
+        """(n, trunk, h, w), inner parameters (n, mid), outer ones (n, trunk) -> as x."""
+        if self.is_empty:
+            return x + bias2[:, :, None, None]
+        y = self.adain(self.conv1(self.pad(x)), bias1, scale1).relu()
+        out: Tensor = x + self.adain(self.conv2(self.pad(y)), bias2, scale2)
+        return out
+
+
+class Decoder(nn.Module):
+    """Content code and AdaIN parameters -> picture."""
+
+    def __init__(self, a: dict[str, Axis], options: Options) -> None:
+        super().__init__()
+        separable = options["separable"]
+        mids = [a[f"dec{i}"] for i in range(options["res"])]
+        self.layout = [axis for mid in mids for axis in (mid, mid, a["trunk"], a["trunk"])]
+        self.blocks = nn.ModuleList(AdaINBlock(a["trunk"], m, separable=separable) for m in mids)
+        steps = [a["trunk"], *(a[f"up{i + 1}"] for i in range(options["down"]))]
+        self.ups = nn.ModuleList(
+            ConvNorm(
+                _conv(i, o, 5, signed=i is a["trunk"], separable=separable),
+                SampleNorm(o),
+                nn.ReLU(),
+                reflect=2,
+            )
+            for i, o in pairwise(steps)
+        )
+        self.out = ConvNorm(conv(steps[-1], RGB, 7), nn.Identity(), nn.Tanh(), reflect=3)
+
+    def forward(self, content: Tensor, adain: Tensor) -> Tensor:
+        """(n, trunk, h, w) and (n, p) -> (n, 3, h', w').
+
+        The columns of ``adain`` are, for each AdaIN layer in order, its biases, then its scales.
+        """
+        starts = [0, *accumulate(axis.width for axis in self.layout)]
+        columns = [adain[:, start:end] for start, end in pairwise(starts)]
+        x = content
+        for i, block in enumerate(self.blocks):
+            x = block(x, *columns[4 * i : 4 * i + 4])
+        for up in self.ups:
+            x = up(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        out: Tensor = self.out(x)
+        return out
+
+
+class MunitGenerator(Generator):
+    """A photo (n, 3, h, w) in [-1, 1] and a style (n, style_dim) -> (n, 3, h, w) in [-1, 1].
+
+    Height and width must be divisible by 2 ** down. The style encoder is not part of `forward`
+    (cost counts what forward runs): see `ByReference` for translation in the style of a picture.
+    """
+
+    reads = ("image", "style")
+
+    def __init__(self, widths: Widths, options: Options) -> None:
+        super().__init__()
+        a = named(widths)
+        self.style_dim = int(options["style_dim"])
+        self.content = _content_encoder(a, options)
+        self.decoder = Decoder(a, options)
+        style = fixed(self.style_dim, "style")
+        self.style = _style_encoder(a, style) if options["style_encoder"] else None
+        self.mlp = nn.Sequential(
+            linear(style, a["mlp0"]),
+            nn.ReLU(),
+            linear(a["mlp0"], a["mlp1"]),
+            nn.ReLU(),
+            linear(a["mlp1"], tuple(self.decoder.layout)),
+        )
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        """(n, 3, h, w), (n, style_dim) or (n, style_dim, 1, 1) -> (n, 3, h, w)."""
+        return self.decode(self.encode_content(x), style)
+
+    def encode_content(self, x: Tensor) -> Tensor:
+        """(n, 3, h, w) of the first domain -> content code (n, trunk, h / 4, w / 4)."""
+        out: Tensor = self.content(x)
+        return out
+
+    def encode_style(self, y: Tensor) -> Tensor:
+        """(n, 3, h, w) of the second domain, at least 16 x 16 -> style code (n, style_dim, 1, 1).
+
+        Raises: RuntimeError where the network was built without a style encoder.
+        """
+        if self.style is None:
+            raise RuntimeError(
+                "This network has no style encoder: give a style, torch.randn(n, d)."
+            )
+        out: Tensor = self.style(y)
+        return out
+
+    def decode(self, content: Tensor, style: Tensor) -> Tensor:
+        """Content code (n, trunk, h, w) and style -> picture (n, 3, 4 h, 4 w)."""
+        out: Tensor = self.decoder(content, self.mlp(style.flatten(1)))
+        return out
+
+    def draw(
+        self, n: int, size: int | tuple[int, int], generator: torch.Generator | None = None
+    ) -> Inputs:
+        """((n, 3, h, w) in [-1, 1], (n, style_dim) standard normal)."""
+        images = super().draw(n, size, generator)
+        return (*images, torch.randn(n, self.style_dim, generator=generator))
+
+
+class ByReference(Generator):
+    """A translator that takes its style from a picture of the second domain instead of a code.
+
+    Its cost is what papers call MUNIT with the style encoder (77.28 G against 71.03 G MACs).
+    """
+
+    reads = ("image", "reference")
+
+    def __init__(self, translator: MunitGenerator) -> None:
+        super().__init__()
+        self.translator = translator
+
+    def forward(self, x: Tensor, reference: Tensor) -> Tensor:
+        """(n, 3, h, w) and (n or 1, 3, h', w') -> (n, 3, h, w)."""
+        style = self.translator.encode_style(reference).expand(len(x), -1, -1, -1)
+        out: Tensor = self.translator(x, style)
+        return out
+
+    def draw(
+        self, n: int, size: int | tuple[int, int], generator: torch.Generator | None = None
+    ) -> Inputs:
+        """Two batches of pictures in [-1, 1]."""
+        return (*super().draw(n, size, generator), *super().draw(n, size, generator))
+
+
+def _conv(i: Axis, o: Axis, kernel: int, *, signed: bool, separable: bool) -> nn.Module:
+    if separable:
+        return Separable(i, o, signed=signed, kernel=kernel)
+    return conv(i, o, kernel, signed=signed)
+
+
+def _content_encoder(a: dict[str, Axis], options: Options) -> nn.Sequential:
+    """7x7, stride-2 4x4s, residual blocks; InstanceNorm without affine throughout."""
+    names = ["stem", *_down_groups(options)]
+
+    def step(layer: nn.Module, o: Axis, reflect: int) -> ConvNorm:
+        return ConvNorm(layer, norm(o, "instance"), nn.ReLU(), reflect=reflect)
+
+    stem = step(conv(RGB, a["stem"], 7, signed=True), a["stem"], 3)
+    downs = [step(conv(a[i], a[o], 4, stride=2), a[o], 1) for i, o in pairwise(names)]
+    blocks = [
+        ResidualBlock(a["trunk"], a[f"res{i}"], separable=options["separable"])
+        for i in range(options["res"])
+    ]
+    return nn.Sequential(stem, *downs, *blocks)
+
+
+def _style_encoder(a: dict[str, Axis], style: Axis) -> nn.Sequential:
+    """7x7, four stride-2 4x4s, mean over the picture, 1x1; no norms, which would remove the style.
+
+    Its convolutions are not gated: `forward` gives them no gradient, so slimming would cut them
+    all.
+    """
+    groups = [a[f"style{i}"] for i in range(STYLE_DOWN + 1)]
+
+    def step(layer: nn.Module, reflect: int) -> ConvNorm:
+        return ConvNorm(layer, nn.Identity(), nn.ReLU(), reflect=reflect)
+
+    stem = step(conv(RGB, groups[0], 7, signed=True), 3)
+    downs = [step(conv(i, o, 4, stride=2), 1) for i, o in pairwise(groups)]
+    return nn.Sequential(stem, *downs, nn.AdaptiveAvgPool2d(1), conv(groups[-1], style, 1))
+
+
+def _down_groups(options: Options) -> list[str]:
+    """The groups after each stride-2 convolution; the last is the trunk."""
+    return [*(f"down{i}" for i in range(1, options["down"])), "trunk"]
+
+
+def full(options: Options) -> Widths:
+    """The paper's widths: 15.026 M parameters with the defaults.
+
+    Raises: ConfigError for less than one step or block.
+    """
+    steps, res = options["down"], options["res"]
+    if min(steps, res) < 1:
+        raise ConfigError(f"MUNIT needs down and res of at least 1, got {steps} and {res}.")
+    trunk = 64 * 2**steps
+    downs = {group: 64 * 2 ** (i + 1) for i, group in enumerate(_down_groups(options))}
+    widths = {"stem": 64, **downs, **{f"res{i}": trunk for i in range(res)}}
+    widths |= {f"dec{i}": trunk for i in range(res)}
+    widths |= {f"up{i + 1}": trunk // 2 ** (i + 1) for i in range(steps)}
+    if options["style_encoder"]:
+        widths |= {f"style{i}": 64 * 2 ** min(i, 2) for i in range(STYLE_DOWN + 1)}
+    return widths | {"mlp0": 256, "mlp1": 256}
+
+
+def taps(options: Options) -> tuple[str, ...]:
+    """The content code (what GAN Compression distils), and the decoder's trunk."""
+    return ("content", f"decoder.blocks.{options['res'] - 1}")
+
+
+def may_vanish(options: Options) -> tuple[str, ...]:
+    """The inner groups of all residual blocks."""
+    return tuple(f"{part}{i}" for part in ("res", "dec") for i in range(options["res"]))
+
+
+MUNIT = Family(
+    name="munit",
+    options=OPTIONS,
+    full=full,
+    generator=MunitGenerator,
+    taps=taps,
+    tied=("trunk",),
+    may_vanish=may_vanish,
+    image=Image(size=256),
+)

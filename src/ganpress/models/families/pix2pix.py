@@ -1,0 +1,113 @@
+"""The U-Net generator of pix2pix (Isola et al., CVPR 2017), with junyanz's unet_128 and unet_256.
+
+Halve ``downs`` times with 4x4 convolutions down to the bottleneck, then double as often; each
+decoder step reads the encoder's map of its size beside the decoder's (skip connections). The
+paper's other generator, the ResNet one, is family ``cyclegan`` (9 or 6 blocks, norm "batch").
+
+An encoder group has two readers: the next encoder convolution, after LeakyReLU, and the decoder
+step of its size, after ReLU. A channel whose scale and shift are both 0 is cut exactly, and so are
+those of enc0 and of the bottleneck, which no norm follows (their gates take the bias along). The
+constant of a shift is absorbed but for the zero-padded borders, since every reader pads by zeros;
+a negative one is silent for the decoder.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganpress.errors import ConfigError
+from ganpress.models.families.base import RGB, Family, Generator, Image
+from ganpress.nn.axes import AxisLike, named
+from ganpress.nn.blocks import ConvNorm
+from ganpress.nn.layers import conv, deconv
+from ganpress.nn.norms import norm
+from ganpress.types import Options, Widths
+
+OPTIONS: dict[str, Any] = {
+    "downs": 8,  # halvings: 8 is unet_256, 7 is unet_128
+    "norm": "batch",  # or "instance"
+    "affine": False,  # scales on InstanceNorm; BatchNorm has them always
+    "dropout": False,  # in the middle of the decoder, in training only
+}
+STEP: dict[str, Any] = {"kernel": 4, "stride": 2, "padding": 1}
+
+
+class UnetGenerator(Generator):
+    """(n, 3, h, w) in [-1, 1] -> (n, 3, h, w) in [-1, 1]; h and w divisible by 2**downs.
+
+    A convolution before a norm has a bias, also under BatchNorm, so that constants can be absorbed
+    into it; the first one and the bottleneck have theirs under InstanceNorm only, as upstream.
+    """
+
+    def __init__(self, widths: Widths, options: Options) -> None:
+        super().__init__()
+        self.multiple = 2 ** options["downs"]
+        a, downs, kind = named(widths), options["downs"], options["norm"]
+        bare = kind != "batch"  # bias of a convolution that no norm follows
+
+        def n(group: str) -> nn.Module:
+            return norm(a[group], kind, affine=options["affine"])
+
+        first = conv(RGB, a["enc0"], signed=True, gated=True, bias=bare, **STEP)
+        self.downs = nn.ModuleList([ConvNorm(first, nn.Identity(), nn.LeakyReLU(0.2))])
+        for i in range(1, downs - 1):
+            layer = conv(a[f"enc{i - 1}"], a[f"enc{i}"], signed=True, **STEP)
+            self.downs.append(ConvNorm(layer, n(f"enc{i}"), nn.LeakyReLU(0.2)))
+        last = f"enc{downs - 1}"
+        layer = conv(a[f"enc{downs - 2}"], a[last], signed=True, gated=True, bias=bare, **STEP)
+        self.downs.append(ConvNorm(layer, nn.Identity(), nn.ReLU()))
+        below: AxisLike = a[last]
+        self.ups = nn.ModuleList()
+        for i in reversed(range(downs - 1)):
+            drop = nn.Dropout(0.5) if options["dropout"] and 3 <= i < downs - 2 else None
+            self.ups.append(ConvNorm(deconv(below, a[f"dec{i}"], **STEP), n(f"dec{i}"), drop))
+            below = (a[f"enc{i}"], a[f"dec{i}"])
+        self.out = ConvNorm(deconv(below, RGB, **STEP), nn.Identity(), nn.Tanh())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, 3, h, w) -> (n, 3, h, w)."""
+        skips = []
+        for down in self.downs:
+            x = down(x)
+            skips.append(x)
+        x = skips.pop()
+        for up in self.ups:
+            x = torch.cat([skips.pop(), up(x)], 1).relu()
+        out: Tensor = self.out(x)
+        return out
+
+
+def full(options: Options) -> Widths:
+    """Widths at ngf 64: 54.419 M parameters with 8 halvings, 41.833 M with 7 (upstream's 54.414 M
+    and 41.829 M lack the biases before BatchNorm)."""
+    downs = options["downs"]
+    if downs < 2:
+        raise ConfigError(f"A U-Net halves at least twice; downs is {downs}.")
+    width = [64 * min(2**i, 8) for i in range(downs)]
+    up = {f"dec{i}": width[i] for i in reversed(range(downs - 1))}
+    return {**{f"enc{i}": width[i] for i in range(downs)}, **up}
+
+
+def taps(options: Options) -> tuple[str, ...]:
+    """The bottleneck, the decoder half way up, and its last step."""
+    last = options["downs"] - 2
+    return (f"downs.{options['downs'] - 1}", *(f"ups.{i}" for i in sorted({last // 2, last})))
+
+
+def may_vanish(options: Options) -> tuple[str, ...]:
+    """None: every group is on the way from the image to the picture."""
+    return ()
+
+
+PIX2PIX = Family(
+    name="pix2pix",
+    options=OPTIONS,
+    full=full,
+    generator=UnetGenerator,
+    taps=taps,
+    may_vanish=may_vanish,
+    image=Image(size=256),
+)

@@ -1,0 +1,113 @@
+"""Where a generator's inputs come from: photos, label maps or noise. Made once for a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from ganpress.data import Batch, Images, evaluation, stream
+from ganpress.errors import ConfigError
+from ganpress.models.checkpoint import Model
+from ganpress.models.inputs import from_noise, inputs_of
+from ganpress.types import Inputs
+
+
+@dataclass(frozen=True)
+class Crops:
+    """How a stream of training crops is drawn; `data.stream` says what each of these means."""
+
+    size: int
+    batch: int
+    seed: int = 0
+    load_size: int | None = None
+    flip: bool = True
+    cached_crops: int = 0
+    workers: int = 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """The inputs of one generator, whatever it reads.
+
+    Attributes:
+        model: the generator that reads them; a student of it reads the same.
+        images: photos, with label maps or targets where there are any; of a generator that reads
+            noise the images that its discriminator holds for real, or None.
+        reals: images of another domain, which become the targets ``y`` of a batch.
+        device: where batches and inputs are put.
+    """
+
+    model: Model
+    images: Images | None
+    reals: Images | None = None
+    device: str = "cpu"
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether the generator reads neither photos nor label maps."""
+        return from_noise(self.model)
+
+    def batches(self, crops: Crops, first: int, total: int) -> Iterator[Batch]:
+        """Training batches number ``first`` to ``total`` - 1, each a function of (seed, step)."""
+        others = _stream(self.reals, crops, first, total, salt=1) if self.reals else None
+        for batch in _stream(self.images, crops, first, total, salt=0):
+            shown = batch if others is None else replace(batch, y=next(others).x)
+            yield shown.to(self.device)
+
+    def sample(self, count: int, size: int) -> Inputs:
+        """The same ``count`` inputs each time, of crops of ``size`` pixels."""
+        if self.images is None or self.is_noise:
+            batch = blank(count)
+        else:
+            drawn = Crops(size, count, workers=0)
+            batch = next(_stream(self.images, drawn, 0, 1, salt=0))
+        seed = torch.Generator().manual_seed(0)
+        return inputs_of(self.model, batch.to(self.device), seed)
+
+    def split(self, count: int, size: int, seed: int) -> tuple[Source, Inputs]:
+        """What is left to train on, and ``count`` inputs that are never trained on.
+
+        Images are taken out of the given ones, the same for every seed, so that all seeds share
+        the teacher's pictures; noise is drawn for this.
+        Raises: ConfigError where nothing would be left.
+        """
+        rest, batch = self, blank(count)
+        if self.images is not None and not self.is_noise:
+            if count >= len(self.images):
+                raise ConfigError(
+                    f"finetune.holdout_images={count} would leave nothing of {len(self.images)} "
+                    "images to train on: lower it, or set finetune.select=last."
+                )
+            order = np.random.default_rng(count).permutation(len(self.images)).tolist()
+            shown = self.images.some(sorted(order[:count]))
+            rest = replace(self, images=self.images.some(sorted(order[count:])))
+            batch = next(evaluation(shown, batch=count, size=size))
+        drawn = torch.Generator().manual_seed(seed)
+        return rest, inputs_of(self.model, batch.to(self.device), drawn)
+
+
+def blank(count: int) -> Batch:
+    """A batch without pictures: it says only how many of them are wanted."""
+    return Batch(torch.empty(count, 0), torch.full((count,), -1), None)
+
+
+def _stream(
+    images: Images | None, crops: Crops, first: int, total: int, *, salt: int
+) -> Iterator[Batch]:
+    if images is None:
+        return (blank(crops.batch) for _ in range(first, total))
+    return stream(
+        images,
+        batch=crops.batch,
+        size=crops.size,
+        seed=crops.seed + (salt << 32),
+        first=first,
+        total=total,
+        views=0 if salt else crops.cached_crops,
+        flip=crops.flip,
+        load_size=crops.load_size,
+        workers=crops.workers,
+    )

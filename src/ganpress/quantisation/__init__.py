@@ -1,0 +1,1 @@
+"""Fake quantisation of weights and activations (GAN Slimming, eq. 7-10)."""

@@ -1,0 +1,29 @@
+"""Quantisers put on a network as the settings say."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ganpress.quantisation.quantise import FakeQuantiser, calibrate, learn_ranges, quantise
+from ganpress.quantisation.settings import QuantiseSettings
+from ganpress.types import Inputs
+
+
+def quantiser_of_settings(settings: QuantiseSettings) -> FakeQuantiser:
+    """The quantiser that the settings describe, ranges as yet fixed."""
+    q = settings
+    return FakeQuantiser(q.bits, q.p, q.per_channel, q.levels, q.trunk, q.last, q.exact)
+
+
+def attach_quantiser(
+    net: nn.Module, observed: nn.Module, inputs: Inputs, settings: QuantiseSettings
+) -> None:
+    """q_w and q_a (eq. 7, 8) on every convolution, below 32 bits; ranges fixed at p, or read off
+    the activations of ``observed`` on ``inputs`` (``quantise.ranges``), and then perhaps learned."""
+    if settings.bits >= 32:
+        return
+    quantise(net, quantiser_of_settings(settings))
+    if settings.ranges != "fixed":
+        calibrate(net, observed, *inputs)
+    if settings.ranges == "learned":
+        learn_ranges(net)

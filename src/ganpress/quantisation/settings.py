@@ -1,0 +1,46 @@
+"""The settings of quantisation, which every method shares."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from ganpress.errors import ConfigError
+from ganpress.run.settings import Settings
+
+
+class QuantiseSettings(Settings):
+    """Bits of weights and activations; 32 is float."""
+
+    bits: int = Field(default=32, ge=2, le=32, description="2 to 8, or 32: float")
+    per_channel: bool = Field(
+        default=False, description="a weight scale per output channel; false: per tensor (eq. 8)"
+    )
+    ranges: Literal["fixed", "calibrated", "learned"] = Field(
+        default="fixed",
+        description="activation ranges: fixed at p; read off the teacher's activations; or a "
+        "parameter per layer, which starts at the calibrated one",
+    )
+    p: float = Field(default=4.0, gt=0, description="activation range when fixed (eq. 7)")
+    levels: Literal["int", "gs2020"] = Field(
+        default="int",
+        description="int: the levels that an integer holds; gs2020: the authors' grid, one more",
+    )
+    trunk: Literal["signed", "clamped"] = Field(
+        default="signed",
+        description="inputs that can be negative: a signed grid; clamped: cut at 0 (authors' code)",
+    )
+    last: Literal["int8", "float"] = Field(
+        default="int8", description="the layer that writes the picture"
+    )
+    exact: bool = Field(
+        default=False,
+        description="steps that are powers of two, so that onnxruntime makes the same picture",
+    )
+
+    @model_validator(mode="after")
+    def _bits_exist(self) -> Self:
+        if 8 < self.bits < 32:
+            raise ConfigError(f"quantise.bits is {self.bits}: give 2 to 8, or 32 for float.")
+        return self

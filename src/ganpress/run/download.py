@@ -1,0 +1,160 @@
+"""Fetch one file over http: resumed, tried again, checked, whole or not there."""
+
+from __future__ import annotations
+
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import IO
+
+from ganpress.errors import DiskFull, GanpressError
+from ganpress.run.files import raise_if_full
+
+_CHUNK = 1 << 20
+_TRIES = 4
+_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file on a server.
+
+    title: for people. wrong: says what is wrong with a file on disk, or "". advice: what to do
+    where it cannot be fetched. error: what is then raised.
+    """
+
+    title: str
+    url: str
+    wrong: Callable[[Path], str]
+    advice: str
+    error: type[GanpressError]
+
+
+def download(wanted: Wanted, to: Path) -> Path:
+    """Fetch a file to `to`, resuming an earlier attempt, and check it.
+
+    What has arrived is kept as `<to>.part` when the line breaks, and continued by the next call;
+    the file appears under its own name only when it is whole and right. Processes that want the
+    same file wait for one another.
+    Raises: `wanted.error` (no connection, a wrong file), DiskFull.
+    """
+    if not wanted.url.startswith(("http://", "https://")):
+        raise wanted.error(f"{wanted.title} has no http address to fetch. {wanted.advice}")
+    to.parent.mkdir(parents=True, exist_ok=True)
+    part = to.with_name(to.name + ".part")
+    with alone(to.with_name(to.name + ".lock")):
+        if to.is_file():  # fetched by another process while we waited, or put there by hand
+            if reason := wanted.wrong(to):
+                raise wanted.error(
+                    f"'{to}' is not the published {wanted.title}: {reason}. Remove it and start "
+                    f"again. {wanted.advice}"
+                )
+            return to
+        resumed = part.exists() and part.stat().st_size > 0
+        _fetch(wanted, part)
+        if resumed and wanted.wrong(part):
+            part.unlink()  # the earlier piece was of something else
+            _fetch(wanted, part)
+        if reason := wanted.wrong(part):
+            part.unlink()
+            raise wanted.error(
+                f"{wanted.url} sent a file that is not the published {wanted.title}: {reason}. It "
+                f"was removed. A proxy or a login page may be in the way. {wanted.advice}"
+            )
+        os.replace(part, to)
+    return to
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Wait for a lock file and hold it, so that two processes do not write the same (POSIX)."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _fetch(wanted: Wanted, part: Path) -> None:
+    """Append to `part` until it is whole; a broken line is tried again while it makes progress."""
+    failures = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            if _receive(wanted.url, part):
+                return
+            reason = "the connection closed early"
+        except urllib.error.HTTPError as error:
+            if error.code < 500:
+                raise wanted.error(
+                    f"{wanted.title}: {wanted.url} answered {error.code} {error.reason}. "
+                    f"{wanted.advice}"
+                ) from error
+            reason = f"{error.code} {error.reason}"
+        except OSError as error:
+            try:
+                raise_if_full(error, part)
+            except DiskFull as full:
+                raise DiskFull(f"{full} What has arrived is kept.") from error
+            reason = str(error)
+        except HTTPException as error:
+            reason = f"{type(error).__name__} {error}"
+        failures = 0 if part.exists() and part.stat().st_size > before else failures + 1
+        if failures >= _TRIES:
+            raise wanted.error(
+                f"{wanted.title}: cannot fetch {wanted.url} ({reason}). Check the connection and "
+                f"start again (what has arrived is kept). {wanted.advice}"
+            )
+
+
+def _receive(url: str, part: Path) -> bool:
+    """One request, from where `part` ends; True if the file is whole afterwards."""
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"User-Agent": "ganpress", "Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        answer = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:
+            raise
+        error.close()
+        if error.headers.get("Content-Range", "").endswith(f"/{have}"):
+            return True  # we had all of it
+        part.unlink()  # longer than the file: of something else
+        return False
+    with answer:
+        span = answer.headers.get("Content-Range", "")
+        goes_on = answer.status == 206 and span.startswith(f"bytes {have}-")
+        start = have if goes_on else 0
+        length = answer.headers.get("Content-Length")
+        total = start + int(length) if length is not None else None
+        with part.open("ab" if goes_on else "wb") as file:
+            _copy(answer, file, part.stem, start, total)
+            file.flush()
+            os.fsync(file.fileno())
+    return total is None or part.stat().st_size == total
+
+
+def _copy(source: IO[bytes], sink: IO[bytes], name: str, start: int, total: int | None) -> None:
+    """Copy with a progress bar on standard error (a terminal only)."""
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn(f"fetching {name}"), DownloadColumn(), TimeRemainingColumn())
+    off = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=off) as progress:
+        task = progress.add_task("", completed=start, total=total)
+        while chunk := source.read(_CHUNK):
+            sink.write(chunk)
+            progress.advance(task, len(chunk))

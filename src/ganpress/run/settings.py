@@ -1,0 +1,209 @@
+"""Settings: frozen, unknown keys refused with the nearest name, one default in one place.
+
+Pydantic is used here, at the border, only; below it the settings are plain attributes. A setting
+comes from the defaults here, then the TOML file of ``--config``, then each ``--set key=value``;
+``--set key=`` takes what the file says back to the default.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from ganpress.errors import ConfigError, did_you_mean
+
+
+class Settings(BaseModel):
+    """Base of every group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+    """Settings, or groups of them, by the dotted names they had before."""
+
+
+class CropSettings(Settings):
+    """What every description of training crops has; subclasses declare the fields."""
+
+    size: int
+    load_size: int | None = None
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        if self.load_size is not None and self.load_size < self.size:
+            raise ConfigError(
+                f"data.load_size is {self.load_size}, smaller than the crop data.size of "
+                f"{self.size}. Make it at least {self.size}, or leave it out."
+            )
+        return self
+
+
+C = TypeVar("C", bound=Settings)
+
+
+def read_config(kind: type[C], file: Path | None = None, sets: Iterable[str] = ()) -> C:
+    """Defaults, then the TOML file, then each ``key=value`` (dotted keys, values as in TOML);
+    ``key=`` with no value takes the file's back to the default."""
+    values: dict[str, Any] = {}
+    if file is not None:
+        try:
+            values = tomllib.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            near = did_you_mean(file.name, [p.name for p in file.parent.glob("*.toml")])
+            raise ConfigError(f"There is no configuration file {file}{near}.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{file} is not valid TOML: {error}.") from error
+        except OSError as error:
+            raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error
+        check_names(kind, values, str(file))
+    for item in sets:
+        key, value = _parse(item)
+        group = _put(values, key, value)
+        check_names(kind, values, f"--set {item}")
+        if value == "":
+            del group[key.split(".")[-1]]
+    return checked(kind, values)
+
+
+def checked(kind: type[C], values: Mapping[str, Any]) -> C:
+    """Settings from plain data; every problem in one message."""
+    check_names(kind, values, "the settings")
+    try:
+        return kind.model_validate(_over_defaults(kind, values))
+    except ValidationError as error:
+        told = "; ".join(
+            f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']} (got {e['input']!r})"
+            for e in error.errors()
+        )
+        raise ConfigError(f"These settings cannot be used: {told}.") from error
+
+
+def _over_defaults(kind: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, each group of them over what the default of that group says."""
+    out = dict(values)
+    for name, info in kind.model_fields.items():
+        given, default = out.get(name), info.default
+        if isinstance(default, BaseModel) and isinstance(given, Mapping):
+            out[name] = {**default.model_dump(exclude_defaults=True), **given}
+    return out
+
+
+def names(kind: type[BaseModel], prefix: str = "") -> list[str]:
+    """Every setting by its dotted name."""
+    found: list[str] = []
+    for name, info in kind.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found += names(inner, f"{prefix}{name}.")
+        else:
+            found.append(f"{prefix}{name}")
+    return found
+
+
+def check_names(kind: type[BaseModel], values: Mapping[str, Any], where: str) -> None:
+    """Refuse an unknown setting, with the nearest name."""
+    known = names(kind)
+    groups = {n.split(".")[0] for n in known if "." in n}
+    free = {n for n, info in kind.model_fields.items() if get_origin(info.annotation) is dict}
+    for name in _flatten(values):
+        if name in known or name in groups or name.split(".")[0] in free:
+            continue
+        if today := _today(name, kind):
+            raise ConfigError(f"Setting '{name}' in {where} is now called '{today}'.")
+        raise ConfigError(
+            f"Unknown setting '{name}' in {where}{_nearest(name, known)}. "
+            "'ganpress settings' lists them all."
+        )
+
+
+def _today(name: str, kind: type[BaseModel]) -> str | None:
+    """What a setting is called that had this name before; None for another."""
+    renamed: Mapping[str, str] = getattr(kind, "renamed", {})
+    new = name
+    for was in sorted(renamed, key=len, reverse=True):
+        if name == was or name.startswith(f"{was}."):
+            new = renamed[was] + name.removeprefix(was)
+            break
+    return new if new != name else None
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """The nearest of the settings with the same last part, or all of those, or the nearest."""
+    same = [n for n in known if n.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
+    if same and "." not in name:
+        return f" (did you mean {' or '.join(map(repr, same))}?)"
+    return did_you_mean(name, same) or did_you_mean(name, known)
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[str]:
+    out: list[str] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            out += _flatten(value, f"{prefix}{key}.")
+        else:
+            out.append(f"{prefix}{key}")
+    return out
+
+
+def pairs(items: Iterable[str], flag: str) -> dict[str, Any]:
+    """What was given as ``flag key=value``: dotted keys make groups, values are as in TOML."""
+    values: dict[str, Any] = {}
+    for item in items:
+        _put(values, *_parse(item, flag))
+    return values
+
+
+def _parse(item: str, flag: str = "--set") -> tuple[str, Any]:
+    key, eq, text = item.partition("=")
+    if not eq or not key.strip():
+        raise ConfigError(f"{flag} {item}: write key=value, such as --set target.macs=0.05.")
+    try:
+        return key.strip(), tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), text.strip()  # a bare word is a string
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Put a value in its place; the group it is in."""
+    *path, last = key.split(".")
+    for part in path:
+        values = values.setdefault(part, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {key}: '{part}' is a value, not a group of settings.")
+    values[last] = value
+    return values
+
+
+def as_toml(kind: type[BaseModel]) -> str:
+    """Every setting with its default and meaning, as a file that ``--config`` reads; those that are
+    unset by default are comments."""
+    lines = []
+    for name, default, meaning in describe(kind):
+        line = f"# {name} =" if default is None else f"{name} = {json.dumps(default)}"
+        lines.append(f"{line}  # {meaning}" if meaning else line)
+    return "\n".join(lines) + "\n"
+
+
+def describe(kind: type[BaseModel], prefix: str = "") -> list[tuple[str, Any, str]]:
+    """(dotted name, default, meaning with the values to choose from) of every setting."""
+    return _described(kind(), prefix)
+
+
+def _described(defaults: BaseModel, prefix: str) -> list[tuple[str, Any, str]]:
+    found: list[tuple[str, Any, str]] = []
+    for name, info in type(defaults).model_fields.items():
+        value = getattr(defaults, name)
+        if isinstance(value, BaseModel):
+            found += _described(value, f"{prefix}{name}.")
+            continue
+        told = info.description or ""
+        choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
+        if any(str(choice) not in told for choice in choices):
+            told += f"; {' | '.join(map(str, choices))}"
+        found.append((f"{prefix}{name}", value, told))
+    return found

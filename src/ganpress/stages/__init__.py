@@ -1,1 +1,0 @@
-"""One function, one training loop each."""

@@ -1,0 +1,179 @@
+"""Train CartoonGAN (Chen et al., CVPR 2018): photos become cartoons with clear edges."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from ganpress.data import Images
+from ganpress.errors import ConfigError
+from ganpress.losses.features import Features, load_features
+from ganpress.losses.terms import content, logistic_d, logistic_g
+from ganpress.models.checkpoint import Model
+from ganpress.models.discriminator import Discriminator
+from ganpress.models.families.cartoongan import CARTOONGAN
+from ganpress.nn.discriminators import build_discriminator
+from ganpress.nn.edges import smooth_edges
+from ganpress.run import distributed
+from ganpress.run.ema import Average
+from ganpress.run.grid import first_rows
+from ganpress.run.run import Run
+from ganpress.run.settings import Settings
+from ganpress.training import kit
+from ganpress.training.settings import TrainConfig
+
+
+class ContentSettings(Settings):
+    """What keeps a cartoon close to its photo (Chen et al. 2018, eq. 4)."""
+
+    weight: float = Field(default=10, ge=0, description="the paper's omega")
+    features: Literal["vgg16", "squeezenet", "squeezenet-1.1", "squeezenet-1.1-caffe", "tiny"] = (
+        Field(default="vgg16", description="the network; the paper has VGG-19")
+    )
+    tap: str | None = Field(
+        default=None, description="its layer; None: the deepest (VGG-16's relu4_3)"
+    )
+
+
+class CartoonganTraining(TrainConfig):
+    """A warm-up that only reconstructs, then the game against edge-smoothed cartoons, too."""
+
+    steps: int = Field(default=75_000, ge=1, description="200 epochs of 6000 photos at batch 16")
+    batch: int = Field(default=16, ge=1, description="images a step, over all processes")
+    warm_up: int = Field(default=3_750, ge=0, description="first steps, with content loss only")
+    lr: float = Field(default=2e-4, gt=0, description="of Adam, for both networks")
+    edges: float = Field(
+        default=1.0, ge=0, description="weight of the edge-smoothed negatives; 0: none"
+    )
+    discriminator_width: int = Field(
+        default=64, ge=1, description="first width of the discriminator"
+    )
+    discriminator_layers: int = Field(default=3, ge=1, description="its strided convolutions")
+    content: ContentSettings = ContentSettings()
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        if self.data.size % 4:
+            raise ConfigError(f"data.size is {self.data.size}: make it a multiple of 4.")
+        least = 3 * 2**self.discriminator_layers
+        if self.data.size < least:
+            raise ConfigError(
+                f"A discriminator of discriminator_layers={self.discriminator_layers} needs crops of at least "
+                f"{least} pixels, got {self.data.size}: raise data.size or lower discriminator_layers."
+            )
+        return self
+
+
+def train_cartoongan(
+    run: Run,
+    images: Images,
+    other: Images | None,
+    config: CartoonganTraining,
+    *,
+    weights: Path | None = None,
+) -> dict[str, Model]:
+    """Train on photos (``images``) and cartoons (``other``), unpaired.
+
+    The first ``warm_up`` steps only keep the photo's content (section 3.3); then the
+    discriminator learns cartoons from translations and from cartoons with blurred edges (eq. 3).
+
+    Args: weights: file or folder of the feature network's weights.
+    Raises: ConfigError without cartoons; WeightsError without the feature network.
+    """
+    c, device = config, kit.device_of(config)
+    if other is None:
+        raise ConfigError("CartoonGAN needs photos and cartoons: give the cartoons, other.")
+    run.seed_all("init")
+    G = kit.place(kit.scaled(CARTOONGAN, c), c, device)
+    D = kit.place(_discriminator(c), c, device)
+    features = _features(c, weights).to(device)
+    tap = features.taps[-1]
+    opt_g = Adam(G.parameters(), c.lr, betas=(0.5, 0.999))
+    opt_d = Adam(D.parameters(), c.lr, betas=(0.5, 0.999))
+    average = Average(G, c.ema)
+    stage = run.stage("train")
+    loop = stage.steps(
+        c.steps, minutes=c.minutes, G=G, D=D, opt_g=opt_g, opt_d=opt_d, average=average
+    )
+    photos = kit.batches(images, c, first=stage.first)
+    cartoons = kit.batches(other, c, first=stage.first, salt="other")
+    for step in loop:
+        photo, cartoon = next(photos).to(device), next(cartoons).to(device)
+        warm = step < c.warm_up
+        zero = photo.x.new_zeros(())
+        far, gan, d_loss = zero, zero, zero
+
+        # G step: content (eq. 4), and after the warm-up the discriminator's opinion
+        D.requires_grad_(False)
+        opt_g.zero_grad(set_to_none=True)
+        fakes: list[Tensor] = []
+        for part in photo.parts(c.accumulate):
+            with kit.autocast(c):
+                fake = G(part.x)
+                with torch.no_grad():
+                    wanted = features(part.x)[tap]
+                kept = content(features(fake)[tap], wanted)
+                pleased = zero if warm else logistic_g(D(fake))
+                loss = c.content.weight * kept + pleased
+            (loss / c.accumulate).backward()
+            far, gan = far + kept.detach() / c.accumulate, gan + pleased.detach() / c.accumulate
+            fakes.append(fake.detach())
+        distributed.average_gradients(G)
+        opt_g.step()
+        average.update()
+
+        # D step (eq. 3), on the same translations
+        if not warm:
+            D.requires_grad_(True)
+            opt_d.zero_grad(set_to_none=True)
+            for part, fake in zip(cartoon.parts(c.accumulate), fakes, strict=True):
+                with kit.autocast(c):
+                    loss = _judge(D, part.x, fake, edges=c.edges)
+                (loss / c.accumulate).backward()
+                d_loss = d_loss + loss.detach() / c.accumulate
+            distributed.average_gradients(D)
+            opt_d.step()
+
+        stage.log(step, **{"loss/content": far, "loss/gan": gan, "loss/d": d_loss})
+        if step % c.sample_every == 0:
+            rows = first_rows(photo.x, torch.cat(fakes), cartoon.x, smooth_edges(cartoon.x))
+            stage.images(step, "photo-cartoon-real-smoothed", rows, columns=min(4, len(photo.x)))
+    G.load_state_dict(average.shadow)
+    stage.finish()
+    discriminator = Discriminator(D, "patch", _discriminator_options(c))
+    return {"": kit.model_of(G, CARTOONGAN, c, discriminator=discriminator)}
+
+
+def _discriminator_options(config: CartoonganTraining) -> dict[str, int]:
+    return {"width": config.discriminator_width, "layers": config.discriminator_layers}
+
+
+def _discriminator(config: CartoonganTraining) -> nn.Module:
+    net = build_discriminator("patch", **_discriminator_options(config))
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+    return net
+
+
+def _features(config: CartoonganTraining, weights: Path | None) -> Features:
+    """The content network up to the one layer that is read."""
+    c = config.content
+    if c.tap is None:
+        deepest = load_features(c.features, weights=weights).taps[-1:]
+        return load_features(c.features, weights=weights, taps=deepest)
+    return load_features(c.features, weights=weights, taps=[c.tap])
+
+
+def _judge(D: nn.Module, cartoon: Tensor, fake: Tensor, *, edges: float) -> Tensor:
+    """-log D(cartoon) - log(1 - D(G(photo))) - edges * log(1 - D(smoothed cartoon))."""
+    pictures = [cartoon, fake] + ([smooth_edges(cartoon)] if edges > 0 else [])
+    real, made, *smooth = D(torch.cat(pictures)).chunk(len(pictures))  # statistics are each one's
+    loss = logistic_d(real, made)
+    return loss + edges * F.softplus(smooth[0]).mean() if smooth else loss

@@ -1,0 +1,162 @@
+"""Train CycleGAN's two generators on two unpaired domains (Zhu et al., ICCV 2017)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from ganpress.data import Images
+from ganpress.errors import ConfigError
+from ganpress.losses.terms import lsgan_d, lsgan_g
+from ganpress.models.checkpoint import Model
+from ganpress.models.discriminator import Discriminator
+from ganpress.models.families.cyclegan import CYCLEGAN
+from ganpress.nn.discriminators import build_discriminator
+from ganpress.nn.init import learning, normal
+from ganpress.run import distributed
+from ganpress.run.ema import Average
+from ganpress.run.grid import first_rows
+from ganpress.run.run import Run
+from ganpress.training import kit
+from ganpress.training.pool import Pool
+from ganpress.training.settings import PatchSettings, TrainConfig, TrainData
+
+
+class CycleGANTraining(TrainConfig):
+    """CycleGAN (Zhu et al., ICCV 2017): 200 epochs of horse2zebra, one image a step."""
+
+    steps: int = Field(default=266_800, ge=1, description="of the whole training")
+    lr: float = Field(default=2e-4, gt=0, description="of the generators; Adam, betas 0.5, 0.999")
+    decay_from: float = Field(
+        default=0.5, ge=0, lt=1, description="progress from which the rates fall linearly to 0"
+    )
+    cycle: float = Field(default=10.0, ge=0, description="weight of L1 after there and back")
+    identity: float = Field(
+        default=0.5, ge=0, description="weight of L1 on pictures of the target, times cycle"
+    )
+    pool: int = Field(default=50, ge=0, description="size of the history of generated images")
+    discriminator: PatchSettings = PatchSettings()
+    data: TrainData = TrainData(load_size=286)
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        self.discriminator.check(self.data.size)
+        if self.data.size % 4:
+            raise ConfigError(f"data.size is {self.data.size}: make it a multiple of 4.")
+        return self
+
+
+Terms = dict[str, Tensor]
+
+
+def train_cyclegan(
+    run: Run,
+    images: Images,
+    other: Images | None,
+    config: CycleGANTraining,
+    *,
+    weights: Path | None = None,
+) -> dict[str, Model]:
+    """Train on two unpaired domains, ``images`` (A) and ``other`` (B): generators, then discriminators.
+
+    Under torchrun each process keeps its own history of generated images.
+
+    Args: weights: not used; CycleGAN needs no other network.
+    Returns: {"A2B": ..., "B2A": ...}, each with the discriminator of the domain it ends in.
+    Raises: ConfigError without a second domain.
+    """
+    c, device = config, kit.device_of(config)
+    if other is None:
+        raise ConfigError("CycleGAN goes between two sets of pictures: give the second, other.")
+    run.seed_all("init")
+    patch: dict[str, Any] = c.discriminator.model_dump(exclude={"lr"})
+    G, D = nn.ModuleDict(), nn.ModuleDict()
+    for way in ("A2B", "B2A"):
+        G[way] = kit.place(normal(kit.scaled(CYCLEGAN, c)), c, device)
+        D[way[-1]] = kit.place(normal(build_discriminator("patch", **patch)), c, device)
+    opt_g = Adam(learning(G), c.lr, betas=(0.5, 0.999))
+    opt_d = Adam(learning(D), c.discriminator.lr, betas=(0.5, 0.999))
+    average, pool_a, pool_b = Average(G, c.ema), Pool(c.pool), Pool(c.pool)
+    stage = run.stage("train")
+    loop = stage.steps(
+        c.steps, minutes=c.minutes, G=G, D=D, opt_g=opt_g, opt_d=opt_d, average=average,
+        pool_a=pool_a, pool_b=pool_b,
+    )  # fmt: skip
+    first = kit.batches(images, c, first=stage.first)
+    second = kit.batches(other, c, first=stage.first, salt="other")
+    for step in loop:
+        share = min(1.0, (1 - stage.progress) / (1 - c.decay_from))
+        opt_g.param_groups[0]["lr"] = c.lr * share
+        opt_d.param_groups[0]["lr"] = c.discriminator.lr * share
+        a, b = next(first).to(device).x, next(second).to(device).x
+        parts = list(zip(a.chunk(c.accumulate), b.chunk(c.accumulate), strict=True))
+
+        # G step (eq. 3): both directions, there and back
+        D.requires_grad_(False)
+        opt_g.zero_grad(set_to_none=True)
+        fakes: list[tuple[Tensor, Tensor]] = []
+        logs: list[Terms] = []
+        for x, y in parts:
+            with kit.autocast(c):
+                terms, fake_a, fake_b = _translate(G, D, x, y, identity=c.identity > 0)
+                weight = {"gan": 1.0, "cycle": c.cycle, "identity": c.cycle * c.identity}
+                loss = torch.stack([w * terms[f"loss/{n}"] for n, w in weight.items()]).sum()
+            (loss / c.accumulate).backward()
+            fakes.append((fake_a.detach(), fake_b.detach()))
+            logs.append({name: term.detach() for name, term in terms.items()})
+        distributed.average_gradients(G)
+        opt_g.step()
+        average.update()
+
+        # D step: both discriminators, on pictures from the history
+        D.requires_grad_(True)
+        opt_d.zero_grad(set_to_none=True)
+        d_loss = torch.zeros((), device=device)
+        for (x, y), (fake_a, fake_b) in zip(parts, fakes, strict=True):
+            with kit.autocast(c):
+                logits = D["A"](x), D["A"](pool_a(fake_a)), D["B"](y), D["B"](pool_b(fake_b))
+                real_a, made_a, real_b, made_b = (t.to(x.dtype) for t in logits)
+                loss = (lsgan_d(real_a, made_a) + lsgan_d(real_b, made_b)) / c.accumulate
+            loss.backward()
+            d_loss += loss.detach()
+        distributed.average_gradients(D)
+        opt_d.step()
+
+        means = {name: torch.stack([log[name] for log in logs]).mean() for name in logs[0]}
+        stage.log(step, **means, **{"loss/d": d_loss}, lr=c.lr * share)
+        if step % c.sample_every == 0:
+            fake_a, fake_b = (torch.cat(column) for column in zip(*fakes, strict=True))
+            shown = first_rows(a, fake_b, b, fake_a)
+            stage.images(step, "samples", shown, columns=min(4, len(a)))
+    G.load_state_dict(average.shadow)
+    stage.finish()
+    return {
+        way: kit.model_of(
+            net, CYCLEGAN, c, Discriminator(D[way[-1]], "patch", {"inputs": 3, **patch})
+        )
+        for way, net in G.items()
+    }
+
+
+def _translate(
+    G: nn.ModuleDict, D: nn.ModuleDict, a: Tensor, b: Tensor, *, identity: bool
+) -> tuple[Terms, Tensor, Tensor]:
+    """The generators' terms, both directions added, and the pictures made: of A, and of B."""
+    fake_b, fake_a = G["A2B"](a).to(a.dtype), G["B2A"](b).to(a.dtype)
+    gan_b, gan_a = (lsgan_g(D[to](fake).to(a.dtype)) for to, fake in (("B", fake_b), ("A", fake_a)))
+    again_a, again_b = G["B2A"](fake_b).to(a.dtype), G["A2B"](fake_a).to(a.dtype)
+    terms = {
+        "loss/gan": gan_b + gan_a,
+        "loss/cycle": F.l1_loss(again_a, a) + F.l1_loss(again_b, b),
+        "loss/identity": torch.zeros_like(gan_a),
+    }
+    if identity:
+        same_b, same_a = G["A2B"](b).to(a.dtype), G["B2A"](a).to(a.dtype)
+        terms["loss/identity"] = F.l1_loss(same_b, b) + F.l1_loss(same_a, a)
+    return terms, fake_a, fake_b

@@ -1,0 +1,144 @@
+"""What the training loops of all families share: networks, batches, device and precision."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from ganpress.data import Batch, Images, stream
+from ganpress.errors import ConfigError
+from ganpress.models.checkpoint import Model
+from ganpress.models.discriminator import Discriminator
+from ganpress.models.families import Family
+from ganpress.run import distributed
+from ganpress.run.ema import Average
+from ganpress.training.settings import RunSettings, TrainConfig
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def scaled(family: Family, config: TrainConfig) -> nn.Module:
+    """The family's network under `config.options`, every group at `config.width` of its channels.
+
+    Seed torch before: the weights are drawn from its global generator.
+    """
+    full = family.full(family.resolve(config.options))
+    widths = {group: max(1, round(width * config.width)) for group, width in full.items()}
+    return family.build(widths, **config.options)
+
+
+def batches(images: Images, config: TrainConfig, first: int, *, salt: str = "") -> Iterator[Batch]:
+    """Batches number `first` to `config.steps` - 1, this process's rows of each.
+
+    Args: salt: a name for a second stream that must be drawn independently of the first.
+    """
+    c = config
+    check_split(c)
+    return stream(
+        images,
+        batch=c.batch,
+        size=c.data.size,
+        seed=_salted(c.seed, salt),
+        first=first,
+        total=c.steps,
+        flip=c.data.flip,
+        load_size=c.data.load_size,
+        workers=c.data.workers,
+        rank=distributed.rank(),
+        world=distributed.world(),
+    )
+
+
+def check_split(config: TrainConfig) -> None:
+    """Refuse a batch that the processes, and the parts of each, cannot share evenly."""
+    processes = distributed.world()
+    if config.batch % (processes * config.accumulate):
+        raise ConfigError(
+            f"A batch of {config.batch} cannot be split over {processes} process(es) of "
+            f"{config.accumulate} part(s) each: make batch a multiple of "
+            f"{processes * config.accumulate}."
+        )
+
+
+def autocast(config: TrainConfig) -> torch.autocast:
+    """The context for forward passes and losses: bfloat16 where the config asks for it."""
+    return torch.autocast(
+        config.device, dtype=torch.bfloat16, enabled=config.precision == "bfloat16"
+    )
+
+
+def device_of(config: TrainConfig) -> str:
+    """The device of this process: "cpu", "cuda", or under torchrun "cuda:N".
+
+    Raises `ConfigError` where there is no such device.
+    """
+    if config.device == "cpu":
+        return "cpu"
+    if not torch.cuda.is_available():
+        raise ConfigError("device is 'cuda', but torch sees no CUDA device: --set device=cpu.")
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if distributed.world() > 1 else "cuda"
+
+
+def place(net: Net, config: RunSettings, device: str) -> Net:
+    """The network on its device, in the memory format of the config."""
+    return _formatted(
+        net.to(device), torch.channels_last if config.channels_last else torch.preserve_format
+    )
+
+
+def _formatted(net: Net, memory_format: torch.memory_format) -> Net:
+    moved: Net = net.to(memory_format=memory_format)  # type: ignore[call-overload]
+    return moved
+
+
+@contextmanager
+def float32_norms(*networks: nn.Module) -> Iterator[None]:
+    """Within, each spectral norm is worked out once, in float32 whatever autocast is on."""
+    with parametrize.cached():
+        for network in networks:
+            for layer in network.modules():
+                if parametrize.is_parametrized(layer, "weight"):
+                    _ = layer.weight
+        yield
+
+
+def averaged(net: Net, average: Average) -> Net:
+    """A copy with the averaged weights, in eval mode, without gradients."""
+    end = copy.deepcopy(net)
+    end.load_state_dict(average.shadow)
+    return end.eval().requires_grad_(False)
+
+
+def model_of(
+    net: nn.Module,
+    family: Family,
+    config: TrainConfig,
+    discriminator: Discriminator | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> Model:
+    """A finished teacher: copies of the networks on the CPU, in eval mode."""
+    held = discriminator and Discriminator(
+        _settled(discriminator.net), discriminator.kind, dict(discriminator.options)
+    )
+    options = family.resolve(config.options)
+    return Model(_settled(net), family, options, dict(provenance or {}), held)
+
+
+def _settled(net: nn.Module) -> nn.Module:
+    settled = _formatted(copy.deepcopy(net).to("cpu"), torch.contiguous_format)
+    settled.zero_grad(set_to_none=True)
+    return settled.eval().requires_grad_(True)
+
+
+def _salted(seed: int, salt: str) -> int:
+    if not salt:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed}/{salt}".encode()).digest()[:7], "little")

@@ -1,0 +1,113 @@
+"""What the training of every family's teacher has in common; each family's own settings are in a
+file of its name beside this one."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+import torch
+from pydantic import Field, model_validator
+
+from ganpress.errors import ConfigError
+from ganpress.run.settings import CropSettings, Settings
+
+
+class RunSettings(Settings):
+    """What every run has, whatever is trained in it."""
+
+    seed: int = Field(default=0, description="random seed")
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads; None: torch's default"
+    )
+    device: Literal["cpu", "cuda"] = Field(default="cpu", description="where it runs")
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        default="float32",
+        description="bfloat16: mixed precision by autocast (losses and weights stay float32); "
+        "auto: bfloat16 where the device computes in it, else float32",
+    )
+    channels_last: bool = Field(default=False, description="memory format of the networks")
+
+
+def precision_of(settings: RunSettings) -> str:
+    """ "float32" or "bfloat16": what ``precision`` comes to on this machine."""
+    if settings.precision != "auto":
+        return settings.precision
+    if settings.device == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if cpu_computes_bfloat16() else "float32"
+
+
+def cpu_computes_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16 (AVX-512 BF16 or AMX); without them it
+    takes about twice as long as float32."""
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    if capabilities:
+        return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    asked = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)  # torch before 2.12
+    return bool(asked())
+
+
+class TrainData(CropSettings):
+    """How photos become batches."""
+
+    size: int = Field(default=256, ge=16, description="training crop, pixels")
+    load_size: int | None = Field(
+        default=None, description="shorter side before the crop; None: as size"
+    )
+    enlarge: bool = Field(
+        default=False, description="let images smaller than the crop be enlarged; else refused"
+    )
+    flip: bool = Field(default=True, description="half of the crops are mirrored")
+    workers: int = Field(default=1, ge=0, description="decoding processes")
+
+
+class PatchSettings(Settings):
+    """A PatchGAN; with 3 layers each of its logits sees 70 pixels."""
+
+    width: int = Field(default=64, ge=1, description="channels of its first layer")
+    layers: int = Field(default=3, ge=1, description="convolutions of stride 2")
+    norm: Literal["instance", "instance-affine", "batch"] = Field(
+        default="instance", description="its norms"
+    )
+    lr: float = Field(default=2e-4, gt=0, description="of the discriminators; Adam")
+
+    def check(self, size: int) -> None:
+        """Refuse crops that leave less than one logit, or a norm a single pixel."""
+        least = 3 * 2**self.layers
+        if size < least:
+            raise ConfigError(
+                f"A discriminator of discriminator.layers={self.layers} needs crops of at least {least} "
+                f"pixels, got {size}: raise data.size or lower discriminator.layers."
+            )
+
+
+class TrainConfig(RunSettings):
+    """Training a teacher; the defaults in the families' own classes are the papers'."""
+
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="options of the family, as 'ganpress families' lists them"
+    )
+    width: float = Field(
+        default=1.0, gt=0, le=4, description="share of the papers' full width of every group"
+    )
+    steps: int = Field(default=100_000, ge=1, description="of the whole training")
+    minutes: float | None = Field(
+        default=None, gt=0, description="wall-clock limit of the training, over all resumes"
+    )
+    batch: int = Field(default=1, ge=1, description="images a step, over all processes")
+    accumulate: int = Field(
+        default=1, ge=1, description="parts that each process's batch is computed in"
+    )
+    ema: float = Field(
+        default=0.0, ge=0, lt=1, description="decay of the averaged weights; 0: none"
+    )
+    sample_every: int = Field(default=500, ge=1, description="steps between two sample grids")
+    data: TrainData = TrainData()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.batch % self.accumulate:
+            raise ConfigError(
+                f"accumulate is {self.accumulate}, which does not divide the batch of {self.batch}."
+            )
+        return self

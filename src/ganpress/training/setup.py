@@ -1,0 +1,160 @@
+"""What the stages of a compression share: the teacher, its inputs, and both judges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ganpress.data import Images
+from ganpress.losses.distance import Distance
+from ganpress.models.checkpoint import Model, load, save
+from ganpress.models.inputs import inputs_of, is_drawn, reads
+from ganpress.models.source import Crops, Source
+from ganpress.run.files import replace_file
+from ganpress.run.run import Run
+from ganpress.training.discriminator import DiscriminatorWithLoss, starting_discriminator
+from ganpress.training.distil import Networks
+from ganpress.training.kit import place
+from ganpress.training.shared_settings import MethodSettings
+from ganpress.training.teacher import CachedTeacher, cached_teacher
+from ganpress.types import Inputs
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What every stage of a run is given.
+
+    Attributes:
+        validate: distance to the teacher on inputs that are held out of training; None where
+            nothing is.
+    """
+
+    run: Run
+    source: Source
+    discriminator: DiscriminatorWithLoss
+    distance: Distance
+    validate: Callable[[nn.Module], float] | None
+
+    @property
+    def teacher(self) -> Model:
+        """The generator that is compressed."""
+        return self.source.model
+
+    def cached_teacher(self, settings: MethodSettings, size: int) -> CachedTeacher:
+        """The teacher with its cache of pictures of crops of ``size`` pixels."""
+        return cached_teacher(self.source, settings.data, self.run.root, size)
+
+    def networks(
+        self, student: Model, teacher: CachedTeacher, settings: MethodSettings
+    ) -> Networks:
+        """Who takes part in a stage, the student on its device."""
+        net = place(student.net, settings, settings.device)
+        return Networks(net, teacher, self.discriminator)
+
+
+def set_up(
+    teacher: Model,
+    images: Images | None,
+    reals: Images | None,
+    weights: Path | None,
+    settings: MethodSettings,
+    run: Run,
+) -> Setup:
+    """Put the teacher, a starting discriminator and the distance on the device, and hold inputs out
+    of training where ``finetune.select`` is "best".
+
+    Raises: ConfigError, WeightsError.
+    """
+    c = settings
+    run.seed_all("critic")  # the first version's salt, which fresh discriminators depend on
+    half = c.precision == "bfloat16"
+    discriminator = starting_discriminator(
+        c.discriminator, teacher.discriminator, reads(teacher), half=half
+    )
+    distance = Distance(c.distance, weights=weights, half=half).to(c.device)
+    place(teacher.net, c, c.device)
+    source = Source(teacher, images, reals, c.device)
+    validate = None
+    if c.finetune.select == "best":
+        source, held_out = source.split(c.finetune.holdout_images, c.data.size, c.seed + 1)
+        validate = distance_on(held_out, teacher, distance)
+    if source.is_noise and c.discriminator.real == "teacher":
+        source = Source(teacher, None, reals, c.device)
+    place(discriminator, c, c.device)
+    return Setup(run, source, discriminator, distance, validate)
+
+
+def distance_on(inputs: Inputs, teacher: Model, distance: Distance) -> Callable[[nn.Module], float]:
+    """A network -> the distance of its pictures to the teacher's on these inputs."""
+    with torch.no_grad():
+        target: Tensor = teacher.net.eval()(*inputs)
+
+    @torch.no_grad()
+    def measure(net: nn.Module) -> float:
+        return float(distance(net(*inputs), target))
+
+    return measure
+
+
+def training_crops(
+    settings: MethodSettings, *, size: int | None = None, batch: int | None = None
+) -> Crops:
+    """The crops of the settings, or of another size: then ``data.load_size`` in its proportion."""
+    d = settings.data
+    side = size or d.size
+    load = d.load_size if d.load_size is None else max(side, round(d.load_size * side / d.size))
+    return Crops(
+        side,
+        batch or d.batch,
+        seed=settings.seed,
+        load_size=load,
+        flip=d.flip,
+        cached_crops=d.cached_crops,
+        workers=d.workers,
+    )
+
+
+def render_teacher(setup: Setup, settings: MethodSettings, wanted: Mapping[str, Crops]) -> None:
+    """Where crops are fixed, make all the teacher's pictures that the stages will ask for.
+
+    Done first, so that a stage's ``minutes`` are all training; pictures that a shared cache
+    already has are not made again. Nothing to do where the generator reads noise or styles.
+
+    Args: wanted: crops of a stage, by the name of the stage that renders them.
+    """
+    source, run = setup.source, setup.run
+    if settings.data.cached_crops == 0 or source.images is None or is_drawn(source.model):
+        return
+    for name, crops in wanted.items():
+        stage = run.stage(name)
+        if run.done(name):
+            continue
+        teacher = setup.cached_teacher(settings, crops.size)
+        steps = -(-len(source.images) * crops.cached_crops // crops.batch)
+        loop = stage.steps(steps)
+        photos = Source(source.model, source.images, None, source.device)
+        stream = photos.batches(crops, stage.first, steps)
+        for _ in loop:
+            batch = next(stream)
+            teacher(inputs_of(source.model, batch), batch.ids)
+        stage.finish(computed=teacher.computed, recalled=teacher.recalled)
+
+
+def keep(root: Path, student: Model, discriminator: DiscriminatorWithLoss) -> None:
+    """Leave what the next stage starts from, for a run that is taken up again."""
+    save(student, root / "student.safetensors", trainable=True)
+    replace_file(root / "discriminator.pt", partial(torch.save, discriminator.state_dict()))
+
+
+def take_up(done: Path, discriminator: DiscriminatorWithLoss, device: str) -> Model:
+    """The student that a finished stage left; the discriminator gets its weights of that moment."""
+    path = done / "discriminator.pt"
+    discriminator.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+    student = load(done / "student.safetensors")
+    student.net.to(device)
+    return student

@@ -1,0 +1,209 @@
+"""Training of SNGAN (Miyato et al., ICLR 2018; conditional: Miyato and Koyama, ICLR 2018)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from ganpress.data import Batch, Images
+from ganpress.errors import ConfigError
+from ganpress.losses.terms import hinge_d, hinge_g
+from ganpress.models.checkpoint import Model
+from ganpress.models.discriminator import Discriminator
+from ganpress.models.families import family
+from ganpress.models.families.base import draw_inputs
+from ganpress.nn.discriminators import build_discriminator
+from ganpress.run import distributed
+from ganpress.run.ema import Average
+from ganpress.run.run import Run
+from ganpress.run.settings import Settings
+from ganpress.training import kit
+from ganpress.training.settings import TrainConfig, TrainData
+from ganpress.types import Inputs
+
+
+class SNGANCritic(Settings):
+    """The discriminator; it projects classes where the generator has some."""
+
+    width: int = Field(default=128, ge=1, description="its channels")
+    spectral_norm: bool = Field(default=True, description="on all of its layers")
+
+
+class SNGANTraining(TrainConfig):
+    """SNGAN on CIFAR-10 (Miyato et al., ICLR 2018); the defaults are those of GongXinyuu's code.
+
+    A step is one update of the generator, behind ``d_steps`` of the discriminator.
+    """
+
+    steps: int = Field(default=50_000, ge=1, description="of the whole training")
+    batch: int = Field(
+        default=320, ge=1, description="photos a step, shared out to d_steps updates"
+    )
+    g_batch: int = Field(default=128, ge=1, description="pictures in an update of the generator")
+    d_steps: int = Field(default=5, ge=1, description="updates of the discriminator in a step")
+    lr_g: float = Field(default=2e-4, gt=0, description="of the generator; Adam")
+    lr_d: float = Field(default=2e-4, gt=0, description="of the discriminator; Adam")
+    decay: float = Field(
+        default=1.0, ge=0, le=1, description="last share of the training: lr falls to 0; 0: none"
+    )
+    discriminator: SNGANCritic = SNGANCritic()
+    data: TrainData = TrainData(size=32, flip=False)
+
+    @model_validator(mode="after")
+    def _updates_fit(self) -> Self:
+        if self.batch % (self.d_steps * self.accumulate):
+            raise ConfigError(
+                f"A batch of {self.batch} cannot be shared out to {self.d_steps} updates of "
+                f"{self.accumulate} part(s): make it a multiple of "
+                f"{self.d_steps * self.accumulate}."
+            )
+        return self
+
+
+SNGAN = family("sngan")
+SHOWN = 100  # pictures of a sample grid, ten in a row; a conditional network's columns are classes
+
+
+def train_sngan(
+    run: Run,
+    images: Images,
+    other: Images | None,
+    config: SNGANTraining,
+    *,
+    weights: Path | None = None,
+) -> dict[str, Model]:
+    """Train an SNGAN generator: hinge loss, d_steps discriminator updates, then the generator's.
+
+    Conditional where the option `classes` is set. With several processes BatchNorm's statistics
+    are of each process's own pictures.
+
+    Raises: ConfigError where ``other`` is given, sizes do not fit, or classes are missing.
+    """
+    c = config
+    options = SNGAN.resolve(c.options)
+    classes = int(options["classes"])
+    _check(c, options, other)
+    _check_classes(images, classes)
+    device = kit.device_of(c)
+    run.seed_all("init")
+    discriminator = {"classes": classes, **c.discriminator.model_dump()}
+    G = kit.place(glorot(kit.scaled(SNGAN, c)), c, device)
+    D = kit.place(glorot(build_discriminator("sngan", **discriminator)), c, device)
+    opt_g = Adam(G.parameters(), c.lr_g, betas=(0.0, 0.9))
+    opt_d = Adam(D.parameters(), c.lr_d, betas=(0.0, 0.9))
+    average = Average(G, c.ema)
+    shown = fixed_inputs(G, classes, c.seed)
+    G.train()
+    D.train()
+    stage = run.stage("train")
+    loop = stage.steps(
+        c.steps, minutes=c.minutes, G=G, D=D, opt_g=opt_g, opt_d=opt_d, average=average
+    )
+    batches = kit.batches(images, c, first=stage.first)
+    for step in loop:
+        left = min(1.0, (1 - stage.progress) / c.decay) if c.decay else 1.0
+        opt_g.param_groups[0]["lr"] = c.lr_g * left
+        opt_d.param_groups[0]["lr"] = c.lr_d * left
+        batch = next(batches)
+
+        # D steps: max(0, 1 - D(x)) + max(0, 1 + D(G(z)))
+        D.requires_grad_(True)
+        d_loss = torch.zeros((), device=device)
+        for update in batch.to(device).parts(c.d_steps):
+            opt_d.zero_grad(set_to_none=True)
+            drawn = draw(G, c.batch // c.d_steps, c.accumulate, device)
+            for part, inputs in zip(update.parts(c.accumulate), drawn, strict=True):
+                with kit.float32_norms(D), kit.autocast(c):
+                    with torch.no_grad():
+                        fake = G(*inputs)
+                    both = torch.cat([part.x, fake])
+                    labels = torch.cat([one_hot(part, classes), inputs[1]]) if classes else None
+                    real, made = D(both, labels).float().chunk(2)
+                    loss = hinge_d(real, made)
+                (loss / c.accumulate).backward()
+                d_loss += loss.detach() / (c.accumulate * c.d_steps)
+            distributed.average_gradients(D)
+            opt_d.step()
+
+        # G step: -D(G(z))
+        D.requires_grad_(False)
+        opt_g.zero_grad(set_to_none=True)
+        g_loss = torch.zeros((), device=device)
+        for inputs in draw(G, c.g_batch, c.accumulate, device):
+            with kit.float32_norms(D), kit.autocast(c):
+                loss = hinge_g(D(G(*inputs), *inputs[1:]).float())
+            (loss / c.accumulate).backward()
+            g_loss += loss.detach() / c.accumulate
+        distributed.average_gradients(G)
+        opt_g.step()
+        average.update()
+
+        stage.log(step, **{"loss/g": g_loss, "loss/d": d_loss})
+        stage.log(step, **{"lr/g": c.lr_g * left})
+        if step % c.sample_every == 0 or step + 1 == c.steps:
+            pictures = kit.averaged(G, average)(*(t.to(device) for t in shown))
+            stage.images(step, "samples", pictures, columns=10)
+    stage.finish()
+    held = Discriminator(D, "sngan", discriminator)
+    return {"": kit.model_of(kit.averaged(G, average), SNGAN, c, discriminator=held)}
+
+
+def _check(config: SNGANTraining, options: dict[str, int], other: Images | None) -> None:
+    c, side = config, 8 * options["bottom_width"]
+    if other is not None:
+        raise ConfigError("SNGAN learns from one set of photos: leave --other out.")
+    if c.data.size != side:
+        raise ConfigError(
+            f"With bottom_width {options['bottom_width']} SNGAN makes pictures of {side} px, but "
+            f"data.size is {c.data.size}: make them equal."
+        )
+    if c.g_batch % (share := distributed.world() * c.accumulate):
+        raise ConfigError(f"g_batch is {c.g_batch}; it must be a multiple of {share}.")
+
+
+def _check_classes(images: Images, count: int) -> None:
+    """A conditional network needs a class below ``count`` for each photo."""
+    if not count:
+        return
+    if images.classes is None:
+        raise ConfigError(
+            "A conditional SNGAN needs each photo's class: give a pack (.npz) with 'labels', or "
+            "set options.classes=0."
+        )
+    if (top := int(images.classes.max())) >= count:
+        raise ConfigError(f"A photo is of class {top}, but options.classes is {count}.")
+
+
+def draw(net: nn.Module, n: int, parts: int, device: str) -> list[Inputs]:
+    """Inputs for ``n`` pictures of all processes together: this process's, in equal parts."""
+    drawn = [distributed.share(t).to(device).chunk(parts) for t in draw_inputs(net, n, 32)]
+    return list(zip(*drawn, strict=True))
+
+
+def fixed_inputs(net: nn.Module, classes: int, seed: int) -> Inputs:
+    """The inputs of the sample grids: the same in every step; classes in turn."""
+    z, *_ = draw_inputs(net, SHOWN, 32, torch.Generator().manual_seed(seed))
+    if not classes:
+        return (z,)
+    return z, F.one_hot(torch.arange(SHOWN) % min(classes, 10), classes).float()
+
+
+def one_hot(batch: Batch, classes: int) -> Tensor:
+    """(n, classes) float32."""
+    assert batch.classes is not None
+    return F.one_hot(batch.classes, classes).float()
+
+
+@torch.no_grad()
+def glorot(net: nn.Module) -> nn.Module:
+    """Upstream's start, in place: Glorot's uniform weights for convolutions."""
+    for parameter in net.parameters():
+        if parameter.ndim == 4:
+            nn.init.xavier_uniform_(parameter)
+    return net

@@ -1,0 +1,230 @@
+"""Training of StyleGAN2 (Karras et al., CVPR 2020, appendix B)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from ganpress.data import Images
+from ganpress.errors import ConfigError
+from ganpress.losses import terms as losses
+from ganpress.models.checkpoint import Model
+from ganpress.models.discriminator import Discriminator
+from ganpress.models.families import family
+from ganpress.models.families.stylegan2 import StyleGAN2, resolutions
+from ganpress.nn.discriminators import build_discriminator
+from ganpress.run import distributed
+from ganpress.run.ema import Average
+from ganpress.run.run import Run
+from ganpress.run.settings import Settings
+from ganpress.training import kit
+from ganpress.training.settings import TrainConfig, TrainData
+
+
+class StyleDiscriminatorSettings(Settings):
+    """The discriminator's widths: at most `base` / r channels at r pixels, at most `most`."""
+
+    base: int = Field(
+        default=32768, ge=1, description="its channels at size s are base / s, at most ``most``"
+    )
+    most: int = Field(default=512, ge=1, description="its channels at most")
+
+
+class StyleGAN2Training(TrainConfig):
+    """StyleGAN2 config-f (Karras et al., CVPR 2020) at 256 pixels; 25 M images seen.
+
+    A smaller network by `options.base` and `options.most` keeps its gains in step with its widths;
+    `width` cuts the network of those options instead.
+    """
+
+    steps: int = Field(default=781_250, ge=1, description="of the whole training")
+    batch: int = Field(default=32, ge=1, description="images a step, over all processes")
+    ema: float = Field(default=0.99778, ge=0, lt=1, description="decay of the averaged weights")
+    lr_g: float = Field(default=2e-3, gt=0, description="of the generator; Adam")
+    lr_d: float = Field(default=2e-3, gt=0, description="of the discriminator; Adam")
+    r1: float = Field(default=10.0, ge=0, description="weight of the R1 penalty")
+    r1_every: int = Field(default=16, ge=1, description="steps between two R1 penalties")
+    path: float = Field(default=2.0, ge=0, description="weight of the path length penalty")
+    path_every: int = Field(default=4, ge=1, description="steps between two path length penalties")
+    mixing: float = Field(default=0.9, ge=0, le=1, description="share of batches with two styles")
+    discriminator: StyleDiscriminatorSettings = StyleDiscriminatorSettings()
+    data: TrainData = TrainData()
+
+    @model_validator(mode="after")
+    def _crop_is_the_picture(self) -> Self:
+        size = self.options.get("size", 256)
+        if size != self.data.size:
+            raise ConfigError(
+                f"data.size is {self.data.size}, but the generator makes {size} pixels "
+                "(options.size): make them equal."
+            )
+        return self
+
+
+STYLEGAN2 = family("stylegan2")
+SHOWN = 36  # pictures in a grid of samples
+
+
+def train_stylegan2(
+    run: Run,
+    images: Images,
+    other: Images | None,
+    config: StyleGAN2Training,
+    *,
+    weights: Path | None = None,
+) -> dict[str, Model]:
+    """Train a generator on ``images``: logistic loss, lazy R1 and path length penalties, mixing.
+
+    z, the crossover and the noise maps are drawn for the whole batch on every process. The
+    penalties run in float32 whatever the precision. ``weights`` is not used.
+
+    Raises: ConfigError if ``other`` is given.
+    """
+    c = config
+    if other is not None:
+        raise ConfigError("StyleGAN2 learns from one set of images: leave --other out.")
+    device = kit.device_of(c)
+    run.seed_all("init")
+    G = kit.place(kit.scaled(STYLEGAN2, c), c, device)
+    assert isinstance(G, StyleGAN2)
+    discriminator = discriminator_options(c)
+    D = kit.place(build_discriminator("stylegan2", **discriminator), c, device)
+    shown = torch.randn(SHOWN, G.style_dim).to(device)
+    ratio_g = c.path_every / (c.path_every + 1) if c.path > 0 else 1.0
+    ratio_d = c.r1_every / (c.r1_every + 1) if c.r1 > 0 else 1.0
+    opt_g = Adam(G.parameters(), c.lr_g * ratio_g, betas=(0.0, 0.99**ratio_g))
+    opt_d = Adam(D.parameters(), c.lr_d * ratio_d, betas=(0.0, 0.99**ratio_d))
+    average, path = Average(G, c.ema), PathPenalty().to(device)
+    stage = run.stage("train")
+    loop = stage.steps(
+        c.steps, minutes=c.minutes, G=G, D=D, opt_g=opt_g, opt_d=opt_d, average=average, path=path
+    )
+    batches = kit.batches(images, c, first=stage.first)
+    for step in loop:
+        parts = list(next(batches).to(device).parts(c.accumulate))
+
+        # D step: softplus(-D(x)) + softplus(D(G(z)))
+        D.requires_grad_(True)
+        opt_d.zero_grad(set_to_none=True)
+        d_loss = torch.zeros((), device=device)
+        for part, drawn in zip(parts, draw(G, c, c.batch).parts(c.accumulate), strict=True):
+            with kit.autocast(c):
+                with torch.no_grad():
+                    fake = G.synthesis(drawn.styles(G), *drawn.noise)
+                loss = losses.logistic_d(D(part.x).float(), D(fake).float())
+            (loss / c.accumulate).backward()
+            d_loss += loss.detach() / c.accumulate
+        distributed.average_gradients(D)
+        opt_d.step()
+
+        # lazy R1: gamma / 2 |grad D(x)|^2
+        if c.r1 > 0 and step % c.r1_every == 0:
+            opt_d.zero_grad(set_to_none=True)
+            penalty = torch.zeros((), device=device)
+            for part in parts:
+                x = part.x.detach().requires_grad_(True)
+                r1 = losses.r1(D(x), x)
+                (c.r1 / 2 * c.r1_every * r1 / c.accumulate).backward()
+                penalty += r1.detach() / c.accumulate
+            distributed.average_gradients(D)
+            opt_d.step()
+            stage.log(step, **{"loss/r1": penalty})
+
+        # G step: softplus(-D(G(z)))
+        D.requires_grad_(False)
+        opt_g.zero_grad(set_to_none=True)
+        g_loss = torch.zeros((), device=device)
+        for drawn in draw(G, c, c.batch).parts(c.accumulate):
+            with kit.autocast(c):
+                fake = G.synthesis(drawn.styles(G), *drawn.noise)
+                loss = losses.logistic_g(D(fake).float())
+            (loss / c.accumulate).backward()
+            g_loss += loss.detach() / c.accumulate
+        distributed.average_gradients(G)
+        opt_g.step()
+
+        # lazy path length, on half a batch
+        if c.path > 0 and step % c.path_every == 0:
+            opt_g.zero_grad(set_to_none=True)
+            n = max(1, c.batch // (2 * distributed.world())) * distributed.world()
+            drawn = draw(G, c, n)
+            styles = drawn.styles(G)
+            made = G.synthesis(styles, *drawn.noise)
+            towards = distributed.share(torch.randn(n, *made.shape[1:], device=device))
+            loss = path(losses.path_lengths(made, styles, towards))
+            (c.path * c.path_every * loss).backward()
+            distributed.average_gradients(G)
+            opt_g.step()
+            stage.log(step, **{"loss/path": loss, "path/mean": path.mean})
+        average.update()
+
+        stage.log(step, **{"loss/g": g_loss, "loss/d": d_loss})
+        if step % c.sample_every == 0 or step + 1 == c.steps:
+            stage.images(step, "samples", kit.averaged(G, average)(shown), columns=9)
+    stage.finish(path_mean=float(path.mean))
+    held = Discriminator(D, "stylegan2", discriminator)
+    return {"": kit.model_of(kit.averaged(G, average), STYLEGAN2, c, discriminator=held)}
+
+
+class PathPenalty(nn.Module):
+    """Mean square of what path lengths are away from their running mean (eq. 4 of the paper)."""
+
+    mean: Tensor
+
+    def __init__(self, decay: float = 0.01) -> None:
+        super().__init__()
+        self.decay = decay
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, lengths: Tensor) -> Tensor:
+        """(n,) -> a number; the mean follows those of all processes first."""
+        with torch.no_grad():
+            self.mean.lerp_(distributed.mean(lengths.mean()), self.decay)
+        return (lengths - self.mean).square().mean()
+
+
+@dataclass(frozen=True)
+class Draw:
+    """This process's rows of what one step draws: ``z`` for the layers before ``crossover``, ``z2``
+    for those from it on, and noise maps."""
+
+    z: Tensor
+    z2: Tensor
+    crossover: int
+    noise: tuple[Tensor, ...]
+
+    def parts(self, count: int) -> Iterator[Draw]:
+        """Equal parts, in order, as `Batch.parts`."""
+        pieces = [t.chunk(count) for t in (self.z, self.z2, *self.noise)]
+        for z, z2, *noise in zip(*pieces, strict=True):
+            yield Draw(z, z2, self.crossover, tuple(noise))
+
+    def styles(self, net: StyleGAN2) -> Tensor:
+        """W+, (n, styles, dim)."""
+        if self.crossover >= net.styles:
+            return net.mapping(self.z)[:, None].expand(-1, net.styles, -1)
+        coarse, fine = net.mapping(torch.cat([self.z, self.z2])).chunk(2)
+        return net.mix(coarse, fine, self.crossover)
+
+
+def draw(net: StyleGAN2, config: StyleGAN2Training, n: int) -> Draw:
+    """What a step on ``n`` pictures, over all processes, draws from torch's global generator."""
+    z, z2 = torch.randn(2, n, net.style_dim).to(net.const.device)
+    mixed = torch.rand(()) < config.mixing
+    crossover = int(torch.randint(1, net.styles, ())) if mixed else net.styles
+    share = distributed.share
+    return Draw(share(z), share(z2), crossover, tuple(share(m) for m in net.noise(n)))
+
+
+def discriminator_options(config: StyleGAN2Training) -> dict[str, Any]:
+    """How the discriminator is built."""
+    size, limits = config.data.size, config.discriminator
+    channels = [max(1, min(limits.most, limits.base // side)) for side in resolutions(size)]
+    return {"size": size, "channels": channels}

@@ -1,0 +1,282 @@
+"""A teacher in one call: train a family's generator by its paper's recipe, save, show, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ganpress.data import Images, evaluation
+from ganpress.errors import ConfigError, ImagesError
+from ganpress.measures.cost import measure
+from ganpress.models.checkpoint import Model, load, save
+from ganpress.models.families import family as family_of
+from ganpress.models.families.base import draw_inputs
+from ganpress.models.families.gaugan import UNKNOWN
+from ganpress.models.inputs import from_noise, inputs_of
+from ganpress.report import write_report
+from ganpress.run import distributed
+from ganpress.run.files import make_folder, read_json, read_log, replace_file
+from ganpress.run.grid import grid
+from ganpress.run.run import Run
+from ganpress.training.cartoongan import CartoonganTraining, train_cartoongan
+from ganpress.training.cyclegan import CycleGANTraining, train_cyclegan
+from ganpress.training.gaugan import GauGANTraining, train_gaugan
+from ganpress.training.kit import check_split, device_of
+from ganpress.training.munit import MunitTraining, train_munit
+from ganpress.training.outcome import forgotten_if_refused, stage_facts
+from ganpress.training.pix2pix import Pix2PixTraining, train_pix2pix
+from ganpress.training.settings import TrainConfig
+from ganpress.training.sngan import SNGANTraining, train_sngan
+from ganpress.training.stylegan2 import StyleGAN2Training, train_stylegan2
+
+SHOWN, DRAWN = 8, 64
+"""Rows of a sample grid where the generator reads pictures, and pictures where it reads noise."""
+
+
+class Trainer(NamedTuple):
+    """How a family is trained: its settings, its loop, and what it needs besides images."""
+
+    config: type[TrainConfig]
+    stage: Callable[..., dict[str, Model]]
+    needs: str
+
+
+_NEEDS = {
+    "other": "the photos of the other domain (--other DIR)",
+    "pairs": "a target for each image (--pairs DIR, or --side-by-side AB for halves of one file)",
+    "labels": "a label map for each image (--labels DIR, and --instances DIR for their edges)",
+}
+TRAINERS: dict[str, Trainer] = {
+    "cartoongan": Trainer(CartoonganTraining, train_cartoongan, "other"),
+    "cyclegan": Trainer(CycleGANTraining, train_cyclegan, "other"),
+    "gaugan": Trainer(GauGANTraining, train_gaugan, "labels"),
+    "munit": Trainer(MunitTraining, train_munit, "other"),
+    "pix2pix": Trainer(Pix2PixTraining, train_pix2pix, "pairs"),
+    "sngan": Trainer(SNGANTraining, train_sngan, ""),
+    "stylegan2": Trainer(StyleGAN2Training, train_stylegan2, ""),
+}
+
+
+def trainer(family: str) -> Trainer:
+    """How the family of this name is trained. Raises `ConfigError` with the nearest name."""
+    return TRAINERS[family_of(family).name]
+
+
+def needs(family: str) -> str:
+    """What the family is trained on besides images, to be added after that word."""
+    told = _NEEDS.get(trainer(family).needs)
+    return f", and {told}" if told else ""
+
+
+def train(
+    family: str,
+    images: Images,
+    *,
+    run: Path,
+    config: TrainConfig | None = None,
+    other: Images | None = None,
+    test: Images | None = None,
+    weights: Path | None = None,
+    command: str | None = None,
+    quiet: bool = False,
+) -> dict[str, Model]:
+    """Train a teacher; run again with the same settings, it goes on where it stopped.
+
+    Leaves in ``run``: teacher.safetensors (or teacher-A2B.safetensors and its like where a family
+    trains several), discriminators inside; samples/, results.json, report.html, and the folder of
+    the stage with log, state and pictures. Under torchrun every process calls this alike.
+
+    Args:
+        family: a name of `families.FAMILIES`.
+        images: what is trained on: domain A, pairs, photos with label maps, or the real images.
+        config: settings of the family's own class; None: its paper's recipe.
+        other: the second domain of an unpaired family.
+        test: images never trained on, for the final samples; default: those trained on.
+        weights: file or folder of feature-network weights, where the recipe has a perceptual loss.
+    Returns: the teachers by direction; {"": model} where there is one.
+    Raises: ConfigError, ImagesError before the first step; what `Stage.steps` raises in it.
+    """
+    how = trainer(family)
+    c = config or how.config()
+    if c.threads:
+        torch.set_num_threads(c.threads)
+    device_of(c)
+    distributed.start(c.device)
+    check_request(family, how, c, images, other)
+    if test and how.needs == "labels" and not test.has_labels:
+        raise ConfigError("The test photos have no label maps to make pictures from: leave --test.")
+    data = {"data_hash": images.digest(), "photos": len(images)}
+    if other:
+        data |= {"other_hash": other.digest(), "other_photos": len(other)}
+    card = {**_machine(c), **data, **({"command": command} if command else {})}
+    settings = {"train": family, **c.model_dump()}
+    run = Path(run)
+    with forgotten_if_refused(run):
+        folder = Run(run, seed=c.seed, config=settings, card=card, quiet=quiet)
+        if distributed.agree(int((run / "done.json").exists())):
+            return load_teachers(run)
+        models = how.stage(folder, images, other, c, weights=weights)
+    for model in models.values():
+        model.provenance = {**_provenance(folder, settings, data), **model.provenance}
+    distributed.first(partial(finish, folder, models, c, shown=test or images, other=other))
+    return models
+
+
+def check_request(
+    family: str, how: Trainer, config: TrainConfig, images: Images, other: Images | None
+) -> None:
+    """Refuse settings of another family, and data that the family cannot be trained on."""
+    if not isinstance(config, how.config):
+        raise ConfigError(
+            f"'{family}' is trained with {how.config.__name__}, not {type(config).__name__}."
+        )
+    given = {
+        "other": other is not None,
+        "pairs": images.paired,
+        "labels": images.has_labels,
+    }
+    if how.needs and not given[how.needs]:
+        raise ConfigError(f"'{family}' is trained with {_NEEDS[how.needs]}, which are not given.")
+    for kind in given:
+        if given[kind] and how.needs != kind:
+            raise ConfigError(f"'{family}' is not trained with {_NEEDS[kind]}: leave them out.")
+    check_split(config)
+    options = family_of(getattr(config, "family", family)).resolve(config.options)
+    if how.needs == "labels":
+        check_labels(images, options)
+    for some in (images, other) if other else (images,):
+        check_sizes(some, config)
+
+
+def check_labels(images: Images, options: Mapping[str, Any]) -> None:
+    """Refuse label maps with ids that the network does not know, and edges without instances."""
+    known = options["labels"] + bool(options["dontcare"])
+    free = {UNKNOWN} if options["dontcare"] else set()
+    rest = [i for i in images.label_ids if i >= known and i not in free]
+    if rest:
+        raise ImagesError(
+            f"The label maps hold id {rest[-1]}, but the network knows {options['labels']} labels, "
+            f"0 to {options['labels'] - 1}: --set options.labels={rest[-1] + 1}, or check the maps."
+        )
+    if options["edges"] and not images.has_instances:
+        raise ConfigError(
+            "Instance edges need instance maps: give them (--instances DIR), or train without "
+            "(--set options.edges=false)."
+        )
+
+
+def check_sizes(images: Images, config: TrainConfig) -> None:
+    """Refuse images smaller than the crop, unless they are to be enlarged."""
+    size = config.data.size
+    small = [
+        (name, height, width)
+        for name, (height, width) in zip(images.names, images.sizes, strict=True)
+        if min(height, width) < size
+    ]
+    if small and not config.data.enlarge:
+        name, height, width = small[0]
+        more = f" (and {len(small) - 1} more)" if small[1:] else ""
+        raise ImagesError(
+            f"'{name}'{more} is {width}x{height} pixels, smaller than the crop of {size}x{size}. "
+            f"Train on smaller crops (--set data.size={min(height, width)}), remove it, or let "
+            "small images be enlarged (--set data.enlarge=true)."
+        )
+
+
+def load_teachers(run: Path) -> dict[str, Model]:
+    """The teachers that a finished training left. Raises ConfigError, CheckpointError."""
+    return {name: load(run / told["file"]) for name, told in _teachers(run).items()}
+
+
+def _teachers(run: Path) -> Mapping[str, Any]:
+    return dict(read_json(run / "results.json")["teachers"])
+
+
+def _machine(config: TrainConfig) -> dict[str, Any]:
+    return {
+        "device": torch.cuda.get_device_name() if config.device == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "processes": distributed.world(),
+    }
+
+
+def _provenance(run: Run, settings: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """What a teacher's own card says of its training."""
+    card = distributed.first(lambda: read_json(run.root / "card.json")) or {}
+    versions = {key: card.get(key) for key in ("ganpress", "torch", "device", "processes")}
+    return {"source": "ganpress train", "recipe": dict(settings), **data, **versions}
+
+
+def finish(
+    run: Run,
+    models: Mapping[str, Model],
+    config: TrainConfig,
+    *,
+    shown: Images,
+    other: Images | None,
+) -> None:
+    """Save the teachers of a trained run, draw their samples, and write the report."""
+    stages, teachers, samples = stage_facts(run), {}, []
+    trained = {"steps": stages[-1]["steps"], "seconds": stages[-1]["seconds"]} if stages else {}
+    make_folder(run.root / "samples")
+    for name, model in models.items():
+        stem = f"teacher-{name}" if name else "teacher"
+        path = run.root / f"{stem}.safetensors"
+        model.provenance |= trained
+        save(model, path)
+        size = config.data.size
+        cost = asdict(measure(model.net, model.size))
+        teachers[name] = {"file": path.name, "file_bytes": path.stat().st_size, **cost}
+        teachers[name] |= {"size": model.size, "widths": model.widths, "family": model.family.name}
+        source = other if other is not None and name == "B2A" else shown
+        picture, columns, caption = samples_of(model, source, size)
+        file = run.root / "samples" / f"{stem}.png"
+        image = Image.fromarray(grid(picture, columns=columns))
+        replace_file(file, partial(image.save, format="PNG"))
+        samples.append({"file": file.name, "caption": caption})
+    results = {
+        "teachers": teachers,
+        "samples": samples,
+        "stages": stages,
+        "last": _last(run.root, stages),
+        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+    run.write_json("results.json", results)
+    run.finish()
+    write_report(run.root)
+
+
+def _last(root: Path, stages: list[dict[str, Any]]) -> dict[str, float]:
+    """The numbers of the last logged step."""
+    lines = read_log(root / stages[-1]["name"] / "log.jsonl") if stages else []
+    return {k: v for k, v in lines[-1].items() if k not in ("step", "elapsed_s")} if lines else {}
+
+
+def samples_of(model: Model, images: Images, size: int) -> tuple[Tensor, int, str]:
+    """A grid of what a teacher makes: (n, 3, h, w) in [-1, 1], its columns, and what they show."""
+    batch = next(evaluation(images, batch=SHOWN, size=size))
+    seed = torch.Generator().manual_seed(0)
+    if from_noise(model):
+        return model(*draw_inputs(model.net, DRAWN, size, seed)), 8, "made from noise"
+    made = model(*inputs_of(model, batch, seed))
+    kinds = {"input": batch.x, "made": made}
+    if batch.labels is not None:
+        kinds = {"label map": _coloured(batch.labels), "made": made, "photo": batch.x}
+    elif batch.y is not None:
+        kinds["target"] = batch.y
+    rows = torch.stack(list(kinds.values()), 1).flatten(0, 1)
+    return rows, len(kinds), ", ".join(kinds)
+
+
+def _coloured(labels: Tensor) -> Tensor:
+    """Label maps (n, h, w) as pictures (n, 3, h, w) in [-1, 1], a fixed colour for each id."""
+    palette = torch.rand(256, 3, generator=torch.Generator().manual_seed(7)) * 2 - 1
+    return palette[labels.clamp(0, 255)].permute(0, 3, 1, 2)

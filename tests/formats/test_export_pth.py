@@ -1,0 +1,201 @@
+"""A model goes back to the code base its layout comes from, and can be read again."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from nets import WIRINGS, Wiring, photos
+from torch import Tensor, nn
+
+from ganpress.errors import ConfigError, ExportError
+from ganpress.formats.exporters import TARGETS, export
+from ganpress.formats.exporters.pth import LAYOUTS
+from ganpress.formats.importers import import_model
+from ganpress.formats.importers.kinds import READERS
+from ganpress.models.checkpoint import Model
+from ganpress.models.families.base import draw_inputs
+from ganpress.nn.layers import add_gates
+from ganpress.quantisation.quantise import FakeQuantiser, quantise
+
+OURS_ALONE = ("cartoongan separable", "cartoongan batch", "sngan conditional")
+"""Wirings that no other code base has."""
+UPSTREAM = {name: w for name, w in WIRINGS.items() if name not in OURS_ALONE}
+
+
+def targets_of(wiring: Wiring) -> list[str]:
+    return [name for name, held in LAYOUTS.items() if wiring.name in held]
+
+
+@pytest.mark.parametrize("wiring", UPSTREAM.values(), ids=UPSTREAM.keys())
+def test_every_family_survives_the_way_out_and_back(wiring: Wiring, tmp_path: Path) -> None:
+    model = wiring.model()
+    size = model.size if "size" in model.options else wiring.pixels
+    assert targets_of(wiring)
+    for target in targets_of(wiring):
+        if target == "pth-junyanz" and model.options.get("separable"):
+            continue
+        with warnings.catch_warnings():  # of scales: below
+            warnings.filterwarnings("ignore", ".*the InstanceNorms have scales")
+            facts = export(model, tmp_path / f"{target}.pth", to=target, size=size)
+        assert facts.bytes == facts.file.stat().st_size
+        kind, _ = LAYOUTS[target][wiring.name]
+        told = {o: v for o, v in model.options.items() if o in READERS[kind].options}
+        back = import_model(kind, facts.file, **told)
+        assert back.widths == model.widths
+        inputs = draw_inputs(model.net, 2, size, torch.Generator().manual_seed(3))
+        assert (back(*inputs) - model(*inputs)).abs().max() < 1e-5
+
+
+def test_a_separable_student_has_no_place_in_junyanz_code(tmp_path: Path) -> None:
+    model = WIRINGS["cyclegan separable"].model()
+    with pytest.raises((ConfigError, ExportError), match="gan-compression"):
+        export(model, tmp_path / "net.pth", to="pth-junyanz", size=32)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_family_that_the_code_base_lacks_is_told_its_own_targets(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="pth-cartoongan"):
+        export(WIRINGS["cartoongan"].model(), tmp_path / "net.pth", to="pth-rosinality", size=32)
+
+
+def test_integers_are_refused(tmp_path: Path) -> None:
+    model = WIRINGS["cartoongan"].model()
+    quantise(model.net, FakeQuantiser())
+    with pytest.raises(ExportError, match="quantised"):
+        export(model, tmp_path / "net.pth", to="pth-cartoongan", size=32)
+
+
+def test_gates_are_folded_on_the_way_out(tmp_path: Path) -> None:
+    model = WIRINGS["cartoongan"].model()
+    x = torch.rand(1, 3, 32, 32) * 2 - 1
+    before = model(x)
+    add_gates(model.net)
+    facts = export(model, tmp_path / "net.pth", to="pth-cartoongan", size=32)
+    assert (import_model("cartoongan", facts.file)(x) - before).abs().max() < 1e-5
+
+
+class Block(nn.Module):
+    """A residual block as junyanz's and GAN Compression's ResnetGenerators name it."""
+
+    def __init__(self, trunk: int, inner: int, *, affine: bool, dropout: bool) -> None:
+        super().__init__()
+        self.conv_block = nn.Sequential(
+            *(nn.ReflectionPad2d(1), nn.Conv2d(trunk, inner, 3), instance(inner, affine)),
+            *(nn.ReLU(), *([nn.Dropout(0.0)] if dropout else [])),
+            *(nn.ReflectionPad2d(1), nn.Conv2d(inner, trunk, 3), instance(trunk, affine)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv_block(x)
+
+
+class Upstream(nn.Module):
+    """Their ResnetGenerator at given widths, made by its key numbers alone."""
+
+    def __init__(self, w: dict[str, int], *, affine: bool = False, dropout: bool = False) -> None:
+        super().__init__()
+        s, d, t, u, v = (w[group] for group in ("stem", "down1", "trunk", "up1", "up2"))
+        inner = [width for group, width in w.items() if group.startswith("block")]
+        up = {"stride": 2, "padding": 1, "output_padding": 1}
+        self.model = nn.Sequential(
+            *(nn.ReflectionPad2d(3), nn.Conv2d(3, s, 7), instance(s, affine), nn.ReLU()),
+            *(nn.Conv2d(s, d, 3, 2, 1), instance(d, affine), nn.ReLU()),
+            *(nn.Conv2d(d, t, 3, 2, 1), instance(t, affine), nn.ReLU()),
+            *(Block(t, i, affine=affine, dropout=dropout) for i in inner),
+            *(nn.ConvTranspose2d(t, u, 3, **up), instance(u, affine), nn.ReLU()),
+            *(nn.ConvTranspose2d(u, v, 3, **up), instance(v, affine), nn.ReLU()),
+            *(nn.ReflectionPad2d(3), nn.Conv2d(v, 3, 7), nn.Tanh()),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.model(x)
+        return out
+
+
+def instance(width: int, affine: bool) -> nn.Module:
+    return nn.InstanceNorm2d(width, affine=affine)
+
+
+@torch.no_grad()
+def unscale(model: Model, *, trunk: bool = True, rest: bool = True) -> Model:
+    """Make scales 1 and shifts 0, of the norms that write the trunk or of the others."""
+    for name, layer in model.net.named_modules():
+        on_trunk = name.startswith("down2") or name.endswith("norm2")
+        if isinstance(layer, nn.InstanceNorm2d) and layer.affine and (trunk if on_trunk else rest):
+            layer.weight.fill_(1)
+            layer.bias.zero_()
+    return model
+
+
+RESNET_TARGETS = pytest.mark.parametrize("target", ["pth-junyanz", "pth-gan-compression"])
+
+
+def check_upstream(model: Model, path: Path, target: str, *, affine: bool) -> None:
+    """Upstream's class takes the file strictly and makes the model's picture."""
+    theirs = Upstream(dict(model.widths), affine=affine, dropout=target != "pth-junyanz").eval()
+    theirs.load_state_dict(torch.load(path, weights_only=True), strict=True)
+    x = photos()
+    assert (theirs(x) - model(x)).abs().max() < 1e-5
+
+
+@RESNET_TARGETS
+@pytest.mark.parametrize("name", ["cyclegan instance", "cyclegan affine"])
+def test_norms_that_change_nothing_are_left_out_and_upstreams_own_class_takes_the_file(
+    tmp_path: Path, target: str, name: str
+) -> None:
+    model = unscale(WIRINGS[name].model())
+    export(model, tmp_path / "net.pth", to=target, size=32)  # a warning would be an error
+    check_upstream(model, tmp_path / "net.pth", target, affine=False)
+
+
+@RESNET_TARGETS
+@pytest.mark.parametrize(
+    "which", [{"trunk": False}, {"rest": False}, {"trunk": False, "rest": False}]
+)
+def test_scales_are_written_with_a_warning_that_says_what_upstream_needs(
+    tmp_path: Path, target: str, which: dict[str, bool]
+) -> None:
+    model = unscale(WIRINGS["cyclegan affine"].model(), **which)
+    with pytest.warns(UserWarning, match=r"net\.pth.*affine=True.*onnx") as told:
+        export(model, tmp_path / "net.pth", to=target, size=32)
+    text = str(told[0].message)
+    assert ("SubMobileResnetGenerator" in text) == (target == "pth-gan-compression")
+    held = torch.load(tmp_path / "net.pth", weights_only=True)
+    if target == "pth-junyanz" and which == {"rest": False}:  # GAN Slimming's class
+        assert "GAN Slimming's Generator has these norms and takes the file" in text
+        assert "model.5.weight" in held
+        assert "model.8.weight" not in held
+        return
+    assert "GAN Slimming" not in text
+    with pytest.raises(RuntimeError, match=r"Unexpected key.*model\.2\.weight"):
+        check_upstream(model, tmp_path / "net.pth", target, affine=False)
+    check_upstream(model, tmp_path / "net.pth", target, affine=True)
+
+
+def test_a_separable_students_missing_scales_are_made_up_for(tmp_path: Path) -> None:
+    model = unscale(WIRINGS["cyclegan separable affine"].model(), trunk=False)
+    with pytest.warns(UserWarning, match="affine=True"):
+        export(model, tmp_path / "net.pth", to="pth-gan-compression", size=32)
+    held = torch.load(tmp_path / "net.pth", weights_only=True)
+    assert held["model.10.conv_block.2.weight"].shape == (model.widths["block0"],)
+    back = import_model("gan-compression", tmp_path / "net.pth")
+    x = photos()
+    assert (back(x) - model(x)).abs().max() < 1e-5
+
+
+def test_a_unets_scales_are_left_out_or_warned_of(tmp_path: Path) -> None:
+    model, path = WIRINGS["pix2pix instance"].model(), tmp_path / "net.pth"
+    with pytest.warns(UserWarning, match=r"affine=True, track_running_stats=False"):
+        export(model, path, to="pth-junyanz", size=32)
+    export(unscale(model), path, to="pth-junyanz", size=32)
+    bare = Wiring("pix2pix", {"norm": "instance"}).model()
+    export(bare, tmp_path / "bare.pth", to="pth-junyanz", size=32)
+    keys = [set(torch.load(p, weights_only=True)) for p in (path, tmp_path / "bare.pth")]
+    assert keys[0] == keys[1]
+
+
+def test_every_target_is_listed() -> None:
+    assert set(LAYOUTS) | {"onnx", "openvino"} == set(TARGETS)

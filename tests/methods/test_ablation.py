@@ -1,0 +1,657 @@
+"""The ablation: arms at equal cost and time, resumed, and told from their files."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from eval_inputs import label_maps
+from nets import WIRINGS
+from PIL import Image
+from typer.testing import CliRunner
+
+from ganpress.cli.app import app
+from ganpress.data import Images, open_images
+from ganpress.data.drawn.draw import write_folder
+from ganpress.errors import ConfigError, Diverged, ExportError, Interrupted
+from ganpress.measures.fidelity import compare_costs
+from ganpress.methods import ablate as ablation
+from ganpress.methods import compress as compression
+from ganpress.methods.ablate import ablate, planned
+from ganpress.methods.gan_slimming.settings import SlimConfig, resolve
+from ganpress.methods.gan_slimming.variants import (
+    ARMS,
+    settings_of,
+    stage_minutes,
+    training_minutes,
+)
+from ganpress.models.checkpoint import Model, full_model, load, save
+from ganpress.models.discriminator import Discriminator
+from ganpress.nn.discriminators import build_discriminator
+from ganpress.report.ablation import sentences, table
+from ganpress.report.ablation_welch import freedom, student_t
+from ganpress.report.statements import compared, statements, summary
+from ganpress.run.settings import checked, read_config
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+DISTANCE = {
+    **{"gd": 4.0, "cp": 6.0, "cp+d": 3.5, "d+cp": 5.0, "gs-32": 3.0, "gs-32+postq": 4.5},
+    **{"gs-8": 3.1, "gs-8-mse": 3.05, "cec": 3.3},
+}
+TOY: dict[str, Any] = {
+    "min_channels": 1,
+    "target": {"macs": 0.4},
+    "data": {"size": 32, "batch": 2, "workers": 0, "cached_crops": 1},
+    "distance": {"features": "tiny", "style": 0.0, "unit": 2.0, "pixel": 5.0},
+    "discriminator": {"width": 4, "layers": 2, "weight": 0.1, "lr": 2e-4},
+    "sparsify": {"steps": 4, "lr": 5e-4, "weight_decay": 0.0},
+    "finetune": {"steps": 2, "lr": 1e-3, "weight_decay": 0.0},
+}
+
+
+def settings(**changes: Any) -> SlimConfig:
+    values = {**TOY}
+    for name, change in changes.items():
+        values[name] = {**values.get(name, {}), **change} if isinstance(change, dict) else change
+    return checked(SlimConfig, values)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    return open_images(write_folder(tmp_path_factory.mktemp("photos"), 6, seed=3, size=40))
+
+
+def teacher(seed: int = 0) -> Model:
+    torch.manual_seed(seed)
+    whole = full_model("cyclegan", blocks=1)
+    return Model(whole.build(dict.fromkeys(whole.widths, 8)), whole.family, whole.options)
+
+
+class Fake:
+    """In place of `compress`: writes what a finished run holds, and notes what it was asked."""
+
+    def __init__(self, distance: dict[str, float] | None = None) -> None:
+        self.distance = distance or DISTANCE
+        self.asked: list[Path] = []
+        self.raises: dict[str, Exception] = {}
+
+    def __call__(self, teacher: Model, images: Images, *, run: Path, **given: Any) -> None:
+        self.asked.append(run)
+        arm, seed = run.name.rsplit("-", 1)
+        if arm in self.raises:
+            raise self.raises[arm]
+        config: SlimConfig = given["config"]
+        size = 4_000 if config.quantise.bits == 32 else 1_000
+        model = {"bytes": size, "macs": 10, "macs_outres": 12, "params": 1_000}
+        results = {
+            "model": {
+                "family": "cyclegan",
+                "teacher": {**model, "bytes": 40_000},
+                "student": {
+                    **model,
+                    "file_bytes": size + 8_000,
+                    "size": 32,
+                    "latency_ms": {"median": 1.0},
+                },
+                "ratios": {"bytes": 40_000 / size, "macs": 16.0, "macs_outres": 17.0},
+            },
+            "evaluation": {
+                "metrics": {"tiny-unit-distance": self.distance[arm] + 0.1 * int(seed)},
+                "spread": {"tiny-unit-distance": 0.05},
+                "protocol": {"features": "tiny"},
+            },
+            "stages": [
+                {"name": "render", "steps": 3, "seconds": 50.0},
+                {"name": "finetune", "steps": 3, "seconds": 60.0},
+            ],
+        }
+        (run / "samples").mkdir(parents=True, exist_ok=True)
+        for stem in ("00000", "00001"):
+            for kind in ("photo", "teacher", "student"):
+                Image.new("RGB", (32, 32), "red").save(run / "samples" / f"{stem}_{kind}.png")
+        written = {
+            "results": results,
+            "config": {"method": "slim", **config.model_dump()},
+            "card": {"device": "cpu", "torch": "2", "data_hash": images.digest()},
+            "done": {},
+        }
+        for name, content in written.items():
+            (run / f"{name}.json").write_text(json.dumps(content))
+
+
+def with_discriminator(model: Model) -> Model:
+    net = build_discriminator("patch", width=4, layers=2)
+    return replace(model, discriminator=Discriminator(net, "patch", {"width": 4, "layers": 2}))
+
+
+def run_all(run: Path, photos: Images, fake: Fake, **given: Any) -> dict[str, Any]:
+    config = given.pop("config", settings())
+    whole = with_discriminator(teacher())
+    return ablate(whole, photos, run=run, config=config, quiet=True, compress=fake, **given)
+
+
+def test_every_arm_trains_for_the_same_minutes() -> None:
+    base = settings(sparsify={"minutes": 2.0}, finetune={"minutes": 3.5})
+    assert {arm: training_minutes(settings_of(arm, base)) for arm in ARMS} == dict.fromkeys(
+        ARMS, 5.5
+    )
+    assert stage_minutes(settings_of("gd", base)) == {"finetune": 5.5}
+    assert stage_minutes(settings_of("d+cp", base)) == {
+        "distil": 1.75,
+        "sparsify": 2.0,
+        "finetune": 1.75,
+    }
+
+
+def test_the_arms_of_8_bits_have_as_many_as_the_shared_settings_say() -> None:
+    few = settings(quantise={"bits": 4})
+    bits = {arm: settings_of(arm, few).quantise.bits for arm in ARMS}
+    eight = {arm for arm in ARMS if settings_of(arm, settings()).quantise.bits == 8}
+    assert eight == {"gs-32+postq", "gs-8", "gs-8-mse"}
+    assert bits == {arm: 4 if arm in eight else 32 for arm in ARMS}
+
+
+def test_a_share_is_that_of_the_first_student_of_d_then_cp_and_never_gds() -> None:
+    shares = {arm: settings_of(arm, settings(share=0.3)).share for arm in ("gd", "d+cp")}
+    assert shares == {"gd": None, "d+cp": 0.3}
+
+
+def test_minutes_of_one_stage_alone_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"both sparsify\.minutes and finetune.minutes"):
+        training_minutes(settings(sparsify={"minutes": 2.0}))
+    assert training_minutes(settings()) is None
+
+
+def test_arms_share_target_and_cache_and_are_run_seed_by_seed(tmp_path: Path) -> None:
+    plans = planned(settings(), ["gs-32", "gd"], [0, 2], tmp_path)
+    assert [p.folder.name for p in plans] == ["gs-32-0", "gd-0", "gs-32-2", "gd-2"]
+    assert {p.settings.data.teacher_cache for p in plans} == {str(tmp_path / "teacher-cache")}
+    assert {p.settings.target.chosen for p in plans} == {("macs", 0.4)}
+    assert [p.settings.seed for p in plans] == [0, 0, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("arms", "seeds", "config", "told"),
+    [
+        (["gs-31"], [0], settings(), "did you mean 'gs-32'"),
+        (["gd"], [-1], settings(), "seeds are 0 or more"),
+        (["gd"], [], settings(), "at least one arm and one seed"),
+        (["gd"], [0], settings(target={"macs": None}), "at one cost"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_any_training(
+    arms: list[str], seeds: list[int], config: SlimConfig, told: str, photos: Images, tmp_path: Path
+) -> None:
+    fake = Fake()
+    with pytest.raises(ConfigError, match=told):
+        run_all(
+            tmp_path / "run",
+            photos,
+            fake,
+            arms=arms,
+            seeds=seeds,
+            config=config,
+        )
+    assert not fake.asked and not (tmp_path / "run").exists()
+
+
+def test_all_nine_arms_are_run_and_told(photos: Images, tmp_path: Path) -> None:
+    fake = Fake()
+    found = run_all(tmp_path, photos, fake)
+    assert [p.name for p in fake.asked] == [f"{arm}-0" for arm in ARMS]
+    assert [arm["arm"] for arm in found["arms"]] == list(ARMS) and not found["missing"]
+    assert json.loads((tmp_path / "ablation.json").read_text()) == found
+    text = (tmp_path / "ablation.md").read_text()
+    assert "GS-32 better than GD, by tiny-unit-distance: **holds** (difference +1, +14.1" in text
+    assert "perceptual better than MSE, by tiny-unit-distance: **does not hold**" in text
+    assert "(standard error over test pictures, one seed; 'clear' from 2.0 units)" in text
+    assert "Every arm: at most 0.4 of the teacher's macs" in text and "costs differ" not in text
+    assert "too close to be sure" in text and "1 min of training" not in text
+    heads, rows = table(found)
+    assert len(rows) == 9 and {row[heads.index("trained")] for row in rows} == {"1\u00a0min"}
+    gs8 = dict(zip(heads, next(row for row in rows if row[0].startswith("gs-8 ")), strict=True))
+    assert (gs8["size"], gs8["1/size"], gs8["file"]) == ("1\u00a0kB", "40", "9\u00a0kB")
+
+
+def test_a_finished_arm_is_not_run_again_and_arms_can_be_added(
+    photos: Images, tmp_path: Path
+) -> None:
+    fake = Fake()
+    run_all(tmp_path, photos, fake, arms=["gs-32", "gd"])
+    run_all(tmp_path, photos, fake, arms=["gs-32"], seeds=[0, 1, 2])
+    assert [p.name for p in fake.asked] == ["gs-32-0", "gd-0", "gs-32-1", "gs-32-2"]
+    found = run_all(tmp_path, photos, fake, arms=["gd"])
+    assert len(fake.asked) == 4
+    number = {a["arm"]: a for a in found["arms"]}["gs-32"]["numbers"]["tiny-unit-distance"]
+    assert number["mean"] == pytest.approx(3.1) and number["spread"] == pytest.approx(0.1)
+    assert number["values"] == pytest.approx([3.0, 3.1, 3.2])
+    assert "3.1 ± 0.1" in (tmp_path / "ablation.md").read_text()
+
+
+def test_an_interrupted_ablation_goes_on_where_it_stopped(photos: Images, tmp_path: Path) -> None:
+    fake = Fake()
+    fake.raises["gd"] = Interrupted("stopped", exit_code=130)
+    with pytest.raises(Interrupted):
+        run_all(tmp_path, photos, fake, arms=["gs-32", "gd"])
+    assert summary(tmp_path)["arms"][0]["arm"] == "gs-32"
+    fake.raises.clear()
+    run_all(tmp_path, photos, fake, arms=["gs-32", "gd"])
+    assert [p.name for p in fake.asked] == ["gs-32-0", "gd-0", "gd-0"]
+
+
+def test_an_arm_that_diverges_is_told_and_the_others_are_run(
+    photos: Images, tmp_path: Path
+) -> None:
+    fake = Fake()
+    fake.raises["cp"] = Diverged("Training diverged: loss is nan")
+    found = run_all(tmp_path, photos, fake, arms=["cp", "gs-32"])
+    assert [a["arm"] for a in found["arms"]] == ["gs-32"]
+    assert found["failed"] == [
+        {"procedure": "cp", "seed": 0, "error": "Training diverged: loss is nan"}
+    ]
+    assert "cp, seed 0, failed" in (tmp_path / "ablation.md").read_text()
+    fake.raises.clear()
+    assert not run_all(tmp_path, photos, fake, arms=["cp"])["failed"]
+    assert len(sentences(found)) == 7
+
+
+def test_a_fixed_discriminator_that_the_teacher_lacks_is_told_and_the_others_are_run(
+    photos: Images, tmp_path: Path
+) -> None:
+    fake, given = Fake(), {"run": tmp_path, "config": settings(), "quiet": True}
+    found = ablate(teacher(), photos, **given, arms=["cec", "gs-32"], compress=fake)
+    assert [p.name for p in fake.asked] == ["gs-32-0"]
+    assert "import the teacher with --discriminator" in found["failed"][0]["error"]
+
+
+def test_settings_that_one_arm_cannot_have_are_told_and_the_others_are_run(
+    photos: Images, tmp_path: Path
+) -> None:
+    fake, silent = Fake(), settings(discriminator={"weight": 0.0})
+    given: dict[str, Any] = {"arms": ["gs-32", "cp", "gd"], "config": silent}
+    found = run_all(tmp_path, photos, fake, **given)
+    assert [p.name for p in fake.asked] == ["gs-32-0", "gd-0"]
+    assert [(f["arm"], f["seed"]) for f in found["failed"]] == [("cp", 0)]
+    assert "no loss to train with" in found["failed"][0]["error"]
+    assert run_all(tmp_path, photos, fake, **given) == found and len(fake.asked) == 2
+
+
+def test_a_target_that_one_arm_cannot_reach_is_told_and_the_others_are_run(
+    photos: Images, tmp_path: Path
+) -> None:
+    fake, kept = Fake(), settings(trunk="keep", target={"macs": 0.11})
+    found = run_all(tmp_path, photos, fake, arms=["gd", "gs-32", "gs-8"], config=kept)
+    assert [p.name for p in fake.asked] == ["gd-0"]
+    assert [f["arm"] for f in found["failed"]] == ["gs-32", "gs-8"]
+    assert "trunk kept the smallest network" in found["failed"][0]["error"]
+
+
+def test_a_teachers_discriminator_that_cannot_judge_the_crops_stops_only_the_arm_that_needs_it(
+    photos: Images, tmp_path: Path
+) -> None:
+    deep = build_discriminator("patch", width=4, layers=6)
+    whole = replace(
+        teacher(), discriminator=Discriminator(deep, "patch", {"width": 4, "layers": 6})
+    )
+    fake, fresh = Fake(), settings(discriminator={"start": "fresh"})
+    given: dict[str, Any] = {"run": tmp_path, "config": fresh, "compress": fake, "quiet": True}
+    found = ablate(whole, photos, arms=["cec", "gs-32"], **given)
+    assert [p.name for p in fake.asked] == ["gs-32-0"]
+    assert "cannot judge pictures of 32 pixels" in found["failed"][0]["error"]
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (settings(discriminator={"real": "images"}), "needs real pictures of the target domain"),
+        (settings(target={"macs": 1e-6}), r"No arm .*\n  gs-32, gs-8: target.*smallest network"),
+    ],
+)
+def test_what_stops_every_arm_is_refused_before_any_training(
+    config: SlimConfig, told: str, photos: Images, tmp_path: Path
+) -> None:
+    fake = Fake()
+    with pytest.raises(ConfigError, match=told):
+        run_all(tmp_path / "run", photos, fake, arms=["gs-32", "gs-8"], config=config)
+    assert not fake.asked and not (tmp_path / "run").exists()
+
+
+def test_test_pictures_that_the_generator_cannot_read_are_refused_before_any_training(
+    photos: Images, tmp_path: Path
+) -> None:
+    fake, maps = Fake(), label_maps(tmp_path)
+    given: dict[str, Any] = {"config": settings(), "arms": ["gd"], "compress": fake}
+    with pytest.raises(ConfigError, match="reads label maps"):
+        ablate(WIRINGS["gaugan"].model(0), maps, run=tmp_path / "run", test=photos, **given)
+    assert not fake.asked and not (tmp_path / "run").exists()
+
+
+def test_an_unfinished_arm_of_other_settings_is_refused_before_the_others_are_run(
+    photos: Images, tmp_path: Path
+) -> None:
+    fake, (plan,) = Fake(), planned(settings(), ["gd"], [0], tmp_path)
+    plan.folder.mkdir()
+    was = {"method": "slim", **plan.settings.model_dump(), "width_ratio": 0.5}
+    (plan.folder / "config.json").write_text(json.dumps(was))
+    with pytest.raises(ConfigError, match=r"share: 0\.5 in the run, null now"):
+        run_all(tmp_path, photos, fake, arms=["gs-32", "gd"])
+    assert not fake.asked
+
+
+def test_other_real_pictures_are_refused_but_not_where_the_folder_is_older_than_that(
+    photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ablation, "judgeable", lambda *_: False)
+    fake, other = Fake(), open_images(write_folder(tmp_path / "other", 2, seed=9, size=40))
+    run_all(run := tmp_path / "run", photos, fake, arms=["gd"], reals=photos)
+    for reals in (other, None):
+        with pytest.raises(ConfigError, match=r"reals_hash: .* in the run, .* now"):
+            run_all(run, photos, fake, arms=["gd"], reals=reals)
+    path = run / "settings.json"
+    for reals in (None, other):
+        old = json.loads(path.read_text())
+        del old["reals_hash"]
+        path.write_text(json.dumps(old))
+        run_all(run, photos, fake, arms=["gd"], reals=reals)
+    assert json.loads(path.read_text())["reals_hash"] == other.digest()
+
+
+def test_a_setting_that_is_newer_than_the_run_had_its_default_there(
+    photos: Images, tmp_path: Path
+) -> None:
+    fake = Fake()
+    run_all(tmp_path, photos, fake, arms=["gs-32"])
+    for name, keys in (("settings.json", ["settings"]), ("gs-32-0/config.json", [])):
+        path = tmp_path / name
+        said = json.loads(path.read_text())
+        inner = said[keys[0]] if keys else said
+        del inner["channels_last"], inner["quantise"]["exact"]
+        path.write_text(json.dumps(said))
+    run_all(tmp_path, photos, fake, arms=["gs-32"], seeds=[0, 1])
+    assert [p.name for p in fake.asked] == ["gs-32-0", "gs-32-1"]
+    with pytest.raises(ConfigError, match="channels_last: false in the run, true now"):
+        run_all(tmp_path, photos, fake, config=settings(channels_last=True), arms=["gs-32"])
+
+
+def test_another_teacher_or_other_settings_are_refused(photos: Images, tmp_path: Path) -> None:
+    fake = Fake()
+    run_all(tmp_path, photos, fake, arms=["gd"])
+    with pytest.raises(ConfigError, match=r"settings.beta: 20.0 in the run, 3.0 now"):
+        run_all(tmp_path, photos, fake, arms=["gd"], config=settings(beta=3.0))
+    with pytest.raises(ConfigError, match="teacher"):
+        ablate(teacher(1), photos, run=tmp_path, config=settings(), compress=fake, quiet=True)
+
+
+def test_progress_says_how_many_arms_and_how_much_time_are_left(
+    photos: Images, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    timed = settings(sparsify={"minutes": 2.0}, finetune={"minutes": 3.0})
+    ablate(teacher(), photos, run=tmp_path, config=timed, arms=["gd", "cp"], compress=Fake())
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "ablation: 1 of 2, gd seed 0; at least 10 min of training left"
+    assert re.fullmatch(r"ablation: 2 of 2, cp seed 0; .* gone, about .* left", second)
+
+
+def arm(mean: float, spread: float | None, seeds: int, name: str = "m") -> dict[str, Any]:
+    return {
+        "seeds": list(range(seeds)),
+        "numbers": {name: {"mean": mean, "spread": spread}},
+        "over_images": {name: 0.3},
+    }
+
+
+@pytest.mark.parametrize(
+    ("degrees", "known"),
+    [(1, 12.706), (2, 4.303), (4, 2.776), (10, 2.228), (30, 2.042), (1e4, 1.960), (1e9, 1.960)],
+)
+def test_quantiles_are_those_of_students_table(degrees: float, known: float) -> None:
+    assert student_t(degrees) == pytest.approx(known, abs=6e-4)
+
+
+def test_a_quantile_between_whole_degrees_of_freedom_is_that_of_the_density() -> None:
+    df, t = 2.5, student_t(2.5)
+    scale = math.gamma((df + 1) / 2) / math.gamma(df / 2) / math.sqrt(df * math.pi)
+    x = torch.linspace(-t, t, 200_001, dtype=torch.float64)
+    inside = torch.trapezoid(scale * (1 + x**2 / df) ** (-(df + 1) / 2), x)
+    assert float(inside) == pytest.approx(0.95, abs=1e-7)
+
+
+def test_degrees_of_freedom_are_welchs() -> None:
+    assert freedom([0.1, 0.1], [3, 3]) == pytest.approx(4.0)
+    assert freedom([0.1, 0.0], [3, 9]) == pytest.approx(2.0)
+    wanted = 0.05**2 / (0.01**2 / 8 + 0.04**2 / 3)
+    assert freedom([0.1, 0.2], [9, 4]) == pytest.approx(wanted)
+    assert freedom([1e-200, 1e-200], [2, 2]) == pytest.approx(2.0)
+
+
+def test_a_difference_is_told_in_standard_errors_over_seeds() -> None:
+    said = compared(arm(1.0, 0.3, 9), arm(1.7, 0.4, 4), "m")
+    assert said["verdict"] == "holds" and said["clear"]
+    assert said["units"] == pytest.approx(0.7 / (0.1**2 + 0.2**2) ** 0.5)
+    one = compared(arm(1.5, None, 1), arm(1.0, 0.4, 4), "m")
+    assert one["verdict"] == "does not hold" and not one["clear"]
+    assert one["units"] == pytest.approx(-0.5 / (2 * 0.3**2) ** 0.5)
+    assert "one seed" in one["unit"] and one["threshold"] == pytest.approx(1.96, abs=1e-3)
+
+
+def test_of_few_seeds_a_difference_must_be_larger_to_be_clear() -> None:
+    for seeds, least in ((2, 4.303), (3, 2.776), (6, 2.228)):
+        for units, clear in ((least - 0.01, False), (least + 0.01, True)):
+            far = units * (2 * 0.1**2 / seeds) ** 0.5
+            said = compared(arm(1.0, 0.1, seeds), arm(1.0 + far, 0.1, seeds), "m")
+            assert said["units"] == pytest.approx(units) and said["clear"] is clear
+            assert said["threshold"] == pytest.approx(least, abs=1e-3)
+    assert "'clear' from 2.2 units)" in line_of(said) and "too close" not in line_of(said)
+
+
+def line_of(said: dict[str, Any]) -> str:
+    head = {"statement": "A better than B", "better": "a", "worse": "b", "metric": "m"}
+    (line,) = sentences({"statements": [head | said], "metric": "m"})
+    return line
+
+
+def test_two_arms_without_any_spread_are_not_called_unknown() -> None:
+    said = compared(arm(1.0, 0.0, 2), arm(1.5, 0.0, 3), "m")
+    assert said["clear"] and said["units"] is None
+    assert line_of(said).endswith("(difference +0.5, without any spread over seeds)")
+    same = compared(arm(1.0, 0.0, 2), arm(1.0, 0.0, 3), "m")
+    assert not same["clear"] and "too close to be sure" in line_of(same)
+    one = {**arm(1.0, None, 1), "over_images": {"m": 0.0}}  # a single picture has none, either
+    assert not compared(one, {**one, "numbers": {"m": {"mean": 2.0}}}, "m")["clear"]
+    unknown = compared({**one, "over_images": {}}, one, "m")
+    assert "the spread is not known" in line_of(unknown)
+
+
+def test_arms_of_unlike_cost_are_told_with_the_statement() -> None:
+    def priced(macs: float) -> dict[str, Any]:
+        one = arm(1.0, 0.1, 3)
+        one["numbers"]["ratio/macs"] = {"mean": macs, "spread": 0.0}
+        return one
+
+    said = compared(priced(16.0), priced(17.7), "m", "macs")
+    assert line_of(said).endswith("; costs differ: 1/16.0 against 1/17.7)")
+    assert compared(priced(16.7), priced(16.0), "m", "macs")["costs"] is None
+    assert compared(priced(16.0), priced(17.7), "m", "bytes")["costs"] is None
+    said = statements(
+        [{**priced(9.0), "arm": "gs-32"}, {**priced(4.0), "procedure": "gd"}], ["m"], "macs"
+    )
+    assert said[0]["costs"] == (9.0, 4.0)
+
+
+def test_statements_of_before_are_still_told() -> None:
+    old = {"verdict": "holds", "difference": 1.0, "units": 2.5, "unit": "standard error over seeds"}
+    assert "+2.5 units of spread (standard error over seeds))" in line_of({**old, "clear": True})
+
+
+def test_of_a_score_the_larger_is_better() -> None:
+    name = "real/is-resnet56"
+    said = compared(arm(8.0, 0.1, 3, name), arm(7.0, 0.1, 3, name), name)
+    assert said["verdict"] == "holds" and said["difference"] == 1.0
+
+
+def test_equal_numbers_do_not_make_a_statement_hold() -> None:
+    assert compared(arm(1.0, 0.1, 3), arm(1.0, 0.1, 3), "m")["verdict"] == "does not hold"
+
+
+def test_a_statement_about_an_arm_that_was_not_run_says_so() -> None:
+    said = statements([{**arm(1.0, 0.1, 3), "arm": "gs-32"}], ["m"])
+    assert len(said) == 7 and {s["verdict"] for s in said} == {"not run"}
+    assert "**not run** (gs-32 against gd)" in sentences({"statements": said, "metric": "m"})[0]
+
+
+def test_figures_show_one_point_and_one_row_an_arm(photos: Images, tmp_path: Path) -> None:
+    run_all(tmp_path, photos, Fake())
+    found = json.loads((tmp_path / "ablation.json").read_text())
+    assert found["method"] == "GAN Slimming" and set(found["meanings"]) == set(ARMS)
+    svg = ElementTree.parse(tmp_path / "fig3.svg").getroot()
+    groups = {g.get("id"): g for g in svg.iter("{http://www.w3.org/2000/svg}g")}
+
+    def height(group: str, kind: str) -> float:
+        (found,) = groups[group].iter("{http://www.w3.org/2000/svg}" + kind)
+        return float(found.get("y", "nan"))
+
+    points = {arm: height(f"arm {arm}", "use") for arm in ARMS}
+    assert sorted(points, key=points.__getitem__, reverse=True) == sorted(
+        ARMS, key=lambda a: DISTANCE[a]
+    )
+    named = {arm: height(f"name {arm}", "text") for arm in ARMS}
+    assert sorted(points, key=points.__getitem__) == sorted(named, key=named.__getitem__)
+    best = max(points, key=points.__getitem__)
+    assert named[best] == pytest.approx(points[best], abs=8)  # nothing is in its way
+    names = sorted(named.values())
+    assert min(b - a for a, b in pairwise(names)) >= 16.9
+    assert names[0] > 0 and names[-1] < 420
+    with Image.open(tmp_path / "fig4.png") as grid:
+        assert grid.height == 11 * 100 and grid.width == 132 + 2 * 100
+    page = (tmp_path / "ablation.html").read_text()
+    assert "<svg" in page and "data:image/png;base64," in page and "http://" not in page
+
+
+def no_export(*_: object, **__: object) -> None:
+    raise ExportError("left out by the test")
+
+
+def test_post_quantisation_takes_over_the_training_of_gs_32(
+    photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression, "compare_costs", partial(compare_costs, quick=True))
+    monkeypatch.setattr(compression, "export", no_export)
+    students = {}
+    for name, arms in (("both", ["gs-32", "gs-32+postq"]), ("alone", ["gs-32+postq"])):
+        given: dict[str, Any] = {"config": settings(), "arms": arms, "quiet": True}
+        found = ablate(teacher(), photos, run=tmp_path / name, **given)
+        students[name] = load(tmp_path / name / "gs-32+postq-0" / "student.safetensors")
+        assert found["arms"][-1]["bits"] == 8 and not found["failed"]
+    both, alone = (students[name].net for name in ("both", "alone"))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(both.state_dict().values(), alone.state_dict().values(), strict=True)
+    )
+    log = "gs-32{}-0/finetune/log.jsonl"  # holds the time of each step: nobody trained twice
+    first, second = (tmp_path / "both" / log.format(arm) for arm in ("", "+postq"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_two_arms_in_earnest(
+    photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression, "compare_costs", partial(compare_costs, quick=True))
+    monkeypatch.setattr(compression, "export", no_export)
+    given: dict[str, Any] = {
+        "run": tmp_path,
+        "config": settings(discriminator={"real": "images"}),
+        "arms": ["gd", "gs-8"],
+        "test": photos,
+        "reals": photos,
+        "quiet": True,
+    }
+    found = ablate(teacher(), photos, **given)
+    gd, gs = found["arms"]
+    for one in (gd, gs):
+        numbers = one["numbers"]
+        assert numbers["ratio/macs"]["mean"] >= 2.49
+        assert numbers[found["metric"]]["mean"] > 0
+        assert any(name.startswith("real/frechet-") for name in numbers)
+    assert gs["numbers"]["bytes"]["mean"] < gd["numbers"]["bytes"]["mean"] / 2
+    assert not found["failed"] and found["missing"]
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*/results.json")}
+    assert ablate(teacher(), photos, **given)["arms"] == found["arms"]
+    assert before == {p: p.stat().st_mtime_ns for p in tmp_path.glob("*/results.json")}
+    assert (tmp_path / "teacher-cache").is_dir()
+    assert ablation.finished(planned(given["config"], ["gd"], [0], tmp_path)[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [("gaugan", ["photo", "student", "teacher"]), ("sngan", ["student", "teacher"])],
+)
+def test_samples_are_made_from_what_the_generator_reads(
+    name: str, kinds: list[str], photos: Images, tmp_path: Path
+) -> None:
+    shown = label_maps(tmp_path) if name == "gaugan" else photos
+    model, twin = (WIRINGS[name].model(0) for _ in range(2))
+    compression.write_samples(tmp_path / "samples", twin, model, shown, 32)
+    files = sorted((tmp_path / "samples").glob("00000_*.png"))
+    assert [p.stem.removeprefix("00000_") for p in files] == kinds
+    assert files[-2].read_bytes() == files[-1].read_bytes()
+
+
+def test_the_command_hands_arms_seeds_and_images_on(
+    photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_folder(tmp_path / "photos", 4, size=40)
+    save(teacher(), tmp_path / "t.safetensors")
+    fake = Fake()
+    monkeypatch.setattr(ablation, "ablate", partial(ablate, compress=fake, quiet=True))
+    config = tmp_path / "c.toml"
+    config.write_text("least = 1\n[target]\nmacs = 0.4\n[data]\nsize = 32\n")
+    command = ["ablate", "-t", tmp_path / "t.safetensors", "--images", folder, "--config", config]
+    command += ["--run", tmp_path / "run", "--arms", "gs-32, gd", "--set", "beta=3"]
+    done = CliRunner().invoke(app, [*map(str, command), "--seeds", "0,1"])
+    assert done.exit_code == 0, done.output
+    assert [p.name for p in fake.asked] == ["gs-32-0", "gd-0", "gs-32-1", "gd-1"]
+    assert "GS-32 better than GD, by tiny-unit-distance: holds" in done.output
+    assert json.loads((tmp_path / "run" / "settings.json").read_text())["settings"]["beta"] == 3
+    (tmp_path / "run" / "ablation.html").unlink()
+    again = CliRunner().invoke(app, ["report", str(tmp_path / "run")])
+    assert again.exit_code == 0 and (tmp_path / "run" / "ablation.html").exists()
+    paper = CliRunner().invoke(app, ["report", str(tmp_path / "run"), "--layout", "paper"])
+    assert "published, not measured here" in paper.output
+    assert (tmp_path / "run" / "paper.md").read_text() in paper.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(["--seeds", "one"], "whole numbers"), (["--layout", "papr"], "did you mean 'paper'")],
+)
+def test_what_cannot_be_read_on_the_command_line_is_told(
+    arguments: list[str], told: str, tmp_path: Path
+) -> None:
+    folder = write_folder(tmp_path / "photos", 2, size=40)
+    save(teacher(), tmp_path / "t.safetensors")
+    given = ["-t", tmp_path / "t.safetensors", "--images", folder, "--run", tmp_path / "run"]
+    verb = ["ablate", *map(str, given)] if "--seeds" in arguments else ["report", str(tmp_path)]
+    done = CliRunner().invoke(app, [*verb, *arguments])
+    assert isinstance(done.exception, ConfigError) and told in str(done.exception)
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("ablate-*")), ids=lambda p: p.name)
+def test_every_ablation_in_the_repository_is_valid(file: Path) -> None:
+    base = read_config(SlimConfig, file)
+    minutes = training_minutes(base)
+    for name in ARMS:
+        assert training_minutes(settings_of(name, base)) == pytest.approx(minutes)
+        assert resolve(settings_of(name, base)).target.macs
+    if file.stem in ("ablate-hayao-cpu", "ablate-facades-cpu"):
+        assert base.target.macs is not None and base.target.macs <= 1 / 16
+        assert minutes == pytest.approx(5.0)
+    assert (minutes is None) == file.stem.endswith("-gpu")

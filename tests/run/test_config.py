@@ -1,0 +1,204 @@
+"""Settings: frozen, unknown names refused with the nearest, contradictions refused early."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from ganpress.errors import ConfigError
+from ganpress.losses.distance import DistanceSettings
+from ganpress.methods.gan_slimming.settings import SlimConfig, resolve
+from ganpress.models.families import family
+from ganpress.run.settings import as_toml, checked, describe, names, read_config
+from ganpress.training.settings import TrainConfig, TrainData
+from ganpress.training.train import TRAINERS, trainer
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def refused(*sets: str, file: Path | None = None) -> str:
+    with pytest.raises(ConfigError) as error:
+        resolve(read_config(SlimConfig, file, sets))
+    return str(error.value)
+
+
+def test_a_set_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("beta = 3.0\n[data]\nbatch = 2\nsize = 64\n")
+    c = read_config(SlimConfig, file, ["data.batch=5", "distance.features=tiny", "procedure=gd"])
+    assert (c.beta, c.data.size, c.data.batch) == (3.0, 64, 5)
+    assert (c.distance.features, c.arm) == ("tiny", "gd")
+    assert c.sparsify == SlimConfig().sparsify
+
+
+def test_a_set_without_a_value_takes_the_file_back_to_the_default(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("[target]\nmacs = 0.3\n[quantise]\nbits = 8\n")
+    read = read_config(SlimConfig, file, ["target.macs=", "target.bytes=0.2", "quantise.bits="])
+    assert read.target.chosen == ("bytes", 0.2) and read.quantise == SlimConfig().quantise
+
+
+def test_settings_cannot_be_changed_afterwards() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        SlimConfig().beta = 1.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("item", "nearest"),
+    [
+        ("data.sise=64", "'data.size'"),
+        ("tets.macs=0.1", "'target.macs'"),
+        ("sparsfy.rho=1", "'sparsify.rho'"),
+        ("rho=0.1", "'sparsify.rho'"),
+        ("size=64", "'data.size' or 'sparsify.size'"),
+    ],
+)
+def test_an_unknown_setting_is_refused_with_the_nearest_name(item: str, nearest: str) -> None:
+    message = refused(item)
+    assert f"'{item.split('=')[0]}'" in message
+    assert f"did you mean {nearest}?" in message
+    assert "ganpress settings" in message
+
+
+def test_an_unknown_setting_in_a_file_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text("[finetune]\nstep = 3\n")
+    message = refused(file=file)
+    assert str(file) in message
+    assert "'finetune.steps'" in message
+
+
+def test_values_out_of_range_are_told_together_with_what_was_given() -> None:
+    message = refused("data.batch=0", "target.macs=2", "procedure=gx")
+    for part in ("data.batch", "target.macs", "arm", "'gx'", "got 0", "got 2"):
+        assert part in message
+
+
+@pytest.mark.parametrize("item", ["data.size=30", "sparsify.size=50"])
+def test_a_crop_not_divisible_by_four_is_refused(item: str) -> None:
+    message = refused(item)
+    assert item.split("=")[0] in message
+    assert "multiple of 4" in message
+
+
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_a_setting_that_is_not_finite_is_refused(value: str) -> None:
+    assert "finetune.lr" in refused(f"finetune.lr={value}")
+
+
+def test_two_targets_are_refused() -> None:
+    message = refused("target.macs=0.1", "target.params=0.2")
+    assert "Give one target, not 2: target.macs, target.params." in message
+
+
+def test_no_target_is_chosen_where_none_is_given() -> None:
+    assert SlimConfig().target.chosen is None
+    assert read_config(SlimConfig, None, ["target.bytes=0.2"]).target.chosen == ("bytes", 0.2)
+
+
+@pytest.mark.parametrize(
+    ("sets", "part"),
+    [
+        (["data.size=64", "data.load_size=48"], "data.load_size is 48"),
+        (["quantise.bits=16"], "2 to 8, or 32"),
+        (["beta=0", "discriminator.weight=0"], "no loss to train with"),
+        (["procedure=cp", "discriminator.weight=0"], "no loss to train with"),
+        (["sparsify.steps=2", "sparsify.rounds=3"], "at least one step"),
+        (["data.size=32", "discriminator.layers=4"], "at least 48 pixels, got 32"),
+        (["data.size=64", "sparsify.size=16"], "at least 24 pixels, got 16"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(sets: list[str], part: str) -> None:
+    assert part in refused(*sets)
+
+
+@pytest.mark.parametrize("item", ["seed", "=3", "data", "seed.deeper=1", "data=5"])
+def test_a_set_that_is_not_key_and_value_says_how_to_write_it(item: str) -> None:
+    assert item.split("=")[0].split(".")[0] in refused(item)
+
+
+def test_a_value_is_no_group_of_settings() -> None:
+    assert "'seed' is a value" in refused("seed=1", "seed.deeper=1")
+
+
+def test_a_missing_file_names_the_nearest_one(tmp_path: Path) -> None:
+    (tmp_path / "hayao.toml").touch()
+    message = refused(file=tmp_path / "hayoa.toml")
+    assert "hayoa.toml" in message
+    assert "did you mean 'hayao.toml'?" in message
+
+
+@pytest.mark.parametrize("content", [b"beta = = 3", b"\xff\xfe"])
+def test_a_file_that_is_not_toml_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_bytes(content)
+    assert f"{file} is not valid TOML" in refused(file=file)
+
+
+def test_a_folder_is_no_configuration_file(tmp_path: Path) -> None:
+    assert f"{tmp_path} cannot be read" in refused(file=tmp_path)
+
+
+def test_cp_has_no_distillation_and_least_is_lifted_to_the_multiple() -> None:
+    c = resolve(
+        read_config(SlimConfig, None, ["procedure=cp", "min_channels=5", "channel_multiple=4"])
+    )
+    assert (c.beta, c.least) == (0.0, 8)
+
+
+KINDS = [SlimConfig, *dict.fromkeys(trainer(name).config for name in TRAINERS)]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_every_setting_is_described_once_as_a_file_that_can_be_read(
+    kind: type[SlimConfig], tmp_path: Path
+) -> None:
+    told = describe(kind)
+    assert [name for name, _, _ in told] == names(kind)
+    assert [name for name, _, meaning in told if not meaning] == []
+    file = tmp_path / "settings.toml"
+    file.write_text(as_toml(kind))
+    assert read_config(kind, file) == kind()
+    unset = [name for name, default, _ in told if default is None]
+    assert all(f"\n# {name} =  # " in file.read_text() for name in unset)
+
+
+def test_a_description_tells_what_there_is_to_choose_from() -> None:
+    meaning = {name: told for name, _, told in describe(SlimConfig)}
+    assert meaning["device"] == "where it runs; cpu | cuda"
+    assert meaning["trunk"].endswith("never cut")  # tells both choices by itself
+
+
+def test_the_terms_of_a_distance_have_the_scale_of_its_network() -> None:
+    assert DistanceSettings().content_and_style == (1.0, 1e5)
+    assert DistanceSettings(features="squeezenet").content_and_style == (0.01, 0.002)
+    given = DistanceSettings(features="squeezenet", style=0.0)
+    assert given.content_and_style == (0.01, 0.0)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("slim-*")), ids=lambda p: p.name)
+def test_every_compression_in_the_repository_is_valid(file: Path) -> None:
+    assert resolve(read_config(SlimConfig, file)).target.chosen is not None
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("train-*")), ids=lambda p: p.name)
+def test_every_training_in_the_repository_is_valid(file: Path) -> None:
+    name = file.name.split("-")[1]
+    config = read_config(trainer(name).config, file)
+    assert family(name).full(family(name).resolve(config.options))
+
+
+def test_a_setting_given_in_a_group_leaves_what_else_the_group_is_by_default() -> None:
+    class Recipe(TrainConfig):
+        data: TrainData = TrainData(size=64, load_size=72)
+
+    data = read_config(Recipe, None, ["data.flip=false"]).data
+    assert (data.size, data.load_size, data.flip) == (64, 72, False)
+    assert dict((n, v) for n, v, _ in describe(Recipe))["data.load_size"] == 72
+
+
+def test_settings_survive_the_way_through_plain_data() -> None:
+    c = read_config(SlimConfig, None, ["target.macs=0.05", "sparsify.size=64"])
+    assert checked(SlimConfig, c.model_dump()) == c

@@ -1,0 +1,150 @@
+"""A teacher never changes, and never works twice for the same view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from nets import PIXELS, WIRINGS, every_picture_wiring, photos
+from torch import Tensor
+
+from ganpress.models.checkpoint import fingerprint
+from ganpress.training.teacher import CachedTeacher
+from ganpress.types import Inputs
+
+VIEWS = 12
+ALL = photos(VIEWS, seed=9)
+
+
+def batch(*ids: int) -> tuple[Inputs, Tensor]:
+    return (ALL[list(ids)],), torch.tensor(ids)
+
+
+def no_ids(*ids: int) -> tuple[Inputs, Tensor]:
+    return (ALL[list(ids)],), torch.full((len(ids),), -1)
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Callable[[], Teacher]:
+    """A teacher over the same cache each time it is opened."""
+    return lambda: CachedTeacher(
+        WIRINGS["cyclegan affine"].net(), cache=tmp_path / "cache", views=VIEWS, size=PIXELS
+    )
+
+
+def made(*ids: int) -> Tensor:
+    """What the network itself makes of each view, rounded to half precision."""
+    net = WIRINGS["cyclegan affine"].net()
+    with torch.no_grad():
+        return torch.cat([net(ALL[i : i + 1]) for i in ids]).half().float()
+
+
+def test_cached_pictures_equal_the_networks_own_in_half_precision(
+    teacher: Callable[[], Teacher],
+) -> None:
+    t = teacher()
+    first = t(*batch(3, 0, 7))
+    assert torch.equal(first, made(3, 0, 7))
+    assert torch.equal(t(*batch(7, 3)), first[[2, 0]])
+
+
+def test_a_view_that_was_seen_is_not_computed_again(teacher: Callable[[], Teacher]) -> None:
+    t = teacher()
+    calls = []
+    t.net.register_forward_hook(lambda *_: calls.append(1))
+    t(*batch(1, 2, 3))
+    assert (len(calls), t.computed, t.recalled) == (3, 3, 3)
+    t(*batch(3, 2, 1))
+    assert (len(calls), t.computed) == (3, 3)
+    t(*batch(2, 4, 4))
+    assert (len(calls), t.computed) == (4, 4)
+
+
+def test_the_cache_survives_being_opened_again(teacher: Callable[[], Teacher]) -> None:
+    first = teacher()(*batch(0, 5, 11))
+    again = teacher()
+    assert torch.equal(again(*batch(0, 5, 11)), first)
+    assert again.computed == 0
+    again(*batch(6))
+    assert again.computed == 1
+
+
+@pytest.mark.parametrize("suffix", [".f16", ".known"])
+@pytest.mark.parametrize("how", ["cut short", "missing", "too long"])
+def test_a_torn_cache_is_started_anew(
+    teacher: Callable[[], Teacher], tmp_path: Path, suffix: str, how: str
+) -> None:
+    teacher()(*batch(0, 5, 11))
+    path = tmp_path / "cache" / f"{PIXELS}px{suffix}"
+    data = path.read_bytes()
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-5] if how == "cut short" else data + b"12345")
+    again = teacher()
+    assert torch.equal(again(*batch(0, 5, 11)), made(0, 5, 11))
+    assert again.computed == 3
+
+
+def test_pictures_do_not_depend_on_who_else_is_in_the_batch(
+    teacher: Callable[[], Teacher], tmp_path: Path
+) -> None:
+    together = teacher()(*batch(1, 2, 3, 4))
+    net = WIRINGS["cyclegan affine"].net()
+    alone = CachedTeacher(net, cache=tmp_path / "other", views=VIEWS, size=PIXELS)
+    assert torch.equal(torch.cat([alone(*batch(i)) for i in (1, 2, 3, 4)]), together)
+
+
+def test_what_is_returned_can_be_written_to_without_harm(teacher: Callable[[], Teacher]) -> None:
+    t = teacher()
+    t(*batch(2)).zero_()
+    assert torch.equal(t(*batch(2)), made(2))
+
+
+def test_caches_of_different_sizes_live_side_by_side(tmp_path: Path) -> None:
+    net = WIRINGS["cyclegan affine"].net()
+    for size in (16, PIXELS):
+        t = CachedTeacher(net, cache=tmp_path, views=VIEWS, size=size)
+        t((ALL[:2, :, :size, :size],), torch.tensor([0, 1]))
+        assert t.computed == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "16px.f16",
+        "16px.known",
+        "32px.f16",
+        "32px.known",
+    ]
+
+
+def test_views_without_a_number_are_computed_each_time(teacher: Callable[[], Teacher]) -> None:
+    t = teacher()
+    for _ in range(2):
+        out = t(*no_ids(1, 2))
+        assert (out - made(1, 2)).abs().max() <= 1e-3
+    assert (t.computed, t.recalled) == (4, 0)
+
+
+def test_without_fixed_views_nothing_is_written(tmp_path: Path) -> None:
+    t = CachedTeacher(
+        WIRINGS["cyclegan affine"].net(), cache=tmp_path / "cache", views=0, size=PIXELS
+    )
+    t(*batch(1))
+    assert not (tmp_path / "cache").exists()
+
+
+@every_picture_wiring
+def test_a_teacher_never_leaves_eval_and_never_changes_a_bit(wiring, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    net = wiring.net().train()
+    t = CachedTeacher(net, cache=tmp_path, views=VIEWS, size=PIXELS)
+    before = fingerprint(net)
+    student = wiring.net(1).train()
+    optimiser = torch.optim.SGD([p for p in student.parameters() if p.requires_grad], 0.1)
+    for step in range(2):
+        out = t(*batch(step, step + 1) if step else no_ids(0, 1))
+        assert not out.requires_grad
+        (student(ALL[:2]) - out).square().mean().backward()
+        optimiser.step()
+    assert not any(module.training for module in t.net.modules())
+    assert not any(p.requires_grad or p.grad is not None for p in t.net.parameters())
+    assert fingerprint(t.net) == before
