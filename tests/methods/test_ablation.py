@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -483,23 +484,30 @@ def test_a_statement_about_an_arm_that_was_not_run_says_so() -> None:
 
 def test_figures_show_one_point_and_one_row_an_arm(photos: Images, tmp_path: Path) -> None:
     run_all(tmp_path, photos, Fake())
+    found = json.loads((tmp_path / "ablation.json").read_text())
+    assert found["method"] == "GAN Slimming" and set(found["meanings"]) == set(ARMS)
     svg = ElementTree.parse(tmp_path / "fig3.svg").getroot()
-    groups = [g for g in svg.iter("{http://www.w3.org/2000/svg}g")]
-    assert [g.get("data-arm") for g in sorted(groups, key=lambda g: float(g.get("data-y", 0)))] == (
-        sorted(ARMS, key=lambda a: DISTANCE[a])
+    groups = {g.get("id"): g for g in svg.iter("{http://www.w3.org/2000/svg}g")}
+
+    def height(group: str, kind: str) -> float:
+        (found,) = groups[group].iter("{http://www.w3.org/2000/svg}" + kind)
+        return float(found.get("y", "nan"))
+
+    points = {arm: height(f"arm {arm}", "use") for arm in ARMS}
+    assert sorted(points, key=points.__getitem__, reverse=True) == sorted(
+        ARMS, key=lambda a: DISTANCE[a]
     )
-    names = [t for t in svg.iter("{http://www.w3.org/2000/svg}text") if t.get("x") == "542"]
-    heights = [float(t.get("y", 0)) for t in names]
-    assert len(heights) == 9
-    assert min(b - a for a, b in zip(sorted(heights), sorted(heights)[1:], strict=False)) >= 16.9
+    named = {arm: height(f"name {arm}", "text") for arm in ARMS}
+    assert sorted(points, key=points.__getitem__) == sorted(named, key=named.__getitem__)
+    best = max(points, key=points.__getitem__)
+    assert named[best] == pytest.approx(points[best], abs=8)  # nothing is in its way
+    names = sorted(named.values())
+    assert min(b - a for a, b in pairwise(names)) >= 16.9
+    assert names[0] > 0 and names[-1] < 420
     with Image.open(tmp_path / "fig4.png") as grid:
         assert grid.height == 11 * 100 and grid.width == 132 + 2 * 100
     page = (tmp_path / "ablation.html").read_text()
-    assert (
-        "<svg" in page
-        and "data:image/png;base64," in page
-        and "http://" not in page.replace("http://www.w3.org/2000/svg", "")
-    )
+    assert "<svg" in page and "data:image/png;base64," in page and "http://" not in page
 
 
 def no_export(*_: object, **__: object) -> None:

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError
-from ganpress.report.ablation_figures import figure_size, picture_grid
+from ganpress.report.ablation_figures import SIZE, figure_size, picture_grid, spoken
 from ganpress.report.amounts import duration, si, significant, size_bytes
-from ganpress.report.style import CSS
-from ganpress.run.files import read_json, replace_file
-
-_MEANINGS = {
-    "gd": "narrow student, distillation alone",
-    "cp": "pruning in the game, no distillation",
-    "cp+d": "cp, then distillation",
-    "d+cp": "distillation, then cp",
-    "gs-32": "the joint method",
-    "gs-32+postq": "gs-32, then rounded to 8 bits",
-    "gs-8": "the joint method in 8 bits",
-    "gs-8-mse": "gs-8 with squared error",
-    "cec": "gs-32 with a fixed discriminator",
-}
+from ganpress.report.figures import drawing, svg_body, whole_svg
+from ganpress.report.page import fill, write_page
+from ganpress.report.pictures import data_uri
+from ganpress.report.table import Table
+from ganpress.run.files import read_json
 
 
 def write_ablation(run: Path) -> Path:
@@ -36,32 +25,40 @@ def write_ablation(run: Path) -> Path:
     found = read_json(run / "ablation.json")
     if not isinstance(found, dict) or not isinstance(found.get("arms"), list):
         raise ConfigError(f"{run / 'ablation.json'} holds no ablation: run 'ganpress ablate'.")
-    arms = found["arms"]
-    figure = ""
-    if arms:
-        figure = figure_size(arms, *_headline(found))
-        _write(run / "fig3.svg", figure)
-        pictures = run / "fig4.png" if picture_grid(run, arms, run / "fig4.png") else None
-    else:
-        pictures = None
-    _write(run / "ablation.md", as_markdown(found))
+    shown = _shown(run, found)
+    write_page(run / "ablation.md", fill("ablation.md.j2", **shown))
     target = run / "ablation.html"
-    _write(target, _page(run, found, figure, pictures))
+    write_page(target, fill("ablation.html.j2", **shown))
     return target
 
 
-def as_markdown(found: Mapping[str, Any]) -> str:
-    """Table, statements and protocol as one Markdown text."""
-    heads, body = table(found)
-    lines = [f"# Ablation of GAN Slimming, {found['family']}", "", _shared(found), ""]
-    if body:
-        lines += [_row(heads), _row(["---"] + ["---:"] * (len(heads) - 1))]
-        lines += [_row(cells) for cells in body]
-    lines += ["", *[f"- {line}" for line in notes(found)]]
-    lines += ["", "## The paper's statements, from these numbers", ""]
-    lines += [f"- {line}" for line in sentences(found)] or ["No arms have finished."]
-    lines += ["", "## Protocol", "", *[f"- {n}: {t}" for n, t in protocol(found).items()], ""]
-    return "\n".join(lines)
+def _shown(run: Path, found: Mapping[str, Any]) -> dict[str, Any]:
+    """What both templates are filled with; writes the figures."""
+    heads, rows = table(found)
+    figure = label = pictures = ""
+    if arms := found["arms"]:
+        with drawing():
+            drawn = figure_size(arms, *_headline(found))
+            figure = svg_body(drawn)
+            drawn.set_facecolor("white")
+            write_page(run / "fig3.svg", whole_svg(drawn))
+        label = spoken(arms, _headline(found)[0])
+        if picture_grid(run, arms, run / "fig4.png"):
+            pictures = data_uri((run / "fig4.png").read_bytes())
+    return {
+        "name": run.resolve().name,
+        "method": found.get("paper", "a method"),
+        "family": found["family"],
+        "shared": _shared(found),
+        "figure": figure,
+        "size": SIZE,
+        "label": label,
+        "pictures": pictures,
+        "arms": Table(heads, rows, numeric=True),
+        "notes": notes(found),
+        "sentences": sentences(found),
+        "protocol": Table(("Name", "Value"), list(protocol(found).items())),
+    }
 
 
 def table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -73,37 +70,36 @@ def table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     fixed |= {"training_seconds", "training_steps"}
     names = [n for n in arms[0]["numbers"] if n not in fixed and not n.startswith("ratio/")]
     heads = ["arm", "bits", "seeds", "size", "1/size", "file", "MACs", "1/MACs", "trained", "steps"]
-    heads += names
-    body = []
-    for arm in arms:
-        n = arm["numbers"]
-        body.append(
-            [
-                f"{arm['arm']} ({_MEANINGS.get(arm['arm'], '')})",
-                str(arm["bits"]),
-                str(len(arm["seeds"])),
-                size_bytes(n["bytes"]["mean"]),
-                significant(n["ratio/bytes"]["mean"]),
-                size_bytes(n["file_bytes"]["mean"]) if "file_bytes" in n else "–",
-                si(n["macs"]["mean"]),
-                significant(n["ratio/macs"]["mean"]),
-                duration(n["training_seconds"]["mean"]),
-                significant(n["training_steps"]["mean"]),
-                *[with_spread(n[name]) if name in n else "–" for name in names],
-            ]
-        )
-    judged = found.get("judged_teacher", {})
-    if judged and any(name.startswith("real/") for name in names):
-        own = [
-            significant(judged[n.removeprefix("real/")])
-            if n.startswith("real/") and n.removeprefix("real/") in judged
-            else "–"
-            for n in names
-        ]
-        cost = found["teacher_cost"]
-        size, macs = size_bytes(cost["bytes"]), si(cost["macs"])
-        body.insert(0, ["teacher", "32", "–", size, "1", "–", macs, "1", "–", "–", *own])
-    return heads, body
+    body = [_arm_row(arm, names, found.get("meanings", {})) for arm in arms]
+    if found.get("judged_teacher") and any(name.startswith("real/") for name in names):
+        body.insert(0, _teacher_row(found, names))
+    return heads + names, body
+
+
+def _arm_row(
+    arm: Mapping[str, Any], names: Sequence[str], meanings: Mapping[str, str]
+) -> list[str]:
+    name, n = arm["arm"], arm["numbers"]
+    return [
+        f"{name} ({meanings[name]})" if name in meanings else name,
+        str(arm["bits"]),
+        str(len(arm["seeds"])),
+        size_bytes(n["bytes"]["mean"]),
+        significant(n["ratio/bytes"]["mean"]),
+        size_bytes(n["file_bytes"]["mean"]) if "file_bytes" in n else "–",
+        si(n["macs"]["mean"]),
+        significant(n["ratio/macs"]["mean"]),
+        duration(n["training_seconds"]["mean"]),
+        significant(n["training_steps"]["mean"]),
+        *[with_spread(n[name]) if name in n else "–" for name in names],
+    ]
+
+
+def _teacher_row(found: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+    cost = found["teacher_cost"]
+    own = {f"real/{name}": significant(v) for name, v in found["judged_teacher"].items()}
+    known = ["teacher", "32", "–", size_bytes(cost["bytes"]), "1", "–", si(cost["macs"]), "1"]
+    return [*known, "–", "–", *(own.get(name, "–") for name in names)]
 
 
 def with_spread(number: Mapping[str, Any]) -> str:
@@ -187,57 +183,3 @@ def _headline(found: Mapping[str, Any]) -> tuple[str, float | None]:
         if name.startswith("is-") and all(f"real/{name}" in a["numbers"] for a in found["arms"]):
             return f"real/{name}", float(judged[name])
     return metric, None
-
-
-def _page(run: Path, found: Mapping[str, Any], figure: str, pictures: Path | None) -> str:
-    heads, body = table(found)
-    cells = "".join(
-        f'<tr><th scope="row">{escape(row[0])}</th>'
-        + "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
-        + "</tr>"
-        for row in body
-    )
-    top = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
-    said = "".join(f"<li>{_bold(line)}</li>" for line in sentences(found))
-    told = "".join(f"<li>{escape(line)}</li>" for line in notes(found))
-    how = "".join(
-        f'<tr><th scope="row">{escape(n)}</th><td>{escape(t)}</td></tr>'
-        for n, t in protocol(found).items()
-    )
-    grid = "<p class='missing'>No sample pictures yet.</p>"
-    if pictures is not None:
-        data = base64.b64encode(pictures.read_bytes()).decode("ascii")
-        alt = "Rows: photo, teacher, then one arm each; columns: photos"
-        grid = f'<img alt="{alt}" src="data:image/png;base64,{data}">'
-    name = escape(run.resolve().name)
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    return (
-        '<!doctype html>\n<html lang="en-GB"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{name} – ganpress ablation</title><style>{CSS}</style></head><body>"
-        f"<header><p class='eyebrow'>ganpress ablation, {escape(str(found['family']))}</p>"
-        f"<h1>{name}</h1><p class='lead'>{escape(_shared(found))}</p></header><main>"
-        f"<section><h2>Quality over model size</h2>{figure}</section>"
-        f"<section><h2>Arms</h2><div class='scroll'><table class='numeric'><thead><tr>{top}</tr>"
-        f"</thead><tbody>{cells}</tbody></table></div><ul class='note'>{told}</ul></section>"
-        f"<section><h2>The paper's statements</h2><ul>{said}</ul></section>"
-        f"<section><h2>Pictures</h2>{grid}</section>"
-        f"<section><h2>Protocol</h2><table><tbody>{how}</tbody></table></section>"
-        "</main></body></html>\n"
-    )
-
-
-def _bold(line: str) -> str:
-    """One **bold** run of a sentence as HTML."""
-    before, _, rest = line.partition("**")
-    middle, _, after = rest.partition("**")
-    return f"{escape(before)}<b>{escape(middle)}</b>{escape(after)}"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _write(path: Path, text: str) -> None:
-    replace_file(path, lambda file: file.write(text.encode()))

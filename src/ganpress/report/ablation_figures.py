@@ -5,166 +5,69 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ganpress.errors import ImagesError
 from ganpress.report.amounts import significant, size_bytes
-from ganpress.report.curves import Scale
+from ganpress.report.figures import COLOURS, new_axes
+from ganpress.report.pictures import open_picture
 from ganpress.run.files import replace_file
 
-WIDTH, HEIGHT = 720, 420
-LEFT, RIGHT, TOP, BOTTOM = 74, 190, 20, 56
-_APART = 17  # pixels between two names at the right
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SIZE = (720, 420)
+_MARGINS = (74, 20, 190, 56)
+_APART = 17.0  # pixels between two names at the right
 _MOST_PICTURES = 6
 _NAMES = 132  # pixels for the names beside the pictures
 _GAP = 4
-_STYLE = (
-    "text{font:13px system-ui,'Segoe UI',Helvetica,Arial,sans-serif;fill:#333}"
-    ".soft{fill:#777;font-size:12px}.line{stroke:#ddd}.axis{stroke:#888}.lead{stroke:#bbb}"
-    ".bar{stroke:#555;stroke-width:1.5}.float{fill:#2a78d6}.int{fill:#eb6834}"
-)
 
 
-def figure_size(arms: Sequence[Mapping[str, Any]], metric: str, baseline: float | None) -> str:
-    """Quality over model size, one point an arm, as a whole SVG file (the paper's Fig. 3).
+def figure_size(arms: Sequence[Mapping[str, Any]], metric: str, baseline: float | None) -> Figure:
+    """Quality over model size, one point an arm (the paper's Fig. 3).
 
     Round points are float arms, square ones 8-bit arms; a bar is one spread over seeds to both
-    sides. ``baseline`` is a dashed line, such as the teacher's own number.
+    sides. ``baseline`` is a dashed line, such as the teacher's own number. Each arm's point is the
+    group "arm NAME" of the SVG. To be called, and saved, inside `figures.drawing`.
     """
-    points = [(a, a["numbers"]["bytes"]["mean"], a["numbers"][metric]) for a in arms]
-    spreads = [number["spread"] or 0.0 for *_, number in points]
-    lows = [n["mean"] - s for (*_, n), s in zip(points, spreads, strict=True)]
-    highs = [n["mean"] + s for (*_, n), s in zip(points, spreads, strict=True)]
+    figure, axes = new_axes(SIZE, _MARGINS)
+    _axes_of(axes, [a["numbers"]["bytes"]["mean"] for a in arms], metric)
     if baseline is not None:
-        lows.append(baseline)
-    x, x_ticks = _size_axis([size for _, size, _ in points])
-    y, y_ticks = _value_axis(min(lows), max([*highs, *([] if baseline is None else [baseline])]))
-    parts = [*_frame(x, x_ticks, y, y_ticks, metric)]
-    if baseline is not None:
-        level = f"{y.at(baseline):.1f}"
-        parts.append(
-            f'<line class="axis" stroke-dasharray="5 4" x1="{LEFT}" x2="{WIDTH - RIGHT}" '
-            f'y1="{level}" y2="{level}"/>'
-            f'<text class="soft" x="{LEFT + 4}" y="{level}" dy="-4">teacher</text>'
+        axes.axhline(baseline, color=COLOURS["soft"], linewidth=1, dashes=(5, 4))
+        axes.annotate(
+            "teacher", (0, baseline), (4, 4), xycoords=("axes fraction", "data"),
+            textcoords="offset points", color=COLOURS["soft"],
+        )  # fmt: skip
+    for arm in arms:
+        number = arm["numbers"][metric]
+        whole = arm["bits"] >= 32
+        drawn = axes.errorbar(
+            [arm["numbers"]["bytes"]["mean"]],
+            [number["mean"]],
+            yerr=[number["spread"]] if number["spread"] else None,
+            fmt="o" if whole else "s",
+            markersize=10,
+            color=COLOURS["c0" if whole else "c1"],
+            ecolor=COLOURS["soft"],
+            clip_on=False,
         )
-    order = sorted(range(len(points)), key=lambda i: y.at(points[i][2]["mean"]))
-    names = _spread_out([y.at(points[i][2]["mean"]) for i in order])
-    for at, index in zip(names, order, strict=True):
-        arm, size, number = points[index]
-        parts.append(_point(arm, x.at(size), y, number, at))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'width="{WIDTH}" height="{HEIGHT}" role="img" '
-        f'aria-label="{escape(_spoken(points, metric))}"><style>{_STYLE}</style>'
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>{"".join(parts)}</svg>\n'
-    )
+        drawn.lines[0].set_gid(f"arm {arm['arm']}")
+    axes.margins(y=0.08)
+    axes.autoscale_view()  # else it waits for the drawing, and the points' places are not known
+    _name_points(axes, arms, metric)
+    return figure
 
 
-def _frame(
-    x: Scale, x_ticks: Sequence[float], y: Scale, y_ticks: Sequence[float], metric: str
-) -> list[str]:
-    base, end = HEIGHT - BOTTOM, WIDTH - RIGHT
-    parts = [f'<line class="axis" x1="{LEFT}" x2="{end}" y1="{base}" y2="{base}"/>']
-    for tick in y_ticks:
-        at = f"{y.at(tick):.1f}"
-        parts.append(
-            f'<line class="line" x1="{LEFT}" x2="{end}" y1="{at}" y2="{at}"/>'
-            f'<text class="soft" x="{LEFT - 8}" y="{at}" dy=".33em" text-anchor="end">'
-            f"{significant(tick)}</text>"
-        )
-    for tick in x_ticks:
-        at = f"{x.at(tick):.1f}"
-        parts.append(
-            f'<line class="axis" x1="{at}" x2="{at}" y1="{base}" y2="{base + 5}"/>'
-            f'<text class="soft" x="{at}" y="{base + 20}" text-anchor="middle">'
-            f"{size_bytes(tick)}</text>"
-        )
-    scale = ", logarithmic" if x.log else ""
-    better = "larger" if larger_is_better(metric) else "smaller"
-    parts.append(
-        f'<text x="{(LEFT + end) / 2:g}" y="{HEIGHT - 12}" text-anchor="middle">model size: '
-        f"weights at stored bits{scale}</text>"
-        f'<text transform="translate(16 {(TOP + base) / 2:g}) rotate(-90)" text-anchor="middle">'
-        f"{escape(metric)} ({better} is better)</text>"
-    )
-    return parts
-
-
-def _point(
-    arm: Mapping[str, Any], left: float, y: Scale, number: Mapping[str, Any], label: float
-) -> str:
-    """The point, its bar, and its name at the right with a line that leads to it."""
-    mean, spread, end = number["mean"], number["spread"], WIDTH - RIGHT
-    top = y.at(mean)
-    bar = (
-        f'<line class="bar" x1="{left:.1f}" x2="{left:.1f}" y1="{y.at(mean - spread):.1f}" '
-        f'y2="{y.at(mean + spread):.1f}"/>'
-        if spread
-        else ""
-    )
-    kind = "int" if arm["bits"] < 32 else "float"
-    shape = (
-        f'<rect class="{kind}" x="{left - 5:.1f}" y="{top - 5:.1f}" width="10" height="10"/>'
-        if kind == "int"
-        else f'<circle class="{kind}" cx="{left:.1f}" cy="{top:.1f}" r="5.5"/>'
-    )
-    return (
-        f'<g data-arm="{escape(arm["arm"])}" data-x="{arm["numbers"]["bytes"]["mean"]!r}" '
-        f'data-y="{mean!r}">'
-        f'<polyline class="lead" fill="none" points="{left:.1f},{top:.1f} {end},{label:.1f} '
-        f'{end + 8},{label:.1f}"/>{bar}{shape}'
-        f'<text x="{end + 12}" y="{label:.1f}" dy=".33em">{escape(arm["arm"])} '
-        f'<tspan class="soft">{significant(mean)}</tspan></text></g>'
-    )
-
-
-def _spread_out(wanted: Sequence[float]) -> list[float]:
-    """Heights (ascending) near the wanted ones, at least `_APART` from each other, inside."""
-    placed: list[float] = []
-    for height in wanted:
-        placed.append(max(height, placed[-1] + _APART) if placed else height)
-    over = max(0.0, placed[-1] - (HEIGHT - BOTTOM)) if placed else 0.0
-    low = HEIGHT - BOTTOM if over else math.inf
-    for index in range(len(placed) - 1, -1, -1):
-        placed[index] = min(placed[index], low)
-        low = placed[index] - _APART
-    return placed
-
-
-def _size_axis(sizes: Sequence[float]) -> tuple[Scale, list[float]]:
-    """Bytes, logarithmic where the largest is more than three times the smallest."""
-    low, high = min(sizes), max(sizes)
-    if high <= 3 * low:
-        return _axis(low, high, LEFT + 12, WIDTH - RIGHT - 12)
-    low, high = low / 1.25, high * 1.25
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [m * 10.0**p for p in powers for m in (1, 2, 5) if low <= m * 10.0**p <= high]
-    return Scale(low, high, LEFT, WIDTH - RIGHT, log=True), ticks
-
-
-def _value_axis(low: float, high: float) -> tuple[Scale, list[float]]:
-    return _axis(low, high, HEIGHT - BOTTOM - 10, TOP + 6)
-
-
-def _axis(low: float, high: float, start: float, end: float) -> tuple[Scale, list[float]]:
-    """A linear axis with a margin, and its ticks at round numbers."""
-    reach = (high - low) or abs(high) or 1.0
-    low, high = low - 0.08 * reach, high + 0.08 * reach
-    rough = (high - low) / 5
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * (1 - 1e-9))
-    ticks = [n * step for n in range(math.ceil(low / step), math.floor(high / step) + 1)]
-    return Scale(low, high, start, end), ticks
-
-
-def _spoken(points: Sequence[tuple[Mapping[str, Any], float, Any]], metric: str) -> str:
+def spoken(arms: Sequence[Mapping[str, Any]], metric: str) -> str:
+    """The figure in words: 'm over model size: gd 1.2 MB, 0.3; gs-32 ...'."""
     told = [
-        f"{arm['arm']} {size_bytes(size)}, {significant(number['mean'])}"
-        for arm, size, number in points
+        f"{a['arm']} {size_bytes(a['numbers']['bytes']['mean'])}, "
+        f"{significant(a['numbers'][metric]['mean'])}"
+        for a in arms
     ]
     return f"{metric} over model size: {'; '.join(told)}."
 
@@ -172,6 +75,59 @@ def _spoken(points: Sequence[tuple[Mapping[str, Any], float, Any]], metric: str)
 def larger_is_better(metric: str) -> bool:
     """Whether a metric is a score, not a distance."""
     return metric.removeprefix("real/").startswith("is-")
+
+
+def _axes_of(axes: Axes, sizes: Sequence[float], metric: str) -> None:
+    """Bytes, logarithmic where the largest is more than three times the smallest, and a metric."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+    log = max(sizes) > 3 * min(sizes)
+    if log:
+        axes.set_xscale("log")
+        axes.set_xlim(min(sizes) / 1.25, max(sizes) * 1.25)
+    axes.xaxis.set_major_locator(
+        LogLocator(subs=(1, 2, 5)) if log else MaxNLocator(5, steps=[1, 2, 5, 10])
+    )
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda value, _: size_bytes(value))
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(lambda value, _: significant(value))
+    axes.yaxis.grid(True, clip_on=False)
+    axes.set_xlabel(f"model size: weights at stored bits{', logarithmic' if log else ''}")
+    axes.set_ylabel(f"{metric} ({'larger' if larger_is_better(metric) else 'smaller'} is better)")
+
+
+def _name_points(axes: Axes, arms: Sequence[Mapping[str, Any]], metric: str) -> None:
+    """Each point's name and number at the right, with a line that leads to it."""
+    numbers = [arm["numbers"] for arm in arms]
+    points = [(n["bytes"]["mean"], n[metric]["mean"]) for n in numbers]
+    heights = [float(axes.transData.transform(point)[1]) for point in points]
+    for index, height in spread_out(heights, axes.bbox.y0, axes.bbox.y1).items():
+        at = (axes.bbox.x1, height)
+        axes.annotate(
+            "", points[index], at, textcoords="figure pixels",
+            arrowprops={"arrowstyle": "-", "color": COLOURS["line"], "shrinkA": 0, "shrinkB": 6},
+        )  # fmt: skip
+        name = axes.annotate(
+            f"{arms[index]['arm']}  {significant(points[index][1])}",
+            at, (6, 0), xycoords="figure pixels", textcoords="offset points", va="center",
+        )  # fmt: skip
+        name.set_gid(f"name {arms[index]['arm']}")
+
+
+def spread_out(wanted: Sequence[float], low: float, high: float) -> dict[int, float]:
+    """Heights near the wanted ones, by index: apart from each other, and inside where all fit."""
+    order = sorted(range(len(wanted)), key=wanted.__getitem__)
+    placed: dict[int, float] = {}
+    floor = low
+    for index in order:
+        placed[index] = max(wanted[index], floor)
+        floor = placed[index] + _APART
+    ceiling = high if order and placed[order[-1]] > high else math.inf
+    for index in reversed(order):
+        placed[index] = min(placed[index], ceiling)
+        ceiling = placed[index] - _APART
+    return placed
 
 
 def picture_grid(run: Path, arms: Sequence[Mapping[str, Any]], out: Path) -> bool:
@@ -191,7 +147,7 @@ def picture_grid(run: Path, arms: Sequence[Mapping[str, Any]], out: Path) -> boo
     rows = [("photo", first, "photo"), ("teacher", first, "teacher")]
     rows += [(arm, folder, "student") for arm, folder in folders.items()]
     rows = [row for row in rows if (row[1] / f"{stems[0]}_{row[2]}.png").exists()]
-    side = max(96, _open(first / f"{stems[0]}_student.png").height)
+    side = max(96, open_picture(first / f"{stems[0]}_student.png").height)
     whole = (_NAMES + len(stems) * (side + _GAP), len(rows) * (side + _GAP))
     canvas = Image.new("RGB", whole, "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(15)
@@ -201,15 +157,7 @@ def picture_grid(run: Path, arms: Sequence[Mapping[str, Any]], out: Path) -> boo
         for column, stem in enumerate(stems):
             path = folder / f"{stem}_{kind}.png"
             if path.exists():
-                picture = _open(path).resize((side, side), Image.Resampling.LANCZOS)
+                picture = open_picture(path).resize((side, side), Image.Resampling.LANCZOS)
                 canvas.paste(picture, (_NAMES + column * (side + _GAP), top))
     replace_file(out, partial(canvas.save, format="PNG"))
     return True
-
-
-def _open(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ImagesError(f"The picture '{path}' cannot be read: {error}. Delete it.") from error

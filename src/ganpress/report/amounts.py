@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
-from html import escape
+from typing import NamedTuple
 
 
 def number(value: object) -> float | None:
@@ -80,7 +81,18 @@ def moment(value: object) -> str:
     return when.strftime("%Y-%m-%d %H:%M %Z").rstrip()
 
 
-def marked(value: float, shown: str) -> str:
-    """HTML: the readable text, with the exact number kept for machines and for copying."""
-    exact = int(value) if value == int(value) and abs(value) < 2**53 else value
-    return f'<data value="{exact}" title="{exact}">{escape(shown)}</data>'
+class Amount(NamedTuple):
+    """A number as it is read, and exactly, for machines and for copying."""
+
+    shown: str
+    exact: int | float
+
+
+def marked(value: float, shown: str) -> Amount:
+    """The readable text together with the exact number; whole numbers without a point."""
+    return Amount(shown, int(value) if value == int(value) and abs(value) < 2**53 else value)
+
+
+def optional(value: float | None, show: Callable[[float], str]) -> Amount | str:
+    """The number as ``show`` writes it, a dash for None."""
+    return "–" if value is None else marked(value, show(value))

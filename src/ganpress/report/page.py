@@ -1,24 +1,21 @@
-"""The page: headline numbers, pictures, tables, curves, and how to repeat the run."""
+"""The page of a run: what its templates are filled with, and how it is written."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError
 from ganpress.report import table, teachers
 from ganpress.report.amounts import duration, moment, number, times
-from ganpress.report.curves import stage_charts
-from ganpress.report.pictures import sample_rows, stage_snapshots
+from ganpress.report.curves import PANEL, stage_charts
+from ganpress.report.figures import drawing
+from ganpress.report.pictures import AMPLIFIED, sample_rows, stage_snapshots
 from ganpress.report.reading import RunFiles, StageFiles, read_run, seconds_of, section
-from ganpress.report.style import CSS, SCRIPT
 from ganpress.report.toml import to_toml
 from ganpress.run.files import replace_file
-
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
 def write_report(run: Path) -> Path:
@@ -33,75 +30,86 @@ def write_report(run: Path) -> Path:
     """
     run = Path(run)
     target = run / "report.html"
-    _write(target, render(read_run(run)))
+    write_page(target, render(read_run(run)))
     return target
 
 
 def render(run: RunFiles) -> str:
     """The whole page as HTML text."""
-    trained = teachers.is_training(run)
-    parts = _of_training(run) if trained else _of_compression(run)
-    headline = teachers.tiles(run.results) if trained else table.tiles(run.results)
-    summary = _training_summary(run) if trained else _summary(run)
-    ids = {title: title.lower().replace(" ", "-") for title in parts}
-    links = "".join(f'<a href="#{ids[t]}">{t}</a>' for t in parts)
-    body = "".join(
-        f'<section id="{ids[title]}"><h2>{title}</h2>{html}</section>'
-        for title, html in parts.items()
-    )
-    name = escape(run.root.resolve().name)
-    return (
-        '<!doctype html>\n<html lang="en-GB"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{name} – ganpress report</title><style>{CSS}</style></head><body>"
-        f"<header><p class='eyebrow'>ganpress report</p><h1>{name}</h1>{summary}"
-        f"<nav aria-label='Sections'>{links}</nav></header>"
-        f"<main><section id='headline' aria-label='Headline numbers'>"
-        f"{_gave_up(run)}{headline}{_missing_files(run)}</section>{body}</main>"
-        f"<dialog aria-label='Enlarged picture'><form method='dialog'><button>Close</button>"
-        f"</form><p></p></dialog><script>{SCRIPT}</script></body></html>\n"
+    trained = "train" in run.config
+    with drawing():
+        stages = [_stage(run, stage) for stage in run.stages]
+    return fill(
+        f"{'training' if trained else 'compression'}.html.j2",
+        name=run.root.resolve().name,
+        run=run,
+        when=_when(run),
+        stages=stages,
+        repeat=_repeat(run),
+        panel=PANEL,
+        moment=moment,
+        **(_of_training(run) if trained else _of_compression(run)),
     )
 
 
-def _of_compression(run: RunFiles) -> dict[str, str]:
-    return {
-        "Pictures": _pictures(run),
-        "Teacher and student": _networks(run),
-        "Evaluation": _evaluation(run),
-        "Exported files": _exports(run),
-        "Training": _training(run),
-        "Repeat it": _repeat(run),
-    }
+def fill(template: str, **values: Any) -> str:
+    """One of the templates with these values. Text is escaped; a name without a value is an error.
+
+    A value that is HTML itself is marked so in the template (`safe`): only drawings are.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    pages = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return pages.get_template(template).render(**values)
 
 
-def _of_training(run: RunFiles) -> dict[str, str]:
-    results = run.results
-    return {
-        "Pictures": teachers.pictures(run) or _missing("No samples: the training has not ended."),
-        "Training": _training(run) + teachers.last(results),
-        "Teacher": teachers.networks(results) or _missing("No teacher yet."),
-        "Repeat it": _repeat(run),
-    }
+def write_page(target: Path, text: str) -> None:
+    """Put the whole page in place of the previous one. Raises ConfigError, DiskFull."""
+    data = text.encode("utf-8", errors="replace")
+    try:
+        replace_file(target, lambda file: file.write(data))
+    except OSError as error:
+        raise ConfigError(
+            f"'{target}' cannot be written: {error.strerror}. Check the folder's permissions."
+        ) from error
 
 
-def _training_summary(run: RunFiles) -> str:
-    """One sentence on what was trained, then when and where."""
-    family = escape(str(run.config["train"]))
-    return f"<p class='lead'>A {family} generator, trained as a teacher.</p>{_when(run)}"
-
-
-def _summary(run: RunFiles) -> str:
-    """One sentence on what was compressed and by how much, then when and where."""
+def _of_compression(run: RunFiles) -> dict[str, Any]:
     model = section(run.results, "model", "results.json")
     gain = table.ratio(model, table.QUANTITIES[0])
-    family = model.get("family") or _name_of(run.config, "family")
-    method = _name_of(run.config, "method")
-    what = f"A {escape(family)} generator" if isinstance(family, str) else "A generator"
-    how = f", compressed with {escape(method.replace('_', ' '))}" if method else ""
-    much = f": {times(gain)} fewer MACs than its teacher" if gain and gain > 1 else ""
-    return f"<p class='lead'>{what}{how}{much}.</p>{_when(run)}"
+    tiles, absent = table.tiles(run.results)
+    compared, *conditions = table.comparison(model)
+    told = run.results.get("samples")
+    return {
+        "family": _name_of(model, "family") or _name_of(run.config, "family"),
+        "method": (_name_of(run.config, "method") or "").replace("_", " "),
+        "gain": times(gain) if gain and gain > 1 else "",
+        "tiles": tiles,
+        "absent": absent,
+        "samples": sample_rows(run.samples) if run.samples else None,
+        "amplified": AMPLIFIED,
+        "colours": told.get("colours", "as made") if isinstance(told, Mapping) else "as made",
+        "compared": compared,
+        "conditions": conditions,
+        "widths": table.widths(model),
+        "evaluation": table.evaluation(run.results),
+        "exports": table.exports(run.results),
+    }
+
+
+def _of_training(run: RunFiles) -> dict[str, Any]:
+    return {
+        "tiles": teachers.tiles(run.results),
+        "pictures": teachers.pictures(run),
+        "last": teachers.last(run.results),
+        "networks": teachers.networks(run.results),
+    }
 
 
 def _when(run: RunFiles) -> str:
@@ -109,7 +117,7 @@ def _when(run: RunFiles) -> str:
     seconds = [s.seconds for s in run.stages if s.seconds is not None]
     when += [f"{duration(sum(seconds))} of training"] if seconds else []
     when += [str(run.card["device"])] if run.card.get("device") is not None else []
-    return f"<p class='when'>{escape(' · '.join(when))}</p>"
+    return " · ".join(when)
 
 
 def _name_of(config: Mapping[str, Any], key: str) -> str | None:
@@ -119,90 +127,21 @@ def _name_of(config: Mapping[str, Any], key: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _gave_up(run: RunFiles) -> str:
-    """Why the run has no result, where it diverged for good, with the advice that goes with it."""
-    if not run.failed.get("error"):
-        return ""
-    at = f" on {moment(run.failed['at'])}" if run.failed.get("at") else ""
-    return _missing(f"This run gave up{at}. {run.failed['error']}")
+def _stage(run: RunFiles, stage: StageFiles) -> dict[str, Any]:
+    return {
+        "files": stage,
+        "timing": _timing(run, stage),
+        "charts": stage_charts(stage, chart_titles(run)),
+        "outcome": table.facts(stage.facts or {}, "Written when the stage ended"),
+        "snapshots": stage_snapshots(stage),
+    }
 
 
-def _missing_files(run: RunFiles) -> str:
-    if not run.missing:
-        return ""
-    return _missing(f"This run has no {' and no '.join(run.missing)} yet.")
-
-
-def _missing(text: str) -> str:
-    return f'<p class="missing">{escape(text)}</p>'
-
-
-def _pictures(run: RunFiles) -> str:
-    if run.samples:
-        return sample_rows(run.samples) + _colours(run)
-    return _missing("No sample pictures: the run has no samples/ folder with *_student.png.")
-
-
-def _colours(run: RunFiles) -> str:
-    """A note where the pictures are not shown as the networks made them."""
-    told = run.results.get("samples")
-    if not isinstance(told, Mapping) or told.get("colours", "as made") == "as made":
-        return ""
-    return (
-        f"<p class='note'>Teacher's and student's pictures have colours {escape(told['colours'])} "
-        "(mean and deviation of chroma); the numbers are of the pictures as made.</p>"
-    )
-
-
-def _networks(run: RunFiles) -> str:
-    model = section(run.results, "model", "results.json")
-    compared = table.comparison(model) or _missing("No sizes: results.json has no 'model' part.")
-    widths = table.widths(model) or _missing("No widths of teacher and student in results.json.")
-    return f"{compared}<h3>Channels kept</h3>{widths}"
-
-
-def _evaluation(run: RunFiles) -> str:
-    missing = _missing("Not evaluated: results.json has no 'evaluation' part.")
-    return table.evaluation(run.results) or missing
-
-
-def _exports(run: RunFiles) -> str:
-    return table.exports(run.results) or _missing(
-        "Not exported: results.json has no 'export' part."
-    )
-
-
-def _training(run: RunFiles) -> str:
-    if not run.stages:
-        return _missing("No stage folder with a log.jsonl was found in the run.")
-    return "".join(_stage(stage, _timing(run, stage)) for stage in run.stages)
-
-
-def _stage(stage: StageFiles, timing: str) -> str:
-    charts = stage_charts(stage)
-    html = f'<div class="charts">{charts}</div>' if charts else _missing("No log.jsonl lines.")
-    if stage.unreadable:
-        html += _missing(f"{stage.unreadable} lines of log.jsonl are unreadable and left out.")
-    ended = table.facts(stage.facts, "Written when the stage ended") if stage.facts else ""
-    html = _restarts(stage) + html
-    state = "" if stage.facts is not None else ' <span class="badge">unfinished</span>'
-    return (
-        f'<article><h3>{escape(stage.name)}{state} <span class="when">{escape(timing)}</span>'
-        f"</h3>{html}{stage_snapshots(stage)}"
-        + (f"<details><summary>Outcome</summary>{ended}</details>" if ended else "")
-        + "</article>"
-    )
-
-
-def _restarts(stage: StageFiles) -> str:
-    """A line for each time that the stage diverged and went back to go on more gently."""
-    return "".join(
-        _missing(
-            f"Diverged{f' on {moment(at)}' if at else ''}: {why}. It went back to its last saved "
-            f"state and on with rho and learning rates halved, to 1/{2**count} of the settings'."
-        )
-        for count, (why, at) in enumerate(stage.restarts, 1)
-    )
+def chart_titles(run: RunFiles) -> dict[str, str]:
+    """Prefix of logged names, such as 'loss' -> title of their chart, in the order of the page: the
+    losses, then what the run's card says of its method's."""
+    said = run.card.get("charts")
+    return {"loss": "Losses", **(said if isinstance(said, dict) else {})}
 
 
 def _timing(run: RunFiles, stage: StageFiles) -> str:
@@ -222,29 +161,10 @@ def _timing(run: RunFiles, stage: StageFiles) -> str:
     return ", ".join(words + ([duration(seconds)] if seconds else []))
 
 
-def _repeat(run: RunFiles) -> str:
+def _repeat(run: RunFiles) -> dict[str, Any]:
+    """The command, what the card says besides, and the settings as TOML."""
     command = run.card.get("command")
-    if isinstance(command, list):
-        command = shlex.join(map(str, command))
-    html = (
-        f'<div class="copy"><pre><code>{escape(str(command))}</code></pre>'
-        '<button type="button" hidden>Copy</button></div>'
-        if command
-        else _missing("The command is not known: card.json does not give it.")
-    )
-    html += table.facts(_card(run.card), "Versions, device, data and seed")
-    if not run.config:
-        return html + _missing("The resolved config is not known: config.json is missing or empty.")
-    return html + (
-        '<details><summary>Resolved config</summary><div class="copy"><pre><code>'
-        f'{escape(to_toml(run.config))}</code></pre><button type="button" hidden>Copy</button>'
-        "</div></details>"
-    )
-
-
-def _card(card: Mapping[str, Any]) -> dict[str, Any]:
-    """What the card says besides the command, with times and resumptions in words."""
-    facts = {key: value for key, value in card.items() if key != "command" and value is not None}
+    facts = {key: v for key, v in run.card.items() if key != "command" and v is not None}
     if "started" in facts:
         facts["started"] = moment(facts["started"])
     resumed = facts.get("resumed")
@@ -254,15 +174,8 @@ def _card(card: Mapping[str, Any]) -> dict[str, Any]:
             for entry in resumed
         ]
         facts["resumed"] = "; ".join(words) or "never"
-    return facts
-
-
-def _write(target: Path, text: str) -> None:
-    """Put the whole page in place of the previous one."""
-    data = text.encode("utf-8", errors="replace")
-    try:
-        replace_file(target, lambda file: file.write(data))
-    except OSError as error:
-        raise ConfigError(
-            f"'{target}' cannot be written: {error.strerror}. Check the folder's permissions."
-        ) from error
+    return {
+        "command": shlex.join(map(str, command)) if isinstance(command, list) else command,
+        "card": table.facts(facts, "Versions, device, data and seed"),
+        "config": to_toml(run.config) if run.config else "",
+    }

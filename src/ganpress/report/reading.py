@@ -15,6 +15,7 @@ from ganpress.run.files import read_log
 
 _STAGE_FILES = ("done.json", "state.pt", "log.jsonl")
 _CLOCKS = ("elapsed_s", "seconds")
+_NO_SCALARS = {"step", *_CLOCKS}
 _STAGE_IMAGE = re.compile(r"(?P<name>.+)-(?P<step>\d+)\.png")
 _SAMPLE = re.compile(r"(?P<stem>.+)_(?P<kind>photo|teacher|student)\.png")
 
@@ -40,6 +41,7 @@ class StageFiles:
     images: Mapping[str, list[tuple[int, Path]]]
     """Picture name -> (step, file), steps ascending."""
     restarts: list[tuple[str, str]] = field(default_factory=list)
+    rates: str = "learning rates"
     """Why and when (a time, or '') it diverged and went back, more gently each time."""
     unreadable: int = 0
     """Lines of the log that are no log lines; they are left out."""
@@ -158,19 +160,20 @@ def _read_stage(folder: Path) -> StageFiles:
             images.setdefault(match["name"], []).append((int(match["step"]), path))
     for found in images.values():
         found.sort()
+    restarts = _read_object(folder.parent / f"{folder.name}-restarts.json") or {}
     return StageFiles(
         name=folder.name,
         series=_columns(lines),
         seconds=next((s for line in lines[::-1] if (s := seconds_of(line))), None),
         facts=_read_object(folder / "done.json"),
         images=images,
-        restarts=_restarts(folder.parent / f"{folder.name}-restarts.json"),
+        restarts=_restarts(restarts),
+        rates=str(restarts.get("rates", "learning rates")),
         unreadable=unreadable,
     )
 
 
-def _restarts(path: Path) -> list[tuple[str, str]]:
-    found = _read_object(path) or {}
+def _restarts(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     reasons, times = (found.get(key) for key in ("why", "at"))
     whys = [_reason(str(why)) for why in reasons] if isinstance(reasons, list) else []
     ats = [str(at) for at in times] if isinstance(times, list) else []
@@ -199,13 +202,13 @@ def _columns(lines: list[dict[str, Any]]) -> list[Series]:
     """One series per scalar, in the order the scalars first appear."""
     columns: dict[str, Series] = {}
     for line in lines:
+        step = int(line["step"])
         for name, raw in line.items():
-            value = number(raw)
-            if name in ("step", *_CLOCKS) or value is None:
-                continue
-            series = columns.setdefault(name, Series(name, [], []))
-            series.steps.append(int(line["step"]))
-            series.values.append(value)
+            if name not in _NO_SCALARS and (value := number(raw)) is not None:
+                if name not in columns:  # a log may hold millions of numbers
+                    columns[name] = Series(name, [], [])
+                columns[name].steps.append(step)
+                columns[name].values.append(value)
     return list(columns.values())
 
 

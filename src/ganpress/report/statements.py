@@ -17,27 +17,17 @@ UNEQUAL = 1.05
 
 def summary(run: Path) -> dict[str, Any]:
     """What the arms in ``run`` came to: every number with mean and spread over seeds."""
-    facts, found, failed = read_json(run / "settings.json"), [], []
-    for arm in facts["stage_minutes"]:
-        of_arm = {
-            int(folder.name.removeprefix(f"{arm}-")): folder
-            for folder in run.glob(f"{arm}-*")
-            if folder.name.removeprefix(f"{arm}-").isdigit()
-        }
-        done = {s: f for s, f in sorted(of_arm.items()) if (f / "results.json").exists()}
-        failed += [
-            {"arm": arm, "seed": seed, "error": read_json(folder / "failed.json")["error"]}
-            for seed, folder in sorted(of_arm.items())
-            if (folder / "failed.json").exists()
-        ]
-        if done:
-            found.append(row(arm, done))
+    facts = read_json(run / "settings.json")
+    arms = list(facts["stage_minutes"])
+    found, failed = _arms_in(run, arms)
     out: dict[str, Any] = {
         **{name: facts[name] for name in ("family", "teacher", "minutes", "settings")},
         "stage_minutes": facts["stage_minutes"],
         "arms": found,
         "failed": failed,
-        "missing": [arm for arm in facts["stage_minutes"] if arm not in {r["arm"] for r in found}],
+        "paper": facts.get("paper", "a method"),
+        "meanings": facts.get("meanings", {}),
+        "missing": [arm for arm in arms if arm not in {r["arm"] for r in found}],
     }
     if found:
         first = run / found[0]["runs"][0]
@@ -52,12 +42,31 @@ def summary(run: Path) -> dict[str, Any]:
         metrics += [name for name in found[0]["numbers"] if name.startswith(kinds)]
         target = next((name for name, share in facts["settings"]["target"].items() if share), None)
         out["statements"] = statements(found, metrics, facts.get("claims", []), target)
-    judged = run / "judged-teacher.json"
-    if judged.exists():
+    if (judged := run / "judged-teacher.json").exists():
         teacher = read_json(judged)
         out["judged_teacher"], out["judged_protocol"] = teacher["metrics"], teacher["protocol"]
         out["yardsticks"] = teacher["yardsticks"]
     return out
+
+
+def _arms_in(run: Path, arms: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """A row for each arm with a finished seed, and what failed."""
+    found, failed = [], []
+    for arm in arms:
+        of_arm = {
+            int(folder.name.removeprefix(f"{arm}-")): folder
+            for folder in run.glob(f"{arm}-*")
+            if folder.name.removeprefix(f"{arm}-").isdigit()
+        }
+        done = {s: f for s, f in sorted(of_arm.items()) if (f / "results.json").exists()}
+        failed += [
+            {"arm": arm, "seed": seed, "error": read_json(folder / "failed.json")["error"]}
+            for seed, folder in sorted(of_arm.items())
+            if (folder / "failed.json").exists()
+        ]
+        if done:
+            found.append(row(arm, done))
+    return found, failed
 
 
 def row(arm: str, runs: Mapping[int, Path]) -> dict[str, Any]:

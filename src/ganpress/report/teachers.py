@@ -2,74 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from html import escape
+from collections.abc import Mapping
 from typing import Any
 
-from ganpress.report import table
-from ganpress.report.amounts import marked
-from ganpress.report.pictures import whole_picture
+from ganpress.report.amounts import marked, optional
+from ganpress.report.pictures import Picture, whole_picture
 from ganpress.report.reading import RunFiles, section
+from ganpress.report.table import QUANTITIES, Table, Tile, facts
 
 _WHERE = "results.json"
-_HEADLINES = table.QUANTITIES[:1] + table.QUANTITIES[2:4]
+_HEADLINES = QUANTITIES[:1] + QUANTITIES[2:4]
 
 
-def is_training(run: RunFiles) -> bool:
-    """Whether the run trained a teacher, and compressed none."""
-    return "train" in run.config
+def tiles(results: Mapping[str, Any]) -> list[Tile]:
+    """The headline numbers of each teacher."""
+    nets = _nets(results)
+    return [
+        Tile(marked(value, q.show(value)), q.label if len(nets) == 1 else f"{q.label}, {name}")
+        for name, net in nets.items()
+        for q in _HEADLINES
+        if (value := q.of(net)) is not None
+    ]
 
 
-def tiles(results: Mapping[str, Any]) -> str:
-    """HTML of the headline numbers of each teacher."""
-    made = []
-    for name, net in _nets(results).items():
-        for quantity in _HEADLINES:
-            value = quantity.of(net)
-            if value is not None:
-                label = quantity.label if len(_nets(results)) == 1 else f"{quantity.label}, {name}"
-                made.append(table.tile(marked(value, quantity.show(value)), label))
-    return f'<ul class="tiles">{"".join(made)}</ul>' if made else ""
-
-
-def networks(results: Mapping[str, Any]) -> str:
-    """HTML table of the teachers' sizes and of their channels; '' when there are none."""
+def networks(results: Mapping[str, Any]) -> list[Table]:
+    """The teachers' sizes and the first one's channels; nothing when there are no teachers."""
     nets = _nets(results)
     if not nets:
-        return ""
+        return []
     rows = [
-        [escape(q.label), *(_amount(q.of(net), q.show) for net in nets.values())]
-        for q in table.QUANTITIES
+        [q.label, *(optional(q.of(net), q.show) for net in nets.values())]
+        for q in QUANTITIES
         if any(q.of(net) is not None for net in nets.values())
     ]
-    first = next(iter(nets.values()))
-    return table.grid(("", *nets), rows, numeric=True) + table.facts(
-        section(first, "widths", _WHERE), "Channels of each group"
-    )
+    channels = section(next(iter(nets.values())), "widths", _WHERE)
+    return [Table(("", *nets), rows, numeric=True), *facts(channels, "Channels of each group")]
 
 
-def last(results: Mapping[str, Any]) -> str:
-    """HTML table of the last logged numbers; '' when there are none."""
-    return table.facts(section(results, "last", _WHERE), "Last logged step")
+def last(results: Mapping[str, Any]) -> list[Table]:
+    """The last logged numbers; nothing when there are none."""
+    return facts(section(results, "last", _WHERE), "Last logged step")
 
 
-def pictures(run: RunFiles) -> str:
-    """HTML of the final sample grids; '' when there are none. Raises ImagesError."""
+def pictures(run: RunFiles) -> list[Picture]:
+    """The final sample grids. Raises ImagesError."""
     listed = run.results.get("samples")
-    html = ""
-    for entry in listed if isinstance(listed, list) else []:
-        told = entry if isinstance(entry, Mapping) else {}
-        path = run.root / "samples" / str(told.get("file"))
-        if path.is_file():
-            caption = f"{path.stem}: {told.get('caption', '')}"
-            html += whole_picture(path, f"Samples of {path.stem}", caption)
-    return f'<div class="strip">{html}</div>' if html else ""
+    entries = [e for e in listed if isinstance(e, Mapping)] if isinstance(listed, list) else []
+    found = [(run.root / "samples" / str(e.get("file")), e.get("caption", "")) for e in entries]
+    return [
+        whole_picture(path, f"Samples of {path.stem}", f"{path.stem}: {caption}")
+        for path, caption in found
+        if path.is_file()
+    ]
 
 
 def _nets(results: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     teachers = section(results, "teachers", _WHERE)
     return {name or "teacher": section(teachers, name, _WHERE) for name in teachers}
-
-
-def _amount(value: float | None, show: Callable[[float], str]) -> str:
-    return "–" if value is None else marked(value, show(value))

@@ -103,6 +103,8 @@ def with_restarts(
     attempt: Callable[[Stage, float], None],
     objects: dict[str, nn.Module],
     most: int,
+    *,
+    rates: str = "learning rates",
 ) -> Stage:
     """Run a stage; where it diverges, go on from its last saved state, at lower rates.
 
@@ -110,10 +112,11 @@ def with_restarts(
     a resumed run goes on at the same rates and the report can say it.
 
     Args:
-        attempt: runs the stage given; called with the factor of its learning rates and of rho: 1,
+        attempt: runs the stage given; called with the factor of its rates: 1,
             then 1/2, 1/4, ... Where a state was saved, the stage goes on from that.
         objects: networks that are trained in it, put back to what they were before.
         most: times to go back.
+        rates: what the factor is that of, in the user's words.
     Returns: the stage, run to its end. Raises: Diverged after ``most`` times, with what was tried.
     """
     file = f"{name}-restarts.json"
@@ -129,14 +132,14 @@ def with_restarts(
             return stage
         except Diverged as error:
             if len(tried) >= most:
-                told = f" It went back {len(tried)} time(s), halving rho and learning rates."
+                told = f" It went back {len(tried)} time(s), halving {rates}."
                 raise Diverged(f"{error}{told if tried else ''}") from error
             tried.append(str(error).removeprefix("Training diverged: ").partition(". ")[0])
             times.append(now_utc())
-            run.write_json(file, {"stage": name, "why": tried, "at": times})
+            run.write_json(file, {"stage": name, "why": tried, "at": times, "rates": rates})
             tell(
-                f"{name}: diverged, {tried[-1]}; it goes back to its last saved state, with rho "
-                f"and learning rates times 1/{2 ** len(tried)} ({len(tried)} of at most {most}).",
+                f"{name}: diverged, {tried[-1]}; it goes back to its last saved state, with "
+                f"{rates} times 1/{2 ** len(tried)} ({len(tried)} of at most {most}).",
                 quiet=run.quiet,
             )
             for n, o in objects.items():

@@ -37,6 +37,7 @@ from ganpress.training.setup import Setup, keep, render_teacher, set_up, take_up
 from ganpress.types import Widths
 
 CALIBRATE_IMAGES = 16  # pictures over which activation ranges are read
+RATES = "rho and learning rates"  # what a restart halves
 EXTRACT_IMAGES = 8  # pictures over which the constants of cut channels are read
 
 
@@ -137,7 +138,7 @@ def train(
         facts.update(found)
 
     trained = {"student": student.net, "discriminator": setup.discriminator}
-    stage = with_restarts(setup.run, name, attempt, trained, c.restarts)
+    stage = with_restarts(setup.run, name, attempt, trained, c.restarts, rates=RATES)
     if not setup.run.done(name):
         if name == "distil":
             keep(stage.root, student, setup.discriminator)
@@ -248,7 +249,7 @@ def play_round(
         joint(stage, networks, batches, distillation, c, pruning, budget=budget)
 
     trained = {"student": student.net, "discriminator": setup.discriminator}
-    return with_restarts(setup.run, part.name, attempt, trained, c.restarts)
+    return with_restarts(setup.run, part.name, attempt, trained, c.restarts, rates=RATES)
 
 
 def goal_of(part: Round, cost: CostOf, c: SlimConfig, first: float = 1.0) -> Goal | None:

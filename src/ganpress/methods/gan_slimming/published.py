@@ -92,7 +92,7 @@ def columns_of(run: Path) -> list[tuple[str, list[Path]]]:
             f"{run} has no results.json and no ablation.json: give the folder of a compression "
             "or an ablation that has ended."
         )
-    return [(str(_config(run).get("arm", "student")), [run])]
+    return [(str(_config(run).get("procedure", "student")), [run])]
 
 
 def measured(columns: Sequence[tuple[str, list[Path]]]) -> list[list[str]]:

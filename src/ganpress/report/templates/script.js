@@ -1,0 +1,75 @@
+// The page works without this: pictures enlarge, teacher and student lie over each other, commands
+// are copied, and charts tell their values under the pointer.
+(function () {
+  const all = (query, root = document) => [...root.querySelectorAll(query)];
+  document.documentElement.classList.add("js");
+
+  const box = document.querySelector("dialog"), pictures = all(".zoom img");
+  let shown = 0;
+  const show = (n) => {
+    shown = (n + pictures.length) % pictures.length;
+    all("img", box).forEach((old) => old.remove());
+    box.querySelector("p").textContent = pictures[shown].alt + "  (arrow keys: next picture)";
+    box.append(pictures[shown].cloneNode());
+  };
+  all(".zoom").forEach((button, n) => button.addEventListener("click", () => { show(n); box.showModal(); }));
+  box.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (step) { event.preventDefault(); show(shown + step); }
+  });
+  box.addEventListener("click", (event) => { if (event.target === box) box.close(); });
+
+  all(".compare").forEach((compare) => {
+    const row = all(".row")[+compare.dataset.row], slider = compare.querySelector("input");
+    const stage = compare.querySelector(".stage");
+    for (const kind of ["student", "teacher"]) stage.append(row.querySelector(`.${kind} img`).cloneNode());
+    const cut = (share) => {
+      slider.value = Math.max(0, Math.min(100, share));
+      stage.style.setProperty("--cut", slider.value + "%");
+    };
+    const drag = (event) => {
+      const edge = stage.getBoundingClientRect();
+      if (event.type === "pointerdown" || event.buttons || event.pointerType === "mouse")
+        cut(100 * (event.clientX - edge.left) / edge.width);
+    };
+    slider.addEventListener("input", () => cut(+slider.value));
+    for (const kind of ["pointerdown", "pointermove"]) stage.addEventListener(kind, drag);
+    compare.hidden = false;
+  });
+
+  all(".copy").forEach((copy) => {
+    const button = copy.querySelector("button");
+    button.hidden = !navigator.clipboard;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(copy.querySelector("code").textContent);
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
+    });
+  });
+
+  all("[data-hover]").forEach((chart) => {
+    const told = JSON.parse(chart.dataset.hover), svg = chart.querySelector("svg");
+    const labels = all(".legend b", chart), last = labels.map((label) => label.textContent);
+    const word = all("text", svg).find((text) => text.textContent === "step");
+    const [width, height] = [svg.viewBox.baseVal.width, svg.viewBox.baseVal.height];
+    svg.insertAdjacentHTML("beforeend", `<line class="cursor" y1="0" y2="${height}"/>`);
+    const cursor = svg.lastElementChild, span = told.steps[1] - told.steps[0];
+    svg.addEventListener("pointermove", (event) => {
+      const edge = svg.getBoundingClientRect(), at = (event.clientX - edge.left) / edge.width;
+      const wanted = told.steps[0] + span * (at - told.from) / (told.to - told.from);
+      const near = told.lines.map((line) => line.reduce((best, point) =>
+        Math.abs(point[0] - wanted) < Math.abs(best[0] - wanted) ? point : best));
+      near.forEach((point, n) => { labels[n].textContent = point[1].toLocaleString("en-GB", { maximumSignificantDigits: 4 }); });
+      const x = width * (told.from + (told.to - told.from) * (near[0][0] - told.steps[0]) / span);
+      cursor.setAttribute("x1", x);
+      cursor.setAttribute("x2", x);
+      cursor.style.visibility = "visible";
+      word.textContent = "step " + near[0][0].toLocaleString("en-GB");
+    });
+    svg.addEventListener("pointerleave", () => {
+      cursor.style.visibility = "hidden";
+      word.textContent = "step";
+      labels.forEach((label, n) => { label.textContent = last[n]; });
+    });
+  });
+})();
