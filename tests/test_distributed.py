@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import torch
+from patience import PATIENCE_S
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -135,7 +136,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def torchrun(*arguments: object) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run(
-        [*launcher, *map(str, arguments)], capture_output=True, text=True, timeout=300
+        [*launcher, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.returncode == 0, done.stderr[-4000:]
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE_S
 from PIL import Image, ImageDraw
 
 from ganpress.errors import ConfigError, DiskFull, ImagesError
@@ -579,7 +580,7 @@ def test_writing_a_report_imports_neither_torch_nor_numpy(run: Path) -> None:
         "print([m for m in ('torch', 'numpy', 'torchvision') if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(run)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code, str(run)], capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 

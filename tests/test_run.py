@@ -13,10 +13,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from patience import PATIENCE_S
 from PIL import Image
 from torch import nn
 
@@ -126,7 +128,7 @@ def in_process(target: object, *args: object) -> multiprocessing.process.BasePro
 
 
 def wait_for_step(root: Path, step: int, process: multiprocessing.process.BaseProcess) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         at = (root / "at").read_text() if (root / "at").exists() else ""
         if (at and int(at) >= step) or not process.is_alive():
@@ -450,7 +452,12 @@ def test_an_image_grid_has_the_colours_of_the_images(tmp_path: Path) -> None:
         stage.images(7, "fake", x[0])
 
 
-def test_a_budget_of_minutes_ends_the_loop_and_is_kept_over_resumes(tmp_path: Path) -> None:
+def test_a_budget_of_minutes_ends_the_loop_and_is_kept_over_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step_s, now_s = 1 / 64, [0.0]  # a clock that only the steps move, in exact floats
+    monkeypatch.setattr("ganpress.run.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+
     def steps(minutes: float, most: int | None = None) -> tuple[int, float]:
         stage, done, shares = Run(tmp_path, quiet=True).stage("a"), 0, [0.0]
         for _ in stage.steps(1000, save_every=1, minutes=minutes, net=nn.Linear(1, 1)):
@@ -458,18 +465,16 @@ def test_a_budget_of_minutes_ends_the_loop_and_is_kept_over_resumes(tmp_path: Pa
             shares.append(stage.progress)
             if done == most:
                 break
-            time.sleep(0.02)
+            now_s[0] += step_s
             done += 1
         return done, stage.elapsed_s
 
-    first, _ = steps(0.3 / 60, most=5)
-    second, elapsed_s = steps(0.3 / 60)
-    assert first == 5
-    assert 1 <= second <= 11  # 0.3 s at 0.02 s a step is 15 in all, not 15 each
-    assert 0.3 <= elapsed_s < 2.0
-    assert steps(0.3 / 60) == (0, pytest.approx(elapsed_s))
+    budget = 15.5 * step_s / 60
+    assert steps(budget, most=5) == (5, 5 * step_s)
+    assert steps(budget) == (11, 16 * step_s)  # 16 in all, not 16 each
+    assert steps(budget) == (0, 16 * step_s)
     stage = Run(tmp_path, quiet=True).stage("a")
-    assert list(stage.steps(1000, minutes=0.2 / 60, net=nn.Linear(1, 1))) == []
+    assert list(stage.steps(1000, minutes=budget / 2, net=nn.Linear(1, 1))) == []
     assert stage.progress == 1.0
 
 

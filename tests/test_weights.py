@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -147,6 +149,31 @@ def test_a_missing_page_is_not_tried_again(server: Server) -> None:
     with pytest.raises(WeightsError, match="answered 404"):
         find_weights(entry(server))
     assert len(server.asked) == 1
+
+
+def test_a_server_that_cannot_answer_is_tried_four_times(server: Server) -> None:
+    server.status = 503
+    with pytest.raises(WeightsError, match=r"cannot fetch .*\(503 Service Unavailable\)"):
+        find_weights(entry(server))
+    assert server.asked == [None] * 4
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_a_refusal_leaves_no_connection_open(
+    server: Server, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[socket.socket] = []
+    connect = socket.create_connection
+
+    def connect_and_note(*args: Any, **kwargs: Any) -> socket.socket:
+        opened.append(connect(*args, **kwargs))
+        return opened[-1]
+
+    monkeypatch.setattr(socket, "create_connection", connect_and_note)
+    server.status = status
+    with pytest.raises(WeightsError):
+        find_weights(entry(server))
+    assert opened and all(line.fileno() == -1 for line in opened)
 
 
 def test_no_connection_says_where_to_put_the_file() -> None:
