@@ -222,7 +222,8 @@ images = Stage.images
 
 def images_and_wait(stage, *args, **kwargs):
     images(stage, *args, **kwargs)
-    while at.exists() and not go.exists():
+    deadline = time.monotonic() + 600
+    while at.exists() and not go.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
 
 Stage.images = images_and_wait
