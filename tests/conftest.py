@@ -1,11 +1,14 @@
-"""What every test runs under: one torch thread, fixed examples, skips that give a reason."""
+"""What every test runs under: one torch thread, fixed examples, nothing left open, skips that
+give a reason."""
 
 from __future__ import annotations
 
+import gc
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch starts; child processes inherit it
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -22,6 +25,22 @@ FOLDERS = {
     "shared_interop": "GANPRESS_INTEROP",
 }
 ON_REQUEST = ("slow", "network")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: the collections after each test need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def closes_what_it_opens() -> Iterator[None]:
+    """A socket, file or process that a test leaves open is that test's error.
+
+    Without the collection it is the error of whichever test runs when the collector does.
+    """
+    yield
+    gc.collect()
 
 
 def reason_to_skip(marker: str, expression: str) -> str | None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[1]
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command(['--no-cache'])"
@@ -42,7 +43,9 @@ if "torch" in sys.modules:
 
 def run(*command: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run a command and keep what it says."""
-    return subprocess.run(list(command), cwd=cwd, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        list(command), cwd=cwd, capture_output=True, text=True, timeout=PATIENCE_S
+    )
 
 
 def import_without(hidden: list[str], *modules: str) -> subprocess.CompletedProcess[str]:

@@ -9,6 +9,7 @@ import sys
 from importlib.metadata import version
 
 import pytest
+from patience import PATIENCE_S
 
 import ganpress
 
@@ -62,7 +63,7 @@ def test_no_module_has_the_name_of_a_public_function() -> None:
 
 def test_names_stay_what_they_are_when_every_module_was_imported() -> None:
     command = [sys.executable, "-c", AFTER_ALL_MODULES]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stderr
 
 

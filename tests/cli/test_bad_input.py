@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from patience import PATIENCE_S
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -478,7 +479,7 @@ def on_a_full_disk(arguments: list[object], told: Path, limit: int) -> tuple[int
     texts = [str(a) for a in arguments]
     process = CONTEXT.Process(target=full_disk, args=(texts, told, limit))
     process.start()
-    process.join(60)
+    process.join(PATIENCE_S)
     return process.exitcode, told.read_text()
 
 

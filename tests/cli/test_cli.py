@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from cli_runs import run_cli, teacher_file
+from patience import PATIENCE_S
 from PIL import Image
 from rich.console import Console
 
@@ -319,7 +320,7 @@ def test_a_path_that_cannot_be_used_is_a_message_too(
 
 def test_the_program_itself_ends_with_the_code(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "ganpress.cli.app", "measure", str(tmp_path / "none.safetensors")]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S)
     assert done.returncode == 2
     assert "There is no model file" in done.stderr.replace("\n", " ")
     assert "Traceback" not in done.stderr

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from ganpress import load, measure
 from ganpress.cli import demo as line
@@ -22,7 +23,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(line, "TEST", 3)
         patch.setitem(line.SETTINGS, "sparsify", {**line.SETTINGS["sparsify"], "steps": 6})
         patch.setitem(line.SETTINGS, "finetune", {**line.SETTINGS["finetune"], "steps": 3})
-        line.run_demo(folder)
+        torch.set_num_threads(2)  # as where nothing is said, on two cores
+        try:
+            line.run_demo(folder)
+        finally:
+            torch.set_num_threads(1)
     return folder
 
 
@@ -31,6 +36,10 @@ def test_the_demo_leaves_a_student_of_at_most_an_eighth_of_the_macs(run: Path) -
     assert measure(student.net).macs <= measure(teacher.net).macs / 8
     results = json.loads((run / "results.json").read_text())
     assert results["model"]["ratios"]["macs"] >= 8
+
+
+def test_the_demo_takes_one_core_however_many_there_are(run: Path) -> None:
+    assert json.loads((run / "card.json").read_text())["threads"] == 1
 
 
 def test_the_demo_exports_a_checked_onnx_file_and_writes_a_report(run: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import subprocess
 import sys
 import threading
@@ -10,6 +11,8 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 
@@ -206,6 +209,29 @@ def test_a_missing_page_is_not_tried_again(server: Server) -> None:
     with pytest.raises(WeightsError, match="answered 404"):
         find_weights(entry(server))
     assert len(server.asked) == 1
+
+
+def test_a_server_that_cannot_answer_is_tried_four_times(server: Server) -> None:
+    server.status = 503
+    with pytest.raises(WeightsError, match=r"cannot fetch .*\(503 Service Unavailable\)"):
+        find_weights(entry(server))
+    assert server.asked == [None] * 4
+
+
+def test_a_refusal_holds_no_connection(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[socket.socket] = []
+    connect = socket.create_connection
+
+    def connect_and_note(*args: Any, **kwargs: Any) -> socket.socket:
+        opened.append(connect(*args, **kwargs))
+        return opened[-1]
+
+    monkeypatch.setattr(socket, "create_connection", connect_and_note)
+    server.status = 404
+    with pytest.raises(WeightsError) as caught:
+        find_weights(entry(server))
+    assert isinstance(caught.value.__cause__, HTTPError)
+    assert [line.fileno() for line in opened] == [-1]
 
 
 def test_no_connection_says_where_to_put_the_file() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE_S
 from PIL import Image, ImageDraw
 
 from ganpress.errors import ConfigError, DiskFull, ImagesError
@@ -617,7 +618,7 @@ def test_writing_a_report_imports_no_torch(run: Path) -> None:
         "print([m for m in ('torch', 'torchvision', 'matplotlib.pyplot') if m in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(run)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code, str(run)], capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 

@@ -6,6 +6,7 @@ case below into ROOT, once without a break and once stopped and taken up again.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 import torch
+from patience import PATIENCE_S
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -104,6 +106,7 @@ def train_with_a_break(name: str, root: Path) -> None:
 
 
 def main(root: Path) -> None:
+    atexit.register(note_threads, root)  # before the start: runs after what the start registers
     distributed.start()
     for part in ("whole", "broken"):
         for name in CASES if part == "whole" else ("pool", "stylegan2"):
@@ -114,7 +117,18 @@ def main(root: Path) -> None:
         distributed.together(lambda: fail() if rank else None)
     except (ConfigError, Elsewhere) as error:
         (root / f"error-{rank}").write_text(type(error).__name__)
-    distributed.stop()
+    (root / f"threads-{rank}-together").write_text(threads())
+    if rank == 0:  # the other leaves the group by ending, as a process that fails does
+        distributed.stop()
+
+
+def note_threads(root: Path) -> None:
+    (root / f"threads-{os.environ['RANK']}-at-the-end").write_text(threads())
+
+
+def threads() -> str:
+    """The names of this process's threads (Linux), one a line; those of C++ included."""
+    return "".join(sorted(p.read_text() for p in Path("/proc/self/task").glob("*/comm")))
 
 
 def fail() -> None:
@@ -137,7 +151,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def torchrun(*arguments: object) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     done = subprocess.run(
-        [*launcher, *map(str, arguments)], capture_output=True, text=True, timeout=300
+        [*launcher, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert done.returncode == 0, done.stderr[-4000:]
 
@@ -232,6 +246,16 @@ def test_a_state_of_two_processes_is_not_taken_up_by_one(home: Path, tmp_path: P
 def test_an_error_of_one_process_ends_them_all(home: Path) -> None:
     found = {rank: (home / "two" / f"error-{rank}").read_text() for rank in (0, 1)}
     assert found == {0: "Elsewhere", 1: "ConfigError"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+@pytest.mark.parametrize("rank", [0, 1])
+def test_no_thread_of_the_group_outlives_it(home: Path, rank: int) -> None:
+    """One that does can abort the process while the interpreter is taken down."""
+    together, end = (
+        (home / "two" / f"threads-{rank}-{when}").read_text() for when in ("together", "at-the-end")
+    )
+    assert "gloo" in together and "gloo" not in end
 
 
 def test_a_batch_that_cannot_be_split_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

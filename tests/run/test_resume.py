@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from patience import PATIENCE_S
 from safetensors.torch import load_file
 
 from ganpress.data import open_images
@@ -124,7 +125,7 @@ def ran(target: Callable[..., None], *arguments: object) -> int | None:
     """The exit code of a function run in a process of its own."""
     process = CONTEXT.Process(target=target, args=arguments)
     process.start()
-    process.join(120)
+    process.join(PATIENCE_S)
     assert not process.is_alive()
     return process.exitcode
 
@@ -210,6 +211,29 @@ def arguments(home: Path, run: Path) -> list[str]:
     ]
 
 
+# The command, which waits after the picture `at` until the file `go` is there: a stage of tiny
+# steps would otherwise be over before a busy machine lets the test send its signal.
+HELD = """
+import sys, time
+from pathlib import Path
+from ganpress.cli import app as cli
+from ganpress.run.run import Stage
+
+at, go = map(Path, sys.argv[1:3])
+sys.argv[1:3] = []
+images = Stage.images
+
+def images_and_wait(stage, *args, **kwargs):
+    images(stage, *args, **kwargs)
+    deadline = time.monotonic() + 600
+    while at.exists() and not go.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+Stage.images = images_and_wait
+cli.main()
+"""
+
+
 @pytest.fixture(scope="module")
 def commanded(home: Path) -> Path:
     """A run by the command line that nothing disturbed."""
@@ -226,13 +250,15 @@ def test_a_stopped_command_saves_says_so_and_resumes_bit_equal(
     home: Path, commanded: Path, number: signal.Signals, code: int, stage: str
 ) -> None:
     root = fresh(home, number.name)
-    line = [sys.executable, "-m", "ganpress.cli.app", *arguments(home, root)]
     first_step = root / stage / "images" / "photo-teacher-student-0000000.png"
-    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
-    while not first_step.exists() and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(number)
-    told = process.communicate(timeout=60)[1]
+    go = home / f"{number.name}-was-sent"
+    line = [sys.executable, "-c", HELD, str(first_step), str(go), *arguments(home, root)]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
+        while not first_step.exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(number)
+        go.touch()
+        told = process.communicate(timeout=PATIENCE_S)[1]
     assert process.returncode == code, told
     assert f"Stopped by {number.name}" in told
     assert "Run the same command again to go on." in told

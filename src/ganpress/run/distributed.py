@@ -8,6 +8,8 @@ path length need). Without torchrun everything here is the identity.
 
 from __future__ import annotations
 
+import atexit
+import importlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
@@ -44,7 +46,14 @@ def _started() -> bool:
 def start(device: str = "cpu") -> str:
     """Join the other processes if torchrun started this one; returns the device to use."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not _started():
-        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        # This module's functions have the group of the moment as a default argument. The first
+        # optimiser imports it (through torch._dynamo): after the start, it would keep the group,
+        # and so its threads, alive through `stop` and into the end of the interpreter.
+        importlib.import_module("torch.distributed.nn.functional")
+        backend = "nccl" if device.startswith("cuda") else "gloo"
+        dist.init_process_group(backend)
+        if backend == "gloo":
+            atexit.register(stop)
     if device.startswith("cuda") and _started():
         device = f"cuda:{int(os.environ.get('LOCAL_RANK', '0'))}"
         torch.cuda.set_device(device)
@@ -52,7 +61,11 @@ def start(device: str = "cpu") -> str:
 
 
 def stop() -> None:
-    """Leave the group."""
+    """Leave the group, and end its threads; a CPU's process that did not does so as it exits.
+
+    A thread of gloo that still holds a tensor of Python's when the interpreter is taken down
+    aborts the process ("terminate called without an active exception"), after all its work.
+    """
     if _started():
         dist.destroy_process_group()
 

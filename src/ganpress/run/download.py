@@ -122,9 +122,9 @@ def _receive(url: str, part: Path) -> bool:
     try:
         answer = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
     except urllib.error.HTTPError as error:
+        error.close()  # it is the server's answer, and holds the connection; its code stays known
         if error.code != 416:
             raise
-        error.close()
         if error.headers.get("Content-Range", "").endswith(f"/{have}"):
             return True  # we had all of it
         part.unlink()  # longer than the file: of something else
