@@ -1,6 +1,6 @@
-"""Put the tables of benchmarks/results/ into README.md, between their marks.
+"""Put the tables of benchmarks/results/ into README.md and docs/results.md, between their marks.
 
-Command:  .venv/bin/python -m benchmarks.readme      (a test fails where README.md is behind)
+Command:  .venv/bin/python -m benchmarks.readme      (a test fails where one of them is behind)
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
 MARK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -18,5 +19,5 @@ def with_tables(text: str) -> str:
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(with_tables(readme.read_text()))
+    for page in PAGES:
+        page.write_text(with_tables(page.read_text()))
