@@ -36,15 +36,15 @@ CLOSE = {
 }
 SEEDS = ["--seeds", "0,1,2"]
 READINGS = {
-    "reading-real-images": ["--arms", "gs-32", "--set", "discriminator.real=images"],
-    "reading-linear": ["--arms", "gs-32", "--set", "sparsify.schedule=linear"],
-    "reading-cosine": ["--arms", "gs-32", "--set", "sparsify.schedule=cosine"],
-    "reading-gs2020": ["--arms", "gs-8", "--set", "quantise.levels=gs2020"],
-    "reading-clamped": ["--arms", "gs-8", "--set", "quantise.trunk=clamped", *SEEDS],
+    "reading-real-images": ["--variants", "gs-32", "--set", "discriminator.real=images"],
+    "reading-linear": ["--variants", "gs-32", "--set", "sparsify.schedule=linear"],
+    "reading-cosine": ["--variants", "gs-32", "--set", "sparsify.schedule=cosine"],
+    "reading-gs2020": ["--variants", "gs-8", "--set", "quantise.levels=gs2020"],
+    "reading-clamped": ["--variants", "gs-8", "--set", "quantise.trunk=clamped", *SEEDS],
 }
 ON_HAYAO = {
-    "reading-clamped-hayao": ["--arms", "gs-8", "--set", "quantise.trunk=clamped", *SEEDS],
-    "reading-exact-hayao": ["--arms", "gs-8", "--set", "quantise.exact=true", *SEEDS],
+    "reading-clamped-hayao": ["--variants", "gs-8", "--set", "quantise.trunk=clamped", *SEEDS],
+    "reading-exact-hayao": ["--variants", "gs-8", "--set", "quantise.exact=true", *SEEDS],
 }
 HALF = [
     "--set",
@@ -92,10 +92,10 @@ def parts(runs: Path) -> dict[str, list[list[str]]]:
         teacher, config, *images = map(str, what)
         fixed = ["--run", runs / f"ablation-{name}", "--teacher", teacher]
         settings = ["--config", ROOT / "configs" / f"ablate-{config}-cpu.toml"]
-        return ["ganpress", "ablate", *map(str, [*fixed, *settings, *images]), *more]
+        return ["ganpress", "ablate", "slim", *map(str, [*fixed, *settings, *images]), *more]
 
     def twice(name: str, what: list[Any]) -> list[list[str]]:
-        return [ablate(name, what), ablate(name, what, "--arms", CLOSE[name], *SEEDS)]
+        return [ablate(name, what), ablate(name, what, "--variants", CLOSE[name], *SEEDS)]
 
     pairs = ["recipes.split_pairs", str(data / "facades"), "--to", str(split)]
     return {
@@ -104,10 +104,12 @@ def parts(runs: Path) -> dict[str, list[list[str]]]:
             ["ganpress", "import", "cartoongan", str(cartoon), "-o", str(hayao)],
             *twice("hayao", hayaos),
         ],
-        "sngan": [ablate("sngan", sngan, "--arms", "gs-8")],
-        "sngan-half": [ablate("sngan-half", sngan, "--arms", "gs-8", *HALF)],
+        "sngan": [ablate("sngan", sngan, "--variants", "gs-8")],
+        "sngan-half": [ablate("sngan-half", sngan, "--variants", "gs-8", *HALF)],
         "4-bit": [
-            ablate("4-bit", facades, "--arms", "gs-32,gs-32+postq,gs-8", "--set", "quantise.bits=4")
+            ablate(
+                "4-bit", facades, "--variants", "gs-32,gs-32+postq,gs-8", "--set", "quantise.bits=4"
+            )
         ],
         **{name: [ablate(name, facades, *change)] for name, change in READINGS.items()},
         **{name: [ablate(name, hayaos, *change)] for name, change in ON_HAYAO.items()},

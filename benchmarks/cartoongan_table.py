@@ -39,8 +39,9 @@ from ganpress import (
 )
 from ganpress.data import evaluation
 from ganpress.methods.compress import compress
-from ganpress.methods.gan_slimming.method import render_teacher
+from ganpress.methods.gan_slimming.method import joint_crops, resolve_for
 from ganpress.run.grid import grid
+from ganpress.training.setup import render_teacher, set_up, training_crops
 
 RESULTS = Path(__file__).parent / "results"
 SIZE = 128  # pixels of the pictures in the grid
@@ -85,7 +86,7 @@ def main() -> None:
 
 
 def settings(config: Path, row: str, shared: list[str]) -> SlimConfig:
-    """A row's settings: the file's, with the arm's own; GD spends all minutes on fine-tuning."""
+    """A row's settings: the file's, with the row's own; GD spends all minutes on fine-tuning."""
     base = read_config(SlimConfig, config, shared)
     extra = list(ROWS[row])
     if row == "gd":
@@ -97,7 +98,9 @@ def settings(config: Path, row: str, shared: list[str]) -> SlimConfig:
 def render(teacher: Model, photos: Images, config: SlimConfig, runs: Path) -> None:
     """Fill the cache that all rows share."""
     torch.set_num_threads(config.threads or torch.get_num_threads())
-    render_teacher(teacher, photos, config, Run(runs / "render", seed=config.seed))
+    c, run = resolve_for(teacher, config), Run(runs / "render", seed=config.seed)
+    setup = set_up(teacher, photos, None, None, c, run)
+    render_teacher(setup, c, {"render-sparsify": joint_crops(c), "render": training_crops(c)})
 
 
 def write(name: str, runs: Path, teacher: Model, test: Images) -> None:

@@ -35,7 +35,8 @@ from torch import Tensor
 
 from ganpress import import_model, load, save
 from ganpress.formats.exporters import openvino
-from ganpress.formats.exporters.onnx import reads, to_bytes
+from ganpress.formats.exporters.onnx import to_bytes
+from ganpress.formats.exporters.verify import reads
 from ganpress.models.checkpoint import Model
 from ganpress.quantisation.quantise import FakeQuantiser, calibrate, quantise, quantiser_of
 

@@ -5,7 +5,7 @@ Time:     about 4 minutes on 2 cores.
 Result:   benchmarks/results/slimming-step.json; the last lines name the ratio and the widest part.
 
 The full ResNet-9 at 128 px, batch 4, VGG-16 as the perceptual network (random weights: time does
-not depend on them), the paper's discriminator. The step is `stages.sparsify.sparsify` itself, with
+not depend on them), the paper's discriminator. The step is GAN Slimming's `joint` itself, with
 its optimisers, proximal step and log; parts and steps take turns, so that noise hits both.
 """
 
@@ -27,9 +27,10 @@ from ganpress.data import Batch
 from ganpress.losses.distance import Distance
 from ganpress.losses.features import Features, vgg16_layers
 from ganpress.methods.gan_slimming.extract import scaled_copy
-from ganpress.methods.gan_slimming.joint import joint
+from ganpress.methods.gan_slimming.joint import Pruning, joint
 from ganpress.run.settings import checked
 from ganpress.training.discriminator import DiscriminatorWithLoss
+from ganpress.training.distil import Budget, Distillation, Networks
 from ganpress.training.teacher import CachedTeacher
 
 BATCH, SIZE = 4, 128
@@ -47,14 +48,11 @@ def main() -> None:
     config = checked(SlimConfig, {"distance": {"kind": "mse"}})
     model = full_model("cyclegan")
     student = scaled_copy(model).net.train()
-    teacher, discriminator, distance = (
-        CachedTeacher(model.net),
-        DiscriminatorWithLoss(),
-        random_vgg(),
-    )
+    teacher, distance = CachedTeacher(model.net), random_vgg()
+    networks = Networks(student, teacher, DiscriminatorWithLoss())
     x = torch.rand(BATCH, 3, SIZE, SIZE) * 2 - 1
-    target = teacher((x,), torch.full((BATCH,), -1))
-    parts = the_parts(x, target, teacher, student, discriminator, distance)
+    target = teacher((x,), torch.full((BATCH,), -1)).pictures
+    parts = the_parts(x, target, networks, distance)
     times: dict[str, list[float]] = {name: [] for name in ["step", *parts]}
 
     def batches(_: int) -> Iterator[Batch]:
@@ -71,8 +69,11 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder), quiet=True, save_every_s=1e9, log_every=1000)
-        joint(run.stage("step"), student, teacher, discriminator, distance, batches, config,
-                 steps=a.repeats + 1)  # fmt: skip
+        pruning = Pruning(dict.fromkeys(model.widths, config.min_channels))
+        joint(
+            run.stage("step"), networks, batches, Distillation(distance, config.beta), config,
+            pruning, budget=Budget(a.repeats + 1),
+        )  # fmt: skip
     report(times, a.threads)
 
 
@@ -91,13 +92,12 @@ def random_vgg() -> Distance:
 def the_parts(
     x: Tensor,
     target: Tensor,
-    teacher: Teacher,
-    student: torch.nn.Module,
-    discriminator: DiscriminatorWithLoss,
+    networks: Networks,
     distance: Distance,
 ) -> dict[str, Callable[[], None]]:
     """Each thing a step cannot do without, alone."""
     batch = Batch(x, torch.full((BATCH,), -1), None)
+    student, discriminator = networks.student, networks.discriminator
 
     def student_pass() -> None:
         student(x).sum().backward()
@@ -106,7 +106,7 @@ def the_parts(
     def perceptual() -> None:
         distance(target.clone().requires_grad_(True), target).backward()
 
-    def discriminator() -> None:
+    def both_losses() -> None:
         discriminator.requires_grad_(False)
         discriminator.g_loss(target.clone().requires_grad_(True)).backward()
         discriminator.requires_grad_(True)
@@ -114,10 +114,10 @@ def the_parts(
         discriminator.zero_grad(set_to_none=True)
 
     return {
-        "teacher forward": lambda: (teacher((x,), batch.ids), None)[1],
+        "teacher forward": lambda: (networks.teacher((x,), batch.ids), None)[1],
         "student forward and backward": student_pass,
         "perceptual network": perceptual,
-        "discriminator": discriminator,
+        "discriminator": both_losses,
     }
 
 

@@ -2,9 +2,9 @@
 
 Command:  python -m recipes.zoo RUN NAME --data SET --images DIR [as 'ganpress evaluate']
           python -m recipes.zoo --table
-Result:   zoo/NAME.safetensors (its discriminator inside, or beside it as NAME-discriminator.safetensors
-          where both are larger than a file of the zoo may be), zoo/NAME.json, zoo/NAME.png or .jpg,
-          and zoo/README.md, written from all cards.
+Result:   zoo/NAME.safetensors (its discriminator inside, or beside it where both are larger than a
+          file of the zoo may be: NAME-discriminator.safetensors), zoo/NAME.json, zoo/NAME.png or
+          .jpg, and zoo/README.md, written from all cards.
 
 The metrics are those of the file as it is written, half precision and all.
 """

@@ -69,6 +69,7 @@ def _double(tensor: Tensor | None) -> Tensor | None:
 
 
 # --- the trainings ------------------------------------------------------------------------------
+# The weights of a loss differ from 1 and from each other, so that none can stand in for another.
 
 _PATCH = {"width": 4, "layers": 2}
 _COMMON = {"steps": 10, "batch": 2, "width": 0.05, "ema": 0.9, "seed": 1, "sample_every": 100}
@@ -82,7 +83,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "discriminator_layers": 2,
             "warm_up": 3,
         },
-        "content": {"features": "tiny"},
+        **{"content": {"features": "tiny"}, "edges": 0.5},
     },
     "munit": {
         **{
@@ -91,15 +92,15 @@ RECIPES: dict[str, dict[str, Any]] = {
             "discriminator_layers": 2,
             "discriminator_scales": 2,
         },
-        **{"weights": {"cycle": 10.0}, "halve_every": 6},
+        **{"weights": {"style": 2.0, "content": 3.0, "cycle": 5.0}, "halve_every": 6},
     },
     "gaugan": {
         **{"options": {"labels": 4, "edges": False}, "width": 1 / 128, "features": "tiny"},
-        **{"discriminator": {"width": 4, "layers": 2}, "batch": 4, "accumulate": 2},
+        **{"discriminator": _PATCH, "batch": 4, "accumulate": 2, "matching": 7.0},
     },
     "sngan": {
         **{"options": {"bottom_width": 4, "latent_dim": 8, "classes": 3}, "width": 0.02},
-        **{"discriminator": {"width": 4}, "batch": 8, "d_steps": 2, "g_batch": 6},
+        **{"discriminator": {"width": 4}, "batch": 8, "d_steps": 2, "g_batch": 6, "lr_d": 4e-4},
     },
     "stylegan2": {
         "options": {"size": 32, "style_dim": 8, "n_mlp": 2, "base": 128, "most": 8},

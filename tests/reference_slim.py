@@ -30,6 +30,10 @@ class Objective:
     g: Callable[[Tensor], Tensor]
 
 
+CROSS_ENTROPY = Objective(  # pix2pix, that of the discriminator halved (section 3.3)
+    d=lambda real, fake: ((1 + (-real).exp()).log().mean() + (1 + fake.exp()).log().mean()) / 2,
+    g=lambda fake: (1 + (-fake).exp()).log().mean(),
+)
 LEAST_SQUARES = Objective(  # Mao et al. 2017, that of the discriminator halved
     d=lambda real, fake: (((real - 1) ** 2).mean() + (fake**2).mean()) / 2,
     g=lambda fake: ((fake - 1) ** 2).mean(),
@@ -43,12 +47,19 @@ LOGISTIC = Objective(  # StyleGAN2: -log sigmoid(D(x)) - log(1 - sigmoid(D(G)))
     g=lambda fake: -F.logsigmoid(fake).mean(),
 )
 OBJECTIVES = {
+    "cross-entropy": CROSS_ENTROPY,
+    "least-squares": LEAST_SQUARES,
+    "hinge": HINGE,
+    "logistic": LOGISTIC,
+}
+USUAL = {
     "patch": LEAST_SQUARES,
     "munit": LEAST_SQUARES,
     "spade": HINGE,
     "sngan": HINGE,
     "stylegan2": LOGISTIC,
 }
+"""Of a kind of discriminator of which nothing else is said."""
 
 
 @dataclass
@@ -60,6 +71,7 @@ class Judge:
         one_pass: real and made pictures go through it in one batch; else one after the other, as
             where its statistics are those of the batch.
         fixed: it is not trained, and the student is to get the teacher's logits (CEC).
+        r1, r1_every: StyleGAN2's penalty: its weight, and the steps from one to the next.
     """
 
     net: nn.Module
@@ -67,6 +79,8 @@ class Judge:
     pooled: bool
     one_pass: bool
     fixed: bool
+    r1: float = 0.0
+    r1_every: int = 16
 
     def logits(self, pictures: Tensor, condition: Tensor | None) -> list[Tensor]:
         """Of each scale. A photo or label map stands before the picture, a class beside it."""
@@ -91,6 +105,16 @@ class Judge:
             first, then = self.logits(real, of_real), self.logits(fake, of_fake)
             pairs = list(zip(first, then, strict=True))
         return sum(self.objective.d(r, f) for r, f in pairs) / len(pairs)
+
+    def penalty(self, step: int, real: Tensor, of_real: Tensor | None) -> Tensor | float:
+        """Of the steps 0, r1_every, 2 r1_every, ...: r1_every times r1 / 2 |dD/dx|^2 on real
+        pictures, averaged over them (Mescheder et al. 2018, eq. 9; lazy, StyleGAN2, 3.1)."""
+        if self.r1 == 0 or step % self.r1_every:
+            return 0.0
+        x = real.detach().clone().requires_grad_()
+        total = sum(s.sum() for s in self.logits(x, of_real))
+        [slope] = torch.autograd.grad(total, x, create_graph=True)
+        return self.r1_every * self.r1 / 2 * (slope**2).sum() / len(x)
 
     def g_loss(self, fake: Tensor, target: Tensor, condition: Tensor | None) -> Tensor:
         """L_GAN for the student, averaged over scales."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 
-from ganpress.data import Images, open_images
-from ganpress.data.drawn.draw import write_folder
+from ganpress.data import Images
 from ganpress.measures.cost import measure
-from ganpress.methods.gan_slimming.method import slim
-from ganpress.methods.gan_slimming.settings import SlimConfig
+from ganpress.methods.base import Given
+from ganpress.methods.gan_slimming import GAN_SLIMMING, SlimConfig
 from ganpress.models.checkpoint import Model, full_model
 from ganpress.run.run import Run, read_log
 from ganpress.run.settings import checked
@@ -51,9 +49,28 @@ def share(student: Model, teacher: Model, name: str) -> float:
     return float(of[0]) / float(of[1])
 
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Images:
-    return open_images(write_folder(tmp_path_factory.mktemp("photos"), 16, seed=3, size=40))
+def resolved(teacher: Model, config: SlimConfig) -> SlimConfig:
+    """The settings as the stages use them."""
+    found = GAN_SLIMMING.resolve(teacher, config)
+    assert isinstance(found, SlimConfig)
+    return found
+
+
+def slim(
+    teacher: Model,
+    images: Images | None,
+    config: SlimConfig,
+    run: Run,
+    *,
+    reals: Images | None = None,
+    weights: Path | None = None,
+) -> Model:
+    """The student: settings resolved, what cannot be done refused, then all stages, as
+    `ganpress.compress` has it, without what follows them."""
+    given = Given(teacher, images, reals, weights)
+    used = resolved(teacher, config)
+    GAN_SLIMMING.check(given, used)
+    return GAN_SLIMMING.compress(given, used, run)
 
 
 def compressed(

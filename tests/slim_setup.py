@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,19 +14,22 @@ import pytest
 import torch
 import torch.nn.functional as F
 from nets import WIRINGS
-from reference_slim import OBJECTIVES, Judge, distance
+from reference_slim import OBJECTIVES, USUAL, Judge, distance
 from torch import Tensor, nn
 
 from ganpress.channels.take import scales
 from ganpress.data import Batch
 from ganpress.losses.distance import Distance
+from ganpress.methods.gan_slimming.joint import Pruning
 from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.discriminator import Discriminator
+from ganpress.nn.axes import widths
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.run import run as run_module
 from ganpress.run.run import Run, Stage, read_log
 from ganpress.run.settings import checked
 from ganpress.training.discriminator import DiscriminatorWithLoss
+from ganpress.training.distil import Batches, Budget, Distillation, Networks
 from ganpress.training.teacher import CachedTeacher
 
 STEPS, BATCH = 5, 3
@@ -59,14 +62,20 @@ class Case:
     Attributes:
         own: the teacher's own discriminator, of `OWN`; None: a fresh PatchGAN.
         settings: over `SETTINGS`, group by group.
-        more: over the arguments of the loop.
+        card: what the file of the teacher's own discriminator says that it was trained under.
+        mask: of the distillation; None: pictures are compared as they are.
+        pruning: of the joint loop, beside the floors and references.
+        rate_factor: of the learning rates (and of rho).
         seconds: that each step takes, of a limit of one minute; None: no limit.
     """
 
     wiring: str = "cyclegan affine"
     own: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
-    more: Mapping[str, Any] = field(default_factory=dict)
+    card: Mapping[str, Any] = field(default_factory=dict)
+    mask: Callable[[tuple[Tensor, ...], Tensor], Tensor] | None = None
+    pruning: Mapping[str, Any] = field(default_factory=dict)
+    rate_factor: float = 1.0
     seconds: float | None = None
 
     def config(self) -> SlimConfig:
@@ -75,6 +84,12 @@ class Case:
             over = {**values.get(name, {}), **change} if isinstance(change, dict) else change
             values[name] = over
         return checked(SlimConfig, values)
+
+    def budget(self, steps: int = STEPS) -> Budget:
+        """As many steps as that, or a minute of the clock and more steps than fit into it."""
+        if self.seconds is None:
+            return Budget(steps, None, self.rate_factor)
+        return Budget(4 * steps, 1.0, self.rate_factor)
 
 
 @dataclass
@@ -118,9 +133,17 @@ class Start:
         return real, self.condition(inputs)
 
 
-def l_dist_of(s: Start, made: Tensor, target: Tensor) -> Tensor:
-    """L_dist as the settings weigh its terms."""
+def brighter(inputs: tuple[Tensor, ...], target: Tensor) -> Tensor:
+    """A mask: 1 where photo and teacher's picture are together brighter than grey."""
+    return ((inputs[0] + target).mean(1, keepdim=True) > 0).to(target)
+
+
+def l_dist_of(s: Start, case: Case, x: tuple[Tensor, ...], made: Tensor, target: Tensor) -> Tensor:
+    """L_dist as the settings weigh its terms, of what the mask leaves of the pictures."""
     d = s.config.distance
+    if case.mask is not None:
+        mask = case.mask(x, target)
+        made, target = made * mask, target * mask
     if d.kind == "mse":
         return ((made - target) ** 2).mean()
     weights = {"content": d.content, "style": d.style, "unit": d.unit, "pixel": d.pixel}
@@ -136,28 +159,32 @@ def start(case: Case) -> Start:
             for scale in producers:
                 scale.mul_(2.0 ** (k % 3 - 1))
     torch.manual_seed(7)
-    held = None
+    own = None
     if case.own is not None:
         kind = case.own.split(" of ")[0].split()[-1]
-        held = Discriminator(build_discriminator(kind, **OWN[case.own]), kind, dict(OWN[case.own]))
+        net = build_discriminator(kind, **OWN[case.own])
+        own = Discriminator(net, kind, dict(OWN[case.own]), **case.card)
     d = config.discriminator
     discriminator = DiscriminatorWithLoss(
         width=d.width,
         layers=d.layers,
         pooled=d.pooled,
-        held=held,
+        own=own,
         reads=student.reads,
         fixed=d.fixed,
     )
     found = Distance(config.distance)
     if found.features is not None and torch.get_default_dtype() == torch.float64:
         found.features.double()
+    said = case.card
     judge = Judge(
         copy.deepcopy(discriminator.net),
-        OBJECTIVES[discriminator.kind],
-        pooled=discriminator.kind == "patch" and d.pooled,
+        OBJECTIVES[said["objective"]] if "objective" in said else USUAL[discriminator.kind],
+        pooled=d.pooled if own is None else said.get("pooled", False),
         one_pass=case.own not in ("photo and patch", "stylegan2"),
         fixed=d.fixed,
+        r1=said.get("r1", 0.0),
+        r1_every=said.get("r1_every", 16),
     )
     data = pictures_of(case.wiring)
     return Start(
@@ -167,7 +194,7 @@ def start(case: Case) -> Start:
 
 def pictures_of(wiring: str, steps: int = 20) -> list[Batch]:
     """Noise as photos and their targets, label maps, and classes; where a generator reads noise
-    there are no targets. Views are not limited (-1)."""
+    there are no targets. Crops are not limited (-1)."""
     side, draw = (64 if wiring == "gaugan" else 32), torch.Generator().manual_seed(5)
     found = []
     for _ in range(steps):
@@ -217,16 +244,27 @@ class Clock:
         return self.now
 
 
-def arguments(case: Case, begun: Start, clock: Clock) -> tuple[Any, ...]:
-    """The positional arguments of either loop after the stage."""
+def arguments(
+    case: Case, begun: Start, clock: Clock
+) -> tuple[Networks, Batches, Distillation | None, SlimConfig]:
+    """The positional arguments that both loops have after the stage."""
     teacher = CachedTeacher(copy.deepcopy(begun.teacher))
+    c = begun.config
 
     def batches(first: int) -> Iterator[Batch]:
         for batch in begun.batches[first:]:
             clock.now += case.seconds or 0.0
             yield batch
 
-    return begun.student, teacher, begun.discriminator, begun.distance, batches, begun.config
+    networks = Networks(begun.student, teacher, begun.discriminator)
+    distillation = Distillation(begun.distance, c.beta, case.mask) if c.beta > 0 else None
+    return networks, batches, distillation, c
+
+
+def pruning_of(case: Case, begun: Start, references: Mapping[str, float]) -> Pruning:
+    """What the joint loop prunes: no group below `min_channels`."""
+    floors = dict.fromkeys(widths(begun.student), begun.config.min_channels)
+    return Pruning(floors, references=references, **case.pruning)
 
 
 def stage_of(root: Path, name: str, patch: pytest.MonkeyPatch, clock: Clock) -> Stage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 import hypothesis
 import hypothesis.strategies as st
@@ -306,7 +307,7 @@ def product(w: Widths) -> float:
 
 
 def brute_force(
-    scores: dict[str, Tensor], budget: float, least: int, multiple: int
+    scores: dict[str, Tensor], budget: float, floor: int, multiple: int
 ) -> dict[str, int] | None:
     """Try every level from the lowest; None where no network fits."""
 
@@ -314,7 +315,7 @@ def brute_force(
         out = {}
         for group, score in scores.items():
             above = sum(float(s) > level for s in score)
-            above = max(above, least)
+            above = max(above, floor)
             rounded = next(n for n in itertools.count() if n >= above and n % multiple == 0)
             out[group] = min(len(score), rounded)
         return out
@@ -326,10 +327,11 @@ def brute_force(
 @hypothesis.given(scores_strategy, st.integers(6, 100), st.integers(1, 4), st.integers(1, 3))
 @hypothesis.settings(max_examples=150)
 def test_keep_top_keeps_as_much_as_an_exhaustive_search(
-    scores: dict[str, Tensor], budget: int, least: int, multiple: int
+    scores: dict[str, Tensor], budget: int, floor: int, multiple: int
 ) -> None:
-    wanted = brute_force(scores, budget, least, multiple)
-    given = {"budget": budget, "cost": product, "least": least, "multiple": multiple}
+    wanted = brute_force(scores, budget, floor, multiple)
+    given: dict[str, Any] = {"budget": budget, "cost": product, "floors": floor}
+    given["multiple"] = multiple
     if wanted is None:
         with pytest.raises(InfeasibleTarget):
             keep_top(scores, **given)
@@ -348,26 +350,26 @@ def test_keep_top_keeps_as_much_as_an_exhaustive_search(
 
 def test_a_budget_for_everything_cuts_nothing_that_has_a_score() -> None:
     scores = {"a": torch.tensor([0.5, 0.1, 0.0]), "b": torch.tensor([0.2, 0.3])}
-    level, left = cut_level(scores, budget=1e9, cost=product, min_channels=1)
+    level, left = cut_level(scores, budget=1e9, cost=product, floors=1)
     assert (level, left) == (0.0, {"a": 2, "b": 2})
 
 
 def test_equal_scores_are_kept_from_the_front() -> None:
-    keep = keep_top({"a": torch.ones(9)}, budget=30, cost=product, min_channels=4)
+    keep = keep_top({"a": torch.ones(9)}, budget=30, cost=product, floors=4)
     assert keep["a"].tolist() == [0, 1, 2, 3]
 
 
-def test_each_group_can_have_a_least_of_its_own() -> None:
+def test_each_group_can_have_a_floor_of_its_own() -> None:
     scores = {"a": torch.rand(9), "b": torch.rand(9)}
-    keep = keep_top(scores, budget=60, cost=product, least={"a": 5, "b": 1})
+    keep = keep_top(scores, budget=60, cost=product, floors={"a": 5, "b": 1})
     assert len(keep["a"]) >= 5
     with pytest.raises(InfeasibleTarget, match=r"allows 17.*costs"):
-        keep_top(scores, budget=17, cost=product, least={"a": 5, "b": 1})
+        keep_top(scores, budget=17, cost=product, floors={"a": 5, "b": 1})
 
 
 def test_a_multiple_is_respected_unless_the_group_is_smaller() -> None:
     scores = {"a": torch.rand(30), "b": torch.rand(6)}
-    keep = keep_top(scores, budget=200, cost=product, min_channels=8, multiple=8)
+    keep = keep_top(scores, budget=200, cost=product, floors=8, multiple=8)
     assert len(keep["a"]) % 8 == 0
     assert len(keep["b"]) == 6
 

@@ -377,25 +377,34 @@ def test_every_channel_with_a_scale_survives_negative_ones_too() -> None:
 
 
 def test_where_all_scales_are_zero_the_heaviest_channels_fill_up() -> None:
-    assert kept(tiny([0, 0, 0, 0], [0.1, 3, 0.2, -2]), min_channels=2) == [1, 3]
+    assert kept(tiny([0, 0, 0, 0], [0.1, 3, 0.2, -2]), floors=2) == [1, 3]
 
 
 def test_where_too_few_survive_the_heaviest_of_the_others_join_them() -> None:
-    assert kept(tiny([0, 0, 0, 0.1], [0.1, 3, 0.2, 0.01]), min_channels=3) == [1, 2, 3]
+    assert kept(tiny([0, 0, 0, 0.1], [0.1, 3, 0.2, 0.01]), floors=3) == [1, 2, 3]
 
 
 def test_channels_of_equal_weight_are_kept_from_the_front() -> None:
-    assert kept(tiny([0, 0, 0, 0], [1, 1, 1, 1]), min_channels=2) == [0, 1]
+    assert kept(tiny([0, 0, 0, 0], [1, 1, 1, 1]), floors=2) == [0, 1]
 
 
-def test_a_group_smaller_than_the_least_keeps_all_it_has() -> None:
-    assert kept(tiny([0, 0.1], [1, 1]), min_channels=8) == [0, 1]
+def test_a_group_smaller_than_its_floor_keeps_all_it_has() -> None:
+    assert kept(tiny([0, 0.1], [1, 1]), floors=8) == [0, 1]
 
 
 def test_only_a_group_that_may_vanish_does_and_only_if_all_its_scales_are_zero() -> None:
     assert kept(tiny([0, 0], [1, 1]), may_vanish=["mid"]) == []
     assert kept(tiny([0, 0], [1, 2])) == [1]
-    assert kept(tiny([0, 0.1], [1, 2]), min_channels=1, may_vanish=["mid"]) == [1]
+    assert kept(tiny([0, 0.1], [1, 2]), floors=1, may_vanish=["mid"]) == [1]
+
+
+def test_each_group_keeps_as_many_as_its_own_floor() -> None:
+    net = WIRINGS["cyclegan affine"].net()
+    silence(net, scales(net), keep_shift=True)
+    alive = {g: int((s > 0).sum()) for g, s in scale_magnitudes(net).items()}
+    floors = {g: k % 7 for k, g in enumerate(alive)}
+    wanted = {g: min(widths(net)[g], max(n, floors[g])) for g, n in alive.items()}
+    assert {g: len(k) for g, k in survivors(net, floors=floors).items()} == wanted != alive
 
 
 @every_scaled_wiring
@@ -416,30 +425,32 @@ def relative(net: nn.Module, reference: dict[str, float]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("level", [0.05, 0.4, 2.0])
-@pytest.mark.parametrize("least", [1, 2, 8])
-def test_the_proximal_step_never_zeroes_the_last_channels(level: float, least: int) -> None:
+@pytest.mark.parametrize("floor", [1, 2, 8])
+def test_the_proximal_step_never_zeroes_the_last_channels(level: float, floor: int) -> None:
     for wiring in (WIRINGS["cyclegan affine"], WIRINGS["cartoongan"]):
         net = wiring.net(gates=True)
         groups = scales(net)
         reference = {g: 0.3 + 0.1 * i for i, g in enumerate(groups)}
         before = relative(net, reference)
-        alive = prune_step(groups, before, reference, level, least=least)
+        floors = {g: floor + i % 3 for i, g in enumerate(groups)}  # of each group its own
+        alive = prune_step(groups, before, reference, level, floors=floors)
         for group, left in relative(net, reference).items():
             above = int((before[group] > level).sum())
             assert alive[group] == int((left > 0).sum())
-            assert alive[group] == max(above, min(least, len(left)))
-            best = before[group].topk(min(least, len(left))).indices
+            least = min(floors[group], len(left))
+            assert alive[group] == max(above, least)
+            best = before[group].topk(least).indices
             assert (left[best] > 0).all()
 
 
 def test_exactly_the_channels_up_to_the_level_are_zeroed_whatever_the_rounding() -> None:
     net = randomise(family("cyclegan").build({"up2": 997}, blocks=1, affine=True))
     groups = {"up2": scales(net)["up2"]}
-    for reference in (0.3, 1.7, 0.9):
+    for reference in (0.3, 0.4, 0.6, 0.9, 1.7, 2.4):
         randomise(net)
         before = relative(net, dict.fromkeys(scales(net), reference))
         level = float(before["up2"].sort().values[400])
-        alive = prune_step(groups, before, {"up2": reference}, level, min_channels=8)
+        alive = prune_step(groups, before, {"up2": reference}, level, floors={"up2": 8})
         assert alive == {"up2": 997 - 401}
         assert torch.equal(groups["up2"][0] == 0, before["up2"] <= level)
 
@@ -449,7 +460,7 @@ def test_the_producers_of_a_trunk_channel_reach_zero_together() -> None:
     groups = scales(net)
     one = dict.fromkeys(groups, 1.0)
     before = {g: [s.detach().clone() for s in ss] for g, ss in groups.items()}
-    prune_step(groups, relative(net, one), one, 0.95, min_channels=1)
+    prune_step(groups, relative(net, one), one, 0.95, floors=dict.fromkeys(groups, 1))
     dead = torch.stack([s == 0 for s in groups["trunk"]])
     assert torch.equal(dead.any(0), dead.all(0))
     assert 0 < int(dead.all(0).sum()) < dead.shape[1]
@@ -461,7 +472,8 @@ def test_a_level_of_zero_changes_no_scale() -> None:
     net = WIRINGS["cyclegan affine"].net()
     before = {n: t.clone() for n, t in net.state_dict().items()}
     one = dict.fromkeys(scales(net), 1.0)
-    alive = prune_step(scales(net), relative(net, one), one, 0.0, min_channels=1)
+    floors = dict.fromkeys(one, 1)
+    alive = prune_step(scales(net), relative(net, one), one, 0.0, floors=floors)
     assert alive == widths(net)
     assert all(torch.equal(t, before[n]) for n, t in net.state_dict().items())
 

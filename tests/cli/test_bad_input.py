@@ -19,6 +19,7 @@ import torch
 from patience import PATIENCE_S
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from slim_runs import slim
 
 from ganpress.cli import app as cli
 from ganpress.data import open_images
@@ -26,7 +27,6 @@ from ganpress.data.drawn.draw import draw, write_folder
 from ganpress.errors import Diverged
 from ganpress.losses.distance import Distance
 from ganpress.methods import compress as compression
-from ganpress.methods.gan_slimming.method import slim
 from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model, full_model, load, save
 from ganpress.run.run import Run
@@ -372,15 +372,15 @@ def test_a_misspelt_target_is_answered_with_those_of_the_family(
         assert "sngan" not in told.replace(f"'{to}'", "") and "cartoongan" not in told
 
 
-def test_a_misspelt_arm_is_told_before_a_missing_target(
+def test_a_misspelt_variant_is_told_before_a_missing_target(
     home: Path, tmp_path: Path, ganpress: Command
 ) -> None:
     code, told = ganpress(
-        "ablate", "-t", home / "cartoongan.safetensors", "--images", home / "photos",
-        "--run", tmp_path / "run", "--arms", "gd,gs-33",
+        "ablate", "slim", "-t", home / "cartoongan.safetensors", "--images", home / "photos",
+        "--run", tmp_path / "run", "--variants", "gd,gs-33",
     )  # fmt: skip
     assert code == 2
-    assert "There is no arm 'gs-33' (did you mean 'gs-32'?)" in told
+    assert "There is no variant 'gs-33' of slim (did you mean 'gs-32'?)" in told
     assert not (tmp_path / "run").exists()
 
 
@@ -416,9 +416,9 @@ def nan_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
     """Make the distance NaN the `call`-th time it is asked for."""
     asked, real = [0], Distance.__call__
 
-    def distance(self: Distance, student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    def distance(self: Distance, *pictures: torch.Tensor) -> torch.Tensor:
         asked[0] += 1
-        found = real(self, student, teacher)
+        found = real(self, *pictures)
         return found * float("nan") if asked[0] == call else found
 
     monkeypatch.setattr(Distance, "__call__", distance)

@@ -198,8 +198,8 @@ def test_ctrl_c_anywhere_in_a_command_is_told_in_a_line(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from ganpress import config
     from ganpress.cli import demo as line
+    from ganpress.run import settings as config
 
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -341,7 +341,8 @@ def test_compress_leaves_student_report_and_numbers(run: Path, home: Path) -> No
     assert len(list((run / "samples").glob("*_student.png"))) == 3
     card = json.loads((run / "card.json").read_text())
     assert card["command"].startswith("ganpress compress slim --teacher ")
-    assert student.provenance["arm"] == "gs"
+    assert student.provenance["method"] == "slim"
+    assert student.provenance["settings"]["procedure"] == "gs"
 
 
 def test_a_finished_run_tells_its_results_again(

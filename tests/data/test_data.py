@@ -575,7 +575,7 @@ def test_opened_images_can_be_sent_to_another_process(images: Images, tmp_path: 
         ({"size": 0}, "size is 0"),
         ({"seed": -1}, "seed is -1; it must be at least 0"),
         ({"first": -1}, "first is -1"),
-        ({"cached_crops": -2}, "views is -2"),
+        ({"views": -2}, "views is -2"),
         ({"workers": -1}, "workers is -1"),
         ({"load_size": 8}, "load_size is 8, smaller than the crop of 16"),
     ],

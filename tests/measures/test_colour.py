@@ -9,6 +9,7 @@ import torch
 from cli_runs import run_cli, teacher_file
 from nets import WIRINGS, difference
 from PIL import Image
+from slim_runs import settings
 from torch import Tensor
 
 import ganpress
@@ -17,7 +18,10 @@ from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError, ExportError, ImagesError
 from ganpress.measures.colour import STRONGEST, match_colour, to_ycbcr
 from ganpress.methods import compress as compression
+from ganpress.methods import finish as finishing
+from ganpress.methods.finish import Shown
 from ganpress.models.checkpoint import Model, save
+from ganpress.run.run import Run
 
 
 def pictures(seed: int, spread: float = 0.1, n: int = 2, size: int = 24) -> Tensor:
@@ -124,7 +128,8 @@ def test_samples_of_a_run_can_have_the_colours_of_their_photos(tmp_path: Path) -
     model: Model = WIRINGS["cartoongan"].model()
     for how in (False, True):
         folder = tmp_path / str(how)
-        compression.write_samples(folder, model, model, photos, 32, match_colours=how)
+        shown = Shown.of(model, photos, None, match_colours=how)
+        finishing.write_samples(folder, model, model, shown, 32)
     a, b = tmp_path / "False", tmp_path / "True"
     assert (a / "00000_photo.png").read_bytes() == (b / "00000_photo.png").read_bytes()
     photo, made = read(b / "00000_photo.png"), read(a / "00000_student.png")
@@ -157,19 +162,14 @@ def test_the_command_matches_colours_and_the_report_says_so(
 def test_the_report_says_whose_colours_it_shows(
     matched: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compression, "compare_costs", lambda *_, **__: {"student": {}})
-    monkeypatch.setattr(compression, "export", refuse)
-    from test_slim import settings
-
-    from ganpress.run.run import Run
-
+    monkeypatch.setattr(finishing, "compare_costs", lambda *_, **__: {"student": {}})
+    monkeypatch.setattr(finishing, "export", refuse)
     photos = open_images(write_folder(tmp_path / "photos", 2, size=40))
     model, config = WIRINGS["cartoongan"].model(), settings()
     run = Run(tmp_path / "run", quiet=True, config=config.model_dump())
     save(model, run.root / "student.safetensors")
-    compression.finish(
-        run, model, model, config, images=photos, test=None, weights=None, match_colours=matched
-    )
+    shown = Shown.of(model, photos, None, match_colours=matched)
+    finishing.finish(run, model, model, config, shown, weights=None)
     page = (run.root / "report.html").read_text()
     assert ("have colours as the photo&#x27;s" in page) == matched
 

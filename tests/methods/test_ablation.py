@@ -1,4 +1,4 @@
-"""The ablation: arms at equal cost and time, resumed, and told from their files."""
+"""The ablation: variants at equal cost and time, resumed, and told from their files."""
 
 from __future__ import annotations
 
@@ -24,15 +24,11 @@ from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError, Diverged, ExportError, Interrupted
 from ganpress.measures.fidelity import compare_costs
 from ganpress.methods import ablate as ablation
-from ganpress.methods import compress as compression
-from ganpress.methods.ablate import ablate, planned
+from ganpress.methods import finish as finishing
+from ganpress.methods.ablate import Pictures, Plan, ablate, planned
+from ganpress.methods.base import Given, Variant
+from ganpress.methods.gan_slimming import GAN_SLIMMING
 from ganpress.methods.gan_slimming.settings import SlimConfig, resolve
-from ganpress.methods.gan_slimming.variants import (
-    ARMS,
-    settings_of,
-    stage_minutes,
-    training_minutes,
-)
 from ganpress.models.checkpoint import Model, full_model, load, save
 from ganpress.models.discriminator import Discriminator
 from ganpress.nn.discriminators import build_discriminator
@@ -40,6 +36,8 @@ from ganpress.report.ablation import sentences, table
 from ganpress.report.statements import compared, statements, summary
 from ganpress.run.settings import checked, read_config
 
+VARIANTS = tuple(GAN_SLIMMING.variants)
+CLAIMS = [[claim.statement, claim.better, claim.worse] for claim in GAN_SLIMMING.claims]
 CONFIGS = Path(__file__).parents[2] / "configs"
 DISTANCE = {
     **{"gd": 4.0, "cp": 6.0, "cp+d": 3.5, "d+cp": 5.0, "gs-32": 3.0, "gs-32+postq": 4.5},
@@ -84,9 +82,9 @@ class Fake:
 
     def __call__(self, teacher: Model, images: Images, *, run: Path, **given: Any) -> None:
         self.asked.append(run)
-        arm, seed = run.name.rsplit("-", 1)
-        if arm in self.raises:
-            raise self.raises[arm]
+        variant, seed = run.name.rsplit("-", 1)
+        if variant in self.raises:
+            raise self.raises[variant]
         config: SlimConfig = given["config"]
         size = 4_000 if config.quantise.bits == 32 else 1_000
         model = {"bytes": size, "macs": 10, "macs_outres": 12, "params": 1_000}
@@ -103,7 +101,7 @@ class Fake:
                 "ratios": {"bytes": 40_000 / size, "macs": 16.0, "macs_outres": 17.0},
             },
             "evaluation": {
-                "metrics": {"tiny-unit-distance": self.distance[arm] + 0.1 * int(seed)},
+                "metrics": {"tiny-unit-distance": self.distance[variant] + 0.1 * int(seed)},
                 "spread": {"tiny-unit-distance": 0.05},
                 "protocol": {"features": "tiny"},
             },
@@ -118,7 +116,7 @@ class Fake:
                 Image.new("RGB", (32, 32), "red").save(run / "samples" / f"{stem}_{kind}.png")
         written = {
             "results": results,
-            "config": {"method": "slim", **config.model_dump()},
+            "config": {"method": "slim", **GAN_SLIMMING.resolve(teacher, config).model_dump()},
             "card": {"device": "cpu", "torch": "2", "data_hash": images.digest()},
             "done": {},
         }
@@ -131,46 +129,83 @@ def with_discriminator(model: Model) -> Model:
     return replace(model, discriminator=Discriminator(net, "patch", {"width": 4, "layers": 2}))
 
 
-def run_all(run: Path, photos: Images, fake: Fake, **given: Any) -> dict[str, Any]:
+def run_all(
+    run: Path, photos: Images, fake: Fake, reals: Images | None = None, **given: Any
+) -> dict[str, Any]:
     config = given.pop("config", settings())
-    whole = with_discriminator(teacher())
-    return ablate(whole, photos, run=run, config=config, quiet=True, compress=fake, **given)
+    whole, pictures = with_discriminator(teacher()), Pictures(photos, reals=reals)
+    return ablate(whole, pictures, run=run, config=config, quiet=True, compress=fake, **given)
 
 
-def test_every_arm_trains_for_the_same_minutes() -> None:
+def plans_of(config: SlimConfig, variants: list[str], seeds: list[int], run: Path) -> list[Plan]:
+    """What is to be run, for a generator whose images do not matter to its plan."""
+    given = Given(with_discriminator(teacher()), drawn(run / "drawn"))
+    plans, refused = planned(GAN_SLIMMING, given, config, variants, seeds, run)
+    assert not refused
+    return plans
+
+
+def drawn(folder: Path) -> Images:
+    return open_images(write_folder(folder, 2, seed=3, size=40))
+
+
+def test_every_variant_trains_for_the_same_minutes() -> None:
     base = settings(sparsify={"minutes": 2.0}, finetune={"minutes": 3.5})
-    assert {arm: training_minutes(settings_of(arm, base)) for arm in ARMS} == dict.fromkeys(
-        ARMS, 5.5
-    )
-    assert stage_minutes(settings_of("gd", base)) == {"finetune": 5.5}
-    assert stage_minutes(settings_of("d+cp", base)) == {
+    own = {name: GAN_SLIMMING.settings_of(name, base) for name in VARIANTS}
+    minutes = {name: GAN_SLIMMING.training_minutes(one) for name, one in own.items()}
+    assert minutes == dict.fromkeys(VARIANTS, 5.5)
+    assert GAN_SLIMMING.stage_minutes(own["gd"]) == {"finetune": 5.5}
+    assert GAN_SLIMMING.stage_minutes(own["cp"]) == {"sparsify": 2.0, "finetune": 3.5}
+    assert GAN_SLIMMING.stage_minutes(own["d+cp"]) == {
         "distil": 1.75,
         "sparsify": 2.0,
         "finetune": 1.75,
     }
 
 
-def test_the_arms_of_8_bits_have_as_many_as_the_shared_settings_say() -> None:
+def test_the_variants_of_8_bits_have_as_many_as_the_shared_settings_say() -> None:
     few = settings(quantise={"bits": 4})
-    bits = {arm: settings_of(arm, few).quantise.bits for arm in ARMS}
-    eight = {arm for arm in ARMS if settings_of(arm, settings()).quantise.bits == 8}
+    bits, usual = (
+        {name: GAN_SLIMMING.settings_of(name, one).quantise.bits for name in VARIANTS}
+        for one in (few, settings())
+    )
+    eight = {name for name in VARIANTS if usual[name] == 8}
     assert eight == {"gs-32+postq", "gs-8", "gs-8-mse"}
-    assert bits == {arm: 4 if arm in eight else 32 for arm in ARMS}
+    assert bits == {name: 4 if name in eight else 32 for name in VARIANTS}
 
 
-def test_a_share_is_that_of_the_first_student_of_d_then_cp_and_never_gds() -> None:
-    shares = {arm: settings_of(arm, settings(share=0.3)).share for arm in ("gd", "d+cp")}
-    assert shares == {"gd": None, "d+cp": 0.3}
+def test_a_width_ratio_is_that_of_the_first_student_of_d_then_cp_and_never_gds() -> None:
+    shared = settings(width_ratio=0.3)
+    ratios = {name: GAN_SLIMMING.settings_of(name, shared).width_ratio for name in ("gd", "d+cp")}
+    assert ratios == {"gd": None, "d+cp": 0.3}
+
+
+def test_a_variant_changes_its_own_settings_and_leaves_the_others_of_their_group() -> None:
+    shared = settings(distance={"pixel": 7.0}, discriminator={"fixed": True}, quantise={"p": 2.5})
+    mse, cec = (GAN_SLIMMING.settings_of(name, shared) for name in ("gs-8-mse", "cec"))
+    assert (mse.distance.kind, mse.distance.pixel) == ("mse", 7.0)
+    assert (mse.quantise.bits, mse.quantise.p, mse.discriminator.fixed) == (8, 2.5, False)
+    assert (cec.distance, cec.discriminator.width) == (shared.distance, 4)
+    assert (cec.discriminator.fixed, cec.discriminator.start) == (True, "teacher")
 
 
 def test_minutes_of_one_stage_alone_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"both sparsify\.minutes and finetune.minutes"):
-        training_minutes(settings(sparsify={"minutes": 2.0}))
-    assert training_minutes(settings()) is None
+    with pytest.raises(ConfigError, match=r"Give sparsify\.minutes and finetune\.minutes, or none"):
+        GAN_SLIMMING.training_minutes(settings(sparsify={"minutes": 2.0}))
+    assert GAN_SLIMMING.training_minutes(settings()) is None
 
 
-def test_arms_share_target_and_cache_and_are_run_seed_by_seed(tmp_path: Path) -> None:
-    plans = planned(settings(), ["gs-32", "gd"], [0, 2], tmp_path)
+def test_a_variant_that_would_train_longer_than_the_others_is_refused(tmp_path: Path) -> None:
+    longer = Variant(meaning="more of it", overrides={"finetune": {"minutes": 9.0}})
+    method = replace(GAN_SLIMMING, variants={**GAN_SLIMMING.variants, "longer": longer})
+    base = settings(sparsify={"minutes": 2.0}, finetune={"minutes": 3.5})
+    given = Given(teacher(), drawn(tmp_path / "drawn"))
+    with pytest.raises(ConfigError, match=r"'longer' would train 11\.0 minutes, the others 5\.5"):
+        planned(method, given, base, ["gs-32", "longer"], [0], tmp_path)
+
+
+def test_variants_share_target_and_cache_and_are_run_seed_by_seed(tmp_path: Path) -> None:
+    plans = plans_of(settings(), ["gs-32", "gd"], [0, 2], tmp_path)
     assert [p.folder.name for p in plans] == ["gs-32-0", "gd-0", "gs-32-2", "gd-2"]
     assert {p.settings.data.teacher_cache for p in plans} == {str(tmp_path / "teacher-cache")}
     assert {p.settings.target.chosen for p in plans} == {("macs", 0.4)}
@@ -178,35 +213,34 @@ def test_arms_share_target_and_cache_and_are_run_seed_by_seed(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("arms", "seeds", "config", "told"),
+    ("variants", "seeds", "config", "told"),
     [
         (["gs-31"], [0], settings(), "did you mean 'gs-32'"),
         (["gd"], [-1], settings(), "seeds are 0 or more"),
-        (["gd"], [], settings(), "at least one arm and one seed"),
+        (["gd"], [], settings(), "at least one variant and one seed"),
         (["gd"], [0], settings(target={"macs": None}), "at one cost"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_any_training(
-    arms: list[str], seeds: list[int], config: SlimConfig, told: str, photos: Images, tmp_path: Path
+    variants: list[str],
+    seeds: list[int],
+    config: SlimConfig,
+    told: str,
+    photos: Images,
+    tmp_path: Path,
 ) -> None:
     fake = Fake()
+    given: dict[str, Any] = {"variants": variants, "seeds": seeds, "config": config}
     with pytest.raises(ConfigError, match=told):
-        run_all(
-            tmp_path / "run",
-            photos,
-            fake,
-            arms=arms,
-            seeds=seeds,
-            config=config,
-        )
+        run_all(tmp_path / "run", photos, fake, **given)
     assert not fake.asked and not (tmp_path / "run").exists()
 
 
-def test_all_nine_arms_are_run_and_told(photos: Images, tmp_path: Path) -> None:
+def test_all_nine_variants_are_run_and_told(photos: Images, tmp_path: Path) -> None:
     fake = Fake()
     found = run_all(tmp_path, photos, fake)
-    assert [p.name for p in fake.asked] == [f"{arm}-0" for arm in ARMS]
-    assert [arm["arm"] for arm in found["arms"]] == list(ARMS) and not found["missing"]
+    assert [p.name for p in fake.asked] == [f"{name}-0" for name in VARIANTS]
+    assert [row["arm"] for row in found["arms"]] == list(VARIANTS) and not found["missing"]
     assert json.loads((tmp_path / "ablation.json").read_text()) == found
     text = (tmp_path / "ablation.md").read_text()
     assert "GS-32 better than GD, by tiny-unit-distance: **holds** (difference +1, +14.1" in text
@@ -220,14 +254,14 @@ def test_all_nine_arms_are_run_and_told(photos: Images, tmp_path: Path) -> None:
     assert (gs8["size"], gs8["1/size"], gs8["file"]) == ("1\u00a0kB", "40", "9\u00a0kB")
 
 
-def test_a_finished_arm_is_not_run_again_and_arms_can_be_added(
+def test_a_finished_variant_is_not_run_again_and_variants_can_be_added(
     photos: Images, tmp_path: Path
 ) -> None:
     fake = Fake()
-    run_all(tmp_path, photos, fake, arms=["gs-32", "gd"])
-    run_all(tmp_path, photos, fake, arms=["gs-32"], seeds=[0, 1, 2])
+    run_all(tmp_path, photos, fake, variants=["gs-32", "gd"])
+    run_all(tmp_path, photos, fake, variants=["gs-32"], seeds=[0, 1, 2])
     assert [p.name for p in fake.asked] == ["gs-32-0", "gd-0", "gs-32-1", "gs-32-2"]
-    found = run_all(tmp_path, photos, fake, arms=["gd"])
+    found = run_all(tmp_path, photos, fake, variants=["gd"])
     assert len(fake.asked) == 4
     number = {a["arm"]: a for a in found["arms"]}["gs-32"]["numbers"]["tiny-unit-distance"]
     assert number["mean"] == pytest.approx(3.1) and number["spread"] == pytest.approx(0.1)
@@ -239,43 +273,45 @@ def test_an_interrupted_ablation_goes_on_where_it_stopped(photos: Images, tmp_pa
     fake = Fake()
     fake.raises["gd"] = Interrupted("stopped", exit_code=130)
     with pytest.raises(Interrupted):
-        run_all(tmp_path, photos, fake, arms=["gs-32", "gd"])
+        run_all(tmp_path, photos, fake, variants=["gs-32", "gd"])
     assert summary(tmp_path)["arms"][0]["arm"] == "gs-32"
     fake.raises.clear()
-    run_all(tmp_path, photos, fake, arms=["gs-32", "gd"])
+    run_all(tmp_path, photos, fake, variants=["gs-32", "gd"])
     assert [p.name for p in fake.asked] == ["gs-32-0", "gd-0", "gd-0"]
 
 
-def test_an_arm_that_diverges_is_told_and_the_others_are_run(
+def test_a_variant_that_diverges_is_told_and_the_others_are_run(
     photos: Images, tmp_path: Path
 ) -> None:
     fake = Fake()
     fake.raises["cp"] = Diverged("Training diverged: loss is nan")
-    found = run_all(tmp_path, photos, fake, arms=["cp", "gs-32"])
+    found = run_all(tmp_path, photos, fake, variants=["cp", "gs-32"])
     assert [a["arm"] for a in found["arms"]] == ["gs-32"]
-    assert found["failed"] == [
-        {"procedure": "cp", "seed": 0, "error": "Training diverged: loss is nan"}
-    ]
+    assert found["failed"] == [{"arm": "cp", "seed": 0, "error": "Training diverged: loss is nan"}]
     assert "cp, seed 0, failed" in (tmp_path / "ablation.md").read_text()
     fake.raises.clear()
-    assert not run_all(tmp_path, photos, fake, arms=["cp"])["failed"]
+    assert not run_all(tmp_path, photos, fake, variants=["cp"])["failed"]
     assert len(sentences(found)) == 7
 
 
 def test_a_fixed_discriminator_that_the_teacher_lacks_is_told_and_the_others_are_run(
     photos: Images, tmp_path: Path
 ) -> None:
-    fake, given = Fake(), {"run": tmp_path, "config": settings(), "quiet": True}
-    found = ablate(teacher(), photos, **given, arms=["cec", "gs-32"], compress=fake)
+    fake = Fake()
+    given: dict[str, Any] = {"run": tmp_path, "config": settings(), "quiet": True}
+    given |= {"variants": ["cec", "gs-32"], "compress": fake}
+    found = ablate(teacher(), Pictures(photos), **given)
     assert [p.name for p in fake.asked] == ["gs-32-0"]
-    assert "import the teacher with --discriminator" in found["failed"][0]["error"]
+    assert [(f["arm"], f["seed"]) for f in found["failed"]] == [("cec", 0)]
+    said = found["failed"][0]["error"]
+    assert "import or train the teacher with it (import --discriminator)" in said
 
 
-def test_settings_that_one_arm_cannot_have_are_told_and_the_others_are_run(
+def test_settings_that_one_variant_cannot_have_are_told_and_the_others_are_run(
     photos: Images, tmp_path: Path
 ) -> None:
     fake, silent = Fake(), settings(discriminator={"weight": 0.0})
-    given: dict[str, Any] = {"arms": ["gs-32", "cp", "gd"], "config": silent}
+    given: dict[str, Any] = {"variants": ["gs-32", "cp", "gd"], "config": silent}
     found = run_all(tmp_path, photos, fake, **given)
     assert [p.name for p in fake.asked] == ["gs-32-0", "gd-0"]
     assert [(f["arm"], f["seed"]) for f in found["failed"]] == [("cp", 0)]
@@ -283,17 +319,17 @@ def test_settings_that_one_arm_cannot_have_are_told_and_the_others_are_run(
     assert run_all(tmp_path, photos, fake, **given) == found and len(fake.asked) == 2
 
 
-def test_a_target_that_one_arm_cannot_reach_is_told_and_the_others_are_run(
+def test_a_target_that_one_variant_cannot_reach_is_told_and_the_others_are_run(
     photos: Images, tmp_path: Path
 ) -> None:
     fake, kept = Fake(), settings(trunk="keep", target={"macs": 0.11})
-    found = run_all(tmp_path, photos, fake, arms=["gd", "gs-32", "gs-8"], config=kept)
+    found = run_all(tmp_path, photos, fake, variants=["gd", "gs-32", "gs-8"], config=kept)
     assert [p.name for p in fake.asked] == ["gd-0"]
     assert [f["arm"] for f in found["failed"]] == ["gs-32", "gs-8"]
     assert "trunk kept the smallest network" in found["failed"][0]["error"]
 
 
-def test_a_teachers_discriminator_that_cannot_judge_the_crops_stops_only_the_arm_that_needs_it(
+def test_a_teachers_discriminator_that_cannot_judge_the_crops_stops_only_the_variant_that_needs_it(
     photos: Images, tmp_path: Path
 ) -> None:
     deep = build_discriminator("patch", width=4, layers=6)
@@ -302,7 +338,7 @@ def test_a_teachers_discriminator_that_cannot_judge_the_crops_stops_only_the_arm
     )
     fake, fresh = Fake(), settings(discriminator={"start": "fresh"})
     given: dict[str, Any] = {"run": tmp_path, "config": fresh, "compress": fake, "quiet": True}
-    found = ablate(whole, photos, arms=["cec", "gs-32"], **given)
+    found = ablate(whole, Pictures(photos), variants=["cec", "gs-32"], **given)
     assert [p.name for p in fake.asked] == ["gs-32-0"]
     assert "cannot judge pictures of 32 pixels" in found["failed"][0]["error"]
 
@@ -311,15 +347,18 @@ def test_a_teachers_discriminator_that_cannot_judge_the_crops_stops_only_the_arm
     ("config", "told"),
     [
         (settings(discriminator={"real": "images"}), "needs real pictures of the target domain"),
-        (settings(target={"macs": 1e-6}), r"No arm .*\n  gs-32, gs-8: target.*smallest network"),
+        (
+            settings(target={"macs": 1e-6}),
+            r"No variant .*\n  gs-32, gs-8: target.*smallest network",
+        ),
     ],
 )
-def test_what_stops_every_arm_is_refused_before_any_training(
+def test_what_stops_every_variant_is_refused_before_any_training(
     config: SlimConfig, told: str, photos: Images, tmp_path: Path
 ) -> None:
     fake = Fake()
     with pytest.raises(ConfigError, match=told):
-        run_all(tmp_path / "run", photos, fake, arms=["gs-32", "gs-8"], config=config)
+        run_all(tmp_path / "run", photos, fake, variants=["gs-32", "gs-8"], config=config)
     assert not fake.asked and not (tmp_path / "run").exists()
 
 
@@ -327,21 +366,22 @@ def test_test_pictures_that_the_generator_cannot_read_are_refused_before_any_tra
     photos: Images, tmp_path: Path
 ) -> None:
     fake, maps = Fake(), label_maps(tmp_path)
-    given: dict[str, Any] = {"config": settings(), "arms": ["gd"], "compress": fake}
+    given: dict[str, Any] = {"config": settings(), "variants": ["gd"], "compress": fake}
+    pictures = Pictures(maps, photos)
     with pytest.raises(ConfigError, match="reads label maps"):
-        ablate(WIRINGS["gaugan"].model(0), maps, run=tmp_path / "run", test=photos, **given)
+        ablate(WIRINGS["gaugan"].model(0), pictures, run=tmp_path / "run", **given)
     assert not fake.asked and not (tmp_path / "run").exists()
 
 
-def test_an_unfinished_arm_of_other_settings_is_refused_before_the_others_are_run(
+def test_an_unfinished_variant_of_other_settings_is_refused_before_the_others_are_run(
     photos: Images, tmp_path: Path
 ) -> None:
-    fake, (plan,) = Fake(), planned(settings(), ["gd"], [0], tmp_path)
+    fake, (plan,) = Fake(), plans_of(settings(), ["gd"], [0], tmp_path)
     plan.folder.mkdir()
-    was = {"method": "slim", **plan.settings.model_dump(), "width_ratio": 0.5}
+    was = {"method": "slim", **plan.resolved.model_dump(), "width_ratio": 0.5}
     (plan.folder / "config.json").write_text(json.dumps(was))
-    with pytest.raises(ConfigError, match=r"share: 0\.5 in the run, null now"):
-        run_all(tmp_path, photos, fake, arms=["gs-32", "gd"])
+    with pytest.raises(ConfigError, match=r"width_ratio: 0\.5 in the run, null now"):
+        run_all(tmp_path, photos, fake, variants=["gs-32", "gd"])
     assert not fake.asked
 
 
@@ -350,16 +390,16 @@ def test_other_real_pictures_are_refused_but_not_where_the_folder_is_older_than_
 ) -> None:
     monkeypatch.setattr(ablation, "judgeable", lambda *_: False)
     fake, other = Fake(), open_images(write_folder(tmp_path / "other", 2, seed=9, size=40))
-    run_all(run := tmp_path / "run", photos, fake, arms=["gd"], reals=photos)
+    run_all(run := tmp_path / "run", photos, fake, variants=["gd"], reals=photos)
     for reals in (other, None):
         with pytest.raises(ConfigError, match=r"reals_hash: .* in the run, .* now"):
-            run_all(run, photos, fake, arms=["gd"], reals=reals)
+            run_all(run, photos, fake, variants=["gd"], reals=reals)
     path = run / "settings.json"
     for reals in (None, other):
         old = json.loads(path.read_text())
         del old["reals_hash"]
         path.write_text(json.dumps(old))
-        run_all(run, photos, fake, arms=["gd"], reals=reals)
+        run_all(run, photos, fake, variants=["gd"], reals=reals)
     assert json.loads(path.read_text())["reals_hash"] == other.digest()
 
 
@@ -367,39 +407,42 @@ def test_a_setting_that_is_newer_than_the_run_had_its_default_there(
     photos: Images, tmp_path: Path
 ) -> None:
     fake = Fake()
-    run_all(tmp_path, photos, fake, arms=["gs-32"])
+    run_all(tmp_path, photos, fake, variants=["gs-32"])
     for name, keys in (("settings.json", ["settings"]), ("gs-32-0/config.json", [])):
         path = tmp_path / name
         said = json.loads(path.read_text())
         inner = said[keys[0]] if keys else said
         del inner["channels_last"], inner["quantise"]["exact"]
         path.write_text(json.dumps(said))
-    run_all(tmp_path, photos, fake, arms=["gs-32"], seeds=[0, 1])
+    run_all(tmp_path, photos, fake, variants=["gs-32"], seeds=[0, 1])
     assert [p.name for p in fake.asked] == ["gs-32-0", "gs-32-1"]
     with pytest.raises(ConfigError, match="channels_last: false in the run, true now"):
-        run_all(tmp_path, photos, fake, config=settings(channels_last=True), arms=["gs-32"])
+        run_all(tmp_path, photos, fake, config=settings(channels_last=True), variants=["gs-32"])
 
 
 def test_another_teacher_or_other_settings_are_refused(photos: Images, tmp_path: Path) -> None:
     fake = Fake()
-    run_all(tmp_path, photos, fake, arms=["gd"])
+    run_all(tmp_path, photos, fake, variants=["gd"])
     with pytest.raises(ConfigError, match=r"settings.beta: 20.0 in the run, 3.0 now"):
-        run_all(tmp_path, photos, fake, arms=["gd"], config=settings(beta=3.0))
+        run_all(tmp_path, photos, fake, variants=["gd"], config=settings(beta=3.0))
     with pytest.raises(ConfigError, match="teacher"):
-        ablate(teacher(1), photos, run=tmp_path, config=settings(), compress=fake, quiet=True)
+        ablate(
+            teacher(1), Pictures(photos), run=tmp_path, config=settings(), compress=fake, quiet=True
+        )
 
 
-def test_progress_says_how_many_arms_and_how_much_time_are_left(
+def test_progress_says_how_many_variants_and_how_much_time_are_left(
     photos: Images, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     timed = settings(sparsify={"minutes": 2.0}, finetune={"minutes": 3.0})
-    ablate(teacher(), photos, run=tmp_path, config=timed, arms=["gd", "cp"], compress=Fake())
+    given: dict[str, Any] = {"config": timed, "variants": ["gd", "cp"], "compress": Fake()}
+    ablate(teacher(), Pictures(photos), run=tmp_path, **given)
     first, second = capsys.readouterr().err.splitlines()
     assert first == "ablation: 1 of 2, gd seed 0; at least 10 min of training left"
     assert re.fullmatch(r"ablation: 2 of 2, cp seed 0; .* gone, about .* left", second)
 
 
-def arm(mean: float, spread: float | None, seeds: int, name: str = "m") -> dict[str, Any]:
+def row(mean: float, spread: float | None, seeds: int, name: str = "m") -> dict[str, Any]:
     return {
         "seeds": list(range(seeds)),
         "numbers": {name: {"mean": mean, "spread": spread}},
@@ -408,10 +451,10 @@ def arm(mean: float, spread: float | None, seeds: int, name: str = "m") -> dict[
 
 
 def test_a_difference_is_told_in_standard_errors_over_seeds() -> None:
-    said = compared(arm(1.0, 0.3, 9), arm(1.7, 0.4, 4), "m")
+    said = compared(row(1.0, 0.3, 9), row(1.7, 0.4, 4), "m")
     assert said["verdict"] == "holds" and said["clear"]
     assert said["units"] == pytest.approx(0.7 / (0.1**2 + 0.2**2) ** 0.5)
-    one = compared(arm(1.5, None, 1), arm(1.0, 0.4, 4), "m")
+    one = compared(row(1.5, None, 1), row(1.0, 0.4, 4), "m")
     assert one["verdict"] == "does not hold" and not one["clear"]
     assert one["units"] == pytest.approx(-0.5 / (2 * 0.3**2) ** 0.5)
     assert "one seed" in one["unit"] and one["threshold"] == pytest.approx(1.96, abs=1e-3)
@@ -421,7 +464,7 @@ def test_of_few_seeds_a_difference_must_be_larger_to_be_clear() -> None:
     for seeds, least in ((2, 4.303), (3, 2.776), (6, 2.228)):
         for units, clear in ((least - 0.01, False), (least + 0.01, True)):
             far = units * (2 * 0.1**2 / seeds) ** 0.5
-            said = compared(arm(1.0, 0.1, seeds), arm(1.0 + far, 0.1, seeds), "m")
+            said = compared(row(1.0, 0.1, seeds), row(1.0 + far, 0.1, seeds), "m")
             assert said["units"] == pytest.approx(units) and said["clear"] is clear
             assert said["threshold"] == pytest.approx(least, abs=1e-3)
     assert "'clear' from 2.2 units)" in line_of(said) and "too close" not in line_of(said)
@@ -433,21 +476,21 @@ def line_of(said: dict[str, Any]) -> str:
     return line
 
 
-def test_two_arms_without_any_spread_are_not_called_unknown() -> None:
-    said = compared(arm(1.0, 0.0, 2), arm(1.5, 0.0, 3), "m")
+def test_two_variants_without_any_spread_are_not_called_unknown() -> None:
+    said = compared(row(1.0, 0.0, 2), row(1.5, 0.0, 3), "m")
     assert said["clear"] and said["units"] is None
     assert line_of(said).endswith("(difference +0.5, without any spread over seeds)")
-    same = compared(arm(1.0, 0.0, 2), arm(1.0, 0.0, 3), "m")
+    same = compared(row(1.0, 0.0, 2), row(1.0, 0.0, 3), "m")
     assert not same["clear"] and "too close to be sure" in line_of(same)
-    one = {**arm(1.0, None, 1), "over_images": {"m": 0.0}}  # a single picture has none, either
+    one = {**row(1.0, None, 1), "over_images": {"m": 0.0}}  # a single picture has none, either
     assert not compared(one, {**one, "numbers": {"m": {"mean": 2.0}}}, "m")["clear"]
     unknown = compared({**one, "over_images": {}}, one, "m")
     assert "the spread is not known" in line_of(unknown)
 
 
-def test_arms_of_unlike_cost_are_told_with_the_statement() -> None:
+def test_variants_of_unlike_cost_are_told_with_the_statement() -> None:
     def priced(macs: float) -> dict[str, Any]:
-        one = arm(1.0, 0.1, 3)
+        one = row(1.0, 0.1, 3)
         one["numbers"]["ratio/macs"] = {"mean": macs, "spread": 0.0}
         return one
 
@@ -455,10 +498,8 @@ def test_arms_of_unlike_cost_are_told_with_the_statement() -> None:
     assert line_of(said).endswith("; costs differ: 1/16.0 against 1/17.7)")
     assert compared(priced(16.7), priced(16.0), "m", "macs")["costs"] is None
     assert compared(priced(16.0), priced(17.7), "m", "bytes")["costs"] is None
-    said = statements(
-        [{**priced(9.0), "arm": "gs-32"}, {**priced(4.0), "procedure": "gd"}], ["m"], "macs"
-    )
-    assert said[0]["costs"] == (9.0, 4.0)
+    rows = [{**priced(9.0), "arm": "gs-32"}, {**priced(4.0), "arm": "gd"}]
+    assert statements(rows, ["m"], CLAIMS, "macs")[0]["costs"] == (9.0, 4.0)
 
 
 def test_statements_of_before_are_still_told() -> None:
@@ -468,24 +509,24 @@ def test_statements_of_before_are_still_told() -> None:
 
 def test_of_a_score_the_larger_is_better() -> None:
     name = "real/is-resnet56"
-    said = compared(arm(8.0, 0.1, 3, name), arm(7.0, 0.1, 3, name), name)
+    said = compared(row(8.0, 0.1, 3, name), row(7.0, 0.1, 3, name), name)
     assert said["verdict"] == "holds" and said["difference"] == 1.0
 
 
 def test_equal_numbers_do_not_make_a_statement_hold() -> None:
-    assert compared(arm(1.0, 0.1, 3), arm(1.0, 0.1, 3), "m")["verdict"] == "does not hold"
+    assert compared(row(1.0, 0.1, 3), row(1.0, 0.1, 3), "m")["verdict"] == "does not hold"
 
 
-def test_a_statement_about_an_arm_that_was_not_run_says_so() -> None:
-    said = statements([{**arm(1.0, 0.1, 3), "arm": "gs-32"}], ["m"])
+def test_a_statement_about_a_variant_that_was_not_run_says_so() -> None:
+    said = statements([{**row(1.0, 0.1, 3), "arm": "gs-32"}], ["m"], CLAIMS)
     assert len(said) == 7 and {s["verdict"] for s in said} == {"not run"}
     assert "**not run** (gs-32 against gd)" in sentences({"statements": said, "metric": "m"})[0]
 
 
-def test_figures_show_one_point_and_one_row_an_arm(photos: Images, tmp_path: Path) -> None:
+def test_figures_show_one_point_and_one_row_a_variant(photos: Images, tmp_path: Path) -> None:
     run_all(tmp_path, photos, Fake())
     found = json.loads((tmp_path / "ablation.json").read_text())
-    assert found["method"] == "GAN Slimming" and set(found["meanings"]) == set(ARMS)
+    assert found["paper"].startswith("GAN Slimming") and set(found["meanings"]) == set(VARIANTS)
     svg = ElementTree.parse(tmp_path / "fig3.svg").getroot()
     groups = {g.get("id"): g for g in svg.iter("{http://www.w3.org/2000/svg}g")}
 
@@ -493,11 +534,11 @@ def test_figures_show_one_point_and_one_row_an_arm(photos: Images, tmp_path: Pat
         (found,) = groups[group].iter("{http://www.w3.org/2000/svg}" + kind)
         return float(found.get("y", "nan"))
 
-    points = {arm: height(f"arm {arm}", "use") for arm in ARMS}
+    points = {arm: height(f"arm {arm}", "use") for arm in VARIANTS}
     assert sorted(points, key=points.__getitem__, reverse=True) == sorted(
-        ARMS, key=lambda a: DISTANCE[a]
+        VARIANTS, key=lambda a: DISTANCE[a]
     )
-    named = {arm: height(f"name {arm}", "text") for arm in ARMS}
+    named = {arm: height(f"name {arm}", "text") for arm in VARIANTS}
     assert sorted(points, key=points.__getitem__) == sorted(named, key=named.__getitem__)
     best = max(points, key=points.__getitem__)
     assert named[best] == pytest.approx(points[best], abs=8)  # nothing is in its way
@@ -517,12 +558,12 @@ def no_export(*_: object, **__: object) -> None:
 def test_post_quantisation_takes_over_the_training_of_gs_32(
     photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compression, "compare_costs", partial(compare_costs, quick=True))
-    monkeypatch.setattr(compression, "export", no_export)
+    monkeypatch.setattr(finishing, "compare_costs", partial(compare_costs, quick=True))
+    monkeypatch.setattr(finishing, "export", no_export)
     students = {}
-    for name, arms in (("both", ["gs-32", "gs-32+postq"]), ("alone", ["gs-32+postq"])):
-        given: dict[str, Any] = {"config": settings(), "arms": arms, "quiet": True}
-        found = ablate(teacher(), photos, run=tmp_path / name, **given)
+    for name, variants in (("both", ["gs-32", "gs-32+postq"]), ("alone", ["gs-32+postq"])):
+        given: dict[str, Any] = {"config": settings(), "variants": variants, "quiet": True}
+        found = ablate(teacher(), Pictures(photos), run=tmp_path / name, **given)
         students[name] = load(tmp_path / name / "gs-32+postq-0" / "student.safetensors")
         assert found["arms"][-1]["bits"] == 8 and not found["failed"]
     both, alone = (students[name].net for name in ("both", "alone"))
@@ -531,24 +572,23 @@ def test_post_quantisation_takes_over_the_training_of_gs_32(
         for a, b in zip(both.state_dict().values(), alone.state_dict().values(), strict=True)
     )
     log = "gs-32{}-0/finetune/log.jsonl"  # holds the time of each step: nobody trained twice
-    first, second = (tmp_path / "both" / log.format(arm) for arm in ("", "+postq"))
+    first, second = (tmp_path / "both" / log.format(which) for which in ("", "+postq"))
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_two_arms_in_earnest(
+def test_two_variants_in_earnest(
     photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compression, "compare_costs", partial(compare_costs, quick=True))
-    monkeypatch.setattr(compression, "export", no_export)
+    monkeypatch.setattr(finishing, "compare_costs", partial(compare_costs, quick=True))
+    monkeypatch.setattr(finishing, "export", no_export)
     given: dict[str, Any] = {
         "run": tmp_path,
         "config": settings(discriminator={"real": "images"}),
-        "arms": ["gd", "gs-8"],
-        "test": photos,
-        "reals": photos,
+        "variants": ["gd", "gs-8"],
         "quiet": True,
     }
-    found = ablate(teacher(), photos, **given)
+    pictures = Pictures(photos, photos, photos)
+    found = ablate(teacher(), pictures, **given)
     gd, gs = found["arms"]
     for one in (gd, gs):
         numbers = one["numbers"]
@@ -558,10 +598,12 @@ def test_two_arms_in_earnest(
     assert gs["numbers"]["bytes"]["mean"] < gd["numbers"]["bytes"]["mean"] / 2
     assert not found["failed"] and found["missing"]
     before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*/results.json")}
-    assert ablate(teacher(), photos, **given)["arms"] == found["arms"]
+    assert ablate(teacher(), pictures, **given)["arms"] == found["arms"]
     assert before == {p: p.stat().st_mtime_ns for p in tmp_path.glob("*/results.json")}
     assert (tmp_path / "teacher-cache").is_dir()
-    assert ablation.finished(planned(given["config"], ["gd"], [0], tmp_path)[0])
+    asked = Given(teacher(), photos, photos)
+    (plan,), _ = planned(GAN_SLIMMING, asked, given["config"], ["gd"], [0], tmp_path)
+    assert ablation.finished(plan, GAN_SLIMMING)
 
 
 @pytest.mark.parametrize(
@@ -571,15 +613,16 @@ def test_two_arms_in_earnest(
 def test_samples_are_made_from_what_the_generator_reads(
     name: str, kinds: list[str], photos: Images, tmp_path: Path
 ) -> None:
-    shown = label_maps(tmp_path) if name == "gaugan" else photos
     model, twin = (WIRINGS[name].model(0) for _ in range(2))
-    compression.write_samples(tmp_path / "samples", twin, model, shown, 32)
+    read = label_maps(tmp_path) if name == "gaugan" else photos
+    shown = finishing.Shown.of(model, read, None, match_colours=False)
+    finishing.write_samples(tmp_path / "samples", twin, model, shown, 32)
     files = sorted((tmp_path / "samples").glob("00000_*.png"))
     assert [p.stem.removeprefix("00000_") for p in files] == kinds
     assert files[-2].read_bytes() == files[-1].read_bytes()
 
 
-def test_the_command_hands_arms_seeds_and_images_on(
+def test_the_command_hands_variants_seeds_and_images_on(
     photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_folder(tmp_path / "photos", 4, size=40)
@@ -587,9 +630,18 @@ def test_the_command_hands_arms_seeds_and_images_on(
     fake = Fake()
     monkeypatch.setattr(ablation, "ablate", partial(ablate, compress=fake, quiet=True))
     config = tmp_path / "c.toml"
-    config.write_text("least = 1\n[target]\nmacs = 0.4\n[data]\nsize = 32\n")
-    command = ["ablate", "-t", tmp_path / "t.safetensors", "--images", folder, "--config", config]
-    command += ["--run", tmp_path / "run", "--arms", "gs-32, gd", "--set", "beta=3"]
+    config.write_text("min_channels = 1\n[target]\nmacs = 0.4\n[data]\nsize = 32\n")
+    command = [
+        "ablate",
+        "slim",
+        "-t",
+        tmp_path / "t.safetensors",
+        "--images",
+        folder,
+        "--config",
+        config,
+    ]
+    command += ["--run", tmp_path / "run", "--variants", "gs-32, gd", "--set", "beta=3"]
     done = CliRunner().invoke(app, [*map(str, command), "--seeds", "0,1"])
     assert done.exit_code == 0, done.output
     assert [p.name for p in fake.asked] == ["gs-32-0", "gd-0", "gs-32-1", "gd-1"]
@@ -613,7 +665,11 @@ def test_what_cannot_be_read_on_the_command_line_is_told(
     folder = write_folder(tmp_path / "photos", 2, size=40)
     save(teacher(), tmp_path / "t.safetensors")
     given = ["-t", tmp_path / "t.safetensors", "--images", folder, "--run", tmp_path / "run"]
-    verb = ["ablate", *map(str, given)] if "--seeds" in arguments else ["report", str(tmp_path)]
+    verb = (
+        ["ablate", "slim", *map(str, given)]
+        if "--seeds" in arguments
+        else ["report", str(tmp_path)]
+    )
     done = CliRunner().invoke(app, [*verb, *arguments])
     assert isinstance(done.exception, ConfigError) and told in str(done.exception)
 
@@ -621,10 +677,11 @@ def test_what_cannot_be_read_on_the_command_line_is_told(
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("ablate-*")), ids=lambda p: p.name)
 def test_every_ablation_in_the_repository_is_valid(file: Path) -> None:
     base = read_config(SlimConfig, file)
-    minutes = training_minutes(base)
-    for name in ARMS:
-        assert training_minutes(settings_of(name, base)) == pytest.approx(minutes)
-        assert resolve(settings_of(name, base)).target.macs
+    minutes = GAN_SLIMMING.training_minutes(base)
+    for name in VARIANTS:
+        own = GAN_SLIMMING.settings_of(name, base)
+        assert GAN_SLIMMING.training_minutes(own) == pytest.approx(minutes)
+        assert resolve(own).target.macs
     if file.stem in ("ablate-hayao-cpu", "ablate-facades-cpu"):
         assert base.target.macs is not None and base.target.macs <= 1 / 16
         assert minutes == pytest.approx(5.0)

@@ -23,7 +23,16 @@ from torch import Tensor
 
 from ganpress.channels.take import shrink
 from ganpress.errors import CheckpointError, ConfigError
-from ganpress.models.checkpoint import Model, fingerprint, full_model, load, save
+from ganpress.models.checkpoint import (
+    Model,
+    fingerprint,
+    full_model,
+    load,
+    load_discriminator,
+    save,
+    save_discriminator,
+)
+from ganpress.models.discriminator import Discriminator
 from ganpress.nn.layers import convolutions
 from ganpress.quantisation.quantise import (
     FakeQuantiser,
@@ -215,6 +224,13 @@ def test_a_fingerprint_changes_with_any_bit() -> None:
 
 # --- discriminators ------------------------------------------------------------------------------
 
+USUAL = {
+    "patch": "least-squares",  # CycleGAN, section 4; CartoonGAN's and pix2pix's say another
+    "munit": "least-squares",
+    "spade": "hinge",
+    "sngan": "hinge",
+    "stylegan2": "logistic",
+}
 ONE_EACH = {w.name: w for w in reversed(WIRINGS.values())}
 every_discriminator = pytest.mark.parametrize("wiring", ONE_EACH.values(), ids=ONE_EACH.keys())
 
@@ -245,6 +261,10 @@ def test_a_discriminator_comes_back_with_its_generator(
     assert card_of(path)["discriminator"] == {
         "kind": model.discriminator.kind,
         "options": model.discriminator.options,
+        "objective": USUAL[model.discriminator.kind],
+        "pooled": False,
+        "r1": 0.0,
+        "r1_every": 16,
     }
     assert (back.discriminator.kind, back.discriminator.options) == (
         model.discriminator.kind,
@@ -285,14 +305,13 @@ def test_a_discriminator_with_values_that_are_not_finite_is_neither_saved_nor_re
     name = next(
         n for n, t in model.discriminator.net.state_dict().items() if n.endswith("original")
     )
-    rewrite(
-        path, **{f"critic::{name}": torch.full_like(load_file(path)[f"critic::{name}"], torch.nan)}
-    )
+    stored = f"discriminator::{name}"
+    rewrite(path, **{stored: torch.full_like(load_file(path)[stored], torch.nan)})
     with pytest.raises(CheckpointError, match=rf"\(its discriminator\).*1 not finite: {name}"):
         load(path)
     with torch.no_grad():
         model.discriminator.net.get_parameter(name).fill_(torch.inf)
-    with pytest.raises(CheckpointError, match=rf"not saved, critic::{name}.*not finite"):
+    with pytest.raises(CheckpointError, match=rf"not saved, discriminator::{name}.*not finite"):
         save(model, tmp_path / "other.safetensors")
     assert not (tmp_path / "other.safetensors").exists()
 
@@ -305,6 +324,8 @@ def test_a_discriminator_with_values_that_are_not_finite_is_neither_saved_nor_re
         ({"options": {"width": 5}}, r"its discriminator\).*of the wrong shape"),
         ({"options": None}, "student"),
         ({"kind": None}, "student"),
+        ({"objective": "hinje"}, "no objective 'hinje' \\(did you mean 'hinge'"),
+        ({"objectives": "hinge"}, "objectives"),
     ],
 )
 def test_a_card_that_describes_another_discriminator_is_refused(
@@ -321,6 +342,129 @@ def test_a_discriminators_tensors_without_a_word_on_the_card_are_ignored(saved: 
     save(trained(SMALL), saved)
     rewrite(saved, card={**card_of(saved), "discriminator": None})
     assert load(saved).discriminator is None
+
+
+def test_what_a_discriminator_was_trained_under_comes_back(tmp_path: Path) -> None:
+    model = WIRINGS["cyclegan affine"].model()
+    own = WIRINGS["cyclegan affine"].discriminator()
+    said = {"objective": "cross-entropy", "pooled": True, "r1": 0.3, "r1_every": 5}
+    model.discriminator = Discriminator(own.net, own.kind, own.options, **said)
+    path = save(model, tmp_path / "model.safetensors")
+    card = card_of(path)
+    assert {name: card["discriminator"][name] for name in said} == said
+    back = load(path).discriminator
+    assert back is not None
+    assert (back.objective, back.pooled, back.r1, back.r1_every) == ("cross-entropy", True, 0.3, 5)
+    alone = load_discriminator(save_discriminator(back, tmp_path / "alone.safetensors"))
+    assert alone.card() == card["discriminator"]
+
+
+def test_an_objective_that_does_not_exist_is_refused_with_the_nearest_name() -> None:
+    own = WIRINGS["gaugan"].discriminator()
+    with pytest.raises(ConfigError) as raised:
+        Discriminator(own.net, own.kind, own.options, objective="least-square")
+    told = str(raised.value)
+    assert "no objective 'least-square' (did you mean 'least-squares'?)" in told
+    for name in ("cross-entropy", "least-squares", "hinge", "logistic"):
+        assert name in told.split("Objectives:")[1]
+
+
+# --- files of format 1 ----------------------------------------------------------------------------
+
+
+def format_1(path: Path, model: Model, recipe: object = None) -> Path:
+    """A model as the first version wrote it, by hand: its discriminator is called a critic, and the
+    card says of it how it was built only."""
+    own, state = model.discriminator, dict(model.net.state_dict())
+    card: dict[str, Any] = {
+        "format": 1,
+        "family": model.family.name,
+        "options": model.options,
+        "widths": model.widths,
+        "quantiser": None,
+        "ranges": {},
+        "critic": None,
+        "provenance": {
+            "source": "ganpress train",
+            **({} if recipe is None else {"recipe": recipe}),
+        },
+    }
+    if own is not None:
+        card["critic"] = {"kind": own.kind, "options": own.options}
+        state |= {f"critic::{name}": tensor for name, tensor in own.net.state_dict().items()}
+    state = {name: tensor.contiguous().clone() for name, tensor in state.items()}
+    save_file(state, path, metadata={"ganpress": json.dumps(card)})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "objective", "r1", "every"),
+    [
+        ("pix2pix", {"train": "pix2pix", "objective": "vanilla"}, "cross-entropy", 0, 16),
+        ("pix2pix", {"train": "pix2pix", "objective": "lsgan"}, "least-squares", 0, 16),
+        ("gaugan", {"train": "gaugan"}, "hinge", 0, 16),
+        ("munit", {"train": "munit"}, "least-squares", 0, 16),
+        ("sngan", {"train": "sngan", "n_critic": 1}, "hinge", 0, 16),
+        ("stylegan2", {"train": "stylegan2", "r1": 0.5, "r1_every": 8}, "logistic", 0.5, 8),
+        ("cyclegan affine", {"train": "cyclegan"}, "least-squares", 0, 16),
+        ("cyclegan affine", "recipes/train_demo_teacher.py", "least-squares", 0, 16),
+        ("cyclegan affine", None, "least-squares", 0, 16),
+    ],
+)
+def test_a_file_of_format_1_is_read_as_its_recipe_says_and_written_as_format_2(
+    name: str, recipe: object, objective: str, r1: float, every: int, tmp_path: Path
+) -> None:
+    model = trained(WIRINGS[name])
+    back = load(format_1(tmp_path / "old.safetensors", model, recipe))
+    own = back.discriminator
+    assert own is not None and model.discriminator is not None
+    assert (own.objective, own.r1, own.r1_every, own.pooled) == (objective, r1, every, False)
+    assert fingerprint(back.net) == fingerprint(model.net)
+    assert fingerprint(own.net) == fingerprint(model.discriminator.net)
+    path = save(back, tmp_path / "new.safetensors")
+    card = card_of(path)
+    assert card["format"] == 2
+    assert "critic" not in card
+    assert card["discriminator"] == {
+        "kind": model.discriminator.kind,
+        "options": model.discriminator.options,
+        "objective": objective,
+        "pooled": False,
+        "r1": r1,
+        "r1_every": every,
+    }
+    assert card["provenance"].get("recipe") == recipe
+    stored = load_file(path)
+    assert not any(n.startswith("critic::") for n in stored)
+    for n, tensor in model.discriminator.net.state_dict().items():
+        assert torch.equal(stored[f"discriminator::{n}"], tensor), n
+    again = load(path)
+    assert again.card() == card
+    assert fingerprint(again.discriminator.net) == fingerprint(model.discriminator.net)
+
+
+def test_a_file_of_format_1_without_a_discriminator_is_read_and_written_as_format_2(
+    tmp_path: Path,
+) -> None:
+    model = SMALL.model()
+    back = load(format_1(tmp_path / "old.safetensors", model))
+    assert back.discriminator is None
+    assert fingerprint(back.net) == fingerprint(model.net)
+    card = card_of(save(back, tmp_path / "new.safetensors"))
+    assert (card["format"], card["discriminator"], "critic" in card) == (2, None, False)
+
+
+def test_a_discriminator_alone_of_format_1_is_read(tmp_path: Path) -> None:
+    own = WIRINGS["stylegan2"].discriminator()
+    state = {n: t.contiguous().clone() for n, t in own.net.state_dict().items()}
+    card = {"format": 1, "critic": {"kind": own.kind, "options": own.options}}
+    path = tmp_path / "critic.safetensors"
+    save_file(state, path, metadata={"ganpress": json.dumps(card)})
+    back = load_discriminator(path)
+    assert (back.kind, back.options, back.objective) == (own.kind, own.options, "logistic")
+    assert fingerprint(back.net) == fingerprint(own.net)
+    with pytest.raises(CheckpointError, match="a discriminator without its generator"):
+        load(path)
 
 
 # --- files that cannot be used -------------------------------------------------------------------
@@ -382,7 +526,7 @@ def test_a_card_that_is_no_card_is_refused(saved: Path, card: object) -> None:
 
 def test_another_format_is_refused(saved: Path) -> None:
     rewrite(saved, card={**card_of(saved), "format": 7})
-    with pytest.raises(CheckpointError, match=r"format 7.*reads 1.*update ganpress"):
+    with pytest.raises(CheckpointError, match=r"format 7.*reads 2.*update ganpress"):
         load(saved)
 
 

@@ -202,7 +202,7 @@ def test_saving_keeps_the_picture_to_the_bit_and_old_cards_are_not_exact(tmp_pat
 def test_the_setting_reaches_the_network() -> None:
     config = SlimConfig.model_validate({"quantise": {"bits": 8, "exact": True}})
     net = CYCLEGAN.net()
-    attach_quantiser(net, CYCLEGAN.net(), (photos(),), config)
+    attach_quantiser(net, CYCLEGAN.net(), (photos(),), config.quantise)
     assert all(m.quantiser.exact for m in quantisable(net).values())
 
 

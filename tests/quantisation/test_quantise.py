@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ganpress.channels.take import Elastic, shrink
 from ganpress.errors import ConfigError
 from ganpress.nn.layers import convolutions, quantisable, read_inputs
+from ganpress.quantisation.attach import attach_quantiser, quantiser_of_settings
 from ganpress.quantisation.quantise import (
     FakeQuantiser,
     calibrate,
@@ -23,6 +24,7 @@ from ganpress.quantisation.quantise import (
     set_ranges,
     weight_scale,
 )
+from ganpress.quantisation.settings import QuantiseSettings
 
 LINE = torch.linspace(-6, 6, 20_001)
 
@@ -352,6 +354,30 @@ def test_learned_ranges_train_with_the_weights_and_are_fixed_exactly(wiring: Wir
     assert ranges_of(fix_ranges(net)) == moved
     assert not [n for n, _ in net.named_parameters() if n.endswith(".range")]
     assert torch.equal(net(*x), after)
+
+
+@pytest.mark.parametrize("ranges", ["fixed", "calibrated", "learned"])
+def test_ranges_are_fixed_read_off_or_learned_as_the_settings_say(ranges: str) -> None:
+    wiring = Wiring("cyclegan")
+    asked = QuantiseSettings.model_validate({"bits": 5, "p": 2.5, "ranges": ranges})
+    net = wiring.net(1)
+    attach_quantiser(net, wiring.net(), (photos(),), asked)
+    by_hand = quantise(wiring.net(1), FakeQuantiser(bits=5, p=2.5))
+    fixed = dict.fromkeys(quantisable(net), 2.5)
+    read_off = ranges_of(calibrate(by_hand, wiring.net(), photos()))
+    assert ranges_of(net) == (fixed if ranges == "fixed" else read_off)
+    trained = [n for n, _ in net.named_parameters() if n.endswith(".range")]
+    assert bool(trained) == (ranges == "learned")
+
+
+def test_every_setting_of_the_quantiser_reaches_it_and_32_bits_are_float() -> None:
+    asked: dict[str, object] = {"bits": 3, "p": 1.5, "per_channel": True, "levels": "gs2020"}
+    asked |= {"trunk": "clamped", "last": "float", "exact": True}
+    quantiser = quantiser_of_settings(QuantiseSettings.model_validate(asked))
+    assert {name: getattr(quantiser, name) for name in asked} == asked
+    net = Wiring("cyclegan").net()
+    attach_quantiser(net, net, (photos(),), QuantiseSettings())
+    assert not any(layer.quantiser for layer in quantisable(net).values())
 
 
 def test_learned_ranges_survive_a_cut() -> None:

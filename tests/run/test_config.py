@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -11,8 +13,16 @@ from ganpress.errors import ConfigError
 from ganpress.losses.distance import DistanceSettings
 from ganpress.methods.gan_slimming.settings import SlimConfig, resolve
 from ganpress.models.families import family
-from ganpress.run.settings import as_toml, checked, describe, names, read_config
+from ganpress.run.settings import Settings, as_toml, checked, describe, names, read_config
+from ganpress.training.cartoongan import CartoonganTraining
+from ganpress.training.cyclegan import CycleGANTraining
+from ganpress.training.gaugan import GauGANTraining
+from ganpress.training.munit import MunitTraining
+from ganpress.training.pix2pix import Pix2PixTraining
 from ganpress.training.settings import TrainConfig, TrainData
+from ganpress.training.shared_settings import DiscriminatorSettings, MethodSettings
+from ganpress.training.sngan import SNGANTraining
+from ganpress.training.stylegan2 import StyleGAN2Training
 from ganpress.training.train import TRAINERS, trainer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +39,7 @@ def test_a_set_wins_over_the_file_and_the_file_over_the_default(tmp_path: Path) 
     file.write_text("beta = 3.0\n[data]\nbatch = 2\nsize = 64\n")
     c = read_config(SlimConfig, file, ["data.batch=5", "distance.features=tiny", "procedure=gd"])
     assert (c.beta, c.data.size, c.data.batch) == (3.0, 64, 5)
-    assert (c.distance.features, c.arm) == ("tiny", "gd")
+    assert (c.distance.features, c.procedure) == ("tiny", "gd")
     assert c.sparsify == SlimConfig().sparsify
 
 
@@ -42,7 +52,7 @@ def test_a_set_without_a_value_takes_the_file_back_to_the_default(tmp_path: Path
 
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        SlimConfig().beta = 1.0  # type: ignore[misc]
+        SlimConfig().beta = 1.0
 
 
 @pytest.mark.parametrize(
@@ -72,7 +82,7 @@ def test_an_unknown_setting_in_a_file_names_the_file(tmp_path: Path) -> None:
 
 def test_values_out_of_range_are_told_together_with_what_was_given() -> None:
     message = refused("data.batch=0", "target.macs=2", "procedure=gx")
-    for part in ("data.batch", "target.macs", "arm", "'gx'", "got 0", "got 2"):
+    for part in ("data.batch", "target.macs", "procedure", "'gx'", "got 0", "got 2"):
         assert part in message
 
 
@@ -141,19 +151,98 @@ def test_a_folder_is_no_configuration_file(tmp_path: Path) -> None:
     assert f"{tmp_path} cannot be read" in refused(file=tmp_path)
 
 
-def test_cp_has_no_distillation_and_least_is_lifted_to_the_multiple() -> None:
+def test_cp_has_no_distillation_and_min_channels_is_lifted_to_the_multiple() -> None:
     c = resolve(
         read_config(SlimConfig, None, ["procedure=cp", "min_channels=5", "channel_multiple=4"])
     )
-    assert (c.beta, c.least) == (0.0, 8)
+    assert (c.beta, c.min_channels) == (0.0, 8)
 
 
-KINDS = [SlimConfig, *dict.fromkeys(trainer(name).config for name in TRAINERS)]
+KINDS: list[type[Settings]] = [
+    SlimConfig,
+    *dict.fromkeys(trainer(name).config for name in TRAINERS),
+]
+
+# --- settings that had another name before --------------------------------------------------------
+
+HAVE_FORMER_NAMES: list[type[Settings]] = [MethodSettings, TrainConfig, *KINDS]
+RENAMED = [(kind, *pair) for kind in HAVE_FORMER_NAMES for pair in kind.renamed.items()]
+FORMER = {
+    SlimConfig: "arm share least multiple critic data.views data.cache sparsify.compare "
+    "sparsify.per_cost sparsify.ramp finetune.keep finetune.check_every finetune.held",
+    **dict.fromkeys((CycleGANTraining, GauGANTraining, StyleGAN2Training), "critic"),
+    Pix2PixTraining: "critic",
+    SNGANTraining: "critic n_critic",
+    CartoonganTraining: "critic_width critic_layers",
+    MunitTraining: "critic_width critic_layers critic_scales",
+}
+"""Every setting of the first version that has another name now."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "was", "now"),
+    [pytest.param(*row, id=f"{row[0].__name__} {row[1]}") for row in RENAMED],
+)
+def test_a_former_name_is_refused_with_the_one_it_has_now(
+    kind: type[Settings], was: str, now: str
+) -> None:
+    known = names(kind)
+    groups = {name.rpartition(".")[0] for name in known}
+    assert now in known or now in groups
+    assert was not in known and was not in groups
+    told = re.escape(f"Setting '{was}' in --set {was}=1 is now called '{now}'.")
+    with pytest.raises(ConfigError, match=f"^{told}$"):
+        read_config(kind, None, [f"{was}=1"])
+    with pytest.raises(ConfigError, match=f"'{now}'"):
+        checked(kind, nested(was, 1))
+
+
+def nested(name: str, value: object) -> dict[str, Any]:
+    """The dotted name's value in groups, as in a file."""
+    first, _, rest = name.partition(".")
+    return {first: nested(rest, value) if rest else value}
+
+
+def test_every_setting_that_was_renamed_is_known_by_its_former_name() -> None:
+    assert set(FORMER) == set(KINDS)
+    assert {kind: set(kind.renamed) for kind in KINDS} == {
+        kind: set(former.split()) for kind, former in FORMER.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "was", "now"),
+    [
+        *(
+            (SlimConfig, f"critic.{n}", f"discriminator.{n}")
+            for n in DiscriminatorSettings.model_fields
+        ),
+        (CycleGANTraining, "critic.norm", "discriminator.norm"),
+        (SNGANTraining, "critic.spectral_norm", "discriminator.spectral_norm"),
+    ],
+)
+def test_what_is_in_a_group_of_another_name_is_told_by_its_whole_name(
+    kind: type[Settings], was: str, now: str, tmp_path: Path
+) -> None:
+    assert now in names(kind)
+    file = tmp_path / "run.toml"
+    file.write_text(f"[critic]\n{was.partition('.')[2]} = 1\n")
+    told = re.escape(f"Setting '{was}' in {file} is now called '{now}'.")
+    with pytest.raises(ConfigError, match=f"^{told}$"):
+        read_config(kind, file)
+
+
+def test_a_name_that_only_begins_like_a_former_one_is_unknown() -> None:
+    message = refused("arms=gs")
+    assert "Unknown setting 'arms'" in message and "now called" not in message
+
+
+# --- what settings say of themselves --------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_setting_is_described_once_as_a_file_that_can_be_read(
-    kind: type[SlimConfig], tmp_path: Path
+    kind: type[Settings], tmp_path: Path
 ) -> None:
     told = describe(kind)
     assert [name for name, _, _ in told] == names(kind)

@@ -26,6 +26,9 @@ from torch import Tensor
 from ganpress.data import Batch, open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError, Elsewhere, Interrupted
+from ganpress.methods.ablate import Pictures, ablate
+from ganpress.methods.compress import compress
+from ganpress.models.checkpoint import full_model
 from ganpress.run import distributed
 from ganpress.run.files import read_json, read_log
 from ganpress.run.run import Stage
@@ -262,6 +265,20 @@ def test_a_batch_that_cannot_be_split_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(distributed, "world", lambda: 3)
     with pytest.raises(ConfigError, match="batch of 4"):
         kit.check_split(config_of("plain"))
+
+
+@pytest.mark.parametrize("verb", ["compress", "ablate"])
+def test_compression_refuses_to_be_started_in_several_processes(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher, images = full_model("cyclegan"), open_images(write_folder(tmp_path / "x", 2, size=40))
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match=r"one process, and torchrun started 2.*ganpress train"):
+        if verb == "compress":
+            compress(teacher, images, run=tmp_path / "run")
+        else:
+            ablate(teacher, Pictures(images), run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def config_of(name: str) -> Any:

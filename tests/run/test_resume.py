@@ -18,16 +18,16 @@ import pytest
 import torch
 from patience import PATIENCE_S
 from safetensors.torch import load_file
+from slim_runs import slim
 
 from ganpress.data import open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError
 from ganpress.formats.exporters.verify import ExportFacts
-from ganpress.measures import fidelity as evaluation
+from ganpress.measures import fidelity
 from ganpress.measures.cost import latency
-from ganpress.methods import compress as compression
+from ganpress.methods import finish as finishing
 from ganpress.methods.compress import compress
-from ganpress.methods.gan_slimming.method import slim
 from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model, full_model, load, save
 from ganpress.run.run import Run, Stage, read_log
@@ -299,8 +299,8 @@ def glance(monkeypatch: pytest.MonkeyPatch) -> None:
     def short(net: Any, **options: Any) -> Any:
         return latency(net, **{**options, "seconds": 0.0, "warm_up": 0})
 
-    monkeypatch.setattr(evaluation, "latency", short)
-    monkeypatch.setattr(compression, "export", exported)
+    monkeypatch.setattr(fidelity, "latency", short)
+    monkeypatch.setattr(finishing, "export", exported)
     torch.set_num_threads(1)
 
 

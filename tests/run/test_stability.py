@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 import torch
-from slim_runs import log_of, settings, teacher_of
+from slim_runs import log_of, settings, slim, teacher_of
 from torch import Tensor, nn
 
-from ganpress.data import Images, open_images
+from ganpress.data import Images, evaluation, open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError, Diverged
 from ganpress.losses.distance import Distance
 from ganpress.methods import compress as compression
 from ganpress.methods.compress import compress
-from ganpress.methods.gan_slimming.method import slim
 from ganpress.methods.gan_slimming.settings import SlimConfig
-from ganpress.models.source import held_out
+from ganpress.models.source import Source
 from ganpress.run.restarts import Best, Watch
 from ganpress.run.run import Run, Stage
+from ganpress.training.setup import distance_on
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,8 @@ def test_a_rho_under_which_all_collapses_stops_with_advice_and_a_good_state(
     photos: Images, tmp_path: Path
 ) -> None:
     config = settings(sparsify={"rho": 60.0, "steps": 10}, restarts=1, min_channels=2)
-    with pytest.raises(Diverged, match=r"shrunk to min_channels=2 \(lower rho\).*went back 1 time"):
+    told = r"shrunk to min_channels=2 \(lower sparsify\.rho\).*went back 1 time"
+    with pytest.raises(Diverged, match=told):
         slimmed(config, photos, tmp_path)
 
 
@@ -134,7 +135,7 @@ def test_the_student_with_the_best_held_out_distance_is_kept(
     photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keep = {"select": "best", "validate_every": 2, "holdout_images": 3, "steps": 8, "lr": 5e-3}
-    config = settings(target={"macs": 0.5}, arm="gd", finetune=keep)
+    config = settings(target={"macs": 0.5}, procedure="gd", finetune=keep)
     whole = slimmed(config, photos, tmp_path / "whole")
     facts = json.loads((tmp_path / "whole" / "finetune" / "done.json").read_text())
     seen = {
@@ -162,38 +163,65 @@ def test_a_step_that_is_kept_though_no_look_was_due_is_the_last_one(
     photos: Images, tmp_path: Path
 ) -> None:
     keep = {"select": "best", "validate_every": 100, "holdout_images": 3, "steps": 5}
-    slimmed(settings(target={"macs": 0.5}, arm="gd", finetune=keep), photos, tmp_path)
+    slimmed(settings(target={"macs": 0.5}, procedure="gd", finetune=keep), photos, tmp_path)
     facts = json.loads((tmp_path / "finetune" / "done.json").read_text())
     assert facts["kept_step"] == 4
 
 
-def test_an_arm_without_distillation_is_not_chosen_by_the_teachers_pictures(
+def test_a_procedure_without_distillation_is_not_chosen_by_the_teachers_pictures(
     photos: Images, tmp_path: Path
 ) -> None:
     keep = {"select": "best", "validate_every": 1, "holdout_images": 3, "steps": 4}
-    slimmed(settings(target={"macs": 0.5}, arm="cp", finetune=keep), photos, tmp_path)
+    slimmed(settings(target={"macs": 0.5}, procedure="cp", finetune=keep), photos, tmp_path)
     assert "kept_step" not in json.loads((tmp_path / "finetune" / "done.json").read_text())
 
 
 def test_all_seeds_hold_out_the_same_images(photos: Images) -> None:
-    kept = []
+    source, kept = Source(teacher_of("cyclegan"), photos), []
     for seed in (0, 1):
-        config = settings(finetune={"holdout_images": 4}, seed=seed)
-        rest, _ = held_out(teacher_of("cyclegan"), photos, config, Distance(config.distance))
-        kept.append(rest.digest() if rest else None)
+        rest, _ = source.split(4, 32, seed)
+        kept.append(rest.images.digest() if rest.images else None)
+    assert None not in kept
     assert kept[0] == kept[1] != photos.digest()
 
 
 def test_what_is_held_out_is_never_trained_on(photos: Images) -> None:
-    config = settings(finetune={"holdout_images": 4})
-    rest, measure = held_out(teacher_of("cyclegan"), photos, config, Distance(config.distance))
-    assert rest is not None
-    assert len(rest) == len(photos) - 4
+    teacher = teacher_of("cyclegan")
+    rest, inputs = Source(teacher, photos).split(4, 32, seed=0)
+    assert rest.images is not None
+    assert len(rest.images) == len(photos) - 4
+    assert rest.images.digest() != photos.digest()
+    [held_out] = inputs
+    everything, left = (
+        torch.cat([batch.x for batch in evaluation(images, batch=1, size=32)])
+        for images in (photos, rest.images)
+    )
+    apart = [(everything - picture).abs().amax((1, 2, 3)) for picture in held_out]
+    assert len(held_out) == 4 and all(float(d.min()) == 0 for d in apart)
+    assert not any(torch.equal(a, b) for a in held_out for b in left)
+    measure = distance_on(inputs, teacher, Distance(settings().distance))
     assert measure(teacher_of("cyclegan").net) == 0
-    assert rest.digest() != photos.digest()
-    many = settings(finetune={"holdout_images": 12})
+    assert measure(teacher_of("cyclegan", seed=1).net) > 0
     with pytest.raises(ConfigError, match="leave nothing of 12 images"):
-        held_out(teacher_of("cyclegan"), photos, many, Distance(config.distance))
+        Source(teacher, photos).split(12, 32, seed=0)
+
+
+def test_a_run_that_keeps_the_best_trains_on_what_is_left(
+    photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep = {"select": "best", "validate_every": 2, "holdout_images": 3, "steps": 2}
+    config, seen = settings(target={"macs": 0.5}, procedure="gd", finetune=keep), []
+    batches = Source.batches
+
+    def listen(self: Source, *given: Any) -> Any:
+        seen.append(self.images)
+        return batches(self, *given)
+
+    monkeypatch.setattr(Source, "batches", listen)
+    slimmed(config, photos, tmp_path)
+    rest, _ = Source(teacher_of("cartoongan"), photos).split(3, 32, seed=0)
+    assert rest.images is not None
+    assert [images.digest() for images in seen if images] == [rest.images.digest()]
 
 
 def test_going_back_is_told_in_a_line_with_the_reason_and_the_new_rates(
@@ -202,7 +230,7 @@ def test_going_back_is_told_in_a_line_with_the_reason_and_the_new_rates(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    config = settings(arm="gd", target={"macs": 0.5})
+    config = settings(procedure="gd", target={"macs": 0.5})
     for quiet in (False, True):
         losing(monkeypatch, "finetune/2", 2)
         run = Run(tmp_path / str(quiet), quiet=quiet, log_every=1, save_every_s=0.0)
@@ -223,7 +251,7 @@ def test_a_run_that_gave_up_keeps_the_reason_in_folder_and_report_until_it_goes_
     monkeypatch.setattr(compression, "finish", lambda *_, **__: None)
 
     def again(**other: Any) -> None:
-        asked = settings(arm="gd", target={"macs": 0.5}, **other)
+        asked = settings(procedure="gd", target={"macs": 0.5}, **other)
         compress(teacher_of("cartoongan"), photos, run=tmp_path, config=asked, quiet=True)
 
     with monkeypatch.context() as patch:

@@ -1,4 +1,4 @@
-"""A teacher never changes, and never works twice for the same view."""
+"""A teacher never changes, and never works twice for the same crop."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from nets import PIXELS, WIRINGS, every_picture_wiring, photos
+from nets import PIXELS, WIRINGS, Wiring, every_picture_wiring, photos
 from torch import Tensor
 
 from ganpress.models.checkpoint import fingerprint
 from ganpress.training.teacher import CachedTeacher
 from ganpress.types import Inputs
 
-VIEWS = 12
-ALL = photos(VIEWS, seed=9)
+CROPS = 12
+ALL = photos(CROPS, seed=9)
 
 
 def batch(*ids: int) -> tuple[Inputs, Tensor]:
@@ -27,46 +27,47 @@ def no_ids(*ids: int) -> tuple[Inputs, Tensor]:
 
 
 @pytest.fixture
-def teacher(tmp_path: Path) -> Callable[[], Teacher]:
+def teacher(tmp_path: Path) -> Callable[[], CachedTeacher]:
     """A teacher over the same cache each time it is opened."""
     return lambda: CachedTeacher(
-        WIRINGS["cyclegan affine"].net(), cache=tmp_path / "cache", views=VIEWS, size=PIXELS
+        WIRINGS["cyclegan affine"].net(), cache=tmp_path / "cache", crops=CROPS, size=PIXELS
     )
 
 
 def made(*ids: int) -> Tensor:
-    """What the network itself makes of each view, rounded to half precision."""
+    """What the network itself makes of each crop, rounded to half precision."""
     net = WIRINGS["cyclegan affine"].net()
     with torch.no_grad():
         return torch.cat([net(ALL[i : i + 1]) for i in ids]).half().float()
 
 
 def test_cached_pictures_equal_the_networks_own_in_half_precision(
-    teacher: Callable[[], Teacher],
+    teacher: Callable[[], CachedTeacher],
 ) -> None:
     t = teacher()
-    first = t(*batch(3, 0, 7))
+    first = t(*batch(3, 0, 7)).pictures
     assert torch.equal(first, made(3, 0, 7))
-    assert torch.equal(t(*batch(7, 3)), first[[2, 0]])
+    assert torch.equal(t(*batch(7, 3)).pictures, first[[2, 0]])
 
 
-def test_a_view_that_was_seen_is_not_computed_again(teacher: Callable[[], Teacher]) -> None:
+def test_a_crop_that_was_seen_is_not_computed_again(teacher: Callable[[], CachedTeacher]) -> None:
     t = teacher()
     calls = []
     t.net.register_forward_hook(lambda *_: calls.append(1))
     t(*batch(1, 2, 3))
-    assert (len(calls), t.computed, t.recalled) == (3, 3, 3)
+    # only what is read back counts as recalled: a crop's first sight did, too, before
+    assert (len(calls), t.computed, t.recalled) == (3, 3, 0)
     t(*batch(3, 2, 1))
-    assert (len(calls), t.computed) == (3, 3)
+    assert (len(calls), t.computed, t.recalled) == (3, 3, 3)
     t(*batch(2, 4, 4))
-    assert (len(calls), t.computed) == (4, 4)
+    assert (len(calls), t.computed, t.recalled) == (4, 4, 5)
 
 
-def test_the_cache_survives_being_opened_again(teacher: Callable[[], Teacher]) -> None:
-    first = teacher()(*batch(0, 5, 11))
+def test_the_cache_survives_being_opened_again(teacher: Callable[[], CachedTeacher]) -> None:
+    first = teacher()(*batch(0, 5, 11)).pictures
     again = teacher()
-    assert torch.equal(again(*batch(0, 5, 11)), first)
-    assert again.computed == 0
+    assert torch.equal(again(*batch(0, 5, 11)).pictures, first)
+    assert (again.computed, again.recalled) == (0, 3)
     again(*batch(6))
     assert again.computed == 1
 
@@ -74,7 +75,7 @@ def test_the_cache_survives_being_opened_again(teacher: Callable[[], Teacher]) -
 @pytest.mark.parametrize("suffix", [".f16", ".known"])
 @pytest.mark.parametrize("how", ["cut short", "missing", "too long"])
 def test_a_torn_cache_is_started_anew(
-    teacher: Callable[[], Teacher], tmp_path: Path, suffix: str, how: str
+    teacher: Callable[[], CachedTeacher], tmp_path: Path, suffix: str, how: str
 ) -> None:
     teacher()(*batch(0, 5, 11))
     path = tmp_path / "cache" / f"{PIXELS}px{suffix}"
@@ -84,29 +85,31 @@ def test_a_torn_cache_is_started_anew(
     else:
         path.write_bytes(data[:-5] if how == "cut short" else data + b"12345")
     again = teacher()
-    assert torch.equal(again(*batch(0, 5, 11)), made(0, 5, 11))
+    assert torch.equal(again(*batch(0, 5, 11)).pictures, made(0, 5, 11))
     assert again.computed == 3
 
 
 def test_pictures_do_not_depend_on_who_else_is_in_the_batch(
-    teacher: Callable[[], Teacher], tmp_path: Path
+    teacher: Callable[[], CachedTeacher], tmp_path: Path
 ) -> None:
-    together = teacher()(*batch(1, 2, 3, 4))
+    together = teacher()(*batch(1, 2, 3, 4)).pictures
     net = WIRINGS["cyclegan affine"].net()
-    alone = CachedTeacher(net, cache=tmp_path / "other", views=VIEWS, size=PIXELS)
-    assert torch.equal(torch.cat([alone(*batch(i)) for i in (1, 2, 3, 4)]), together)
+    alone = CachedTeacher(net, cache=tmp_path / "other", crops=CROPS, size=PIXELS)
+    assert torch.equal(torch.cat([alone(*batch(i)).pictures for i in (1, 2, 3, 4)]), together)
 
 
-def test_what_is_returned_can_be_written_to_without_harm(teacher: Callable[[], Teacher]) -> None:
+def test_what_is_returned_can_be_written_to_without_harm(
+    teacher: Callable[[], CachedTeacher],
+) -> None:
     t = teacher()
-    t(*batch(2)).zero_()
-    assert torch.equal(t(*batch(2)), made(2))
+    t(*batch(2)).pictures.zero_()
+    assert torch.equal(t(*batch(2)).pictures, made(2))
 
 
 def test_caches_of_different_sizes_live_side_by_side(tmp_path: Path) -> None:
     net = WIRINGS["cyclegan affine"].net()
     for size in (16, PIXELS):
-        t = CachedTeacher(net, cache=tmp_path, views=VIEWS, size=size)
+        t = CachedTeacher(net, cache=tmp_path, crops=CROPS, size=size)
         t((ALL[:2, :, :size, :size],), torch.tensor([0, 1]))
         assert t.computed == 2
     assert sorted(p.name for p in tmp_path.iterdir()) == [
@@ -117,31 +120,49 @@ def test_caches_of_different_sizes_live_side_by_side(tmp_path: Path) -> None:
     ]
 
 
-def test_views_without_a_number_are_computed_each_time(teacher: Callable[[], Teacher]) -> None:
+def test_crops_without_a_number_are_computed_each_time(
+    teacher: Callable[[], CachedTeacher],
+) -> None:
     t = teacher()
     for _ in range(2):
-        out = t(*no_ids(1, 2))
+        out = t(*no_ids(1, 2)).pictures
         assert (out - made(1, 2)).abs().max() <= 1e-3
     assert (t.computed, t.recalled) == (4, 0)
 
 
-def test_without_fixed_views_nothing_is_written(tmp_path: Path) -> None:
+def test_without_fixed_crops_nothing_is_written(tmp_path: Path) -> None:
     t = CachedTeacher(
-        WIRINGS["cyclegan affine"].net(), cache=tmp_path / "cache", views=0, size=PIXELS
+        WIRINGS["cyclegan affine"].net(), cache=tmp_path / "cache", crops=0, size=PIXELS
     )
     t(*batch(1))
     assert not (tmp_path / "cache").exists()
 
 
+def test_feature_maps_come_with_a_picture_that_is_made_anew(
+    teacher: Callable[[], CachedTeacher],
+) -> None:
+    t, net = teacher(), WIRINGS["cyclegan affine"].net()
+    t(*batch(4, 1))
+    found = t(*batch(4, 1), taps=["up2", "blocks.0"])
+    assert (t.computed, t.recalled) == (4, 0)
+    with torch.no_grad():
+        block = net.blocks[0](net.down2(net.down1(net.stem(ALL[[4, 1]]))))
+        assert torch.equal(found.maps["blocks.0"], block)
+        assert torch.equal(net.out(found.maps["up2"]), found.pictures)
+    assert not t(*batch(4)).maps
+
+
 @every_picture_wiring
-def test_a_teacher_never_leaves_eval_and_never_changes_a_bit(wiring, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_teacher_never_leaves_eval_and_never_changes_a_bit(
+    wiring: Wiring, tmp_path: Path
+) -> None:
     net = wiring.net().train()
-    t = CachedTeacher(net, cache=tmp_path, views=VIEWS, size=PIXELS)
+    t = CachedTeacher(net, cache=tmp_path, crops=CROPS, size=PIXELS)
     before = fingerprint(net)
     student = wiring.net(1).train()
     optimiser = torch.optim.SGD([p for p in student.parameters() if p.requires_grad], 0.1)
     for step in range(2):
-        out = t(*batch(step, step + 1) if step else no_ids(0, 1))
+        out = t(*batch(step, step + 1) if step else no_ids(0, 1)).pictures
         assert not out.requires_grad
         (student(ALL[:2]) - out).square().mean().backward()
         optimiser.step()

@@ -272,6 +272,7 @@ def begin(
     }
     path = run / "settings.json"
     was = read_json(path) if path.exists() else facts
+    was.setdefault("reals_hash", facts["reals_hash"])  # a folder of before does not say
     usual = {"settings": as_json(method.settings().model_dump())}
     if differing := differences(as_json(was), as_json(facts), usual):
         raise ConfigError(

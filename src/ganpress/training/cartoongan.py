@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +44,11 @@ class ContentSettings(Settings):
 
 class CartoonganTraining(TrainConfig):
     """A warm-up that only reconstructs, then the game against edge-smoothed cartoons, too."""
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "critic_width": "discriminator_width",
+        "critic_layers": "discriminator_layers",
+    }
 
     steps: int = Field(default=75_000, ge=1, description="200 epochs of 6000 photos at batch 16")
     batch: int = Field(default=16, ge=1, description="images a step, over all processes")

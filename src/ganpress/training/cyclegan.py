@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +31,8 @@ from ganpress.training.settings import PatchSettings, TrainConfig, TrainData
 
 class CycleGANTraining(TrainConfig):
     """CycleGAN (Zhu et al., ICCV 2017): 200 epochs of horse2zebra, one image a step."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"critic": "discriminator"}
 
     steps: int = Field(default=266_800, ge=1, description="of the whole training")
     lr: float = Field(default=2e-4, gt=0, description="of the generators; Adam, betas 0.5, 0.999")

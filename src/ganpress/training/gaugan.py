@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self, cast
+from typing import ClassVar, Literal, Self, cast
 
 import torch
 import torch.nn.functional as F
@@ -46,6 +47,8 @@ class GauGANTraining(TrainConfig):
 
     The authors compare features of VGG-19; here it is VGG-16 or a smaller network.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"critic": "discriminator"}
 
     steps: int = Field(default=37_200, ge=1, description="of the whole training")
     batch: int = Field(default=16, ge=1, description="images a step, over all processes")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +43,12 @@ class MunitWeights(Settings):
 
 class MunitTraining(TrainConfig):
     """Two auto-encoders and two discriminators, trained at once."""
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "critic_width": "discriminator_width",
+        "critic_layers": "discriminator_layers",
+        "critic_scales": "discriminator_scales",
+    }
 
     steps: int = Field(default=1_000_000, ge=1, description="of the whole training")
     lr: float = Field(default=1e-4, gt=0, description="of Adam, for all networks")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -30,6 +30,8 @@ from ganpress.training.settings import PatchSettings, TrainConfig, TrainData
 
 class Pix2PixTraining(TrainConfig):
     """pix2pix (Isola et al., CVPR 2017): 200 epochs of facades' 400 pairs, one pair a step."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"critic": "discriminator"}
 
     generator: Literal["unet", "resnet"] = Field(
         default="unet",

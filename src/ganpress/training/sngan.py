@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +41,8 @@ class SNGANTraining(TrainConfig):
 
     A step is one update of the generator, behind ``d_steps`` of the discriminator.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"critic": "discriminator", "n_critic": "d_steps"}
 
     steps: int = Field(default=50_000, ge=1, description="of the whole training")
     batch: int = Field(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -43,6 +43,8 @@ class StyleGAN2Training(TrainConfig):
     A smaller network by `options.base` and `options.most` keeps its gains in step with its widths;
     `width` cuts the network of those options instead.
     """
+
+    renamed: ClassVar[Mapping[str, str]] = {"critic": "discriminator"}
 
     steps: int = Field(default=781_250, ge=1, description="of the whole training")
     batch: int = Field(default=32, ge=1, description="images a step, over all processes")

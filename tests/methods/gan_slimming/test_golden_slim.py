@@ -5,7 +5,7 @@ move the joint loop's by 4e-5, since it decides which channels go, so that one i
 
 A change that means to move these numbers writes them again, and says why in its commit:
 
-    PYTHONPATH=src:tests python tests/test_golden_slim.py
+    PYTHONPATH=src:tests python tests/methods/gan_slimming/test_golden_slim.py
 """
 
 from __future__ import annotations
@@ -15,13 +15,23 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from nets import WIRINGS
 from reference_slim import magnitudes
-from slim_setup import Case, Clock, arguments, cost_of, in_double, left_by, stage_of, start
+from slim_setup import (
+    Case,
+    Clock,
+    arguments,
+    cost_of,
+    in_double,
+    left_by,
+    pruning_of,
+    stage_of,
+    start,
+)
 
 from ganpress.channels.take import scales
 from ganpress.methods.gan_slimming.importance import Goal
 from ganpress.methods.gan_slimming.joint import joint
-from ganpress.nn.axes import widths
 from ganpress.training.distil import distil
 
 STEPS = 20
@@ -37,13 +47,14 @@ NAMES = ("loss/distance", "loss/gan", "loss/d")
 def joint_trace(root: Path) -> list[dict[str, float]]:
     """The joint loop under a cost, thresholds relative to each group."""
     with in_double(), pytest.MonkeyPatch.context() as patch:
-        case, clock = Case(settings=GENTLE), Clock()
+        whole = WIRINGS[Case.wiring].widths
+        goal = Goal(cost_of(whole), start=1.0, end=0.4, ramp_fraction=0.8)
+        case, clock = Case(settings=GENTLE, pruning={"goal": goal}), Clock()
         begun = start(case)
         units = {g: float(m.mean()) for g, m in magnitudes(scales(begun.student)).items()}
-        goal = Goal(cost_of(widths(begun.student)), start=1.0, end=0.4, ramp_fraction=0.8)
         stage = stage_of(root, "joint", patch, clock)
-        given = arguments(case, begun, clock)
-        joint(stage, *given, steps=STEPS, goal=goal, references=units)
+        pruning = pruning_of(case, begun, units)
+        joint(stage, *arguments(case, begun, clock), pruning, budget=case.budget(STEPS))
     lines = left_by(stage)[1]
     names = [*NAMES, *(n for n in lines[0] if n.startswith(("width/", "cost/")))]
     return [{name: line[name] for name in names} for line in lines]
@@ -52,10 +63,8 @@ def joint_trace(root: Path) -> list[dict[str, float]]:
 def finetune_trace(root: Path) -> list[dict[str, float]]:
     """Fine-tuning with averaged weights, looked at every fourth step."""
     with pytest.MonkeyPatch.context() as patch:
-        case, clock = (
-            Case(settings={**GENTLE, "finetune": {"lr": 2e-4, "validate_every": 4}}),
-            Clock(),
-        )
+        looked = {"lr": 2e-4, "validate_every": 4}
+        case, clock = Case(settings={**GENTLE, "finetune": looked}), Clock()
         begun = start(case)
         stage = stage_of(root, "finetune", patch, clock)
         [batch], teacher = begun.batches[-1:], begun.teacher.eval()
@@ -63,8 +72,8 @@ def finetune_trace(root: Path) -> list[dict[str, float]]:
         distil(
             stage,
             *arguments(case, begun, clock),
-            steps=STEPS,
-            measure=lambda net: float(begun.distance(net(batch.x), target)),
+            budget=case.budget(STEPS),
+            validate=lambda net: float(begun.distance(net(batch.x), target)),
         )
     names = (*NAMES, "held-out")
     lines = left_by(stage)[1]

@@ -131,7 +131,7 @@ def test_an_ablation_gives_a_column_an_arm_with_spread_over_seeds(tmp_path: Path
     teacher = judged(frechet_squeezenet=6.0)
     (tmp_path / "judged-teacher.json").write_text(json.dumps(teacher))
     arms = [
-        {"procedure": "gd", "runs": ["gd-0"]},
+        {"arm": "gd", "runs": ["gd-0"]},
         {"arm": "gs-32", "runs": ["gs-32-0", "gs-32-1"]},
     ]
     (tmp_path / "ablation.json").write_text(json.dumps({"arms": arms}))

@@ -17,6 +17,7 @@ from slim_setup import (
     Start,
     arguments,
     assert_same,
+    brighter,
     discriminator_state,
     in_double,
     l_dist_of,
@@ -40,7 +41,7 @@ def double() -> Iterator[None]:
 def tuned(s: Start, case: Case, run: Run) -> dict[str, Any]:
     """G descends L_GAN + beta L_dist, its average follows, D descends eq. 15; rates to 0."""
     c, G, T, D = s.config, s.twin, s.teacher, s.judge
-    gentle = case.more.get("gentle", 1.0)
+    gentle = case.rate_factor
     decay = c.finetune.weight_decay
     adam = torch.optim.Adam(G.parameters(), 1.0, betas=(0.5, 0.999), weight_decay=decay)
     adam_d = torch.optim.Adam(D.net.parameters(), 1.0, betas=(0.5, 0.999), weight_decay=1e-3)
@@ -60,7 +61,7 @@ def tuned(s: Start, case: Case, run: Run) -> dict[str, Any]:
         made = G(*x)
         l_dist = l_gan = l_d = torch.zeros(())
         if c.beta > 0:
-            l_dist = l_dist_of(s, made, y)
+            l_dist = l_dist_of(s, case, x, made, y)
         if c.discriminator.weight > 0:
             l_gan = D.g_loss(made, y, seen)
         adam.zero_grad()
@@ -72,7 +73,7 @@ def tuned(s: Start, case: Case, run: Run) -> dict[str, Any]:
         if c.discriminator.weight > 0 and not c.discriminator.fixed:
             real, of_real = s.real(batch, y, x)
             fake = made.detach() if seen is not None else history.show(made)
-            l_d = D.d_loss(real, fake, of_real, seen)
+            l_d = D.d_loss(real, fake, of_real, seen) + D.penalty(step, real, of_real)
             adam_d.zero_grad()
             l_d.backward()
             adam_d.step()
@@ -91,7 +92,7 @@ CASES = {
     "a light discriminator": Case(settings={"discriminator": {"weight": 0.3}}),
     "images are real": Case(settings={"discriminator": {"real": "images"}}),
     "a logit for each patch, gentler": Case(
-        settings={"discriminator": {"pooled": False}}, more={"gentle": 0.5}
+        settings={"discriminator": {"pooled": False}}, rate_factor=0.5
     ),
     "the clock is ahead of the steps": Case(seconds=12.0),
     "all terms of the distance": Case(
@@ -104,7 +105,20 @@ CASES = {
         "sngan conditional", "sngan of classes", settings={"discriminator": {"real": "images"}}
     ),
     "least squares at two scales": Case(own="munit"),
+    "a masked distance": Case(mask=brighter),
     "logistic": Case(own="stylegan2"),
+    "logistic with R1 in every other step": Case(own="stylegan2", card={"r1": 10.0, "r1_every": 2}),
+    "R1 where a class is read": Case(
+        "sngan conditional", "sngan of classes", card={"r1": 3.0, "r1_every": 3}
+    ),
+    "a card says that logits are averaged": Case(own="patch", card={"pooled": True}),
+    **{
+        f"a card says {name}": Case(own="patch", card={"objective": name})
+        for name in ("cross-entropy", "least-squares", "hinge", "logistic")
+    },
+    "a photo read beside the picture under cross-entropy": Case(
+        "pix2pix", "photo and patch", card={"objective": "cross-entropy"}
+    ),
 }
 
 
@@ -114,10 +128,7 @@ def test_fine_tuning_is_the_game_without_pruning(
 ) -> None:
     begun, clock = start(case), Clock()
     stage = stage_of(tmp_path, "tune", monkeypatch, clock)
-    limit: dict[str, Any] = {"steps": STEPS}
-    if case.seconds is not None:
-        limit = {"steps": 4 * STEPS, "minutes": 1.0}
-    facts = distil(stage, *arguments(case, begun, clock), **limit, **case.more)
+    facts = distil(stage, *arguments(case, begun, clock), budget=case.budget())
 
     wanted = tuned(begun, case, stage.run)
     state, log = left_by(stage)
@@ -149,7 +160,8 @@ def test_the_average_that_is_best_on_the_holdout_is_what_is_kept(
         return [3.0, 1.0, 2.0][len(looked) - 1]
 
     stage = stage_of(tmp_path, "tune", monkeypatch, clock)
-    facts = distil(stage, *arguments(case, begun, clock), steps=STEPS, measure=measure)
+    given = arguments(case, begun, clock)
+    facts = distil(stage, *given, budget=case.budget(), validate=measure)
     shadows = tuned(begun, case, stage.run)["shadows"]
     for net, step in zip(looked, (1, 3, 4), strict=True):
         assert_same(net.state_dict(), shadows[step])

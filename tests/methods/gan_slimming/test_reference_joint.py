@@ -11,6 +11,7 @@ import torch
 from nets import WIRINGS
 from reference_slim import (
     History,
+    importance_per_cost,
     level_for,
     magnitudes,
     proximal_step,
@@ -24,11 +25,13 @@ from slim_setup import (
     Start,
     arguments,
     assert_same,
+    brighter,
     cost_of,
     discriminator_state,
     in_double,
     l_dist_of,
     left_by,
+    pruning_of,
     scalars,
     stage_of,
     start,
@@ -47,12 +50,12 @@ def double() -> Iterator[None]:
         yield
 
 
-def joint(s: Start, case: Case, units: dict[str, float], run: Run) -> dict[str, Any]:
+def slimmed(s: Start, case: Case, units: dict[str, float], run: Run) -> dict[str, Any]:
     """The algorithm: W and gamma descend L_GAN + beta L_dist, gamma is soft-thresholded, theta
     descends the discriminator's loss."""
     c, G, T, D = s.config, s.twin, s.teacher, s.judge
-    frozen, gentle = case.more.get("frozen", ()), case.more.get("gentle", 1.0)
-    overall, goal = case.more.get("overall", lambda p: p), case.more.get("goal")
+    frozen, gentle = case.pruning.get("frozen", ()), case.rate_factor
+    overall, goal = case.pruning.get("overall", lambda p: p), case.pruning.get("goal")
     gamma = {g: ps for g, ps in scales(G).items() if g not in frozen}
     of_gamma = {id(p) for ps in gamma.values() for p in ps}
     W = [p for p in G.parameters() if id(p) not in of_gamma]
@@ -76,7 +79,7 @@ def joint(s: Start, case: Case, units: dict[str, float], run: Run) -> dict[str, 
         made = G(*x)
         l_dist = l_gan = l_d = torch.zeros(())
         if c.beta > 0:
-            l_dist = l_dist_of(s, made, y)
+            l_dist = l_dist_of(s, case, x, made, y)
         if c.discriminator.weight > 0:
             l_gan = D.g_loss(made, y, seen)
         adam.zero_grad()
@@ -89,20 +92,20 @@ def joint(s: Start, case: Case, units: dict[str, float], run: Run) -> dict[str, 
         sizes = {g: m / units[g] for g, m in magnitudes(gamma).items()}
         importance, level = sizes, 0.0
         if goal is not None:
-            reached = min(1.0, progress / goal.ramp)
+            reached = min(1.0, progress / goal.ramp_fraction)
             budget = goal.start * (goal.end / goal.start) ** reached
             compared = ranked(sizes) if c.sparsify.ranking == "rank" else sizes
             price = lambda chosen: goal.cost({**others, **chosen})  # noqa: E731
             importance = importance_per_cost(compared, price, c.sparsify.cost_exponent)
-            level = level_for(budget, importance, price, c.least, c.multiple)
+            level = level_for(budget, importance, price, c.min_channels, c.channel_multiple)
         amount = gentle * c.sparsify.rho * alpha * c.sparsify.scale_lr
-        counts.append(proximal_step(gamma, units, amount, level, importance, c.least))
+        counts.append(proximal_step(gamma, units, amount, level, importance, c.min_channels))
 
         # eq. 15: theta
         if c.discriminator.weight > 0 and not c.discriminator.fixed:
             real, of_real = s.real(batch, y, x)
             fake = made.detach() if seen is not None else history.show(made)
-            l_d = D.d_loss(real, fake, of_real, seen)
+            l_d = D.d_loss(real, fake, of_real, seen) + D.penalty(step, real, of_real)
             adam_d.zero_grad()
             l_d.backward()
             adam_d.step()
@@ -112,24 +115,26 @@ def joint(s: Start, case: Case, units: dict[str, float], run: Run) -> dict[str, 
     return {"state": state, "pool": history.pictures, "terms": terms, "counts": counts}
 
 
-def goal(end: float, ramp: float = 0.5) -> Goal:
+def goal(end: float, ramp_fraction: float = 0.5) -> Goal:
     """From the whole network to a share of its made-up cost."""
-    return Goal(cost_of(WIRINGS["cyclegan affine"].widths), start=1.0, end=end, ramp_fraction=ramp)
+    cost = cost_of(WIRINGS["cyclegan affine"].widths)
+    return Goal(cost, start=1.0, end=end, ramp_fraction=ramp_fraction)
 
 
 CASES = {
     "thresholds in the scales' own units": Case(settings={"sparsify": {"relative": False}}),
     "thresholds relative to each group": Case(),
-    "a cost by ranks": Case(more={"goal": goal(0.4)}),
+    "a cost by ranks": Case(pruning={"goal": goal(0.4)}),
     "a cost by magnitudes at least 3 channels": Case(
-        settings={"min_channels": 3, "sparsify": {"ranking": "magnitude"}}, more={"goal": goal(0.5)}
+        settings={"min_channels": 3, "sparsify": {"ranking": "magnitude"}},
+        pruning={"goal": goal(0.5)},
     ),
     "a cost by ranks per cost in multiples of 2": Case(
         settings={"min_channels": 2, "channel_multiple": 2, "sparsify": {"cost_exponent": 1.0}},
-        more={"goal": goal(0.4, ramp_fraction=1.0)},
+        pruning={"goal": goal(0.4, ramp_fraction=1.0)},
     ),
     "rho alone, at least 3 channels": Case(settings={"min_channels": 3, "sparsify": {"rho": 7.0}}),
-    "the trunk kept": Case(more={"frozen": ("trunk",), "goal": goal(0.6)}),
+    "the trunk kept": Case(pruning={"frozen": ("trunk",), "goal": goal(0.6)}),
     "no distillation": Case(settings={"beta": 0.0}),
     "no discriminator": Case(settings={"discriminator": {"weight": 0.0}}),
     "a light discriminator": Case(settings={"discriminator": {"weight": 0.3}}),
@@ -137,13 +142,13 @@ CASES = {
     "a logit for each patch": Case(settings={"discriminator": {"pooled": False}}),
     "the paper's schedule": Case(settings={"sparsify": {"schedule": "linear"}}),
     "constant rates, gentler": Case(
-        settings={"sparsify": {"schedule": "constant"}}, more={"gentle": 0.5}
+        settings={"sparsify": {"schedule": "constant"}}, rate_factor=0.5
     ),
-    "the second of two rounds": Case(more={"overall": lambda progress: (1 + progress) / 2}),
-    "rates never fall below a hundredth": Case(more={"overall": lambda progress: 0.98}),
+    "the second of two rounds": Case(pruning={"overall": lambda progress: (1 + progress) / 2}),
+    "rates never fall below a hundredth": Case(pruning={"overall": lambda progress: 0.98}),
     "the clock is ahead of the steps": Case(seconds=12.0),
     "the clock is ahead, the paper's schedule and a cost": Case(
-        settings={"sparsify": {"schedule": "linear"}}, more={"goal": goal(0.4)}, seconds=12.0
+        settings={"sparsify": {"schedule": "linear"}}, pruning={"goal": goal(0.4)}, seconds=12.0
     ),
     "all terms of the distance": Case(
         settings={"distance": {"content": 0.7, "style": 1e2, "unit": 2.0, "pixel": 5.0}}
@@ -161,7 +166,20 @@ CASES = {
         "sngan conditional", "sngan of classes", settings={"discriminator": {"real": "images"}}
     ),
     "least squares at two scales": Case(own="munit"),
+    "a masked distance": Case(mask=brighter),
     "logistic": Case(own="stylegan2"),
+    "logistic with R1 in every other step": Case(own="stylegan2", card={"r1": 10.0, "r1_every": 2}),
+    "R1 where a class is read": Case(
+        "sngan conditional", "sngan of classes", card={"r1": 3.0, "r1_every": 3}
+    ),
+    "a card says that logits are averaged": Case(own="patch", card={"pooled": True}),
+    **{
+        f"a card says {name}": Case(own="patch", card={"objective": name})
+        for name in ("cross-entropy", "least-squares", "hinge", "logistic")
+    },
+    "a photo read beside the picture under cross-entropy": Case(
+        "pix2pix", "photo and patch", card={"objective": "cross-entropy"}
+    ),
 }
 
 
@@ -172,17 +190,13 @@ def test_the_joint_loop_is_the_papers_algorithm(
     begun, clock = start(case), Clock()
     found_scales = scales(begun.student)
     units = dict.fromkeys(found_scales, 1.0)
-    references = None
     if begun.config.sparsify.relative:
         units = {g: float(m.mean()) for g, m in magnitudes(found_scales).items()}
-        references = units
     stage = stage_of(tmp_path, "joint", monkeypatch, clock)
-    limit: dict[str, Any] = {"steps": STEPS}
-    if case.seconds is not None:
-        limit = {"steps": 4 * STEPS, "minutes": 1.0}
-    joint(stage, *arguments(case, begun, clock), **limit, references=references, **case.more)
+    pruning = pruning_of(case, begun, units if begun.config.sparsify.relative else {})
+    joint(stage, *arguments(case, begun, clock), pruning, budget=case.budget())
 
-    wanted = joint(begun, case, units, stage.run)
+    wanted = slimmed(begun, case, units, stage.run)
     state, log = left_by(stage)
     pool = state.pop("pool")["images"]
     assert len(log) == STEPS
@@ -198,7 +212,7 @@ def assert_something_happened(case: Case, wanted: dict[str, Any], begun: Start) 
     """The case is of use: channels go where a cost or a large rho asks for it, the history is full
     where there is one, and the discriminator moves unless it is fixed."""
     first, last = wanted["counts"][0], wanted["counts"][-1]
-    if "goal" in case.more:
+    if "goal" in case.pruning:
         assert sum(last.values()) < sum(first.values())
     if begun.config.sparsify.rho > 5:
         assert min(last.values()) == 3 < max(last.values())

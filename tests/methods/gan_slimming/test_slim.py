@@ -1,4 +1,5 @@
-"""GAN Slimming from end to end on tiny nets: targets are met, and each arm is what it says."""
+"""GAN Slimming from end to end on tiny nets: targets are met, and each procedure is
+what it says."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from PIL import Image
 from slim_runs import compressed, log_of, settings, share, teacher_of
 from torch import Tensor
 
-from ganpress.data import Images, evaluation
+from ganpress.data import Images, evaluation, open_images
+from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError, InfeasibleTarget
 from ganpress.losses.distance import Distance
 from ganpress.measures.cost import measure
@@ -27,6 +29,11 @@ from ganpress.models.checkpoint import Model, full_model, load, save
 from ganpress.quantisation.attach import attach_quantiser
 
 FAMILIES = ("cyclegan", "cartoongan")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    return open_images(write_folder(tmp_path_factory.mktemp("photos"), 16, seed=3, size=40))
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +87,10 @@ def test_a_larger_rho_leaves_fewer_channels(photos: Images, tmp_path: Path) -> N
     assert left[0] > left[1] > left[2]
 
 
-def test_no_group_falls_below_least_and_widths_are_multiples(
+def test_no_group_falls_below_its_floor_and_widths_are_multiples(
     photos: Images, tmp_path: Path
 ) -> None:
-    config = settings(target={"macs": 0.65}, min_channels=3, multiple=4)
+    config = settings(target={"macs": 0.65}, min_channels=3, channel_multiple=4)
     student, teacher = compressed("cyclegan", photos, tmp_path, config)
     assert set(student.widths.values()) <= {4, 8}
     assert share(student, teacher, "macs") <= 0.65
@@ -101,7 +108,9 @@ def test_thirty_steps_of_distillation_lower_the_distance(
 ) -> None:
     distances = []
     for steps in (1, 30):
-        config = settings(arm="gd", target={"macs": 0.5}, finetune={"steps": steps, "lr": 5e-3})
+        config = settings(
+            procedure="gd", target={"macs": 0.5}, finetune={"steps": steps, "lr": 5e-3}
+        )
         student, teacher = compressed("cyclegan", photos, tmp_path / str(steps), config)
         with torch.no_grad():
             distances.append(float(Distance(config.distance)(student(some), teacher(some))))
@@ -121,11 +130,11 @@ def test_slimming_starts_from_the_teacher(
     assert (student(some) - teacher(some)).abs().max() < 1e-3
 
 
-def test_the_gd_arm_is_uniformly_narrow_and_joins_no_game_before(
+def test_the_gd_procedure_is_uniformly_narrow_and_joins_no_game_before(
     photos: Images, tmp_path: Path
 ) -> None:
     student, teacher = compressed(
-        "cyclegan", photos, tmp_path, settings(arm="gd", target={"macs": 0.3})
+        "cyclegan", photos, tmp_path, settings(procedure="gd", target={"macs": 0.3})
     )
     assert len(set(student.widths.values())) == 1
     assert share(student, teacher, "macs") <= 0.3
@@ -136,28 +145,30 @@ def test_the_gd_arm_is_uniformly_narrow_and_joins_no_game_before(
 
 def test_uniform_widths_keep_to_the_multiple() -> None:
     teacher = teacher_of("cartoongan")
-    widths = uniform_widths(teacher, settings(arm="gd", target={"macs": 0.4}, multiple=4))
+    widths = uniform_widths(
+        teacher, settings(procedure="gd", target={"macs": 0.4}, channel_multiple=4)
+    )
     assert set(widths.values()) == {4}
 
 
-def test_narrow_students_keep_the_least_of_every_group() -> None:
+def test_narrow_students_keep_the_floor_of_every_group() -> None:
     teacher = teacher_of("cyclegan")
-    asked = settings(arm="gd", target={"macs": 0.4}, min_channels=3)
+    asked = settings(procedure="gd", target={"macs": 0.4}, min_channels=3)
     cheap = cost_ratio(teacher, asked)({g: 3 for g in teacher.widths})
-    few = settings(arm="gd", target={"macs": 1.001 * cheap}, min_channels=3)
+    few = settings(procedure="gd", target={"macs": 1.001 * cheap}, min_channels=3)
     assert set(uniform_widths(teacher, few).values()) == {3}
-    told = settings(arm="gd", share=0.01, min_channels=3)
+    told = settings(procedure="gd", width_ratio=0.01, min_channels=3)
     assert set(uniform_widths(teacher, told).values()) == {3}
 
 
 def test_the_wide_student_of_a_target_that_is_not_small_is_wider_than_half() -> None:
     teacher = full_model("cyclegan", blocks=1)
     halves = {g: w // 2 for g, w in teacher.widths.items()}
-    assert wide_widths(teacher, settings(arm="d+cp", target={"macs": 0.03})) == halves
-    loose = settings(arm="d+cp", target={"macs": 0.5})
+    assert wide_widths(teacher, settings(procedure="d+cp", target={"macs": 0.03})) == halves
+    loose = settings(procedure="d+cp", target={"macs": 0.5})
     cost = cost_ratio(teacher, loose)(wide_widths(teacher, loose))
     assert 0.69 < cost <= 0.5**0.5
-    told = settings(arm="d+cp", target={"macs": 0.5}, share=0.25)
+    told = settings(procedure="d+cp", target={"macs": 0.5}, width_ratio=0.25)
     assert wide_widths(teacher, told)["stem"] == teacher.widths["stem"] // 4
 
 
@@ -166,20 +177,20 @@ def test_a_target_in_bytes_counts_the_last_layer_as_it_is_stored(last: str) -> N
     teacher = teacher_of("cartoongan")
     config = settings(target={"bytes": 0.5}, quantise={"bits": 8, "last": last})
     student = scaled_copy(teacher)
-    attach_quantiser(student.net, teacher.net, (), config)
+    attach_quantiser(student.net, teacher.net, (), config.quantise)
     stored = measure(student.net).bytes / measure(teacher.net).bytes
     assert cost_ratio(teacher, config)(teacher.widths) == pytest.approx(stored)
 
 
 def test_postq_reads_its_ranges_off_and_cannot_learn_them() -> None:
-    rounded_later = settings(arm="postq", quantise={"bits": 8})
+    rounded_later = settings(procedure="postq", quantise={"bits": 8})
     assert resolve(rounded_later).quantise.ranges == "calibrated"
     with pytest.raises(ConfigError, match="cannot learn ranges"):
-        resolve(settings(arm="postq", quantise={"bits": 8, "ranges": "learned"}))
+        resolve(settings(procedure="postq", quantise={"bits": 8, "ranges": "learned"}))
 
 
-def test_the_cp_arm_has_no_distillation(photos: Images, tmp_path: Path) -> None:
-    config = settings(arm="cp", target={"macs": 0.5})
+def test_the_cp_procedure_has_no_distillation(photos: Images, tmp_path: Path) -> None:
+    config = settings(procedure="cp", target={"macs": 0.5})
     student, teacher = compressed("cartoongan", photos, tmp_path, config)
     lines = log_of(tmp_path, "sparsify") + log_of(tmp_path, "finetune")
     assert len(lines) == 13
@@ -226,7 +237,7 @@ def test_an_infeasible_target_is_refused_before_any_training_with_advice(
         "target.macs=0.001",
         "min_channels=4",
         "the smallest network still has",
-        "lower 'least'",
+        "lower min_channels",
     ):
         assert part in message
     assert not [p for p in tmp_path.iterdir() if p.is_dir()]
@@ -250,8 +261,10 @@ def test_the_smallest_share_named_can_be_reached(photos: Images, tmp_path: Path)
 
 
 def test_gd_without_a_target_is_refused(photos: Images, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"arm 'gd' needs a target, such as --set target\.macs"):
-        compressed("cyclegan", photos, tmp_path, settings(arm="gd"))
+    with pytest.raises(
+        ConfigError, match=r"procedure 'gd' needs a target, such as --set target\.macs"
+    ):
+        compressed("cyclegan", photos, tmp_path, settings(procedure="gd"))
     assert not [p for p in tmp_path.iterdir() if p.is_dir()]
 
 
@@ -266,18 +279,20 @@ def test_rounds_cut_in_between(photos: Images, tmp_path: Path) -> None:
     assert widths[0] > widths[1] > widths[2]
 
 
-@pytest.mark.parametrize("views", [0, 2])
-def test_the_teacher_works_once_per_view(views: int, photos: Images, tmp_path: Path) -> None:
+@pytest.mark.parametrize("crops", [0, 2])
+def test_the_teacher_works_once_per_crop(crops: int, photos: Images, tmp_path: Path) -> None:
     config = settings(
-        target={"macs": 0.5}, data={"cached_crops": views}, sparsify={"steps": 5, "batch": 4},
+        target={"macs": 0.5}, data={"cached_crops": crops}, sparsify={"steps": 5, "batch": 4},
         finetune={"steps": 20},
     )  # fmt: skip
     compressed("cyclegan", photos, tmp_path, config)
     facts = json.loads((tmp_path / "finetune" / "done.json").read_text())
-    expected = {0: (80, 0), 2: (0, 80)}  # with views, all is rendered before the stages
-    assert (facts["computed"], facts["recalled"]) == expected[views]
+    expected = {0: (80, 0), 2: (0, 80)}  # where crops are fixed, all is rendered before the stages
+    assert (facts["computed"], facts["recalled"]) == expected[crops]
     rendered = [json.loads(p.read_text()) for p in tmp_path.glob("render*/done.json")]
-    assert sum(facts["computed"] for facts in rendered) == {0: 0, 2: 32}[views]
+    assert sum(facts["computed"] for facts in rendered) == {0: 0, 2: 32}[crops]
+    # joint loop and fine-tuning share them: what the first renders, the second reads back
+    assert sum(facts["recalled"] for facts in rendered) == {0: 0, 2: 32}[crops]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -22,8 +22,8 @@ from ganpress.losses.terms import (
     unit_distance,
 )
 from ganpress.methods.gan_slimming.extract import cut, first_scales
-from ganpress.methods.gan_slimming.importance import Goal, ranks
-from ganpress.methods.gan_slimming.joint import rate_factors
+from ganpress.methods.gan_slimming.importance import Goal, importance_per_cost, ranks
+from ganpress.methods.gan_slimming.joint import Pruning, rate_factors
 from ganpress.methods.gan_slimming.proximal import collapsed, prune_step
 from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model
@@ -160,9 +160,8 @@ def test_the_amount_is_in_units_of_the_groups_first_scales() -> None:
     """0.1 of a group whose scales began at 10 is 1; of one that began at 2 it is 0.2."""
     large, small = (nn.Parameter(torch.tensor(v)) for v in ([10.0, 0.9, -3.0], [-2.0, 0.3, 0.1]))
     relative = {"l": large.detach().abs() / 10, "s": small.detach().abs() / 2}
-    alive = prune_step(
-        {"l": [large], "s": [small]}, relative, {"l": 10.0, "s": 2.0}, 0.1, min_channels=1
-    )
+    units, floors = {"l": 10.0, "s": 2.0}, {"l": 1, "s": 1}
+    alive = prune_step({"l": [large], "s": [small]}, relative, units, 0.1, floors=floors)
     assert large.tolist() == pytest.approx([9.0, 0.0, -2.0])
     assert small.tolist() == pytest.approx([-1.8, 0.1, 0.0])
     assert alive == {"l": 2, "s": 2}
@@ -171,21 +170,23 @@ def test_the_amount_is_in_units_of_the_groups_first_scales() -> None:
 def test_the_best_channels_keep_their_whole_scale_under_a_large_amount() -> None:
     scale = nn.Parameter(torch.tensor([0.2, -0.5, 0.4, 0.1]))
     relative = {"g": scale.detach().abs()}
-    assert prune_step({"g": [scale]}, relative, {"g": 1.0}, 0.7, min_channels=2) == {"g": 2}
+    assert prune_step({"g": [scale]}, relative, {"g": 1.0}, 0.7, floors={"g": 2}) == {"g": 2}
     assert scale.tolist() == pytest.approx([0.0, -0.5, 0.4, 0.0])
 
 
 def test_a_channel_lives_while_one_of_its_producers_does() -> None:
     a, b = (nn.Parameter(torch.tensor(v)) for v in ([0.0, 1.0, 0.0], [2.0, 0.0, 0.0]))
     relative = {"g": (a.detach().square() / 2 + b.detach().square() / 2).sqrt()}
-    assert prune_step({"g": [a, b]}, relative, {"g": 1.0}, 0.0, min_channels=1) == {"g": 2}
+    assert prune_step({"g": [a, b]}, relative, {"g": 1.0}, 0.0, floors={"g": 1}) == {"g": 2}
 
 
 def test_a_collapse_is_all_groups_at_their_minimum_though_they_were_wider() -> None:
     wide = {"a": torch.ones(4), "b": torch.ones(2)}
-    assert collapsed({"a": 2, "b": 2}, wide, min_channels=2)
-    assert not collapsed({"a": 3, "b": 2}, wide, min_channels=2)
-    assert not collapsed({"a": 4, "b": 2}, wide, min_channels=4)
+    assert collapsed({"a": 2, "b": 2}, wide, {"a": 2, "b": 2})
+    assert not collapsed({"a": 3, "b": 2}, wide, {"a": 2, "b": 2})
+    assert not collapsed({"a": 4, "b": 2}, wide, {"a": 4, "b": 4})
+    assert collapsed({"a": 3, "b": 0}, wide, {"a": 3, "b": 0})  # each group has its own
+    assert not collapsed({"a": 3, "b": 1}, wide, {"a": 3, "b": 0})
 
 
 # --- what a cost asks for ------------------------------------------------------------------------
@@ -268,15 +269,13 @@ def last_cut(large: float, kept: int, *, relative: bool = True) -> tuple[Tensor,
         return (widths["stem"] + widths["up1"]) / total
 
     config = checked(SlimConfig, {"min_channels": 1})
-    small: Model = cut(
-        student,
-        (photos(1),),
-        config,
+    pruning = Pruning(
+        dict.fromkeys(student.widths, config.min_channels),
+        goal=Goal(cost, start=1.0, end=kept / total, ramp_fraction=1.0),
         references=units if relative else {},
         frozen=tuple(others),
-        cost=cost,
-        budget=kept / total,
     )
+    small: Model = cut(student, (photos(1),), config, pruning, to_budget=True)
     left = scales(small.net)
     return left["stem"][0].detach(), left["up1"][0].detach()
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from nets import difference
 from silent_nets import shifts
-from slim_runs import compressed, log_of, settings, share, teacher_of
+from slim_runs import compressed, log_of, resolved, settings, share, slim, teacher_of
 from torch import Tensor
 
 from ganpress.channels.silence import scale_magnitudes
@@ -19,9 +19,8 @@ from ganpress.channels.take import scales
 from ganpress.data import Images, evaluation, open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import Diverged
-from ganpress.methods.gan_slimming.extract import cut, scaled_copy
-from ganpress.methods.gan_slimming.joint import rate_factors
-from ganpress.methods.gan_slimming.method import slim
+from ganpress.methods.gan_slimming.extract import cut, floors_of, scaled_copy
+from ganpress.methods.gan_slimming.joint import Pruning, rate_factors
 from ganpress.methods.gan_slimming.proximal import kept_by_floor
 from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.methods.gan_slimming.targets import cost_ratio, prunable
@@ -54,7 +53,8 @@ def start(family: str, change: Callable[[dict[str, list[Any]]], None]) -> Model:
 
 
 def trimmed(student: Model, some: Tensor, **changes: Any) -> Model:
-    return cut(student, (some,), settings(**changes), references={})
+    config = resolved(student, settings(**changes))
+    return cut(student, (some,), config, Pruning(floors_of(student, config)))
 
 
 # --- every channel of a group gone ---------------------------------------------------------------
@@ -69,15 +69,15 @@ def zero(*groups: str) -> Callable[[dict[str, list[Any]]], None]:
     return change
 
 
-@pytest.mark.parametrize("least", [1, 3])
+@pytest.mark.parametrize("floor", [1, 3])
 @pytest.mark.parametrize("group", ["stem", "down1", "trunk", "up1", "up2"])
 def test_a_group_that_lost_every_channel_keeps_the_minimum_with_a_warning(
-    group: str, least: int, some: Tensor
+    group: str, floor: int, some: Tensor
 ) -> None:
     student = start("cyclegan", zero(group))
     with pytest.warns(UserWarning, match=f"Every channel of {group} was to be cut: at least"):
-        small = trimmed(student, some, least=least)
-    assert small.widths == {**student.widths, group: least}
+        small = trimmed(student, some, min_channels=floor)
+    assert small.widths == {**student.widths, group: floor}
     assert small(some).isfinite().all()
 
 
@@ -134,8 +134,8 @@ def test_only_groups_that_are_held_back_alone_are_told() -> None:
     assert (
         kept_by_floor(relative, 1.0) == []
     )  # all of them: rho collapses, or the target asks for it
-    doomed = {"a": torch.tensor([True, False]), "b": torch.tensor([True, True])}
-    assert kept_by_floor(relative, 0.0, doomed) == ["b"]
+    told = {"a": torch.tensor([True, False]), "b": torch.tensor([True, True])}
+    assert kept_by_floor(relative, 0.0, told) == ["b"]
     assert (
         kept_by_floor({**relative, "b": torch.zeros(2)}, 0.15) == []
     )  # `cut` tells of silent ones
@@ -191,7 +191,7 @@ def test_a_target_that_the_bits_alone_meet_cuts_nothing(photos: Images, tmp_path
 
 
 def test_gd_with_a_target_of_all_is_as_wide_as_the_teacher(photos: Images, tmp_path: Path) -> None:
-    config = settings(arm="gd", target={"macs": 1.0}, finetune={"steps": 1})
+    config = settings(procedure="gd", target={"macs": 1.0}, finetune={"steps": 1})
     student, teacher = compressed("cyclegan", photos, tmp_path, config)
     assert student.widths == teacher.widths
 
@@ -226,7 +226,7 @@ def test_channels_with_negative_scales_count_by_their_size(photos: Images, tmp_p
 
 
 def collapsing() -> SlimConfig:
-    """All scales shrink by 0.15 of their mean a step, from 1: nothing but `least` after a few."""
+    """All scales shrink by 0.15 of their mean a step, from 1: only the floors after a few."""
     large = {"rho": 1.5, "scale_lr": 0.1, "steps": 30, "schedule": "constant"}
     return settings(
         sparsify=large, min_channels=2, restarts=0, beta=1e-3, discriminator={"weight": 0.0}
@@ -242,7 +242,7 @@ def test_a_collapse_stops_with_advice_and_keeps_the_last_good_state(
         slim(teacher_of(family), photos, collapsing(), run)
     told = str(error.value)
     for part in (
-        "all groups have shrunk to min_channels=2 (lower rho)",
+        "all groups have shrunk to min_channels=2 (lower sparsify.rho)",
         "The last good state, after",
     ):
         assert part in told

@@ -1,4 +1,5 @@
-"""GAN Slimming on every family: the same inputs for both, the teacher's own discriminator, every arm."""
+"""GAN Slimming on every family: the same inputs for both, the teacher's own discriminator, and
+every variant."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from nets import WIRINGS, Wiring, every_wiring
 from PIL import Image
-from slim_runs import log_of, settings, share
+from slim_runs import log_of, settings, share, slim
 
 from ganpress.channels.take import scales
 from ganpress.data import Batch, Images, open_images
@@ -19,17 +20,16 @@ from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError, ExportError
 from ganpress.measures.cost import Latency
 from ganpress.methods.compress import compress
+from ganpress.methods.gan_slimming import GAN_SLIMMING, SlimConfig
 from ganpress.methods.gan_slimming.extract import scaled_copy
-from ganpress.methods.gan_slimming.method import slim
-from ganpress.methods.gan_slimming.settings import SlimConfig
-from ganpress.methods.gan_slimming.variants import ARMS, settings_of
 from ganpress.models.checkpoint import Model, load, save
-from ganpress.models.inputs import from_noise, inputs_of, made_size
+from ganpress.models.inputs import from_noise, inputs_of, made_size, reads
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.layers import add_gates
 from ganpress.quantisation.quantise import quantiser_of
 from ganpress.run.run import Run, Stage
 from ganpress.training.discriminator import DiscriminatorWithLoss
+from ganpress.training.teacher import CachedTeacher
 
 GENTLE: dict[str, Any] = {
     "sparsify": {"steps": 4, "batch": 2},
@@ -94,8 +94,8 @@ def test_every_family_is_slimmed_against_its_own_discriminator(
 ) -> None:
     teacher = with_discriminator(wiring)
     target = 0.93 if wiring.name == "gaugan" else 0.5
-    arm = "gs" if has_scales(wiring) else "gd"
-    student = slimmed(wiring, home, tmp_path, teacher, target={"macs": target}, arm=arm)
+    how = {"target": {"macs": target}, "procedure": "gs" if has_scales(wiring) else "gd"}
+    student = slimmed(wiring, home, tmp_path, teacher, **how)
     assert share(student, teacher, "macs") <= target
     lines = log_of(tmp_path, "finetune")
     assert len(lines) == 2
@@ -108,7 +108,7 @@ def test_every_family_is_slimmed_against_its_own_discriminator(
 def test_a_family_without_scales_says_what_can_be_done(
     name: str, home: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=r"has scales to be pruned by.*arm=gd"):
+    with pytest.raises(ConfigError, match=r"has scales to be pruned by.*procedure=gd"):
         slimmed(WIRINGS[name], home, tmp_path, with_discriminator(WIRINGS[name]))
     assert not [p for p in tmp_path.iterdir() if p.is_dir()]
 
@@ -118,19 +118,19 @@ def test_student_and_teacher_read_the_same_drawn_inputs(
     name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wiring, heard = WIRINGS[name], []
-    call = Teacher.__call__
+    call = CachedTeacher.__call__
 
-    def listen(self: Teacher, inputs: Any, numbers: Any) -> Any:
+    def listen(self: CachedTeacher, inputs: Any, ids: Any) -> Any:
         heard.append(inputs)
-        return call(self, inputs, numbers)
+        return call(self, inputs, ids)
 
-    monkeypatch.setattr(Teacher, "__call__", listen)
+    monkeypatch.setattr(CachedTeacher, "__call__", listen)
     teacher = with_discriminator(wiring)
     more = {"procedure": "gd", "width_ratio": 0.5, "data": {"cached_crops": 1}}
     slimmed(wiring, home, tmp_path, teacher, **more)
     assert len(heard) == 2
     assert not any(torch.equal(a, b) for a, b in zip(heard[0][-1:], heard[1][-1:], strict=True))
-    assert not (tmp_path / "teacher-cache").exists()  # a view does not fix what is drawn
+    assert not (tmp_path / "teacher-cache").exists()  # a crop does not fix what is drawn
 
 
 def test_inputs_are_drawn_from_the_steps_seed() -> None:
@@ -150,7 +150,7 @@ def test_a_conditional_discriminator_reads_what_the_generator_read(name: str) ->
     wiring = WIRINGS[name]
     teacher = with_discriminator(wiring)
     inputs = wiring.inputs(2)
-    discriminator = DiscriminatorWithLoss(held=teacher.discriminator, reads=teacher.net.reads)  # type: ignore[arg-type]
+    discriminator = DiscriminatorWithLoss(own=teacher.discriminator, reads=reads(teacher))
     assert discriminator.is_conditional
     fake = teacher(*inputs)
     seen = discriminator.condition(inputs)
@@ -191,14 +191,23 @@ def test_a_fixed_discriminator_stays_the_teachers(home: Path, tmp_path: Path) ->
     assert all(line["loss/gan"] > 0 for line in log_of(tmp_path, "finetune"))
 
 
-@pytest.mark.parametrize(("start", "told"), [("fresh", "'fresh'"), ("teacher", "in its file")])
+@pytest.mark.parametrize(
+    ("start", "own", "told"),
+    [
+        ("fresh", False, "'fresh'"),
+        ("fresh", True, "'fresh'"),
+        ("teacher", False, "in its file"),
+    ],
+)
 def test_a_fixed_discriminator_without_the_teachers_is_refused(
-    start: str, told: str, home: Path, tmp_path: Path
+    start: str, own: bool, told: str, home: Path, tmp_path: Path
 ) -> None:
     wiring = WIRINGS["cartoongan"]
+    teacher = with_discriminator(wiring) if own else wiring.model()
     discriminator = {"fixed": True, "start": start}
     with pytest.raises(ConfigError, match=told):
-        slimmed(wiring, home, tmp_path, wiring.model(), discriminator=discriminator)
+        slimmed(wiring, home, tmp_path, teacher, discriminator=discriminator)
+    assert not [p for p in tmp_path.iterdir() if p.is_dir()]
 
 
 @pytest.mark.parametrize("name", ["pix2pix", "gaugan", "stylegan2", "cartoongan"])
@@ -261,9 +270,8 @@ def test_the_memory_format_changes_nothing_but_roundings(
     monkeypatch.setattr(DiscriminatorWithLoss, "g_loss", listen)
     for last in (False, True):
         run = tmp_path / str(last)
-        slimmed(
-            wiring, home, run, with_discriminator(wiring), arm="gd", share=0.5, channels_last=last
-        )
+        how = {"procedure": "gd", "width_ratio": 0.5, "channels_last": last}
+        slimmed(wiring, home, run, with_discriminator(wiring), **how)
         first[last] = log_of(run, "finetune")[0]
     assert seen[-1] and not seen[0]
     for key in ("loss/distance", "loss/gan", "loss/d"):
@@ -277,25 +285,25 @@ BASE = settings(
 )
 
 
-def test_every_arm_has_settings_at_the_bases_cost_and_time() -> None:
-    assert len(ARMS) == 9
-    for arm in ARMS:
-        c = settings_of(arm, BASE)
+def test_every_variant_has_settings_at_the_bases_cost_and_time() -> None:
+    assert len(GAN_SLIMMING.variants) == 9
+    for variant in GAN_SLIMMING.variants:
+        c = GAN_SLIMMING.settings_of(variant, BASE)
         assert isinstance(c, SlimConfig)
         assert (c.target, c.data, c.seed) == (BASE.target, BASE.data, BASE.seed)
-        minutes = c.finetune.minutes if arm == "gd" else BASE.finetune.minutes
-        assert c.finetune.minutes == minutes
-    assert settings_of("gd", BASE).finetune.minutes == 5.0
-    assert settings_of("gs-8-mse", BASE).distance.kind == "mse"
+        assert c.finetune.minutes == (5.0 if variant == "gd" else BASE.finetune.minutes)
+        assert GAN_SLIMMING.training_minutes(c) == 5.0
+    assert GAN_SLIMMING.settings_of("gd", BASE).finetune.minutes == 5.0
+    assert GAN_SLIMMING.settings_of("gs-8-mse", BASE).distance.kind == "mse"
     with pytest.raises(ConfigError, match="did you mean 'cp\\+d'"):
-        settings_of("cpd", BASE)
+        GAN_SLIMMING.settings_of("cpd", BASE)
 
 
-@pytest.mark.parametrize("arm", ARMS)
-def test_each_arm_is_what_it_says(arm: str, home: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("variant", GAN_SLIMMING.variants)
+def test_each_variant_is_what_it_says(variant: str, home: Path, tmp_path: Path) -> None:
     wiring = WIRINGS["cartoongan"]
     teacher = with_discriminator(wiring)
-    config = settings_of(arm, BASE)
+    config = GAN_SLIMMING.settings_of(variant, BASE)
     images = images_for(wiring, home)
     student = slim(teacher, images, config, Run(tmp_path, quiet=True, log_every=1))
     logs = {p.parent.name: log_of(tmp_path, p.parent.name) for p in tmp_path.glob("*/log.jsonl")}
@@ -306,20 +314,20 @@ def test_each_arm_is_what_it_says(arm: str, home: Path, tmp_path: Path) -> None:
         "cp+d": {"sparsify": False, "finetune": True},
         "d+cp": {"distil": True, "sparsify": False, "finetune": False},
     }
-    assert distils == expected.get(arm, {"sparsify": True, "finetune": True})
+    assert distils == expected.get(variant, {"sparsify": True, "finetune": True})
     assert sum(len(lines) for lines in logs.values()) == 8
     assert share(student, teacher, "macs") <= 0.5
     quantiser = quantiser_of(student.net)
-    assert (quantiser is not None) == (arm in ("gs-8", "gs-8-mse", "gs-32+postq"))
+    assert (quantiser is not None) == (variant in ("gs-8", "gs-8-mse", "gs-32+postq"))
     if quantiser is not None:
         assert quantiser.bits == 8
-    assert all(x["loss/d"] == 0 for x in logs["finetune"]) == (arm == "cec")
+    assert all(x["loss/d"] == 0 for x in logs["finetune"]) == (variant == "cec")
 
 
 def test_d_then_cp_prunes_a_student_that_is_already_narrow(home: Path, tmp_path: Path) -> None:
     wiring = WIRINGS["cartoongan"]
     teacher = with_discriminator(wiring)
-    config = settings(arm="d+cp", share=0.5, min_channels=2, target={"macs": 0.1})
+    config = settings(procedure="d+cp", width_ratio=0.5, min_channels=2, target={"macs": 0.1})
     student = slim(teacher, images_for(wiring, home), config, Run(tmp_path, quiet=True))
     wide = load(tmp_path / "distil" / "student.safetensors")
     assert wide.widths == {g: round(w / 2) for g, w in teacher.widths.items()}
@@ -331,7 +339,7 @@ def test_rounding_afterwards_gives_each_layer_a_range_of_its_own(
     home: Path, tmp_path: Path
 ) -> None:
     wiring = WIRINGS["cartoongan"]
-    config = settings_of("gs-32+postq", BASE)
+    config = GAN_SLIMMING.settings_of("gs-32+postq", BASE)
     teacher = with_discriminator(wiring)
     student = slim(teacher, images_for(wiring, home), config, Run(tmp_path, quiet=True))
     assert len(set(student.card()["ranges"].values())) > 3
@@ -346,8 +354,8 @@ def test_the_whole_line_runs_where_more_than_a_photo_is_read(
 
     quick = Latency(1.0, 1.0, "cpu", 1, 1, 32, 5)
     monkeypatch.setattr("ganpress.measures.fidelity.latency", lambda *_, **__: quick)
-    monkeypatch.setattr("ganpress.methods.compress.export", refuse)
-    monkeypatch.setattr("ganpress.methods.compress.FROM_NOISE", 10)
+    monkeypatch.setattr("ganpress.methods.finish.export", refuse)
+    monkeypatch.setattr("ganpress.methods.finish.FROM_NOISE", 10)
     wiring = WIRINGS[name]
     how = {
         **GENTLE,

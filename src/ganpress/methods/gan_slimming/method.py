@@ -97,14 +97,15 @@ def check(given: Given, settings: SlimConfig) -> None:
     c, teacher = settings, given.teacher
     sizes = {} if c.procedure == "gd" else {"sparsify.size": c.sparsify.size or c.data.size}
     check_images(teacher, given.images, given.reals, c, sizes=sizes)
-    if c.discriminator.fixed and teacher.discriminator is None:
+    of_teacher = c.discriminator.start == "teacher"  # a fixed fresh one is refused by `set_up`
+    if c.discriminator.fixed and of_teacher and teacher.discriminator is None:
         raise NotPossible(
             "discriminator.fixed needs the discriminator that the teacher was trained against, "
             "and there is none in its file: import or train the teacher with it "
             "(import --discriminator), or set discriminator.fixed=false."
         )
     check_target(teacher, c)
-    if c.discriminator.start == "teacher" and (own := teacher.discriminator):
+    if of_teacher and (own := teacher.discriminator):
         seen = made_size(teacher) if from_noise(teacher) else min([c.data.size, *sizes.values()])
         check_size(starting_discriminator(c.discriminator, own, reads(teacher)), seen)
 

@@ -92,7 +92,8 @@ def columns_of(run: Path) -> list[tuple[str, list[Path]]]:
             f"{run} has no results.json and no ablation.json: give the folder of a compression "
             "or an ablation that has ended."
         )
-    return [(str(_config(run).get("procedure", "student")), [run])]
+    config = _config(run)  # "arm" in runs of the first version
+    return [(str(config.get("procedure", config.get("arm", "student"))), [run])]
 
 
 def measured(columns: Sequence[tuple[str, list[Path]]]) -> list[list[str]]:
