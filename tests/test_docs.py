@@ -36,11 +36,10 @@ def test_tables_in_the_docs_are_those_of_the_result_files(
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT))
     sys.modules.pop("benchmarks.readme", None)
-    from benchmarks.readme import PAGES as tabled
-    from benchmarks.readme import with_tables
+    from benchmarks import readme
 
-    for page in tabled:
-        assert with_tables(page.read_text()) == page.read_text()
+    for page in readme.PAGES:
+        assert readme.with_tables(page.read_text()) == page.read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -141,10 +141,10 @@ def check_request(method: str, config: MethodSettings) -> None:
         )
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device is 'cuda', but torch sees no CUDA device: --set device=cpu.")
-    if distributed.launched() > 1:
+    if (processes := distributed.launched()) > 1:
         raise ConfigError(
-            f"Compression runs in one process, and torchrun started {distributed.launched()}: start "
-            "it without torchrun. (Teachers are trained in several: ganpress train.)"
+            f"Compression runs in one process, and torchrun started {processes}: start it without "
+            "torchrun. (Teachers are trained in several: ganpress train.)"
         )
 
 

@@ -51,8 +51,8 @@ class Model:
         net: the network; `net.forward` keeps gradients.
         family, options, widths: enough to build it again.
         provenance: where the weights come from: source, licence, run, metrics.
-        discriminator: the discriminator it was trained against, where one is known: compression starts
-            from it.
+        discriminator: what it was trained against, where that is known: compression starts from
+            it.
     """
 
     net: nn.Module

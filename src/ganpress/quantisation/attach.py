@@ -18,8 +18,11 @@ def quantiser_of_settings(settings: QuantiseSettings) -> FakeQuantiser:
 def attach_quantiser(
     net: nn.Module, observed: nn.Module, inputs: Inputs, settings: QuantiseSettings
 ) -> None:
-    """q_w and q_a (eq. 7, 8) on every convolution, below 32 bits; ranges fixed at p, or read off
-    the activations of ``observed`` on ``inputs`` (``quantise.ranges``), and then perhaps learned."""
+    """q_w and q_a (eq. 7, 8) on every convolution, below 32 bits.
+
+    Ranges are fixed at p, or read off the activations of ``observed`` on ``inputs``
+    (``quantise.ranges``), and then perhaps learned.
+    """
     if settings.bits >= 32:
         return
     quantise(net, quantiser_of_settings(settings))

@@ -30,9 +30,10 @@ def config_file(named: str | Path, kinds: Sequence[str]) -> Path:
         return known[name]
     if elsewhere := recipes().get(name):
         kind = elsewhere.parent.name
+        verb = kind if kind in ("train", "ablate") else "compress"
         raise ConfigError(
-            f"Recipe '{name}' is for 'ganpress {kind if kind in ('train', 'ablate') else 'compress'}"
-            f"'. Recipes here: {', '.join(sorted(known)) or 'none'}."
+            f"Recipe '{name}' is for 'ganpress {verb}'. Recipes here: "
+            f"{', '.join(sorted(known)) or 'none'}."
         )
     near = did_you_mean(name, known) or did_you_mean(
         path.name, [file.name for file in Path().glob("*.toml")]

@@ -70,8 +70,9 @@ class CartoonganTraining(TrainConfig):
         least = 3 * 2**self.discriminator_layers
         if self.data.size < least:
             raise ConfigError(
-                f"A discriminator of discriminator_layers={self.discriminator_layers} needs crops of at least "
-                f"{least} pixels, got {self.data.size}: raise data.size or lower discriminator_layers."
+                f"A discriminator of discriminator_layers={self.discriminator_layers} needs crops "
+                f"of at least {least} pixels, got {self.data.size}: raise data.size or lower "
+                "discriminator_layers."
             )
         return self
 

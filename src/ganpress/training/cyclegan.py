@@ -66,7 +66,8 @@ def train_cyclegan(
     *,
     weights: Path | None = None,
 ) -> dict[str, Model]:
-    """Train on two unpaired domains, ``images`` (A) and ``other`` (B): generators, then discriminators.
+    """Train on two unpaired domains, ``images`` (A) and ``other`` (B): generators first,
+    then discriminators.
 
     Under torchrun each process keeps its own history of generated images.
 

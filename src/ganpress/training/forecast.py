@@ -60,7 +60,8 @@ def announce(
     """Print how long the stages will take, such as 'about 26 min on this machine: ...'.
 
     Args:
-        steps: of each stage; timed: what steps of each took. minutes: where a stage ends by the clock.
+        steps: of each stage. timed: what steps of each took.
+        minutes: where a stage ends by the clock.
         fewer: the settings that make the run shorter.
     """
     known = {name: n * timed[name].seconds for name, n in steps.items() if name in timed}

@@ -72,9 +72,10 @@ class MunitTraining(TrainConfig):
         least = 2 ** (self.discriminator_layers + self.discriminator_scales - 1)
         if self.data.size < least:
             raise ConfigError(
-                f"Discriminators of {self.discriminator_layers} layers at {self.discriminator_scales} scales "
-                f"need pictures of at least {least} pixels, data.size is {self.data.size}: raise "
-                "it, or lower discriminator_layers or discriminator_scales."
+                f"Discriminators of {self.discriminator_layers} layers at "
+                f"{self.discriminator_scales} scales need pictures of at least {least} "
+                f"pixels, data.size is {self.data.size}: raise it, or "
+                " lower discriminator_layers or discriminator_scales."
             )
         return self
 

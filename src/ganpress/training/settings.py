@@ -76,8 +76,8 @@ class PatchSettings(Settings):
         least = 3 * 2**self.layers
         if size < least:
             raise ConfigError(
-                f"A discriminator of discriminator.layers={self.layers} needs crops of at least {least} "
-                f"pixels, got {size}: raise data.size or lower discriminator.layers."
+                f"A discriminator of discriminator.layers={self.layers} needs crops of at least "
+                f"{least} pixels, got {size}: raise data.size or lower discriminator.layers."
             )
 
 

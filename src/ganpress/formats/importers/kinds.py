@@ -78,7 +78,9 @@ READERS: dict[str, Kind] = {
         "ResNet generators of junyanz's CycleGAN and pix2pix, and of GAN Slimming",
         cyclegan.plan, patch.discriminator_plan, RESNET,
     ),
-    "pix2pix": Kind("U-Net generators of junyanz's pix2pix", pix2pix.plan, patch.discriminator_plan),
+    "pix2pix": Kind(
+        "U-Net generators of junyanz's pix2pix", pix2pix.plan, patch.discriminator_plan
+    ),
     "gan-compression": Kind(
         "generators of GAN Compression: ResNet, SPADE, MUNIT; full, mobile and students",
         _any_of_gan_compression, patch.discriminator_plan, RESNET | SPADE,
