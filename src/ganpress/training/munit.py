@@ -75,7 +75,7 @@ class MunitTraining(TrainConfig):
                 f"Discriminators of {self.discriminator_layers} layers at "
                 f"{self.discriminator_scales} scales need pictures of at least {least} "
                 f"pixels, data.size is {self.data.size}: raise it, or "
-                " lower discriminator_layers or discriminator_scales."
+                "lower discriminator_layers or discriminator_scales."
             )
         return self
 
