@@ -2,17 +2,17 @@
 
 Command:  .venv/bin/python -m benchmarks.ablations --runs runs
 Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS.
-Time:     about 5 minutes of one core for each arm and seed, 5 core hours in all. It resumes; what
-          has ended is not run again. `--only NAME` does one part; `--keep` runs nothing and writes
-          what is there.
+Time:     about 5 minutes of one core for each variant and seed, 5 core hours in all. It resumes;
+          what has ended is not run again. `--only NAME` does one part; `--keep` runs nothing and
+          writes what is there.
 Result:   for each part benchmarks/results/ablation-NAME.json, .md and, of the two tasks, the
           paper's figures 3 (.svg) and 4 (.jpg); all parts together in ablations-cpu.md.
 
-`facades` and `hayao` are the ablation: all nine arms, three seeds where they are close. `sngan` is
-a student of a third of the MACs in 8 bits; `sngan-half` is told an eighth of the bytes, and that
+`facades` and `hayao` are the ablation: all nine variants, three seeds where they are close. `sngan`
+is a student of a third of the MACs in 8 bits; `sngan-half` is told an eighth of the bytes, and that
 channels are dearer where they take more of them, which leaves half of the MACs. `4-bit` asks the
-quantised arms for 4 bits. The readings change one setting of an arm of `facades`, or of `hayao`, to
-what the paper or its code says, or to the exact 8-bit form (ADR 15).
+quantised variants for 4 bits. The readings change one setting of a variant of `facades`, or of
+`hayao`, to what the paper or its code says, or to the exact 8-bit form (ADR 15).
 """
 
 from __future__ import annotations
@@ -129,10 +129,11 @@ def keep(run: Path, name: str) -> None:
 
 
 def table() -> str:
-    """All parts that have results, arm by arm, from their JSON files."""
+    """All parts that have results, variant by variant, from their JSON files."""
     files = sorted(RESULTS.glob("ablation-*.json"))
     lines = [
-        "| part | arm | bits | seeds | 1/MACs | 1/bytes | to the teacher | l1 | to real pictures |",
+        "| part | variant | bits | seeds | 1/MACs | 1/bytes | to the teacher | l1 "
+        "| to real pictures |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for file in files:
@@ -141,7 +142,7 @@ def table() -> str:
         if (real := score(found)) and name not in READINGS and name not in ("4-bit", "sngan-half"):
             of_teacher = found["judged_teacher"][real.removeprefix("real/")]
             lines.append(f"| {name} | teacher | 32 | – | 1 | 1 | – | – | {of_teacher:.4g} |")
-        lines += [row(name, arm, found["metric"], real) for arm in found["arms"]]
+        lines += [row(name, variant, found["metric"], real) for variant in found["variants"]]
     return "\n".join(lines) + "\n" + NOTE
 
 
@@ -150,21 +151,21 @@ To the teacher: unit distance on SqueezeNet 1.1 to the teacher's picture of the 
 of training; l1: mean absolute difference, as a fraction of the grey range. To real pictures: of
 facades the same unit distance to the photo of the label map; of the sngan parts the score of a
 CIFAR-10 classifier (is-resnet56, larger is better); all others: smaller is better. ± is the
-standard deviation over seeds. One thread of a CPU for each arm, the same minutes within a part.
+standard deviation over seeds. One thread of a CPU for each variant, the same minutes within a part.
 Protocols, devices and versions: ablation-*.md. Written by `python -m benchmarks.ablations`.
 """
 
 
 def score(found: dict[str, Any]) -> str | None:
     """The number that says how good a student is by real pictures, where there are some."""
-    names = found["arms"][0]["numbers"]
+    names = found["variants"][0]["numbers"]
     kinds = ("real/is-", f"real/{found['metric']}")
     return next((n for kind in kinds for n in names if n.startswith(kind)), None)
 
 
-def row(name: str, arm: dict[str, Any], metric: str, real: str | None) -> str:
-    """One arm as a line of the table."""
-    n = arm["numbers"]
+def row(name: str, variant: dict[str, Any], metric: str, real: str | None) -> str:
+    """One variant as a line of the table."""
+    n = variant["numbers"]
 
     def told(key: str | None) -> str:
         if key is None:
@@ -172,7 +173,7 @@ def row(name: str, arm: dict[str, Any], metric: str, real: str | None) -> str:
         spread = n[key]["spread"]
         return f"{n[key]['mean']:.4g}" + (f" ± {spread:.2g}" if spread else "")
 
-    cells = [name, arm["arm"], str(arm["bits"]), str(len(arm["seeds"]))]
+    cells = [name, variant["variant"], str(variant["bits"]), str(len(variant["seeds"]))]
     cells += [f"{n[key]['mean']:.1f}" for key in ("ratio/macs", "ratio/bytes")]
     return "| " + " | ".join([*cells, told(metric), told("l1"), told(real)]) + " |"
 

@@ -6,7 +6,7 @@ Result:   benchmarks/results/quantised-step.json: median and best of the millise
           the ratio to the float step, for each network and kind of quantiser.
 
 A step is forward, backward and Adam on the student alone: the discriminator, the perceptual network
-and the teacher, which cost the same in both arms and would only dilute the ratio, are left out.
+and the teacher, which cost the same in both variants and would only dilute the ratio, are left out.
 "naive" is the quantiser as first written: a mask by comparison, and six passes over a weight.
 The load of the machine (1-minute average) is written beside the numbers.
 """
@@ -105,7 +105,7 @@ class NaiveRound(torch.autograd.Function):
 
 
 @dataclass
-class Arm:
+class Variant:
     """A network with its optimiser; `step` trains it once on the same photo and target."""
 
     net: nn.Module
@@ -133,13 +133,13 @@ def measured(build: Any, size: int, repeats: int) -> dict[str, Any]:
         "GS-8 learned ranges": learn_ranges(quantise(build(), FakeQuantiser())),
         "GS-8 naive": quantise(build(), Naive()),
     }
-    arms = {name: Arm(net) for name, net in nets.items()}
+    variants = {name: Variant(net) for name, net in nets.items()}
     draw = torch.Generator().manual_seed(0)
     x = torch.rand(BATCH, 3, size, size, generator=draw) * 2 - 1
-    seconds: dict[str, list[float]] = {name: [] for name in arms}
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(repeats + 1):
-        for name, arm in arms.items():
-            took = arm.step(x, x)
+        for name, variant in variants.items():
+            took = variant.step(x, x)
             if turn > 0:
                 seconds[name].append(took)
     return {

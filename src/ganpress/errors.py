@@ -2,7 +2,7 @@
 
 GanpressError                exit code 2
 ├── ConfigError              a setting is unknown, out of range, or differs from the run's
-│   └── NotPossible          an arm of an ablation that this teacher cannot run
+│   └── NotPossible          a variant of an ablation that this teacher cannot run
 ├── ImagesError              a folder, file or pack of images cannot be used
 ├── CheckpointError          a model file cannot be read, or is not what it was said to be
 │   └── UnsafePickle         a file that wants to run code when loaded
@@ -35,7 +35,7 @@ class ConfigError(GanpressError):
 
 
 class NotPossible(ConfigError):
-    """An arm of an ablation that this teacher cannot run; the other arms can."""
+    """A variant of an ablation that this teacher cannot run; the other variants can."""
 
 
 class ImagesError(GanpressError):

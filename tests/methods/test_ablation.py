@@ -34,11 +34,11 @@ from ganpress.models.discriminator import Discriminator
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.report.ablation import sentences, table
 from ganpress.report.statements import compared, statements, summary
+from ganpress.run.recipes import recipes
 from ganpress.run.settings import checked, read_config
 
 VARIANTS = tuple(GAN_SLIMMING.variants)
 CLAIMS = [[claim.statement, claim.better, claim.worse] for claim in GAN_SLIMMING.claims]
-CONFIGS = Path(__file__).parents[2] / "configs"
 DISTANCE = {
     **{"gd": 4.0, "cp": 6.0, "cp+d": 3.5, "d+cp": 5.0, "gs-32": 3.0, "gs-32+postq": 4.5},
     **{"gs-8": 3.1, "gs-8-mse": 3.05, "cec": 3.3},
@@ -240,13 +240,13 @@ def test_all_nine_variants_are_run_and_told(photos: Images, tmp_path: Path) -> N
     fake = Fake()
     found = run_all(tmp_path, photos, fake)
     assert [p.name for p in fake.asked] == [f"{name}-0" for name in VARIANTS]
-    assert [row["arm"] for row in found["arms"]] == list(VARIANTS) and not found["missing"]
+    assert [row["variant"] for row in found["variants"]] == list(VARIANTS) and not found["missing"]
     assert json.loads((tmp_path / "ablation.json").read_text()) == found
     text = (tmp_path / "ablation.md").read_text()
     assert "GS-32 better than GD, by tiny-unit-distance: **holds** (difference +1, +14.1" in text
     assert "perceptual better than MSE, by tiny-unit-distance: **does not hold**" in text
     assert "(standard error over test pictures, one seed; 'clear' from 2.0 units)" in text
-    assert "Every arm: at most 0.4 of the teacher's macs" in text and "costs differ" not in text
+    assert "Every variant: at most 0.4 of the teacher's macs" in text and "costs differ" not in text
     assert "too close to be sure" in text and "1 min of training" not in text
     heads, rows = table(found)
     assert len(rows) == 9 and {row[heads.index("trained")] for row in rows} == {"1\u00a0min"}
@@ -263,7 +263,7 @@ def test_a_finished_variant_is_not_run_again_and_variants_can_be_added(
     assert [p.name for p in fake.asked] == ["gs-32-0", "gd-0", "gs-32-1", "gs-32-2"]
     found = run_all(tmp_path, photos, fake, variants=["gd"])
     assert len(fake.asked) == 4
-    number = {a["arm"]: a for a in found["arms"]}["gs-32"]["numbers"]["tiny-unit-distance"]
+    number = {a["variant"]: a for a in found["variants"]}["gs-32"]["numbers"]["tiny-unit-distance"]
     assert number["mean"] == pytest.approx(3.1) and number["spread"] == pytest.approx(0.1)
     assert number["values"] == pytest.approx([3.0, 3.1, 3.2])
     assert "3.1 ± 0.1" in (tmp_path / "ablation.md").read_text()
@@ -274,7 +274,7 @@ def test_an_interrupted_ablation_goes_on_where_it_stopped(photos: Images, tmp_pa
     fake.raises["gd"] = Interrupted("stopped", exit_code=130)
     with pytest.raises(Interrupted):
         run_all(tmp_path, photos, fake, variants=["gs-32", "gd"])
-    assert summary(tmp_path)["arms"][0]["arm"] == "gs-32"
+    assert summary(tmp_path)["variants"][0]["variant"] == "gs-32"
     fake.raises.clear()
     run_all(tmp_path, photos, fake, variants=["gs-32", "gd"])
     assert [p.name for p in fake.asked] == ["gs-32-0", "gd-0", "gd-0"]
@@ -286,8 +286,10 @@ def test_a_variant_that_diverges_is_told_and_the_others_are_run(
     fake = Fake()
     fake.raises["cp"] = Diverged("Training diverged: loss is nan")
     found = run_all(tmp_path, photos, fake, variants=["cp", "gs-32"])
-    assert [a["arm"] for a in found["arms"]] == ["gs-32"]
-    assert found["failed"] == [{"arm": "cp", "seed": 0, "error": "Training diverged: loss is nan"}]
+    assert [a["variant"] for a in found["variants"]] == ["gs-32"]
+    assert found["failed"] == [
+        {"variant": "cp", "seed": 0, "error": "Training diverged: loss is nan"}
+    ]
     assert "cp, seed 0, failed" in (tmp_path / "ablation.md").read_text()
     fake.raises.clear()
     assert not run_all(tmp_path, photos, fake, variants=["cp"])["failed"]
@@ -302,7 +304,7 @@ def test_a_fixed_discriminator_that_the_teacher_lacks_is_told_and_the_others_are
     given |= {"variants": ["cec", "gs-32"], "compress": fake}
     found = ablate(teacher(), Pictures(photos), **given)
     assert [p.name for p in fake.asked] == ["gs-32-0"]
-    assert [(f["arm"], f["seed"]) for f in found["failed"]] == [("cec", 0)]
+    assert [(f["variant"], f["seed"]) for f in found["failed"]] == [("cec", 0)]
     said = found["failed"][0]["error"]
     assert "import or train the teacher with it (import --discriminator)" in said
 
@@ -314,7 +316,7 @@ def test_settings_that_one_variant_cannot_have_are_told_and_the_others_are_run(
     given: dict[str, Any] = {"variants": ["gs-32", "cp", "gd"], "config": silent}
     found = run_all(tmp_path, photos, fake, **given)
     assert [p.name for p in fake.asked] == ["gs-32-0", "gd-0"]
-    assert [(f["arm"], f["seed"]) for f in found["failed"]] == [("cp", 0)]
+    assert [(f["variant"], f["seed"]) for f in found["failed"]] == [("cp", 0)]
     assert "no loss to train with" in found["failed"][0]["error"]
     assert run_all(tmp_path, photos, fake, **given) == found and len(fake.asked) == 2
 
@@ -325,7 +327,7 @@ def test_a_target_that_one_variant_cannot_reach_is_told_and_the_others_are_run(
     fake, kept = Fake(), settings(trunk="keep", target={"macs": 0.11})
     found = run_all(tmp_path, photos, fake, variants=["gd", "gs-32", "gs-8"], config=kept)
     assert [p.name for p in fake.asked] == ["gd-0"]
-    assert [f["arm"] for f in found["failed"]] == ["gs-32", "gs-8"]
+    assert [f["variant"] for f in found["failed"]] == ["gs-32", "gs-8"]
     assert "trunk kept the smallest network" in found["failed"][0]["error"]
 
 
@@ -498,7 +500,7 @@ def test_variants_of_unlike_cost_are_told_with_the_statement() -> None:
     assert line_of(said).endswith("; costs differ: 1/16.0 against 1/17.7)")
     assert compared(priced(16.7), priced(16.0), "m", "macs")["costs"] is None
     assert compared(priced(16.0), priced(17.7), "m", "bytes")["costs"] is None
-    rows = [{**priced(9.0), "arm": "gs-32"}, {**priced(4.0), "arm": "gd"}]
+    rows = [{**priced(9.0), "variant": "gs-32"}, {**priced(4.0), "variant": "gd"}]
     assert statements(rows, ["m"], CLAIMS, "macs")[0]["costs"] == (9.0, 4.0)
 
 
@@ -518,7 +520,7 @@ def test_equal_numbers_do_not_make_a_statement_hold() -> None:
 
 
 def test_a_statement_about_a_variant_that_was_not_run_says_so() -> None:
-    said = statements([{**row(1.0, 0.1, 3), "arm": "gs-32"}], ["m"], CLAIMS)
+    said = statements([{**row(1.0, 0.1, 3), "variant": "gs-32"}], ["m"], CLAIMS)
     assert len(said) == 7 and {s["verdict"] for s in said} == {"not run"}
     assert "**not run** (gs-32 against gd)" in sentences({"statements": said, "metric": "m"})[0]
 
@@ -534,11 +536,11 @@ def test_figures_show_one_point_and_one_row_a_variant(photos: Images, tmp_path: 
         (found,) = groups[group].iter("{http://www.w3.org/2000/svg}" + kind)
         return float(found.get("y", "nan"))
 
-    points = {arm: height(f"arm {arm}", "use") for arm in VARIANTS}
+    points = {variant: height(f"variant {variant}", "use") for variant in VARIANTS}
     assert sorted(points, key=points.__getitem__, reverse=True) == sorted(
         VARIANTS, key=lambda a: DISTANCE[a]
     )
-    named = {arm: height(f"name {arm}", "text") for arm in VARIANTS}
+    named = {variant: height(f"name {variant}", "text") for variant in VARIANTS}
     assert sorted(points, key=points.__getitem__) == sorted(named, key=named.__getitem__)
     best = max(points, key=points.__getitem__)
     assert named[best] == pytest.approx(points[best], abs=8)  # nothing is in its way
@@ -565,7 +567,7 @@ def test_post_quantisation_takes_over_the_training_of_gs_32(
         given: dict[str, Any] = {"config": settings(), "variants": variants, "quiet": True}
         found = ablate(teacher(), Pictures(photos), run=tmp_path / name, **given)
         students[name] = load(tmp_path / name / "gs-32+postq-0" / "student.safetensors")
-        assert found["arms"][-1]["bits"] == 8 and not found["failed"]
+        assert found["variants"][-1]["bits"] == 8 and not found["failed"]
     both, alone = (students[name].net for name in ("both", "alone"))
     assert all(
         torch.equal(a, b)
@@ -589,7 +591,7 @@ def test_two_variants_in_earnest(
     }
     pictures = Pictures(photos, photos, photos)
     found = ablate(teacher(), pictures, **given)
-    gd, gs = found["arms"]
+    gd, gs = found["variants"]
     for one in (gd, gs):
         numbers = one["numbers"]
         assert numbers["ratio/macs"]["mean"] >= 2.49
@@ -598,7 +600,7 @@ def test_two_variants_in_earnest(
     assert gs["numbers"]["bytes"]["mean"] < gd["numbers"]["bytes"]["mean"] / 2
     assert not found["failed"] and found["missing"]
     before = {p: p.stat().st_mtime_ns for p in tmp_path.glob("*/results.json")}
-    assert ablate(teacher(), pictures, **given)["arms"] == found["arms"]
+    assert ablate(teacher(), pictures, **given)["variants"] == found["variants"]
     assert before == {p: p.stat().st_mtime_ns for p in tmp_path.glob("*/results.json")}
     assert (tmp_path / "teacher-cache").is_dir()
     asked = Given(teacher(), photos, photos)
@@ -674,15 +676,15 @@ def test_what_cannot_be_read_on_the_command_line_is_told(
     assert isinstance(done.exception, ConfigError) and told in str(done.exception)
 
 
-@pytest.mark.parametrize("file", sorted(CONFIGS.glob("ablate-*")), ids=lambda p: p.name)
-def test_every_ablation_in_the_repository_is_valid(file: Path) -> None:
+@pytest.mark.parametrize("file", recipes(["ablate"]).values(), ids=lambda p: p.name)
+def test_every_recipe_of_an_ablation_is_valid(file: Path) -> None:
     base = read_config(SlimConfig, file)
     minutes = GAN_SLIMMING.training_minutes(base)
     for name in VARIANTS:
         own = GAN_SLIMMING.settings_of(name, base)
         assert GAN_SLIMMING.training_minutes(own) == pytest.approx(minutes)
         assert resolve(own).target.macs
-    if file.stem in ("ablate-hayao-cpu", "ablate-facades-cpu"):
+    if file.stem in ("hayao-cpu", "facades-cpu"):
         assert base.target.macs is not None and base.target.macs <= 1 / 16
         assert minutes == pytest.approx(5.0)
     assert (minutes is None) == file.stem.endswith("-gpu")

@@ -125,7 +125,7 @@ def test_its_variants_are_compared_and_its_claims_checked(
     found = ablate(
         load(teacher), pictures, run=tmp_path, method="half", config=settings, quiet=True
     )
-    assert [row["arm"] for row in found["arms"]] == ["wide", "narrow"]
+    assert [row["variant"] for row in found["variants"]] == ["wide", "narrow"]
     assert {said["statement"] for said in found["statements"]} == {"wide better than narrow"}
     page = (tmp_path / "ablation.md").read_text()
     assert page.startswith("# Ablation of Half of it (nobody, 2026), cyclegan")

@@ -33,21 +33,21 @@ def write_log(folder: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def an_ablation(root: Path, **more: Any) -> Path:
-    """A folder with ablation.json: two arms, of 8 and of 32 bits."""
+    """A folder with ablation.json: two variants, of 8 and of 32 bits."""
     root.mkdir(exist_ok=True)
 
-    def arm(name: str, bits: int, size: float, far: float) -> dict[str, Any]:
+    def variant(name: str, bits: int, size: float, far: float) -> dict[str, Any]:
         names = ("bytes", "macs", "ratio/bytes", "ratio/macs", "training_seconds", "training_steps")
         numbers = {key: {"mean": size, "spread": None} for key in names}
         numbers["far"] = {"mean": far, "spread": 0.1}
-        return {"arm": name, "bits": bits, "seeds": [0], "runs": [name], "numbers": numbers}
+        return {"variant": name, "bits": bits, "seeds": [0], "runs": [name], "numbers": numbers}
 
     found = {
         "family": "cyclegan",
         "metric": "far",
         "minutes": None,
         "settings": {"target": {"macs": 0.5}},
-        "arms": [arm("gs-32", 32, 4e6, 1.0), arm("gs-8", 8, 1e6, 3.0)],
+        "variants": [variant("gs-32", 32, 4e6, 1.0), variant("gs-8", 8, 1e6, 3.0)],
         "failed": [],
         "missing": [],
         **more,
@@ -85,11 +85,13 @@ def test_a_command_an_error_and_file_names_of_a_run_are_escaped(tmp_path: Path) 
 def test_names_and_errors_of_an_ablation_are_escaped_on_its_page_and_figure(tmp_path: Path) -> None:
     root = an_ablation(tmp_path / "<i>run", family=EVIL, protocol={EVIL: EVIL})
     found = json.loads((root / "ablation.json").read_text())
-    found["arms"][0]["arm"] = found["arms"][0]["runs"][0] = "gs-32" + EVIL.replace("/", "")
-    for one in found["arms"]:
+    found["variants"][0]["variant"] = found["variants"][0]["runs"][0] = "gs-32" + EVIL.replace(
+        "/", ""
+    )
+    for one in found["variants"]:
         one["numbers"][EVIL] = one["numbers"].pop("far")
     found["metric"] = EVIL
-    found["failed"] = [{"arm": EVIL, "seed": 0, "error": EVIL}]
+    found["failed"] = [{"variant": EVIL, "seed": 0, "error": EVIL}]
     found["statements"] = [
         {"statement": EVIL, "metric": EVIL, "verdict": "not run", "better": EVIL, "worse": EVIL}
     ]
@@ -104,7 +106,7 @@ def test_names_and_errors_of_an_ablation_are_escaped_on_its_page_and_figure(tmp_
 
 def test_a_name_that_a_template_is_not_given_is_an_error() -> None:
     nothing = Table((), ())
-    given = {"method": "", "family": "x", "arms": nothing, "protocol": nothing, "shared": "y"}
+    given = {"method": "", "family": "x", "variants": nothing, "protocol": nothing, "shared": "y"}
     assert "# Ablation, x\n\ny\n" in fill("ablation.md.j2", **given, notes=[], sentences=[])
     with pytest.raises(UndefinedError, match="notes"):
         fill("ablation.md.j2", **given, sentences=[])
@@ -131,11 +133,11 @@ def test_titles_and_rates_are_those_of_the_runs_method(tmp_path: Path) -> None:
 
 
 def test_a_methods_own_statements_are_compared() -> None:
-    arms = [
-        {"arm": name, "numbers": {"m": {"mean": far, "spread": 0.1}}, "seeds": [0, 1]}
+    variants = [
+        {"variant": name, "numbers": {"m": {"mean": far, "spread": 0.1}}, "seeds": [0, 1]}
         for name, far in (("a", 2.0), ("b", 1.0))
     ]
-    (said,) = statements(arms, ["m"], [("B better than A", "b", "a")])
+    (said,) = statements(variants, ["m"], [("B better than A", "b", "a")])
     assert (said["statement"], said["verdict"]) == ("B better than A", "holds")
 
 

@@ -110,7 +110,7 @@ def ablate(
 
 
 def tell(found: dict[str, object]) -> None:
-    """Print the arms' headline numbers and the paper's statements."""
+    """Print the variants' headline numbers and the paper's statements."""
     from ganpress.report.ablation import notes, sentences, table
 
     heads, body = table(found)

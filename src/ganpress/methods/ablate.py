@@ -274,7 +274,9 @@ def begin(
     was = read_json(path) if path.exists() else facts
     was.setdefault("reals_hash", facts["reals_hash"])  # a folder of before does not say
     usual = {"settings": as_json(method.settings().model_dump())}
-    if differing := differences(as_json(was), as_json(facts), usual):
+    told = ("paper", "meanings", "claims")  # texts may be worded anew
+    was, now = ({n: v for n, v in d.items() if n not in told} for d in (was, facts))
+    if differing := differences(as_json(was), as_json(now), usual):
         raise ConfigError(
             f"The ablation in {run} was started with other settings:\n  "
             + "\n  ".join(differing)

@@ -240,7 +240,13 @@ def load_discriminator(path: Path) -> Discriminator:
     said = card.get("discriminator")
     if "family" in card or not isinstance(said, dict) or not {"kind", "options"} <= said.keys():
         raise CheckpointError(f"{path} is not a discriminator alone: read it with ganpress.load.")
-    discriminator = _described_discriminator(said)
+    try:
+        discriminator = _described_discriminator(said)
+    except (KeyError, TypeError, GanpressError) as error:
+        raise CheckpointError(
+            f"{path} has a card that does not describe a discriminator "
+            f"({type(error).__name__}: {error}). Write it again with the version that made it."
+        ) from error
     fill(discriminator.net, _unpack(state), source=str(path))
     return discriminator
 

@@ -60,6 +60,7 @@ def of_format_1(said: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str,
     """The card of a discriminator from a file of format 1, which had its kind and options only: the
     rest is what the teacher's recipe says."""
     names = {"vanilla": "cross-entropy", "lsgan": "least-squares", "hinge": "hinge"}
-    found = {"objective": names.get(str(recipe.get("objective")), "")}
+    usual = "logistic" if recipe.get("train") == "cartoongan" else ""
+    found = {"objective": names.get(str(recipe.get("objective")), usual)}
     penalty = {name: recipe[name] for name in ("r1", "r1_every") if name in recipe}
     return {**said, **found, **penalty}

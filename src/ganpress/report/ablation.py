@@ -1,4 +1,4 @@
-"""The ablation's page and table, made from ablation.json and the arms' sample pictures."""
+"""The ablation's page and table, made from ablation.json and the variants' sample pictures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_ablation(run: Path) -> Path:
     """
     run = Path(run)
     found = read_json(run / "ablation.json")
-    if not isinstance(found, dict) or not isinstance(found.get("arms"), list):
+    if not isinstance(found, dict) or not isinstance(found.get("variants"), list):
         raise ConfigError(f"{run / 'ablation.json'} holds no ablation: run 'ganpress ablate'.")
     shown = _shown(run, found)
     write_page(run / "ablation.md", fill("ablation.md.j2", **shown))
@@ -36,14 +36,14 @@ def _shown(run: Path, found: Mapping[str, Any]) -> dict[str, Any]:
     """What both templates are filled with; writes the figures."""
     heads, rows = table(found)
     figure = label = pictures = ""
-    if arms := found["arms"]:
+    if variants := found["variants"]:
         with drawing():
-            drawn = figure_size(arms, *_headline(found))
+            drawn = figure_size(variants, *_headline(found))
             figure = svg_body(drawn)
             drawn.set_facecolor("white")
             write_page(run / "fig3.svg", whole_svg(drawn))
-        label = spoken(arms, _headline(found)[0])
-        if picture_grid(run, arms, run / "fig4.png"):
+        label = spoken(variants, _headline(found)[0])
+        if picture_grid(run, variants, run / "fig4.png"):
             pictures = data_uri((run / "fig4.png").read_bytes())
     return {
         "name": run.resolve().name,
@@ -54,7 +54,7 @@ def _shown(run: Path, found: Mapping[str, Any]) -> dict[str, Any]:
         "size": SIZE,
         "label": label,
         "pictures": pictures,
-        "arms": Table(heads, rows, numeric=True),
+        "variants": Table(heads, rows, numeric=True),
         "notes": notes(found),
         "sentences": sentences(found),
         "protocol": Table(("Name", "Value"), list(protocol(found).items())),
@@ -63,27 +63,38 @@ def _shown(run: Path, found: Mapping[str, Any]) -> dict[str, Any]:
 
 def table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Head and rows: cost, ratios, then every metric with its spread over seeds."""
-    arms: Sequence[Mapping[str, Any]] = found["arms"]
-    if not arms:
+    variants: Sequence[Mapping[str, Any]] = found["variants"]
+    if not variants:
         return [], []
     fixed = {"bytes", "file_bytes", "macs", "macs_outres", "params", "latency_ms"}
     fixed |= {"training_seconds", "training_steps"}
-    names = [n for n in arms[0]["numbers"] if n not in fixed and not n.startswith("ratio/")]
-    heads = ["arm", "bits", "seeds", "size", "1/size", "file", "MACs", "1/MACs", "trained", "steps"]
-    body = [_arm_row(arm, names, found.get("meanings", {})) for arm in arms]
+    names = [n for n in variants[0]["numbers"] if n not in fixed and not n.startswith("ratio/")]
+    heads = [
+        "variant",
+        "bits",
+        "seeds",
+        "size",
+        "1/size",
+        "file",
+        "MACs",
+        "1/MACs",
+        "trained",
+        "steps",
+    ]
+    body = [_arm_row(variant, names, found.get("meanings", {})) for variant in variants]
     if found.get("judged_teacher") and any(name.startswith("real/") for name in names):
         body.insert(0, _teacher_row(found, names))
     return heads + names, body
 
 
 def _arm_row(
-    arm: Mapping[str, Any], names: Sequence[str], meanings: Mapping[str, str]
+    variant: Mapping[str, Any], names: Sequence[str], meanings: Mapping[str, str]
 ) -> list[str]:
-    name, n = arm["arm"], arm["numbers"]
+    name, n = variant["variant"], variant["numbers"]
     return [
         f"{name} ({meanings[name]})" if name in meanings else name,
-        str(arm["bits"]),
-        str(len(arm["seeds"])),
+        str(variant["bits"]),
+        str(len(variant["seeds"])),
         size_bytes(n["bytes"]["mean"]),
         significant(n["ratio/bytes"]["mean"]),
         size_bytes(n["file_bytes"]["mean"]) if "file_bytes" in n else "–",
@@ -134,7 +145,7 @@ def _far(said: Mapping[str, Any]) -> str:
         clear = f"; 'clear' from {limit:.1f} units" if limit is not None else ""
         return f"{far}, {said['units']:+.1f} units of spread ({said['unit']}{clear}){close}"
     if said.get("error") is None:
-        return f"{far}; the spread is not known: give both arms more seeds"
+        return f"{far}; the spread is not known: give both variants more seeds"
     return f"{far}, without any spread over {over}{close}"
 
 
@@ -146,9 +157,9 @@ def notes(found: Mapping[str, Any]) -> list[str]:
         "Size: weights at stored bits; file: the safetensors file, with its card and names.",
         "MACs: true convention. 1 M = 1e6, 1 MB = 1e6 bytes.",
     ]
-    if any(n.startswith("real/") for arm in found["arms"] for n in arm["numbers"]):
+    if any(n.startswith("real/") for variant in found["variants"] for n in variant["numbers"]):
         lines.append("real/...: against real pictures; all other metrics: against the teacher's.")
-    lines += [f"{f['arm']}, seed {f['seed']}, failed: {f['error']}" for f in found["failed"]]
+    lines += [f"{f['variant']}, seed {f['seed']}, failed: {f['error']}" for f in found["failed"]]
     if found["missing"]:
         lines.append(f"Not finished: {', '.join(found['missing'])}.")
     return lines
@@ -172,7 +183,7 @@ def _shared(found: Mapping[str, Any]) -> str:
     )
     minutes = found["minutes"]
     each = f"{duration(60 * minutes)} of training each" if minutes else "equal steps each"
-    return f"Every arm: {share}, {each}, the same images, the same test pictures."
+    return f"Every variant: {share}, {each}, the same images, the same test pictures."
 
 
 def _headline(found: Mapping[str, Any]) -> tuple[str, float | None]:
@@ -180,6 +191,8 @@ def _headline(found: Mapping[str, Any]) -> tuple[str, float | None]:
     metric = str(found["metric"])
     judged = found.get("judged_teacher", {})
     for name in judged:
-        if name.startswith("is-") and all(f"real/{name}" in a["numbers"] for a in found["arms"]):
+        if name.startswith("is-") and all(
+            f"real/{name}" in a["numbers"] for a in found["variants"]
+        ):
             return f"real/{name}", float(judged[name])
     return metric, None

@@ -1,4 +1,4 @@
-"""The ablation's two figures: quality over model size (SVG), and pictures of every arm (PNG)."""
+"""The ablation's two figures: quality over size (SVG), and pictures of every variant (PNG)."""
 
 from __future__ import annotations
 
@@ -27,26 +27,28 @@ _NAMES = 132  # pixels for the names beside the pictures
 _GAP = 4
 
 
-def figure_size(arms: Sequence[Mapping[str, Any]], metric: str, baseline: float | None) -> Figure:
-    """Quality over model size, one point an arm (the paper's Fig. 3).
+def figure_size(
+    variants: Sequence[Mapping[str, Any]], metric: str, baseline: float | None
+) -> Figure:
+    """Quality over model size, one point a variant (the paper's Fig. 3).
 
-    Round points are float arms, square ones 8-bit arms; a bar is one spread over seeds to both
-    sides. ``baseline`` is a dashed line, such as the teacher's own number. Each arm's point is the
-    group "arm NAME" of the SVG. To be called, and saved, inside `figures.drawing`.
+    Round points are float variants, square ones 8-bit ones; a bar is one spread over seeds to both
+    sides. ``baseline`` is a dashed line, such as the teacher's own number. Each variant's point is
+    the group "variant NAME" of the SVG. To be called, and saved, inside `figures.drawing`.
     """
     figure, axes = new_axes(SIZE, _MARGINS)
-    _axes_of(axes, [a["numbers"]["bytes"]["mean"] for a in arms], metric)
+    _axes_of(axes, [a["numbers"]["bytes"]["mean"] for a in variants], metric)
     if baseline is not None:
         axes.axhline(baseline, color=COLOURS["soft"], linewidth=1, dashes=(5, 4))
         axes.annotate(
             "teacher", (0, baseline), (4, 4), xycoords=("axes fraction", "data"),
             textcoords="offset points", color=COLOURS["soft"],
         )  # fmt: skip
-    for arm in arms:
-        number = arm["numbers"][metric]
-        whole = arm["bits"] >= 32
+    for variant in variants:
+        number = variant["numbers"][metric]
+        whole = variant["bits"] >= 32
         drawn = axes.errorbar(
-            [arm["numbers"]["bytes"]["mean"]],
+            [variant["numbers"]["bytes"]["mean"]],
             [number["mean"]],
             yerr=[number["spread"]] if number["spread"] else None,
             fmt="o" if whole else "s",
@@ -55,19 +57,19 @@ def figure_size(arms: Sequence[Mapping[str, Any]], metric: str, baseline: float 
             ecolor=COLOURS["soft"],
             clip_on=False,
         )
-        drawn.lines[0].set_gid(f"arm {arm['arm']}")
+        drawn.lines[0].set_gid(f"variant {variant['variant']}")
     axes.margins(y=0.08)
     axes.autoscale_view()  # else it waits for the drawing, and the points' places are not known
-    _name_points(axes, arms, metric)
+    _name_points(axes, variants, metric)
     return figure
 
 
-def spoken(arms: Sequence[Mapping[str, Any]], metric: str) -> str:
+def spoken(variants: Sequence[Mapping[str, Any]], metric: str) -> str:
     """The figure in words: 'm over model size: gd 1.2 MB, 0.3; gs-32 ...'."""
     told = [
-        f"{a['arm']} {size_bytes(a['numbers']['bytes']['mean'])}, "
+        f"{a['variant']} {size_bytes(a['numbers']['bytes']['mean'])}, "
         f"{significant(a['numbers'][metric]['mean'])}"
-        for a in arms
+        for a in variants
     ]
     return f"{metric} over model size: {'; '.join(told)}."
 
@@ -97,9 +99,9 @@ def _axes_of(axes: Axes, sizes: Sequence[float], metric: str) -> None:
     axes.set_ylabel(f"{metric} ({'larger' if larger_is_better(metric) else 'smaller'} is better)")
 
 
-def _name_points(axes: Axes, arms: Sequence[Mapping[str, Any]], metric: str) -> None:
+def _name_points(axes: Axes, variants: Sequence[Mapping[str, Any]], metric: str) -> None:
     """Each point's name and number at the right, with a line that leads to it."""
-    numbers = [arm["numbers"] for arm in arms]
+    numbers = [variant["numbers"] for variant in variants]
     points = [(n["bytes"]["mean"], n[metric]["mean"]) for n in numbers]
     heights = [float(axes.transData.transform(point)[1]) for point in points]
     for index, height in spread_out(heights, axes.bbox.y0, axes.bbox.y1).items():
@@ -109,10 +111,10 @@ def _name_points(axes: Axes, arms: Sequence[Mapping[str, Any]], metric: str) -> 
             arrowprops={"arrowstyle": "-", "color": COLOURS["line"], "shrinkA": 0, "shrinkB": 6},
         )  # fmt: skip
         name = axes.annotate(
-            f"{arms[index]['arm']}  {significant(points[index][1])}",
+            f"{variants[index]['variant']}  {significant(points[index][1])}",
             at, (6, 0), xycoords="figure pixels", textcoords="offset points", va="center",
         )  # fmt: skip
-        name.set_gid(f"name {arms[index]['arm']}")
+        name.set_gid(f"name {variants[index]['variant']}")
 
 
 def spread_out(wanted: Sequence[float], low: float, high: float) -> dict[int, float]:
@@ -130,14 +132,14 @@ def spread_out(wanted: Sequence[float], low: float, high: float) -> dict[int, fl
     return placed
 
 
-def picture_grid(run: Path, arms: Sequence[Mapping[str, Any]], out: Path) -> bool:
-    """Photo, teacher and each arm's student, a row each, one column a photo (the paper's Fig. 4).
+def picture_grid(run: Path, variants: Sequence[Mapping[str, Any]], out: Path) -> bool:
+    """Photo, teacher, each variant's student, a row each; one column a photo (the paper's Fig. 4).
 
-    Made from the ``samples/`` of each arm's first seed. Returns whether there were any.
+    Made from the ``samples/`` of each variant's first seed. Returns whether there were any.
     Raises ImagesError for a picture that cannot be read.
     """
-    folders = {a["arm"]: run / a["runs"][0] / "samples" for a in arms}
-    folders = {arm: f for arm, f in folders.items() if any(f.glob("*_student.png"))}
+    folders = {a["variant"]: run / a["runs"][0] / "samples" for a in variants}
+    folders = {variant: f for variant, f in folders.items() if any(f.glob("*_student.png"))}
     if not folders:
         return False
     first = next(iter(folders.values()))
@@ -145,7 +147,7 @@ def picture_grid(run: Path, arms: Sequence[Mapping[str, Any]], out: Path) -> boo
     count = min(len(stems), _MOST_PICTURES)
     stems = [stems[i * len(stems) // count] for i in range(count)]
     rows = [("photo", first, "photo"), ("teacher", first, "teacher")]
-    rows += [(arm, folder, "student") for arm, folder in folders.items()]
+    rows += [(variant, folder, "student") for variant, folder in folders.items()]
     rows = [row for row in rows if (row[1] / f"{stems[0]}_{row[2]}.png").exists()]
     side = max(96, open_picture(first / f"{stems[0]}_student.png").height)
     whole = (_NAMES + len(stems) * (side + _GAP), len(rows) * (side + _GAP))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 CERTAINTY = 0.95
-"""The chance with which two arms that are alike are not called clearly different."""
+"""The chance with which two variants that are alike are not called clearly different."""
 
 
 def clear_from(errors: Sequence[float], counts: Sequence[int]) -> float:

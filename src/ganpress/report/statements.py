@@ -1,4 +1,4 @@
-"""What the arms of an ablation came to, and whether the paper's statements hold: from files."""
+"""What the variants of an ablation came to, and whether the paper's statements hold: from files."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from ganpress.report.ablation_welch import clear_from, student_t
 from ganpress.run.files import read_json
 
 UNEQUAL = 1.05
-"""Arms whose costs are further apart than this factor are said to differ in cost."""
+"""Variants whose costs are further apart than this factor are said to differ in cost."""
 
 
 def summary(run: Path) -> dict[str, Any]:
-    """What the arms in ``run`` came to: every number with mean and spread over seeds."""
+    """What the variants in ``run`` came to: every number with mean and spread over seeds."""
     facts = read_json(run / "settings.json")
-    arms = list(facts["stage_minutes"])
-    found, failed = _arms_in(run, arms)
+    variants = list(facts["stage_minutes"])
+    found, failed = _variants_in(run, variants)
     out: dict[str, Any] = {
         **{name: facts[name] for name in ("family", "teacher", "minutes", "settings")},
         "stage_minutes": facts["stage_minutes"],
-        "arms": found,
+        "variants": found,
         "failed": failed,
         "paper": facts.get("paper", "a method"),
         "meanings": facts.get("meanings", {}),
-        "missing": [arm for arm in arms if arm not in {r["arm"] for r in found}],
+        "missing": [
+            variant for variant in variants if variant not in {r["variant"] for r in found}
+        ],
     }
     if found:
         first = run / found[0]["runs"][0]
@@ -49,33 +51,35 @@ def summary(run: Path) -> dict[str, Any]:
     return out
 
 
-def _arms_in(run: Path, arms: Sequence[str]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """A row for each arm with a finished seed, and what failed."""
+def _variants_in(
+    run: Path, variants: Sequence[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """A row for each variant with a finished seed, and what failed."""
     found, failed = [], []
-    for arm in arms:
-        of_arm = {
-            int(folder.name.removeprefix(f"{arm}-")): folder
-            for folder in run.glob(f"{arm}-*")
-            if folder.name.removeprefix(f"{arm}-").isdigit()
+    for variant in variants:
+        of_variant = {
+            int(folder.name.removeprefix(f"{variant}-")): folder
+            for folder in run.glob(f"{variant}-*")
+            if folder.name.removeprefix(f"{variant}-").isdigit()
         }
-        done = {s: f for s, f in sorted(of_arm.items()) if (f / "results.json").exists()}
+        done = {s: f for s, f in sorted(of_variant.items()) if (f / "results.json").exists()}
         failed += [
-            {"arm": arm, "seed": seed, "error": read_json(folder / "failed.json")["error"]}
-            for seed, folder in sorted(of_arm.items())
+            {"variant": variant, "seed": seed, "error": read_json(folder / "failed.json")["error"]}
+            for seed, folder in sorted(of_variant.items())
             if (folder / "failed.json").exists()
         ]
         if done:
-            found.append(row(arm, done))
+            found.append(row(variant, done))
     return found, failed
 
 
-def row(arm: str, runs: Mapping[int, Path]) -> dict[str, Any]:
-    """One arm: its seeds, and each number's mean, spread (None for one seed) and values."""
+def row(variant: str, runs: Mapping[int, Path]) -> dict[str, Any]:
+    """One variant: its seeds, and each number's mean, spread (None for one seed) and values."""
     each = [numbers_of(folder) for folder in runs.values()]
     shared = [name for name in each[0] if all(name in one for one in each)]
     over_images = [read_json(f / "results.json")["evaluation"]["spread"] for f in runs.values()]
     return {
-        "arm": arm,
+        "variant": variant,
         "bits": read_json(next(iter(runs.values())) / "config.json")["quantise"]["bits"],
         "seeds": list(runs),
         "runs": [folder.name for folder in runs.values()],
@@ -94,7 +98,7 @@ def row(arm: str, runs: Mapping[int, Path]) -> dict[str, Any]:
 
 
 def numbers_of(folder: Path) -> dict[str, float]:
-    """Every number of one finished arm; those against real pictures are named ``real/...``."""
+    """Every number of one finished variant; those against real pictures are named ``real/...``."""
     results = read_json(folder / "results.json")
     model, student = results["model"], results["model"]["student"]
     out = {name: student[name] for name in ("bytes", "macs", "macs_outres", "params")}
@@ -123,7 +127,7 @@ def statements(
         claims: (statement, the better variant, the worse variant) each.
         target: the cost that the variants were to have alike, such as "macs".
     """
-    by_name = {r["arm"]: r for r in rows}
+    by_name = {r["variant"]: r for r in rows}
     return [
         {"statement": text, "better": better, "worse": worse, "metric": metric}
         | compared(by_name.get(better), by_name.get(worse), metric, target)
@@ -138,13 +142,13 @@ def compared(
     metric: str,
     target: str | None = None,
 ) -> dict[str, Any]:
-    """Whether arm ``a`` is better than ``b`` by a metric.
+    """Whether variant ``a`` is better than ``b`` by a metric.
 
     ``difference`` is positive where it is. ``error`` is the standard error of that difference:
     over seeds where both have two or more, else over the test pictures; None where that is not
     known. ``units`` is one divided by the other, None where there is no error, and from
     ``threshold`` units on (Welch's t-test) the difference is ``clear``. ``costs`` are how many
-    times the teacher costs what each arm does, where that is not the same.
+    times the teacher costs what each variant does, where that is not the same.
     """
     if a is None or b is None or metric not in a["numbers"] or metric not in b["numbers"]:
         return {"verdict": "not run", "difference": None, "units": None, "clear": False}
@@ -181,17 +185,17 @@ def _clarity(
     }
 
 
-def _error(arm: Mapping[str, Any], metric: str, over_seeds: bool) -> float | None:
+def _error(variant: Mapping[str, Any], metric: str, over_seeds: bool) -> float | None:
     if over_seeds:
-        return float(arm["numbers"][metric]["spread"]) / math.sqrt(len(arm["seeds"]))
-    found = arm["over_images"].get(metric)
+        return float(variant["numbers"][metric]["spread"]) / math.sqrt(len(variant["seeds"]))
+    found = variant["over_images"].get(metric)
     return None if found is None else float(found)
 
 
 def _costs(
     a: Mapping[str, Any], b: Mapping[str, Any], target: str | None
 ) -> tuple[float, float] | None:
-    """Teacher's cost over each arm's, where those are not near each other."""
+    """Teacher's cost over each variant's, where those are not near each other."""
     name = f"ratio/{target}"
     if name not in a["numbers"] or name not in b["numbers"]:
         return None

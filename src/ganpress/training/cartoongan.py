@@ -153,7 +153,7 @@ def train_cartoongan(
             stage.images(step, "photo-cartoon-real-smoothed", rows, columns=min(4, len(photo.x)))
     G.load_state_dict(average.shadow)
     stage.finish()
-    discriminator = Discriminator(D, "patch", _discriminator_options(c))
+    discriminator = Discriminator(D, "patch", _discriminator_options(c), "logistic")
     return {"": kit.model_of(G, CARTOONGAN, c, discriminator=discriminator)}
 
 

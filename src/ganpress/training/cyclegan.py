@@ -142,7 +142,10 @@ def train_cyclegan(
     stage.finish()
     return {
         way: kit.model_of(
-            net, CYCLEGAN, c, Discriminator(D[way[-1]], "patch", {"inputs": 3, **patch})
+            net,
+            CYCLEGAN,
+            c,
+            Discriminator(D[way[-1]], "patch", {"inputs": 3, **patch}, "least-squares"),
         )
         for way, net in G.items()
     }

@@ -188,7 +188,7 @@ def networks(c: GauGANTraining, device: str) -> tuple[SpadeGenerator, Discrimina
     D = kit.place(xavier(build_discriminator("spade", **options)), c, device)
     if distributed.world() > 1 and device.startswith("cuda"):
         nn.SyncBatchNorm.convert_sync_batchnorm(G)
-    return G, Discriminator(D, "spade", options)
+    return G, Discriminator(D, "spade", options, "hinge")
 
 
 def check_maps(images: Images, net: SpadeGenerator) -> None:

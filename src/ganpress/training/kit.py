@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -125,17 +126,17 @@ def model_of(
     provenance: dict[str, Any] | None = None,
 ) -> Model:
     """A finished teacher: copies of the networks on the CPU, in eval mode."""
-    held = discriminator and Discriminator(
-        _settled(discriminator.net), discriminator.kind, dict(discriminator.options)
+    own = discriminator and replace(
+        discriminator, net=_finished(discriminator.net), options=dict(discriminator.options)
     )
     options = family.resolve(config.options)
-    return Model(_settled(net), family, options, dict(provenance or {}), held)
+    return Model(_finished(net), family, options, dict(provenance or {}), own)
 
 
-def _settled(net: nn.Module) -> nn.Module:
-    settled = _formatted(copy.deepcopy(net).to("cpu"), torch.contiguous_format)
-    settled.zero_grad(set_to_none=True)
-    return settled.eval().requires_grad_(True)
+def _finished(net: nn.Module) -> nn.Module:
+    finished = _formatted(copy.deepcopy(net).to("cpu"), torch.contiguous_format)
+    finished.zero_grad(set_to_none=True)
+    return finished.eval().requires_grad_(True)
 
 
 def _salted(seed: int, salt: str) -> int:

@@ -172,7 +172,7 @@ def train_munit(
             _translator(G[i], G[o]),
             MUNIT,
             c,
-            discriminator=Discriminator(D[o], "munit", _discriminator_options(c)),
+            discriminator=Discriminator(D[o], "munit", _discriminator_options(c), "least-squares"),
         )
         for i, o in ("AB", "BA")
     }

@@ -74,6 +74,8 @@ OBJECTIVES: dict[str, Objective] = {
     "hinge": (lambda real, fake: 0.5 * hinge_d(real, fake), hinge_g),
 }
 """Losses of discriminator and generator; the former is halved to slow it down (section 3.3)."""
+CARD_NAMES = {"vanilla": "cross-entropy", "lsgan": "least-squares", "hinge": "hinge"}
+"""What the discriminator's card calls them."""
 
 
 def train_pix2pix(
@@ -151,7 +153,7 @@ def train_pix2pix(
             shown = first_rows(x, torch.cat(fakes), y)
             stage.images(step, "samples", shown, columns=min(4, len(x)))
     G.load_state_dict(average.shadow)
-    discriminator = Discriminator(D, "patch", patch)
+    discriminator = Discriminator(D, "patch", patch, CARD_NAMES[c.objective])
     stage.finish()
     return {"": kit.model_of(G, family, c, discriminator)}
 

@@ -29,7 +29,7 @@ from ganpress.training.settings import TrainConfig, TrainData
 from ganpress.types import Inputs
 
 
-class SNGANCritic(Settings):
+class SNGANDiscriminatorSettings(Settings):
     """The discriminator; it projects classes where the generator has some."""
 
     width: int = Field(default=128, ge=1, description="its channels")
@@ -55,7 +55,7 @@ class SNGANTraining(TrainConfig):
     decay: float = Field(
         default=1.0, ge=0, le=1, description="last share of the training: lr falls to 0; 0: none"
     )
-    discriminator: SNGANCritic = SNGANCritic()
+    discriminator: SNGANDiscriminatorSettings = SNGANDiscriminatorSettings()
     data: TrainData = TrainData(size=32, flip=False)
 
     @model_validator(mode="after")
@@ -153,7 +153,7 @@ def train_sngan(
             pictures = kit.averaged(G, average)(*(t.to(device) for t in shown))
             stage.images(step, "samples", pictures, columns=10)
     stage.finish()
-    held = Discriminator(D, "sngan", discriminator)
+    held = Discriminator(D, "sngan", discriminator, "hinge")
     return {"": kit.model_of(kit.averaged(G, average), SNGAN, c, discriminator=held)}
 
 

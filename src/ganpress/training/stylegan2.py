@@ -171,7 +171,7 @@ def train_stylegan2(
         if step % c.sample_every == 0 or step + 1 == c.steps:
             stage.images(step, "samples", kit.averaged(G, average)(shown), columns=9)
     stage.finish(path_mean=float(path.mean))
-    held = Discriminator(D, "stylegan2", discriminator)
+    held = Discriminator(D, "stylegan2", discriminator, "logistic", r1=c.r1, r1_every=c.r1_every)
     return {"": kit.model_of(kit.averaged(G, average), STYLEGAN2, c, discriminator=held)}
 
 

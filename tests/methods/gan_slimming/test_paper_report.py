@@ -130,11 +130,11 @@ def test_an_ablation_gives_a_column_an_arm_with_spread_over_seeds(tmp_path: Path
     write_run(tmp_path / "gd-0", student=judged(frechet_squeezenet=24.0))
     teacher = judged(frechet_squeezenet=6.0)
     (tmp_path / "judged-teacher.json").write_text(json.dumps(teacher))
-    arms = [
-        {"arm": "gd", "runs": ["gd-0"]},
-        {"arm": "gs-32", "runs": ["gs-32-0", "gs-32-1"]},
+    variants = [
+        {"variant": "gd", "runs": ["gd-0"]},
+        {"variant": "gs-32", "runs": ["gs-32-0", "gs-32-1"]},
     ]
-    (tmp_path / "ablation.json").write_text(json.dumps({"arms": arms}))
+    (tmp_path / "ablation.json").write_text(json.dumps({"variants": variants}))
     text = paper_tables(tmp_path)
     assert row_of(text, " |")[1:] == ["gd", "gs-32"]
     assert row_of(text, "r_c")[1:] == ["20", "21 ± 1.4"]
@@ -144,8 +144,8 @@ def test_an_ablation_gives_a_column_an_arm_with_spread_over_seeds(tmp_path: Path
 def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no results\.json"):
         paper_tables(tmp_path)
-    (tmp_path / "ablation.json").write_text('{"arms": []}')
-    with pytest.raises(ConfigError, match="No arm"):
+    (tmp_path / "ablation.json").write_text('{"variants": []}')
+    with pytest.raises(ConfigError, match="No variant"):
         paper_tables(tmp_path)
 
 

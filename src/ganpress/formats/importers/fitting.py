@@ -59,28 +59,32 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class CriticPlan:
+class DiscriminatorPlan:
     """How a file's tensors become a discriminator of `nn.discriminators`.
 
     Attributes:
         kind, options: what is built.
         names: our tensor -> the file's.
         ignored: tensors of the file that mean nothing to us.
+        objective, r1: what the code base trains it under, which no file says; "": the usual one of
+            its kind.
     """
 
     kind: str
     options: dict[str, Any]
     names: dict[str, str]
     ignored: Collection[str] = ()
+    objective: str = ""
+    r1: float = 0.0
 
 
-def assemble_discriminator(plan: CriticPlan, state: State, *, source: str) -> Discriminator:
+def assemble_discriminator(plan: DiscriminatorPlan, state: State, *, source: str) -> Discriminator:
     """The discriminator of a plan, filled from the file; errors as `fill_from`."""
     with torch.device("meta"):
         net = build_discriminator(plan.kind, **plan.options)
     rest = Plan("", {}, names=plan.names, ignored=plan.ignored)
     fill_from(rest, net, state, source=source, what=f"'{plan.kind}' discriminator")
-    return Discriminator(net.eval(), plan.kind, plan.options)
+    return Discriminator(net.eval(), plan.kind, plan.options, objective=plan.objective, r1=plan.r1)
 
 
 def assemble(plan: Plan, state: State, *, source: str) -> Model:

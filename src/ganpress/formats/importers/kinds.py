@@ -18,7 +18,7 @@ from ganpress.formats.importers import (
     spade,
     stylegan2,
 )
-from ganpress.formats.importers.fitting import CriticPlan, Plan
+from ganpress.formats.importers.fitting import DiscriminatorPlan, Plan
 from ganpress.formats.importers.looks import looks_like
 from ganpress.types import State
 
@@ -34,7 +34,7 @@ class Reader(Protocol):
 class CriticReader(Protocol):
     """A plan made from a discriminator file's tensors."""
 
-    def __call__(self, state: State, *, source: str) -> CriticPlan:
+    def __call__(self, state: State, *, source: str) -> DiscriminatorPlan:
         """Make the plan; `source` is the file's name for messages."""
         ...
 

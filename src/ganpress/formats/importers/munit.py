@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from ganpress.errors import CheckpointError, ConfigError
-from ganpress.formats.importers.fitting import CriticPlan, Plan
+from ganpress.formats.importers.fitting import DiscriminatorPlan, Plan
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.munit import STYLE_DOWN
 from ganpress.types import State
@@ -224,7 +224,7 @@ def bare_state_of(model: Model) -> State:
     return {theirs: state[ours].detach().float().clone() for ours, theirs in names.items()}
 
 
-def discriminator_plan(state: State, *, source: str, direction: str = "a2b") -> CriticPlan:
+def discriminator_plan(state: State, *, source: str, direction: str = "a2b") -> DiscriminatorPlan:
     """How a file of MsImageDis becomes a `munit` discriminator.
 
     Args: direction: of a file of both domains, the one that the translator ends in.
@@ -248,4 +248,4 @@ def discriminator_plan(state: State, *, source: str, direction: str = "a2b") -> 
         for j in range(layers + 1):
             part = f"cnns.{i}.{j}" + (".conv" if j < layers else "")
             names |= {f"{part}.{leaf}": f"{at}{part}.{leaf}" for leaf in ("weight", "bias")}
-    return CriticPlan("munit", options, names)
+    return DiscriminatorPlan("munit", options, names)

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from ganpress.errors import CheckpointError, UnsafePickle
-from ganpress.formats.importers.fitting import CriticPlan, Plan
-from ganpress.formats.importers.stylegan2 import capacity
+from ganpress.formats.importers.fitting import DiscriminatorPlan, Plan
+from ganpress.formats.importers.stylegan2 import R1, capacity
 from ganpress.models.families.stylegan2 import STYLEGAN2
 from ganpress.types import State
 
@@ -226,7 +226,7 @@ def _idle(name: str) -> bool:
     return name.endswith(idle) or name.count(".") < 2
 
 
-def discriminator_plan(state: State, *, source: str) -> CriticPlan:
+def discriminator_plan(state: State, *, source: str) -> DiscriminatorPlan:
     """The residual discriminator of the same file (`read_pickle`'s ``d``).
 
     Raises `CheckpointError` where the tensors that say its widths are missing.
@@ -248,4 +248,5 @@ def discriminator_plan(state: State, *, source: str) -> CriticPlan:
     for ours, theirs in {"last": "conv", "hidden": "fc", "out": "out"}.items():
         names |= {f"{ours}.{t}": f"b4.{theirs}.{t}" for t in ("weight", "bias")}
     ignored = [n for n in state if _idle(n)]
-    return CriticPlan("stylegan2", {"size": size, "channels": channels}, names, ignored)
+    options = {"size": size, "channels": channels}
+    return DiscriminatorPlan("stylegan2", options, names, ignored, r1=R1)

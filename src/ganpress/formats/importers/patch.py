@@ -6,12 +6,14 @@ follows at once and under BatchNorm takes the place of their bias; the last one 
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from ganpress.errors import CheckpointError
-from ganpress.formats.importers.fitting import STATISTICS, CriticPlan
+from ganpress.formats.importers.fitting import STATISTICS, DiscriminatorPlan
 from ganpress.types import State
 
 
-def discriminator_plan(state: State, *, source: str) -> CriticPlan:
+def discriminator_plan(state: State, *, source: str) -> DiscriminatorPlan:
     """How an NLayerDiscriminator becomes a 'patch' one; all of it is read off the file.
 
     Raises: CheckpointError where the keys are not those of such a discriminator.
@@ -33,7 +35,14 @@ def discriminator_plan(state: State, *, source: str) -> CriticPlan:
     kind = _norm_kind(state)
     kept = [n for n in state if n.endswith(STATISTICS)]  # of InstanceNorm: 2018 files have them
     ignored = kept if kind != "batch" else ()
-    return CriticPlan("patch", {**options, "norm": kind}, _names(state, layers), ignored)
+    names = _names(state, layers)
+    return DiscriminatorPlan("patch", {**options, "norm": kind}, names, ignored, _objective(first))
+
+
+def _objective(first: Tensor) -> str:
+    """junyanz's defaults: cross-entropy of pix2pix's discriminator, which reads input and picture,
+    and least squares of CycleGAN's."""
+    return "cross-entropy" if first.shape[1] == 6 else "least-squares"
 
 
 def _norm_kind(state: State) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from ganpress.errors import CheckpointError, ConfigError
-from ganpress.formats.importers.fitting import CriticPlan, Plan
+from ganpress.formats.importers.fitting import DiscriminatorPlan, Plan
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.sngan import BLOCKS
 from ganpress.types import State
@@ -91,7 +91,7 @@ def state_of(model: Model) -> State:
     }
 
 
-def discriminator_plan(state: State, *, source: str) -> CriticPlan:
+def discriminator_plan(state: State, *, source: str) -> DiscriminatorPlan:
     """How a discriminator's file becomes an 'sngan' one, with or without spectral norm.
 
     Raises: CheckpointError where block1.c1 is missing.
@@ -106,7 +106,9 @@ def discriminator_plan(state: State, *, source: str) -> CriticPlan:
             names |= _weight(f"block{i}.{layer}", sn)
             names[f"block{i}.{layer}.bias"] = f"block{i}.{layer}.bias"
     names |= _weight("l5", sn)
-    return CriticPlan("sngan", {"width": len(bias), "classes": 0, "spectral_norm": sn}, names)
+    return DiscriminatorPlan(
+        "sngan", {"width": len(bias), "classes": 0, "spectral_norm": sn}, names
+    )
 
 
 def _weight(layer: str, sn: bool) -> dict[str, str]:

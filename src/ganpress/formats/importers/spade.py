@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from ganpress.errors import CheckpointError, ConfigError
-from ganpress.formats.importers.fitting import STATISTICS, CriticPlan, Plan, fill_together
+from ganpress.formats.importers.fitting import STATISTICS, DiscriminatorPlan, Plan, fill_together
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.gaugan import TRUNK, ups
 from ganpress.types import State
@@ -200,7 +200,7 @@ def state_of(model: Model) -> State:
     return {theirs: state[ours] for ours, theirs in tensor_names(model.options).items()}
 
 
-def discriminator_plan(state: State, *, source: str) -> CriticPlan:
+def discriminator_plan(state: State, *, source: str) -> DiscriminatorPlan:
     """How NVlabs' and GAN Compression's MultiscaleDiscriminator becomes a 'spade' one.
 
     Raises: CheckpointError where the keys are not those of a 'spectralinstance' discriminator.
@@ -224,4 +224,4 @@ def discriminator_plan(state: State, *, source: str) -> CriticPlan:
             names[f"{at}.original"] = f"{theirs}{k}.0.0.weight_orig"
             names |= {f"{at}.0._{v}": f"{theirs}{k}.0.0.weight_{v}" for v in "uv"}
     options = {"inputs": first.shape[1], "width": first.shape[0], "layers": layers}
-    return CriticPlan("spade", {**options, "scales": scales}, names)
+    return DiscriminatorPlan("spade", {**options, "scales": scales}, names)

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ganpress.errors import CheckpointError
-from ganpress.formats.importers.fitting import CriticPlan, Plan, fill_together
+from ganpress.formats.importers.fitting import DiscriminatorPlan, Plan, fill_together
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.stylegan2 import STYLEGAN2, StyleGAN2
 from ganpress.nn.discriminators.stylegan2 import StyleGAN2Discriminator
@@ -129,7 +129,10 @@ def state_of(model: Model) -> State:
     return out
 
 
-def discriminator_plan(state: State, *, source: str) -> CriticPlan:
+R1 = 10.0  # weight of the penalty in the paper and in rosinality's code, every 16 steps
+
+
+def discriminator_plan(state: State, *, source: str) -> DiscriminatorPlan:
     """The discriminator of the same file (its entry ``d``).
 
     Raises `CheckpointError` where the tensors that say its widths are missing.
@@ -141,7 +144,7 @@ def discriminator_plan(state: State, *, source: str) -> CriticPlan:
         raise CheckpointError(f"{source} holds no whole StyleGAN2 discriminator: no {missing}.")
     channels = [state[n].shape[0] for n in reversed(wanted)]
     options = {"size": 4 * 2**blocks, "channels": channels}
-    return CriticPlan("stylegan2", options, discriminator_names(blocks))
+    return DiscriminatorPlan("stylegan2", options, discriminator_names(blocks), r1=R1)
 
 
 def discriminator_names(blocks: int) -> dict[str, str]:

@@ -61,8 +61,8 @@ def paper_tables(run: Path) -> str:
     """Markdown: our numbers in the paper's layout, their protocol, then the paper's own numbers.
 
     Reads result files only: of one compression (``results.json``), or of an ablation
-    (``ablation.json`` and each arm's), and, for r_f and scores, ``judged-student.json`` beside the
-    results and ``judged-teacher.json`` there or one folder up (``ganpress evaluate --json``).
+    (``ablation.json`` and each variant's), and, for r_f and scores, ``judged-student.json`` beside
+    the results and ``judged-teacher.json`` there or one folder up (``ganpress evaluate --json``).
 
     Raises ConfigError for a folder without results.
     """
@@ -80,13 +80,13 @@ def paper_tables(run: Path) -> str:
 
 
 def columns_of(run: Path) -> list[tuple[str, list[Path]]]:
-    """(name, folders of its seeds) of each column: the arms of an ablation, or the one run."""
+    """(name, folders of its seeds) of each column: the variants of an ablation, or the one run."""
     if (run / "ablation.json").exists():
-        arms = read_json(run / "ablation.json")["arms"]
-        found = [(str(a["arm"]), [run / name for name in a["runs"]]) for a in arms]
+        variants = read_json(run / "ablation.json")["variants"]
+        found = [(str(a["variant"]), [run / name for name in a["runs"]]) for a in variants]
         if found:
             return found
-        raise ConfigError(f"No arm of the ablation in {run} has finished yet.")
+        raise ConfigError(f"No variant of the ablation in {run} has finished yet.")
     if not (run / "results.json").exists():
         raise ConfigError(
             f"{run} has no results.json and no ablation.json: give the folder of a compression "

@@ -7,7 +7,7 @@ block's channels; gamma and beta separable in its students): they differ in widt
 
 GAN Slimming prunes the hidden channels of every SPADE; trunk, inner and up groups have no scale
 that could silence a channel (beta differs from pixel to pixel) and stay whole, so that its targets
-have a floor. Uniformly narrow students (arm gd) narrow all groups.
+have a floor. Uniformly narrow students (variant gd) narrow all groups.
 """
 
 from __future__ import annotations

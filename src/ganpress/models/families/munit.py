@@ -8,7 +8,7 @@ Cutting is exact but for the groups up1, up2, ...: behind them stands a LayerNor
 of a sample, whose statistics see the channels that were removed; fine-tuning has to mend that.
 
 GAN Slimming's joint loop has nothing to prune here: the encoder's norms are without affine, AdaIN's
-scales are a style's, and LayerNorm's channels hang together. Its narrow student (arm gd) works.
+scales are a style's, and LayerNorm's channels hang together. Its narrow student (variant gd) works.
 """
 
 from __future__ import annotations
