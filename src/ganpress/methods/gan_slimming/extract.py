@@ -35,8 +35,16 @@ def first_scales(net: nn.Module) -> dict[str, float]:
 
 
 def floors_of(model: Model, config: SlimConfig) -> dict[str, int]:
-    """Channels that each group keeps at least."""
-    return dict.fromkeys(model.widths, config.min_channels)
+    """Channels that each group keeps at least: ``min_channels``, or 0 of a residual block's inner
+    group where ``sparsify.empty_blocks`` lets it vanish.
+
+    Such a block may also be left with fewer than ``min_channels``: the shortcut goes around it, so
+    that it holds nothing back. The uniformly narrow student of procedure gd empties none.
+    """
+    may_vanish: tuple[str, ...] = ()
+    if config.sparsify.empty_blocks and config.procedure != "gd":
+        may_vanish = model.family.may_vanish(model.options)
+    return {g: 0 if g in may_vanish else config.min_channels for g in model.widths}
 
 
 def cut(
@@ -49,8 +57,9 @@ def cut(
 ) -> Model:
     """Extraction: what the silent channels emit is absorbed, then they are cut.
 
-    A group of which all channels are silent keeps its floor of them, with a warning, or vanishes
-    where it may.
+    A group of which all channels are silent keeps its floor of them, with a warning. It vanishes
+    where that is 0, and where it was silent in the teacher and the family can do without it, which
+    changes nothing.
 
     Args:
         inputs: what the generator reads, from which constants are taken.
@@ -60,7 +69,7 @@ def cut(
     family, goal, multiple = student.family, pruning.goal, config.channel_multiple
     found = {g: s for g, s in scale_magnitudes(student.net).items() if g not in pruning.frozen}
     may_vanish = family.may_vanish(student.options)
-    keep = survivors(student.net, floors=config.min_channels, may_vanish=may_vanish)
+    keep = survivors(student.net, floors=pruning.floors, may_vanish=may_vanish)
     warn_of_floor(
         [g for g, s in found.items() if not s.any() and len(keep[g])], config.min_channels
     )

@@ -42,6 +42,11 @@ class SparsifySettings(Settings):
     cost_exponent: float = Field(
         default=0.0, ge=0, description="power of a channel's cost in that comparison; 0: none"
     )
+    empty_blocks: bool = Field(
+        default=False,
+        description="residual blocks may lose all their inner channels, and are then the identity; "
+        "false: they keep min_channels, as every group does",
+    )
     ramp_fraction: float = Field(
         default=0.8, gt=0, le=1, description="share of the steps in which a target is met"
     )
