@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from ganpress.channels.ranking import keep_top
+from ganpress.channels.recalibrate import recalibrate
 from ganpress.channels.silence import extract, scale_magnitudes, survivors, warn_of_floor
 from ganpress.channels.take import counts
 from ganpress.methods.gan_slimming.joint import Pruning
@@ -54,6 +56,7 @@ def cut(
     pruning: Pruning,
     *,
     to_budget: bool = False,
+    calibration: Iterable[Inputs] = (),
 ) -> Model:
     """Extraction: what the silent channels emit is absorbed, then they are cut.
 
@@ -65,6 +68,8 @@ def cut(
         inputs: what the generator reads, from which constants are taken.
         to_budget: the last round: the goal is met for certain; where the loop ended short of it,
             for want of steps or by rounding, the weakest channels go, too.
+        calibration: batches from which BatchNorm's statistics are read for the new widths; none:
+            they stay those of the wider network.
     """
     family, goal, multiple = student.family, pruning.goal, config.channel_multiple
     found = {g: s for g, s in scale_magnitudes(student.net).items() if g not in pruning.frozen}
@@ -86,7 +91,7 @@ def cut(
             keep = keep_top(
                 scores, budget=goal.end, cost=cost_with_the_rest, floors=floors, multiple=multiple
             )
-    small = extract(student.build, student.net, keep, *inputs)
+    small = recalibrate(extract(student.build, student.net, keep, *inputs), calibration)
     return Model(small, family, student.options, student.provenance)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from ganpress.channels.recalibrate import batch_norms
 from ganpress.data import Batch
 from ganpress.errors import NotPossible
 from ganpress.measures.cost import CostOf
@@ -34,10 +35,11 @@ from ganpress.run.run import Run, Stage
 from ganpress.training.discriminator import check_size, starting_discriminator
 from ganpress.training.distil import Budget, Distillation, distil
 from ganpress.training.setup import Setup, keep, render_teacher, set_up, take_up, training_crops
-from ganpress.types import Widths
+from ganpress.types import Inputs, Widths
 
 CALIBRATE_IMAGES = 16  # pictures over which activation ranges are read
 EXTRACT_IMAGES = 8  # pictures over which the constants of cut channels are read
+RECALIBRATE_IMAGES = 64  # pictures over which BatchNorm's statistics are read after a cut
 
 
 def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
@@ -220,10 +222,22 @@ def prune_in_rounds(
         )
         stage = play_round(setup, c, part, student, distillation, pruning)
         inputs = setup.source.sample(EXTRACT_IMAGES, c.data.size)
-        student = cut(student, inputs, c, pruning, to_budget=part.is_last)
+        calibration = calibration_batches(setup, student, c)
+        student = cut(student, inputs, c, pruning, to_budget=part.is_last, calibration=calibration)
         keep(stage.root, student, setup.discriminator)
         stage.finish(widths=student.widths, cost=cost(student.widths))
     return student
+
+
+def calibration_batches(setup: Setup, student: Model, c: SlimConfig) -> list[Inputs]:
+    """What BatchNorm's statistics are read from after a cut, in batches of ``data.batch``; none
+    where the student has no BatchNorm."""
+    if not batch_norms(student.net):
+        return []
+    batch = c.data.batch
+    count = max(1, RECALIBRATE_IMAGES // batch) * batch
+    drawn = setup.source.sample(count, c.data.size)
+    return list(zip(*(t.split(batch) for t in drawn), strict=True))
 
 
 def play_round(
