@@ -53,4 +53,5 @@ def mean_response(layer: Conv2d | ConvTranspose2d, x: Tensor) -> Tensor:
             layer.groups,
             layer.dilation,
         )
-    return out.mean((0, 2, 3))
+    mean: Tensor = out.mean((0, 2, 3))
+    return mean
