@@ -157,9 +157,12 @@ def test_a_cut_reads_the_statistics_of_the_narrow_network() -> None:
     assert all(torch.equal(t, before[n]) for n, t in small.named_buffers())
 
 
-@pytest.mark.parametrize("name", ["sngan", "cyclegan affine"])
+@pytest.mark.parametrize(
+    ("name", "least", "sizes"),
+    [("sngan", 4, [4, 4]), ("sngan", 2, [3, 3, 3]), ("cyclegan affine", 4, [])],
+)
 def test_the_slimming_of_a_generator_recalibrates_where_it_has_batch_norm(
-    name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    name: str, least: int, sizes: list[int], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ganpress.methods.gan_slimming import extract, method
 
@@ -171,7 +174,8 @@ def test_the_slimming_of_a_generator_recalibrates_where_it_has_batch_norm(
         return recalibrate(net, batches)
 
     monkeypatch.setattr(extract, "recalibrate", watched)
-    monkeypatch.setattr(method, "RECALIBRATE_IMAGES", 7)
+    monkeypatch.setattr(method, "RECALIBRATE_IMAGES", 11)
+    monkeypatch.setattr(method, "RECALIBRATE_BATCH", least)
     wiring = WIRINGS[name]
     images = None
     if wiring.ghost.reads == ("image",):
@@ -191,5 +195,5 @@ def test_the_slimming_of_a_generator_recalibrates_where_it_has_batch_norm(
         },
     )
     student = slim(Given(wiring.model(), images), resolve(config), Run(tmp_path / "r", quiet=True))
-    assert read == ([[3, 3]] if name == "sngan" else [[]])
+    assert read == ([sizes] if name == "sngan" else [[]])
     assert student.widths == wiring.widths

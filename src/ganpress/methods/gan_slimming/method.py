@@ -39,7 +39,8 @@ from ganpress.types import Inputs, Widths
 
 CALIBRATE_IMAGES = 16  # pictures over which activation ranges are read
 EXTRACT_IMAGES = 8  # pictures over which the constants of cut channels are read
-RECALIBRATE_IMAGES = 64  # pictures over which BatchNorm's statistics are read after a cut
+RECALIBRATE_IMAGES = 256  # pictures over which BatchNorm's statistics are read after a cut
+RECALIBRATE_BATCH = 32  # at least: in small ones each picture is normalised too much by itself
 
 
 def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
@@ -230,11 +231,11 @@ def prune_in_rounds(
 
 
 def calibration_batches(setup: Setup, student: Model, c: SlimConfig) -> list[Inputs]:
-    """What BatchNorm's statistics are read from after a cut, in batches of ``data.batch``; none
-    where the student has no BatchNorm."""
+    """What BatchNorm's statistics are read from after a cut, in batches of ``data.batch`` or of
+    `RECALIBRATE_BATCH` where that is more; none where the student has no BatchNorm."""
     if not batch_norms(student.net):
         return []
-    batch = c.data.batch
+    batch = max(c.data.batch, RECALIBRATE_BATCH)
     count = max(1, RECALIBRATE_IMAGES // batch) * batch
     drawn = setup.source.sample(count, c.data.size)
     return list(zip(*(t.split(batch) for t in drawn), strict=True))
