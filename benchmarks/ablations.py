@@ -91,7 +91,7 @@ def parts(runs: Path) -> dict[str, list[list[str]]]:
     def ablate(name: str, what: list[Any], *more: str) -> list[str]:
         teacher, config, *images = map(str, what)
         fixed = ["--run", runs / f"ablation-{name}", "--teacher", teacher]
-        settings = ["--config", ROOT / "configs" / f"ablate-{config}-cpu.toml"]
+        settings = ["--config", f"{config}-cpu"]
         return ["ganpress", "ablate", "slim", *map(str, [*fixed, *settings, *images]), *more]
 
     def twice(name: str, what: list[Any]) -> list[list[str]]:

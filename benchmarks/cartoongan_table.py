@@ -63,9 +63,7 @@ def main() -> None:
     """Render, train what is missing, evaluate, write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=Path, default=Path("runs/hayao-cpu"))
-    parser.add_argument(
-        "--config", type=Path, default=Path("configs/slim-cartoongan-hayao-cpu.toml")
-    )
+    parser.add_argument("--config", type=Path, default=Path("cartoongan-hayao-cpu"))
     parser.add_argument(
         "--only", choices=["render", "table", *ROWS], help="one part: a row, or the table of all"
     )

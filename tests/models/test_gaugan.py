@@ -30,6 +30,7 @@ from ganpress.nn.axes import widths
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.layers import add_gates, convolutions
 from ganpress.nn.spade import add_spectral_norm, plain_state
+from ganpress.run.recipes import recipes
 from ganpress.run.run import Run
 from ganpress.run.settings import read_config
 from ganpress.training import kit
@@ -390,7 +391,7 @@ def test_maps_that_the_network_cannot_read_are_refused_before_the_first_step(
 
 @pytest.mark.parametrize("name", ["facades-cpu", "facades-gpu", "cityscapes-gpu"])
 def test_the_recipes_build_networks(name: str) -> None:
-    config = read_config(GauGANTraining, Path("configs") / f"train-gaugan-{name}.toml")
+    config = read_config(GauGANTraining, recipes(["train"])[f"gaugan-{name}"])
     with torch.device("meta"):
         net = kit.scaled(GAUGAN, config)
     [x] = draw_inputs(net, 1, config.data.size)

@@ -13,6 +13,7 @@ from ganpress.errors import ConfigError
 from ganpress.losses.distance import DistanceSettings
 from ganpress.methods.gan_slimming.settings import SlimConfig, resolve
 from ganpress.models.families import family
+from ganpress.run.recipes import recipes
 from ganpress.run.settings import Settings, as_toml, checked, describe, names, read_config
 from ganpress.training.cartoongan import CartoonganTraining
 from ganpress.training.cyclegan import CycleGANTraining
@@ -271,14 +272,15 @@ def test_the_terms_of_a_distance_have_the_scale_of_its_network() -> None:
     assert given.content_and_style == (0.01, 0.0)
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("slim-*")), ids=lambda p: p.name)
-def test_every_compression_in_the_repository_is_valid(file: Path) -> None:
-    assert resolve(read_config(SlimConfig, file)).target.chosen is not None
+@pytest.mark.parametrize("file", recipes(["slim"]).values(), ids=lambda p: p.name)
+def test_every_recipe_of_a_compression_is_valid(file: Path) -> None:
+    config = resolve(read_config(SlimConfig, file))
+    assert config.target.chosen is not None or config.sparsify.rho > 0  # gs2020: by rho alone
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("train-*")), ids=lambda p: p.name)
-def test_every_training_in_the_repository_is_valid(file: Path) -> None:
-    name = file.name.split("-")[1]
+@pytest.mark.parametrize("file", recipes(["train"]).values(), ids=lambda p: p.name)
+def test_every_recipe_of_a_training_is_valid(file: Path) -> None:
+    name = file.name.split("-")[0]
     config = read_config(trainer(name).config, file)
     assert family(name).full(family(name).resolve(config.options))
 

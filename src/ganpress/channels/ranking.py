@@ -62,10 +62,11 @@ def cut_level(
 
     smallest = sizes(float("inf"))
     if cost(smallest) > budget:
-        floor = max(least.values(), default=0)
+        floor, may_vanish = max(least.values(), default=0), any(not n for n in least.values())
         raise InfeasibleTarget(
             f"The target allows {budget:.4g}, but the smallest network (at least {floor} channels "
-            f"a group) costs {cost(smallest):.4g}. Raise the target or lower min_channels."
+            f"a group{', or none where it may vanish' if may_vanish else ''}) costs "
+            f"{cost(smallest):.4g}. Raise the target or lower min_channels."
         )
     low, high = 0, len(ladder) - 1  # the top rung leaves the smallest network, which fits
     while low < high:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ganpress.channels.response import SMALL, border_share, mean_response
 from ganpress.channels.take import Build, scales, shrink
 from ganpress.nn.axes import Axis, widths
 from ganpress.nn.layers import (
@@ -27,6 +28,17 @@ from ganpress.nn.layers import (
     read_inputs,
 )
 from ganpress.types import Inputs, Keep
+
+SEEN = 1e-3
+"""Change of a picture in [-1, 1] that is worth a warning: an eighth of a grey level."""
+
+
+class Heard(NamedTuple):
+    """The mean of a layer's input over a batch: of each channel, (in,), and of each place of its
+    map, (in, h, w). Where channels are silent, both hold their constants."""
+
+    constants: Tensor
+    maps: Tensor
 
 
 def silent(model: nn.Module) -> dict[str, Tensor]:
@@ -45,12 +57,19 @@ def absorb_constants(model: nn.Module, gone: Keep, *inputs: Tensor) -> nn.Module
     mean goes to its shift in the norm behind the reader. Exact where the reader is reflect-padded
     or unpadded. Under zero padding the first and last rows and columns keep a difference, and under
     a strided transposed convolution (whose taps differ from pixel to pixel) the mean is what is
-    absorbed. An InstanceNorm behind such a reader cancels the bias and spreads the difference:
-    there, fine-tuning has to mend it.
+    absorbed. On maps so small that these borders are a good part of them (`response.SMALL`) it is
+    the mean over the whole map, borders included, which has the smallest squared error. An
+    InstanceNorm behind such a reader cancels the bias and spreads the difference: there,
+    fine-tuning has to mend it.
+
+    A reader without a bias has no place for a constant. A norm behind it that computes its
+    statistics anew (InstanceNorm, or a BatchNorm that is recalibrated) would cancel it anyway, but
+    at the borders; without one it is lost.
 
     Args:
         gone: indices of silent channels of each group.
         inputs: what the network reads.
+    Warns of readers without a bias where that changes the pictures made of ``inputs``.
     """
     readers = {
         name: layer
@@ -58,18 +77,51 @@ def absorb_constants(model: nn.Module, gone: Keep, *inputs: Tensor) -> nn.Module
         if not is_depthwise(layer) and any(a.group in gone for a in in_axes(layer) or ())
     }
     seen = [
-        read_inputs(model, readers, some, lambda channels: channels.mean((0, 2, 3)))
+        read_inputs(model, readers, some, lambda x: Heard(x.mean((0, 2, 3)), x.mean(0)))
         for some in _class_by_class(model, inputs)
     ]
+    emitted = {
+        name: torch.stack([_emitted(layer, one[name], gone) for one in seen])
+        for name, layer in readers.items()
+        if name in seen[0]
+    }
+    _warn_of_loss(model, {n: e for n, e in emitted.items() if readers[n].bias is None}, inputs)
     behind: dict[str, str] = getattr(model, "norms_behind", {})
-    for name, layer in readers.items():
-        if name in seen[0] and layer.bias is not None:
-            emitted = torch.stack([_emitted(layer, one[name], gone) for one in seen])
-            layer.bias += emitted.mean(0)
+    for name, constants in emitted.items():
+        bias = readers[name].bias
+        if bias is not None:
+            bias += constants.mean(0)
             if name in behind:
                 norm: Any = model.get_submodule(behind[name])
-                norm.take_in(emitted - emitted.mean(0))
+                norm.take_in(constants - constants.mean(0))
     return model
+
+
+def _warn_of_loss(model: nn.Module, lost: Mapping[str, Tensor], inputs: Inputs) -> None:
+    """Warn of the layers, by name, whose pictures change by more than `SEEN` without what ``lost``
+    holds, (classes, out)."""
+    some = {name: e.mean(0) for name, e in lost.items() if e.any()}
+    if not some:
+        return
+    was_training, found = model.training, []
+    before: Tensor = model.eval()(*inputs)
+    for name, constant in some.items():
+
+        def without(_m: object, _i: object, out: Tensor, c: Tensor = constant) -> Tensor:
+            return out - c.view(1, -1, 1, 1)
+
+        handle = model.get_submodule(name).register_forward_hook(without)
+        after: Tensor = model(*inputs)
+        handle.remove()
+        if float((after - before).abs().max()) > SEEN:
+            found.append(name)
+    model.train(was_training)
+    if found:
+        warnings.warn(
+            f"What channels that are cut add to {', '.join(found)} is lost: it has no bias to take "
+            "their constants in, and no norm behind it cancels them. Fine-tuning has to mend it.",
+            stacklevel=3,
+        )
 
 
 def _class_by_class(model: nn.Module, inputs: Inputs) -> list[Inputs]:
@@ -80,14 +132,16 @@ def _class_by_class(model: nn.Module, inputs: Inputs) -> list[Inputs]:
     return [(*others, row.expand_as(y)) for row in torch.eye(y.shape[1]).to(y)]
 
 
-def _emitted(layer: Conv2d | ConvTranspose2d, constant: Tensor, gone: Keep) -> Tensor:
+def _emitted(layer: Conv2d | ConvTranspose2d, heard: Heard, gone: Keep) -> Tensor:
     """What the silent input channels add to each output channel of ``layer``, (out,)."""
-    mask = torch.zeros_like(constant)
+    mask = torch.zeros_like(heard.constants)
     start = 0
     for axis in in_axes(layer) or ():
         _mark(mask, start, axis, gone)
         start += axis.width * axis.span
-    value = (constant * mask).view(1, -1, 1, 1)
+    if border_share(layer, *heard.maps.shape[1:]) >= SMALL:
+        return mean_response(layer, heard.maps * mask.view(-1, 1, 1))
+    value = (heard.constants * mask).view(1, -1, 1, 1)
     value, w = layer.operands(value)
     per_tap = w.sum((2, 3)) if isinstance(layer, Conv2d) else w.sum((2, 3)).T / _area(layer)
     return per_tap @ value.view(-1)

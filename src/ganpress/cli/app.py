@@ -173,11 +173,9 @@ def compress(
     from ganpress.methods.compress import check_request
     from ganpress.methods.compress import compress as compress_model
     from ganpress.models.checkpoint import load
-    from ganpress.run.recipes import config_file
     from ganpress.run.settings import read_config
 
-    file = config_file(config, [method]) if config else None
-    settings = read_config(method_of(method).settings, file, sets or ())
+    settings = read_config(method_of(method).settings, config, sets or ())
     check_request(method, settings)
     compress_model(
         load(teacher),

@@ -50,13 +50,11 @@ def train(
     """
     from ganpress.data import open_images
     from ganpress.run import distributed
-    from ganpress.run.recipes import config_file
     from ganpress.run.settings import read_config
     from ganpress.training.train import train as train_family
     from ganpress.training.train import trainer
 
-    file = config_file(config, ["train"]) if config else None
-    settings = read_config(trainer(family).config, file, sets or ())
+    settings = read_config(trainer(family).config, config, sets or ())
     train_family(
         family,
         open_images(

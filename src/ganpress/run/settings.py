@@ -15,12 +15,16 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ganpress.errors import ConfigError, did_you_mean
+from ganpress.run.recipes import config_file
 
 
 class Settings(BaseModel):
     """Base of every group of settings."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    recipe_kinds: ClassVar[tuple[str, ...]] = ("*",)
+    """Kinds of the recipes that can be named in place of a file (`run.recipes`)."""
 
     renamed: ClassVar[Mapping[str, str]] = {}
     """Settings, or groups of them, by the dotted names they had before."""
@@ -45,11 +49,12 @@ class CropSettings(Settings):
 C = TypeVar("C", bound=Settings)
 
 
-def read_config(kind: type[C], file: Path | None = None, sets: Iterable[str] = ()) -> C:
-    """Defaults, then the TOML file, then each ``key=value`` (dotted keys, values as in TOML);
+def read_config(kind: type[C], file: str | Path | None = None, sets: Iterable[str] = ()) -> C:
+    """Defaults, then the TOML file (or the recipe of that name), then each ``key=value`` (dotted keys, values as in TOML);
     ``key=`` with no value takes the file's back to the default."""
     values: dict[str, Any] = {}
     if file is not None:
+        file = config_file(file, kind.recipe_kinds)
         try:
             values = tomllib.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError as error:

@@ -3,7 +3,7 @@ file of its name beside this one."""
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -83,6 +83,8 @@ class PatchSettings(Settings):
 
 class TrainConfig(RunSettings):
     """Training a teacher; the defaults in the families' own classes are the papers'."""
+
+    recipe_kinds: ClassVar[tuple[str, ...]] = ("train",)
 
     options: dict[str, Any] = Field(
         default_factory=dict, description="options of the family, as 'ganpress families' lists them"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -197,6 +198,18 @@ def test_the_cp_procedure_has_no_distillation(photos: Images, tmp_path: Path) ->
     assert {line["loss/distance"] for line in lines} == {0.0}
     assert all(line["loss/gan"] > 0 for line in lines)
     assert share(student, teacher, "macs") <= 0.5
+
+
+def test_without_a_weight_of_the_distillation_no_distance_is_computed(
+    photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Distance, "__call__", refuse)
+    compressed("cartoongan", photos, tmp_path, settings(beta=0.0, target={"macs": 0.5}))
+    lines = log_of(tmp_path, "sparsify") + log_of(tmp_path, "finetune")
+    assert {line["loss/distance"] for line in lines} == {0.0}
 
 
 def test_without_a_discriminator_there_is_no_game(photos: Images, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from ganpress.channels.ranking import keep_top
+from ganpress.channels.recalibrate import recalibrate
 from ganpress.channels.silence import extract, scale_magnitudes, survivors, warn_of_floor
 from ganpress.channels.take import counts
 from ganpress.methods.gan_slimming.joint import Pruning
@@ -35,8 +37,16 @@ def first_scales(net: nn.Module) -> dict[str, float]:
 
 
 def floors_of(model: Model, config: SlimConfig) -> dict[str, int]:
-    """Channels that each group keeps at least."""
-    return dict.fromkeys(model.widths, config.min_channels)
+    """Channels that each group keeps at least: ``min_channels``, or 0 of a residual block's inner
+    group where ``sparsify.empty_blocks`` lets it vanish.
+
+    Such a block may also be left with fewer than ``min_channels``: the shortcut goes around it, so
+    that it holds nothing back. The uniformly narrow student of procedure gd empties none.
+    """
+    may_vanish: tuple[str, ...] = ()
+    if config.sparsify.empty_blocks and config.procedure != "gd":
+        may_vanish = model.family.may_vanish(model.options)
+    return {g: 0 if g in may_vanish else config.min_channels for g in model.widths}
 
 
 def cut(
@@ -46,21 +56,25 @@ def cut(
     pruning: Pruning,
     *,
     to_budget: bool = False,
+    calibration: Iterable[Inputs] = (),
 ) -> Model:
     """Extraction: what the silent channels emit is absorbed, then they are cut.
 
-    A group of which all channels are silent keeps its floor of them, with a warning, or vanishes
-    where it may.
+    A group of which all channels are silent keeps its floor of them, with a warning. It vanishes
+    where that is 0, and where it was silent in the teacher and the family can do without it, which
+    changes nothing.
 
     Args:
         inputs: what the generator reads, from which constants are taken.
         to_budget: the last round: the goal is met for certain; where the loop ended short of it,
             for want of steps or by rounding, the weakest channels go, too.
+        calibration: batches from which BatchNorm's statistics are read for the new widths; none:
+            they stay those of the wider network.
     """
     family, goal, multiple = student.family, pruning.goal, config.channel_multiple
     found = {g: s for g, s in scale_magnitudes(student.net).items() if g not in pruning.frozen}
     may_vanish = family.may_vanish(student.options)
-    keep = survivors(student.net, floors=config.min_channels, may_vanish=may_vanish)
+    keep = survivors(student.net, floors=pruning.floors, may_vanish=may_vanish)
     warn_of_floor(
         [g for g, s in found.items() if not s.any() and len(keep[g])], config.min_channels
     )
@@ -77,7 +91,7 @@ def cut(
             keep = keep_top(
                 scores, budget=goal.end, cost=cost_with_the_rest, floors=floors, multiple=multiple
             )
-    small = extract(student.build, student.net, keep, *inputs)
+    small = recalibrate(extract(student.build, student.net, keep, *inputs), calibration)
     return Model(small, family, student.options, student.provenance)
 
 

@@ -17,6 +17,8 @@ from ganpress.methods.gan_slimming.importance import Goal, importance_per_cost, 
 from ganpress.methods.gan_slimming.proximal import (
     HostScales,
     collapsed,
+    empty_groups,
+    hold_empty,
     kept_by_floor,
     magnitudes,
     prune_step,
@@ -40,7 +42,7 @@ class Pruning:
     """What a round of the joint loop prunes.
 
     Attributes:
-        floors: channels that every group keeps at least.
+        floors: channels that each group keeps at least; 0 of one that may vanish.
         goal: the cost to reach; None: pruning by rho alone.
         references: the unit of each group's thresholds; 1 for a group that is not named.
         frozen: groups that are never cut (`trunk = "keep"`).
@@ -71,8 +73,9 @@ def joint(
     met (ADR 0010); pruning by the goal stops once its end is met.
 
     Departures from the paper, each a setting: a channel among the last of its group's floor is
-    never zeroed; thresholds are relative to each group's first scales (``references``), since
-    imported teachers do not start at gamma = 1.
+    never zeroed, and a group of floor 0 stays empty once it is (`hold_empty`); thresholds are
+    relative to each group's first scales (``references``), since imported teachers do not start at
+    gamma = 1.
 
     Args:
         networks: the student with scales on every group that is to be pruned (`add_gates`).
@@ -98,7 +101,7 @@ def joint(
         student=student, discriminator=discriminator, pool=pool,
         opt_w=opt_w, opt_s=opt_s, opt_d=opt_d,
     )  # fmt: skip
-    stream = batches(stage.first)
+    stream, emptied = batches(stage.first), empty_groups(host.fetch(), floors)
     last: tuple[Scores, float, Mapping[str, Tensor] | None] | None = None
     for step in loop:
         decays = rate_factors(s.schedule, pruning.overall(stage.progress))
@@ -127,6 +130,7 @@ def joint(
         # proximal step on the scales (eq. 12-14), with the learning rate in use
         amount = budget.rate_factor * s.rho * opt_s.param_groups[0]["lr"]
         now = host.fetch()
+        hold_empty(now, emptied)
         relative = magnitudes(now, references)
         if exploded := [g for g, m in relative.items() if float(m.max()) > EXPLODED]:
             what = f"scales of '{exploded[0]}' have grown {EXPLODED:.0f}-fold"
@@ -142,13 +146,13 @@ def joint(
             if level > 0:
                 to_prune = {g: i <= level for g, i in importance.items()}
         alive = prune_step(now, relative, references, amount, floors=floors, to_prune=to_prune)
+        emptied = empty_groups(now, floors)
         host.store()
         last = relative, amount, to_prune
         if collapsed(alive, relative, floors) and not (
             goal and cost_of and cost_of(alive) > 0.5 * goal.end
         ):
-            floor = f"all groups have shrunk to min_channels={c.min_channels}"
-            stage.give_up(f"{floor} (lower sparsify.rho)", step)
+            stage.give_up(f"{_shrunk(floors, c.min_channels)} (lower sparsify.rho)", step)
 
         # D step (eq. 15); real are the teacher's pictures (the authors' code) or images (paper)
         d_loss = zero
@@ -175,7 +179,13 @@ def joint(
     if last is not None:
         if step % 200:  # the last step, not drawn yet
             draw_sample(stage, step, student, batch, target, fake)
-        warn_of_floor(kept_by_floor(*last), c.min_channels)
+        warn_of_floor(kept_by_floor(*last, floors), c.min_channels)
+
+
+def _shrunk(floors: Mapping[str, int], min_channels: int) -> str:
+    """What is wrong where every group is down to its floor."""
+    emptied = ", or to 0 in residual blocks" if 0 in floors.values() else ""
+    return f"all groups have shrunk to min_channels={min_channels}{emptied}"
 
 
 def rate_factors(schedule: str, progress: float) -> tuple[float, float, float]:

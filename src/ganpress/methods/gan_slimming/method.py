@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from ganpress.channels.recalibrate import batch_norms
 from ganpress.data import Batch
 from ganpress.errors import NotPossible
 from ganpress.measures.cost import CostOf
@@ -34,11 +35,13 @@ from ganpress.run.run import Run, Stage
 from ganpress.training.discriminator import check_size, starting_discriminator
 from ganpress.training.distil import Budget, Distillation, distil
 from ganpress.training.setup import Setup, keep, render_teacher, set_up, take_up, training_crops
-from ganpress.types import Widths
+from ganpress.types import Inputs, Widths
 
 CALIBRATE_IMAGES = 16  # pictures over which activation ranges are read
 RATES = "rho and learning rates"  # what a restart halves
 EXTRACT_IMAGES = 8  # pictures over which the constants of cut channels are read
+RECALIBRATE_IMAGES = 256  # pictures over which BatchNorm's statistics are read after a cut
+RECALIBRATE_BATCH = 32  # at least: in small ones each picture is normalised too much by itself
 
 
 def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
@@ -59,7 +62,7 @@ def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
         render_teacher(setup, c, {"render": training_crops(c)})
     else:
         render_teacher(setup, c, {"render-sparsify": joint_crops(c), "render": training_crops(c)})
-    distillation = None if c.procedure == "cp" else Distillation(setup.distance, c.beta)
+    distillation = Distillation(setup.distance, c.beta) if c.beta > 0 else None  # cp: 0
     f = c.finetune
     budget = Budget(f.steps, f.minutes)
     if c.procedure == "gd":
@@ -222,10 +225,22 @@ def prune_in_rounds(
         )
         stage = play_round(setup, c, part, student, distillation, pruning)
         inputs = setup.source.sample(EXTRACT_IMAGES, c.data.size)
-        student = cut(student, inputs, c, pruning, to_budget=part.is_last)
+        calibration = calibration_batches(setup, student, c)
+        student = cut(student, inputs, c, pruning, to_budget=part.is_last, calibration=calibration)
         keep(stage.root, student, setup.discriminator)
         stage.finish(widths=student.widths, cost=cost(student.widths))
     return student
+
+
+def calibration_batches(setup: Setup, student: Model, c: SlimConfig) -> list[Inputs]:
+    """What BatchNorm's statistics are read from after a cut, in batches of ``data.batch`` or of
+    `RECALIBRATE_BATCH` where that is more; none where the student has no BatchNorm."""
+    if not batch_norms(student.net):
+        return []
+    batch = max(c.data.batch, RECALIBRATE_BATCH)
+    count = max(1, RECALIBRATE_IMAGES // batch) * batch
+    drawn = setup.source.sample(count, c.data.size)
+    return list(zip(*(t.split(batch) for t in drawn), strict=True))
 
 
 def play_round(

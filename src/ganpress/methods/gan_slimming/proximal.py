@@ -6,7 +6,7 @@ stored in one, and everything in between is a few thousand numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,27 @@ def magnitudes(groups: Mapping[str, Sequence[Tensor]], references: Mapping[str, 
     }
 
 
+def empty_groups(
+    groups: Mapping[str, Sequence[Tensor]], floors: Mapping[str, int]
+) -> frozenset[str]:
+    """Groups of floor 0 of which every scale is zero."""
+    allowed = (g for g in groups if floors[g] == 0)
+    return frozenset(g for g in allowed if not any(bool(s.any()) for s in groups[g]))
+
+
+@torch.no_grad()
+def hold_empty(groups: Mapping[str, Sequence[Tensor]], emptied: Collection[str]) -> None:
+    """Zero the scales of these groups, in place.
+
+    A residual block that has been emptied stays so until it is cut. What is left of it is the last
+    InstanceNorm of a constant, whose gradient is 1/sqrt(eps) times too large (316 for 1e-5): a step
+    of SGD along it would bring channels back by chance, however little they are worth.
+    """
+    for group in emptied:
+        for scale in groups[group]:
+            scale.zero_()
+
+
 @torch.no_grad()
 def prune_step(
     groups: Mapping[str, Sequence[Tensor]],
@@ -86,13 +107,21 @@ def prune_step(
 
 
 def kept_by_floor(
-    relative: Scores, amount: float, to_prune: Mapping[str, Tensor] | None = None
+    relative: Scores,
+    amount: float,
+    to_prune: Mapping[str, Tensor] | None = None,
+    floors: Mapping[str, int] | None = None,
 ) -> list[str]:
     """Groups that would have lost every channel in a `prune_step` but for their floor; none where
-    that is all groups: then the target asks for it."""
+    that is all groups: then the target asks for it.
+
+    Args: floors: of each group; one of 0 keeps nothing. None: every group has one.
+    """
     gone = {g: s <= amount for g, s in relative.items()}
     whole = [g for g, cut in gone.items() if bool((cut | to_prune[g] if to_prune else cut).all())]
-    return [g for g in whole if relative[g].any()] if len(whole) < len(gone) else []
+    if len(whole) == len(gone):
+        return []
+    return [g for g in whole if relative[g].any() and (floors is None or floors[g] > 0)]
 
 
 def collapsed(alive: Mapping[str, int], scores: Scores, floors: Mapping[str, int]) -> bool:

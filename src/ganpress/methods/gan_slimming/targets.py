@@ -76,15 +76,28 @@ def check_target(teacher: Model, config: SlimConfig) -> None:
         cut_level(scores, budget=wanted, cost=cost, floors=floors, multiple=multiple)
     except InfeasibleTarget as error:
         smallest = cost({g: min(floors[g], len(s)) for g, s in scores.items()})
+        emptied = _with_empty_blocks(teacher, config, list(scores))
         kept = config.trunk == "keep" and config.procedure != "gd" and bool(teacher.family.tied)
         bare = [g for g in teacher.widths if g not in groups and g not in teacher.family.tied]
         raise InfeasibleTarget(
             f"target.{name}={wanted:g} cannot be reached: with min_channels={config.min_channels}"
             f"{' and the trunk kept' if kept else ''} the smallest network still has "
             f"{smallest:.4g} of the teacher's {name}. Give at least that, or lower min_channels"
-            f"{' or set trunk=tied' if kept else ''}."
+            f"{' or set trunk=tied' if kept else ''}"
+            f"{f' or set sparsify.empty_blocks=true, down to {emptied:.4g}' if emptied else ''}."
             + (f" Groups without scales stay whole: {', '.join(bare)}." if bare else "")
         ) from error
+
+
+def _with_empty_blocks(teacher: Model, config: SlimConfig, groups: list[str]) -> float | None:
+    """The cost of the smallest network that ``sparsify.empty_blocks`` would allow; None where that
+    is set already or would change nothing."""
+    sparsify = config.sparsify.model_copy(update={"empty_blocks": True})
+    allowed = floors_of(teacher, config.model_copy(update={"sparsify": sparsify}))
+    if allowed == floors_of(teacher, config) or all(allowed[g] for g in groups):
+        return None
+    cost = cost_ratio(teacher, config)
+    return cost({g: min(allowed[g], teacher.widths[g]) for g in groups})
 
 
 def uniform_widths(teacher: Model, config: SlimConfig) -> dict[str, int]:

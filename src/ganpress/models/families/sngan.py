@@ -58,7 +58,7 @@ class ClassNorm(nn.BatchNorm2d):
             self.running_mean,
             self.running_var,
             training=self._counted(),
-            momentum=self.momentum or 0.0,
+            momentum=self._weight_of_batch(),
             eps=self.eps,
         )
         return plain * gain[:, :, None, None] + shift[:, :, None, None]
@@ -75,6 +75,12 @@ class ClassNorm(nn.BatchNorm2d):
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         return self.training
+
+    def _weight_of_batch(self) -> float:
+        """Of the batch in the running statistics, 0 to 1: with momentum None all count alike."""
+        if self.momentum is not None:
+            return self.momentum
+        return 1.0 / max(1, int(self.num_batches_tracked or 1))
 
 
 class UpBlock(nn.Module):
