@@ -50,8 +50,11 @@ C = TypeVar("C", bound=Settings)
 
 
 def read_config(kind: type[C], file: str | Path | None = None, sets: Iterable[str] = ()) -> C:
-    """Defaults, then the TOML file (or the recipe of that name), then each ``key=value`` (dotted keys, values as in TOML);
-    ``key=`` with no value takes the file's back to the default."""
+    """Defaults, then the TOML file or the recipe of that name, then each ``key=value``.
+
+    Keys are dotted, values as in TOML; ``key=`` with no value takes the file's back to the default.
+    Raises: ConfigError.
+    """
     values: dict[str, Any] = {}
     if file is not None:
         file = config_file(file, kind.recipe_kinds)
