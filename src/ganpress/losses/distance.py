@@ -68,11 +68,8 @@ class Distance:
         self.features: Features | None = None
         self.content, self.style = settings.content_and_style
         if settings.kind == "perceptual" and self.content + self.style + settings.unit > 0:
-            taps = None if self.style + settings.unit > 0 else 1
-            self.features = load_features(settings.features, weights=weights)
-            if taps:
-                first = self.features.taps[:1]
-                self.features = load_features(settings.features, weights=weights, taps=first)
+            taps = None if self.style + settings.unit > 0 else 1  # content reads the first alone
+            self.features = load_features(settings.features, weights=weights, taps=taps)
 
     def to(self, device: str) -> Distance:
         """Move the feature network."""

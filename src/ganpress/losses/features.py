@@ -208,7 +208,7 @@ def load_features(
     name: str,
     *,
     weights: Path | None = None,
-    taps: Sequence[str] | None = None,
+    taps: Sequence[str] | int | None = None,
     normalise: bool = False,
 ) -> Features:
     """A frozen feature network with trained weights.
@@ -219,7 +219,8 @@ def load_features(
             'squeezenet-1.1' and 'squeezenet-1.1-caffe' insist on one.
         weights: a weight file, or a folder searched before GANPRESS_WEIGHTS. A file that is not
             the published one is used, and the result's name carries its hash: 'vgg16@1a2b3c4d'.
-        taps: some of the network's taps; default: all. Layers after the last are not computed.
+        taps: some of the network's taps, or how many of them from the first on; default: all.
+            Layers after the last are not computed.
         normalise: VGG-16 only: subtract ImageNet's mean and divide by its deviation
             (name 'vgg16-normalised'); without it, pictures enter in [0, 1] as in GAN Slimming.
     Raises: ConfigError for an unknown name or tap; WeightsError for missing or wrong files.
@@ -272,9 +273,13 @@ def _found(name: str, weights: Path | None) -> tuple[str, Path]:
     return "squeezenet-1.1", find_weights(SQUEEZENET, given=weights)
 
 
-def _chosen(name: str, known: Mapping[str, int], taps: Sequence[str] | None) -> dict[str, int]:
+def _chosen(
+    name: str, known: Mapping[str, int], taps: Sequence[str] | int | None
+) -> dict[str, int]:
     if taps is None:
         return dict(known)
+    if isinstance(taps, int):
+        taps = list(known)[:taps]
     for tap in taps:
         if tap not in known:
             raise ConfigError(
