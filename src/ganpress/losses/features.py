@@ -95,6 +95,9 @@ class Features(nn.Module):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Activations of pictures, first tap first.
 
+        Under autocast the first convolution stays float32: pictures of a student and its teacher
+        differ by less than what bfloat16 rounds off a grey level.
+
         Args:
             x: (n, 3, h, w) RGB in [-1, 1], at least 16 x 16; the gradient flows back to it.
         Returns: tap name -> (n, c, h', w'), after the ReLU, so >= 0.
@@ -109,7 +112,11 @@ class Features(nn.Module):
         hidden = hidden.contiguous(memory_format=torch.channels_last)  # pooling: 15 times as fast
         found = {}
         for index, layer in enumerate(self.layers):
-            hidden = layer(hidden)
+            if index == 0:
+                with torch.autocast(x.device.type, enabled=False):
+                    hidden = layer(hidden)
+            else:
+                hidden = layer(hidden)
             if index in self._at:
                 found[self._at[index]] = hidden
         return found
