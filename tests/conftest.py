@@ -24,6 +24,8 @@ FOLDERS = {
     "shared_weights": "GANPRESS_WEIGHTS",
     "shared_interop": "GANPRESS_INTEROP",
 }
+GPU_TESTS_ON = os.environ.get("GANPRESS_GPU_TESTS_ON", "cuda")
+"""The device of the tests marked `gpu`; "cpu" shows, where there is no GPU, that they run."""
 ON_REQUEST = ("slow", "network")
 
 
@@ -54,7 +56,7 @@ def reason_to_skip(marker: str, expression: str) -> str | None:
             return f"{variable} names {folder}, which is not a folder"
     if marker in ON_REQUEST and marker not in expression:
         return f"runs only on request: pytest -m {marker}"
-    if marker == "gpu" and not torch.cuda.is_available():
+    if marker == "gpu" and not torch.cuda.is_available() and GPU_TESTS_ON != "cpu":
         return "needs a CUDA device, and torch sees none"
     return None
 

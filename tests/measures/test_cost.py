@@ -192,6 +192,24 @@ def test_latency_says_what_it_depends_on() -> None:
     assert not any(tracked for _, tracked in seen)
 
 
+def test_latency_times_the_network_and_not_the_model_around_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A `Model` sets the mode of every module at each call, which is not the network's time."""
+    model = Wiring("cyclegan", {"norm": "batch"}).model()
+    model.net.train()
+    modes, switches = [], []
+    model.net.register_forward_hook(lambda net, *_: modes.append(net.training))
+    train = nn.Module.train
+    monkeypatch.setattr(
+        nn.Module, "train", lambda net, mode=True: switches.append(net) or train(net, mode)
+    )
+    facts = latency(model, size=32, warm_up=1, seconds=0.0)
+    assert modes == [False] * (facts.repeats + 1)
+    assert switches.count(model.net) == 2  # to eval mode and back, whatever the number of passes
+    assert model.net.training
+
+
 def test_latency_takes_at_least_five_passes_however_little_time_there_is() -> None:
     assert latency(lambda x: x, size=8, seconds=0.0).repeats == 5
 

@@ -62,17 +62,14 @@ class Distance:
     ) -> None:
         """Args:
         weights: file or folder of the feature network's weights (`find_weights`).
-        half: the feature network runs in bfloat16; its maps and the terms are float32.
+        half: the feature network runs in bfloat16 behind its first layer; the terms are float32.
         """
         self.settings, self.half = settings, half
         self.features: Features | None = None
         self.content, self.style = settings.content_and_style
         if settings.kind == "perceptual" and self.content + self.style + settings.unit > 0:
-            taps = None if self.style + settings.unit > 0 else 1
-            self.features = load_features(settings.features, weights=weights)
-            if taps:
-                first = self.features.taps[:1]
-                self.features = load_features(settings.features, weights=weights, taps=first)
+            taps = None if self.style + settings.unit > 0 else 1  # content reads the first alone
+            self.features = load_features(settings.features, weights=weights, taps=taps)
 
     def to(self, device: str) -> Distance:
         """Move the feature network."""
@@ -98,11 +95,11 @@ class Distance:
         a = self._maps(self.features, student)
         if self.content > 0:
             first = self.features.taps[0]
-            total = total + self.content * content(a[first], b[first])
+            total = total + self.content * content(a[first].float(), b[first].float())
         if self.style > 0:
-            total = total + self.style * style(a, b)  # of bfloat16 maps where half
-        a, b = ({tap: m.float() for tap, m in maps.items()} for maps in (a, b))
+            total = total + self.style * style(a, b)
         if s.unit > 0:
+            a, b = ({tap: m.float() for tap, m in maps.items()} for maps in (a, b))
             total = total + s.unit * unit_distance(a, b).mean()
         return total
 

@@ -95,6 +95,9 @@ class Features(nn.Module):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """Activations of pictures, first tap first.
 
+        Under autocast the first convolution stays float32: pictures of a student and its teacher
+        differ by less than what bfloat16 rounds off a grey level.
+
         Args:
             x: (n, 3, h, w) RGB in [-1, 1], at least 16 x 16; the gradient flows back to it.
         Returns: tap name -> (n, c, h', w'), after the ReLU, so >= 0.
@@ -109,7 +112,11 @@ class Features(nn.Module):
         hidden = hidden.contiguous(memory_format=torch.channels_last)  # pooling: 15 times as fast
         found = {}
         for index, layer in enumerate(self.layers):
-            hidden = layer(hidden)
+            if index == 0:
+                with torch.autocast(x.device.type, enabled=False):
+                    hidden = layer(hidden)
+            else:
+                hidden = layer(hidden)
             if index in self._at:
                 found[self._at[index]] = hidden
         return found
@@ -208,7 +215,7 @@ def load_features(
     name: str,
     *,
     weights: Path | None = None,
-    taps: Sequence[str] | None = None,
+    taps: Sequence[str] | int | None = None,
     normalise: bool = False,
 ) -> Features:
     """A frozen feature network with trained weights.
@@ -219,7 +226,8 @@ def load_features(
             'squeezenet-1.1' and 'squeezenet-1.1-caffe' insist on one.
         weights: a weight file, or a folder searched before GANPRESS_WEIGHTS. A file that is not
             the published one is used, and the result's name carries its hash: 'vgg16@1a2b3c4d'.
-        taps: some of the network's taps; default: all. Layers after the last are not computed.
+        taps: some of the network's taps, or how many of them from the first on; default: all.
+            Layers after the last are not computed.
         normalise: VGG-16 only: subtract ImageNet's mean and divide by its deviation
             (name 'vgg16-normalised'); without it, pictures enter in [0, 1] as in GAN Slimming.
     Raises: ConfigError for an unknown name or tap; WeightsError for missing or wrong files.
@@ -272,9 +280,13 @@ def _found(name: str, weights: Path | None) -> tuple[str, Path]:
     return "squeezenet-1.1", find_weights(SQUEEZENET, given=weights)
 
 
-def _chosen(name: str, known: Mapping[str, int], taps: Sequence[str] | None) -> dict[str, int]:
+def _chosen(
+    name: str, known: Mapping[str, int], taps: Sequence[str] | int | None
+) -> dict[str, int]:
     if taps is None:
         return dict(known)
+    if isinstance(taps, int):
+        taps = list(known)[:taps]
     for tap in taps:
         if tap not in known:
             raise ConfigError(

@@ -84,20 +84,27 @@ def path_lengths(images: Tensor, w: Tensor, noise: Tensor) -> Tensor:
 
 
 class _Gram(torch.autograd.Function):
-    """A^T A / (p c) of (n, p, c) maps; the gradient takes one product, A (g + g^T), not two."""
+    """A^T A / (p c) of (n, p, c) maps; the gradient takes one product, A (g + g^T), not two.
+
+    Of half-precision maps the matrix is float32, products and sums included: the difference of two
+    matrices is far smaller than they are, and a rounding of their entries to 8 bits would be most
+    of it. The gradient, which is compared with nothing, stays in the maps' precision.
+    """
 
     @staticmethod
     def forward(ctx: Any, flat: Tensor) -> Tensor:
-        """Keeps the maps."""
+        """Keeps the maps as they are."""
         ctx.save_for_backward(flat)
-        out: Tensor = (flat.transpose(1, 2) @ flat).div_(flat[0].numel())
+        wide = _wide(flat)
+        out: Tensor = (wide.transpose(1, 2) @ wide).div_(flat[0].numel())
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         """d(A^T A) is symmetric."""
         (flat,) = ctx.saved_tensors
-        to: Tensor = flat @ (grads[0] + grads[0].transpose(1, 2)).div_(flat[0].numel())
+        both = (grads[0] + grads[0].transpose(1, 2)).div_(flat[0].numel())
+        to: Tensor = flat @ both.to(flat.dtype)
         return to
 
 
@@ -112,7 +119,7 @@ def _wide(maps: Tensor) -> Tensor:
 
 
 def gram(features: Tensor) -> Tensor:
-    """Gram matrix over space, divided by C H W: (n, c, h, w) -> (n, c, c)."""
+    """Gram matrix over space, divided by C H W: (n, c, h, w) -> (n, c, c), at least float32."""
     out: Tensor = _Gram.apply(_places(features))  # type: ignore[no-untyped-call]
     return out
 
@@ -135,7 +142,7 @@ def _gram_difference(a: Tensor, b: Tensor) -> Tensor:
     """
     n, c, h, w = a.shape
     if 2 * h * w > c:
-        return F.mse_loss(_wide(gram(a)), _wide(gram(b)))
+        return F.mse_loss(gram(a), gram(b))
     x, y = (_places(_wide(m)) / (c * h * w) ** 0.5 for m in (a, b))
     pairs = ((x, x), (y, y), (x, y))
     of_a, of_b, across = ((u @ v.transpose(1, 2)).square().sum() for u, v in pairs)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
 from ganpress.nn.axes import Dim, axes, tags, vanishing_with
 from ganpress.nn.layers import ConvTranspose2d, convolutions, quantisable
@@ -191,19 +193,18 @@ def latency(
 ) -> Latency:
     """Median and 95th percentile over as many passes as fit into ``seconds`` (5 to ``most``).
 
-    Args: net: a network, a `Model`, or any function of a batch of pictures.
+    What is timed is the forward pass of the network alone, in eval mode, without gradients, on
+    inputs that are on the device already: of a `Model` its ``net``, without the change of mode
+    around each call. On a CUDA device a pass ends when the device has finished it.
+
+    Args:
+        net: a network, a `Model`, or any function of a batch of pictures; on ``device``.
+        size: of the pictures, pixels. batch: pictures in a pass.
     """
-    inputs = [t.to(device) for t in _example(getattr(net, "net", net), batch, size)]
-    times: list[float] = []
-    for _ in range(warm_up):
-        net(*inputs)
-    began = time.perf_counter()
-    while len(times) < 5 or (len(times) < most and time.perf_counter() - began < seconds):
-        _wait(device)
-        start = time.perf_counter()
-        net(*inputs)
-        _wait(device)
-        times.append(1e3 * (time.perf_counter() - start))
+    timed: Callable[..., Any] = net.net if isinstance(net, Model) else net
+    inputs = [t.to(device) for t in _example(timed, batch, size)]
+    with _evaluating(timed):
+        times = _timed(timed, inputs, device, warm_up=warm_up, seconds=seconds, most=most)
     times.sort()
     return Latency(
         median_ms=times[len(times) // 2],
@@ -214,6 +215,43 @@ def latency(
         size=size,
         repeats=len(times),
     )
+
+
+@contextmanager
+def _evaluating(net: object) -> Iterator[None]:
+    """Within, a network is in eval mode; anything else is left alone."""
+    if not isinstance(net, nn.Module):
+        yield
+        return
+    was_training = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(was_training)
+
+
+def _timed(
+    run: Callable[..., Any],
+    inputs: Sequence[Tensor],
+    device: str,
+    *,
+    warm_up: int,
+    seconds: float,
+    most: int,
+) -> list[float]:
+    """Milliseconds of each pass."""
+    times: list[float] = []
+    for _ in range(warm_up):
+        run(*inputs)
+    began = time.perf_counter()
+    while len(times) < 5 or (len(times) < most and time.perf_counter() - began < seconds):
+        _wait(device)
+        start = time.perf_counter()
+        run(*inputs)
+        _wait(device)
+        times.append(1e3 * (time.perf_counter() - start))
+    return times
 
 
 def _wait(device: str) -> None:

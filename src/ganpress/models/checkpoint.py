@@ -165,20 +165,20 @@ def _pack(state: State, net: nn.Module) -> State:
         q = layer.quantiser
         if isinstance(q, FakeQuantiser):
             w = out.pop(f"{name}.weight")
-            step = q.weight_step(w, out_dim=layer.out_dim)
-            out[f"{name}.weight"] = torch.round(w / step).to(torch.int8)
-            out[f"{name}.weight{STEP}"] = step
+            integers, step = q.weight_integers(w, out_dim=layer.out_dim)
+            out[f"{name}.weight"], out[f"{name}.weight{STEP}"] = integers, step
             out.pop(f"{name}{RANGE}", None)
     return out
 
 
-def _unpack(state: State) -> State:
-    out = {}
+def _unpack(state: State, quantiser: FakeQuantiser | None = None) -> State:
+    """The state in float32; integer weights by the quantiser that made them."""
+    whole, out = quantiser or FakeQuantiser(), {}
     for name, tensor in state.items():
         if name.endswith(STEP):
             continue
         if f"{name}{STEP}" in state:
-            out[name] = tensor.float() * state[f"{name}{STEP}"].float()
+            out[name] = whole.weight_of(tensor, state[f"{name}{STEP}"].float())
         else:
             out[name] = tensor.float() if tensor.is_floating_point() else tensor
     return out
@@ -208,7 +208,7 @@ def load(path: Path | str, *, expect: str | None = None) -> Model:
         add_gates(model.net)
     if any(n.endswith(RANGE) for n in state):
         learn_ranges(model.net)
-    plain = _unpack(state)
+    plain = _unpack(state, quantiser_of(model.net))
     own = {n: t for n, t in plain.items() if not n.startswith(PREFIX)}
     fill(model.net, own, source=str(path))
     if model.discriminator:

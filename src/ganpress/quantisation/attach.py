@@ -12,7 +12,9 @@ from ganpress.types import Inputs
 def quantiser_of_settings(settings: QuantiseSettings) -> FakeQuantiser:
     """The quantiser that the settings describe, ranges as yet fixed."""
     q = settings
-    return FakeQuantiser(q.bits, q.p, q.per_channel, q.levels, q.trunk, q.last, q.exact)
+    return FakeQuantiser(
+        q.bits, q.p, q.per_channel, q.levels, q.trunk, q.last, q.exact, q.weight_levels
+    )
 
 
 def attach_quantiser(

@@ -4,11 +4,15 @@
     q_w(w) = round(w / s_w) s_w,               s_w = max|w| / 2^(n-1)   (8)
     gradients: 1 inside [0, p] for a, else 0 (9); 1 for w (10)
 
-Where the authors' code departs (methods.md 2.1), both readings are here: the weight scale is
-max|w| / (2^(n-1) - 1) in the code (127 levels a side; the paper's 128 does not fit int8), and the
-paper's activation grid of 2^m steps has 257 levels at m = 8, one too many for a byte. The default
-(`levels="int"`) has exactly the levels an integer of that many bits holds; `levels="gs2020"` is the
-authors' grid. Their code also clamps signed inputs (the residual trunk) at 0: `trunk="clamped"`.
+Where the authors' code departs (methods.md 2.1), both readings are here:
+
+- The weight scale is max|w| / (2^(n-1) - 1) in the code, 127 levels a side (`weight_levels=
+  "narrow"`, the default). By equation 8 the largest weight can be on level 128, which int8 does not
+  hold: levels are clamped to [-2^(n-1), 2^(n-1) - 1] (`weight_levels="full"`).
+- The paper's activation grid of 2^m steps has 257 levels at m = 8, one too many for a byte. The
+  default (`levels="int"`) has exactly the levels an integer of that many bits holds;
+  `levels="gs2020"` is the authors' grid.
+- Their code clamps signed inputs (the residual trunk) at 0: `trunk="clamped"`.
 
 The range p is one number a layer: fixed (the paper's 4), calibrated on what the teacher's layers
 hear, or a parameter that is learned with the weights (`learn_ranges`).
@@ -36,6 +40,7 @@ from ganpress.quantisation.rounding import (
     RoundClamped,
     RoundLearned,
     RoundWeight,
+    RoundWeightClamped,
     power_of_two,
     powers_of_two,
 )
@@ -77,30 +82,48 @@ def fake_activation(
 
 
 def weight_scale(
-    w: Tensor, *, bits: int = 8, out_dim: int | None = None, exact: bool = False
+    w: Tensor,
+    *,
+    bits: int = 8,
+    out_dim: int | None = None,
+    exact: bool = False,
+    levels: str = "narrow",
 ) -> Tensor:
-    """The step s_w: max|w| / (2^(n-1) - 1); one for the tensor, or one per output channel.
+    """The step s_w; one for the tensor, or one per output channel.
 
-    Args: exact: the next power of two, at or above that.
+    Args:
+        exact: the next power of two, at or above that.
+        levels: "narrow": max|w| / (2^(n-1) - 1); "full": equation 8's max|w| / 2^(n-1).
     """
     if out_dim is None:
         top = w.abs().amax()
     else:
         top = w.abs().amax([d for d in range(w.ndim) if d != out_dim], keepdim=True)
-    step: Tensor = top.clamp_min(1e-8) / (2 ** (bits - 1) - 1)
+    step: Tensor = top.clamp_min(1e-8) / (2 ** (bits - 1) - int(levels != "full"))
     return powers_of_two(step) if exact else step
 
 
 def fake_weight(
-    w: Tensor, *, bits: int = 8, out_dim: int | None = None, exact: bool = False
+    w: Tensor,
+    *,
+    bits: int = 8,
+    out_dim: int | None = None,
+    exact: bool = False,
+    levels: str = "narrow",
 ) -> Tensor:
-    """q_w of equation 8, symmetric; gradient 1 (eq. 10).
+    """q_w of equation 8; gradient 1 (eq. 10), also where a level is clamped.
 
     Args:
         w: any shape. out_dim: None for one scale per tensor (the paper), else the dim that has a
-            scale of its own per channel. exact: see `weight_scale`.
+            scale of its own per channel. exact, levels: see `weight_scale`.
+    Returns: same shape, whole steps: 2^(n-1) - 1 of them to each side, or with "full" one more
+        below 0.
     """
-    step = weight_scale(w.detach(), bits=bits, out_dim=out_dim, exact=exact)
+    step = weight_scale(w.detach(), bits=bits, out_dim=out_dim, exact=exact, levels=levels)
+    if levels == "full":
+        top = 2 ** (bits - 1)
+        cut: Tensor = RoundWeightClamped.apply(w, step, -top, top - 1)  # type: ignore[no-untyped-call]
+        return cut
     out: Tensor = RoundWeight.apply(w, step)  # type: ignore[no-untyped-call]
     return out
 
@@ -121,6 +144,7 @@ class FakeQuantiser:
             That makes pictures equal in other programs for generators that read images and whose
             norms are InstanceNorm, BatchNorm or none (cyclegan, pix2pix, cartoongan) and whose
             ``last`` is int8. Layers that read a latent code or labels keep float inputs.
+        weight_levels: see `weight_scale`; "full" goes with steps that are not exact.
     """
 
     bits: int = 8
@@ -130,6 +154,7 @@ class FakeQuantiser:
     trunk: Literal["signed", "clamped"] = "signed"
     last: Literal["int8", "float"] = "int8"
     exact: bool = False
+    weight_levels: Literal["narrow", "full"] = "narrow"
 
     def input(self, x: Tensor, *, signed: bool, learned: Tensor | None = None) -> Tensor:
         """q_a; ``signed``: it can be negative; ``learned``: the range, or None for ``p``."""
@@ -156,13 +181,35 @@ class FakeQuantiser:
 
     def weight(self, w: Tensor, *, out_dim: int) -> Tensor:
         """q_w, per tensor or per output channel."""
-        dim = out_dim if self.per_channel else None
-        return fake_weight(w, bits=self.bits, out_dim=dim, exact=self.exact)
+        dim, levels = out_dim if self.per_channel else None, self.weight_levels
+        return fake_weight(w, bits=self.bits, out_dim=dim, exact=self.exact, levels=levels)
 
     def weight_step(self, w: Tensor, *, out_dim: int) -> Tensor:
         """s_w: () per tensor, or as many dims as ``w`` per output channel."""
-        dim = out_dim if self.per_channel else None
-        return weight_scale(w.detach(), bits=self.bits, out_dim=dim, exact=self.exact)
+        dim, levels = out_dim if self.per_channel else None, self.weight_levels
+        own = weight_scale(w.detach(), bits=self.bits, out_dim=dim, exact=self.exact, levels=levels)
+        return own
+
+    def weight_integers(self, w: Tensor, *, out_dim: int) -> tuple[Tensor, Tensor]:
+        """A weight as it is stored: its levels, int8, and s_w, which they are multiplied by."""
+        step = self.weight_step(w, out_dim=out_dim)
+        top = 2 ** (self.bits - 1) - 1
+        whole = torch.round(w.detach() / step)
+        return whole.clamp_(-top - int(self.weight_levels == "full"), top).to(torch.int8), step
+
+    def weight_of(self, integers: Tensor, step: Tensor) -> Tensor:
+        """The float weight of `weight_integers`, of which `weight` makes just these levels again.
+
+        With all levels in use the scale is told from the largest weight: where that was above 0,
+        and its level is the clamped one, it is what it was before.
+        """
+        w = integers.float() * step
+        if self.weight_levels == "full":
+            top = 2 ** (self.bits - 1)
+            dims = [d for d in range(w.ndim) if step.ndim == 0 or step.shape[d] == 1]
+            no_lowest = integers.amin(dims, keepdim=True) > -top
+            w = torch.where(no_lowest & (integers == top - 1), top * step, w)
+        return w
 
     def image(self, x: Tensor) -> Tensor:
         """The picture as it is, or on the grid of `IMAGE_STEP`; gradient 1 inside that."""
@@ -200,6 +247,8 @@ def quantise(model: nn.Module, quantiser: FakeQuantiser | None) -> nn.Module:
     """Attach a quantiser to every convolution, in place; None removes it (back to float)."""
     if quantiser is not None and not 2 <= quantiser.bits <= 8:
         raise ConfigError(f"Fake quantisation needs 2 to 8 bits, got {quantiser.bits}.")
+    if quantiser is not None and quantiser.exact and quantiser.weight_levels == "full":
+        raise ConfigError("An exact quantiser has weight_levels 'narrow', not 'full'.")
     for layer in quantisable(model).values():
         stays_float = quantiser is not None and quantiser.last == "float" and _is_last(layer)
         layer.quantiser = None if stays_float else quantiser

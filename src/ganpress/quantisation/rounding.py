@@ -91,6 +91,20 @@ class RoundWeight(torch.autograd.Function):
         return grads[0], None
 
 
+class RoundWeightClamped(torch.autograd.Function):
+    """clamp(round(w / step), low, high) * step, exactly what is stored; gradient 1 (eq. 10)."""
+
+    @staticmethod
+    def forward(ctx: Any, w: Tensor, step: Tensor, low: int, high: int) -> Tensor:
+        """Four passes; nothing is saved."""
+        return w.div(step).round_().clamp_(low, high).mul_(step)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        """Straight through."""
+        return grads[0], None, None, None
+
+
 class Replaced(torch.autograd.Function):
     """A number in the place of a parameter, () float; gradient 1."""
 

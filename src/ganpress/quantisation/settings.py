@@ -27,6 +27,11 @@ class QuantiseSettings(Settings):
         default="int",
         description="int: the levels that an integer holds; gs2020: the authors' grid, one more",
     )
+    weight_levels: Literal["narrow", "full"] = Field(
+        default="narrow",
+        description="of n bits; narrow: the scale max|w| / (2^(n-1) - 1), as many levels above 0 "
+        "as below (authors' code); full: eq. 8's max|w| / 2^(n-1), all levels of an integer",
+    )
     trunk: Literal["signed", "clamped"] = Field(
         default="signed",
         description="inputs that can be negative: a signed grid; clamped: cut at 0 (authors' code)",
@@ -43,4 +48,9 @@ class QuantiseSettings(Settings):
     def _bits_exist(self) -> Self:
         if 8 < self.bits < 32:
             raise ConfigError(f"quantise.bits is {self.bits}: give 2 to 8, or 32 for float.")
+        if self.exact and self.weight_levels == "full":
+            raise ConfigError(
+                "quantise.exact has steps that are powers of two, quantise.weight_levels=full has "
+                "equation 8's: choose one of them."
+            )
         return self

@@ -33,8 +33,8 @@ class ExportQuantiser(nn.Module):
         super().__init__()
         self.axis = layer.out_dim if quantiser.per_channel else None
         weight = layer.weight.detach()
-        step = quantiser.weight_step(weight, out_dim=layer.out_dim)
-        self.register_buffer("levels", torch.round(weight / step).to(torch.int8))
+        levels, step = quantiser.weight_integers(weight, out_dim=layer.out_dim)
+        self.register_buffer("levels", levels)
         self.register_buffer("step", step.flatten() if self.axis is not None else step)
         self.register_buffer("zero", torch.zeros_like(self.step, dtype=torch.int8))
         is_signed = quantiser.is_signed(layer.signed)
