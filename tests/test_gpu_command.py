@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from benchmarks.gpu import command
 from benchmarks.gpu.command import Budget, Device, Output, Piece, run_pieces
 from benchmarks.gpu.steps import recipe_case
@@ -237,3 +238,17 @@ def test_every_recipe_has_settings_for_a_gpu_and_for_the_tiny_form(tmp_path: Pat
     assert found["stages"]["train"]["steps"] == 2
     assert found["stages"]["train"]["syncs"] is None
     assert not [*(tmp_path / "run").rglob("state.pt")]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_gpu_the_command_says_how_it_is_tried(tmp_path: Path) -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu", "--out", str(tmp_path / "out")],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+    )
+    assert said.returncode == 2
+    assert "no CUDA device: --device cpu --tiny" in said.stderr
+    assert not (tmp_path / "out").exists()
