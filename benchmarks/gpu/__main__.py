@@ -22,6 +22,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import torch
+
 from benchmarks.gpu.command import Device, Piece, run_pieces
 from benchmarks.gpu.hayao import slim_hayao
 from benchmarks.gpu.steps import training_steps
@@ -44,6 +46,8 @@ def main() -> int:
     parser.add_argument("--tiny", action="store_true", help="sizes with which nothing is measured")
     parser.add_argument("--only", action="append", choices=[piece.name for piece in PIECES])
     a = parser.parse_args()
+    if a.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch sees no CUDA device: --device cpu --tiny shows that the command runs.")
     wanted = [piece for piece in PIECES if not a.only or piece.name in a.only]
     return run_pieces(wanted, Device(a.device, a.tiny), a.out, a.work, minutes=a.minutes)
 

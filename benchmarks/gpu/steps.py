@@ -85,20 +85,21 @@ class TimedRun(Run):
     def timed(self, name: str, steps: Iterator[int]) -> Iterator[int]:
         """The first steps of a loop: warm-up, timed ones, and one in which waits are counted."""
         wait, ms, syncs, ends = self.device.wait, list[float](), list[int](), 0.0
+        warm_up, most = (1, 2) if self.device.tiny else (WARM_UP, MOST)
         if self.device.kind == "cuda":
             torch.cuda.reset_peak_memory_stats()
         for count, step in enumerate(steps):
             wait()
             began = time.perf_counter()
-            ends = began + SECONDS if count == WARM_UP else ends
-            is_last = len(ms) >= MOST or (len(ms) >= 3 and began > ends)
+            ends = began + SECONDS if count == warm_up else ends
+            is_last = len(ms) >= most or (len(ms) >= 3 and began > ends)
             if is_last:
                 with counted_waits(self.device, syncs):
                     yield step
                 break
             yield step
             wait()
-            if count >= WARM_UP:
+            if count >= warm_up:
                 ms.append(1e3 * (time.perf_counter() - began))
         self.found[name] = {
             "median_ms": round(statistics.median(ms), 3) if ms else None,

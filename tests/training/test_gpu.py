@@ -95,12 +95,13 @@ def test_a_generator_makes_the_picture_that_it_makes_on_the_cpu(
 @pytest.mark.parametrize("half", [False, True])
 def test_the_distance_is_that_of_the_cpu(half: bool) -> None:
     draw = torch.Generator().manual_seed(0)
-    x, y = (torch.rand(2, 3, 48, 48, generator=draw) * 2 - 1 for _ in range(2))
+    x = torch.rand(2, 3, 48, 48, generator=draw) * 2 - 1
+    y = (x + 0.005 * torch.randn(x.shape, generator=draw)).clamp(-1, 1)  # half a grey level off
     settings = DistanceSettings(features="tiny", style=10.0, unit=1.0, pixel=1.0)
     wanted = float(Distance(settings)(x, y))
     found = Distance(settings, half=half).to(DEVICE)(x.to(DEVICE), y.to(DEVICE))
     assert found.dtype == torch.float32
-    assert float(found) == pytest.approx(wanted, rel=0.02 if half else 1e-3)
+    assert float(found) == pytest.approx(wanted, rel=0.1 if half else 1e-3)
 
 
 def test_latency_is_measured_on_the_device() -> None:
