@@ -285,7 +285,7 @@ def source_digest() -> str:
     """Of all Python files of the package, the tests and this command: a copy of the tree without
     its history has no git hash."""
     seen = hashlib.sha256()
-    for folder in ("src", "benchmarks/gpu", "tests", "configs"):
+    for folder in ("src", "benchmarks/gpu", "tests"):
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in (".py", ".toml"):
                 seen.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes())

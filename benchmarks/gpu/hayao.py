@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from PIL import Image
 
-from benchmarks.gpu.command import ROOT, Budget, Device, Output
+from benchmarks.gpu.command import Budget, Device, Output
 from benchmarks.gpu.made import pictures
 from ganpress import Images, Model, SlimConfig, full_model, import_model, open_images, read_config
 from ganpress.errors import ConfigError
 from ganpress.methods.compress import compress
 from ganpress.run.files import read_json
+from ganpress.run.recipes import recipes
 
-CONFIG = ROOT / "configs" / "slim-cartoongan-hayao-gpu.toml"
+CONFIG = recipes(["slim"])["cartoongan-hayao-gpu"]
 FINISH_S = 100.0
 """Seconds for what comes after training, on the CPU: evaluation, latency, ONNX, report."""
 TEST_PHOTOS = 60

@@ -1,7 +1,7 @@
 """One training step of every recipe and every method at the papers' sizes: time, memory, waiting.
 
 The loops are the package's own, stopped after a few steps: what is timed is a step as a user has
-it, with its batches, optimisers and log. Settings are those of configs/*-gpu.toml.
+it, with its batches, optimisers and log. Settings are those of the recipes for GPUs.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu.command import ROOT, Budget, Device, Output, say
+from benchmarks.gpu.command import Budget, Device, Output, say
 from benchmarks.gpu.made import pictures, random_vgg16
 from ganpress.errors import Interrupted
 from ganpress.methods import METHODS
 from ganpress.methods.base import Given
 from ganpress.models.checkpoint import Model, full_model
 from ganpress.models.families import family as family_of
+from ganpress.run.recipes import recipes
 from ganpress.run.run import Run, Stage
 from ganpress.run.settings import read_config
 from ganpress.training.train import TRAINERS
@@ -190,7 +191,8 @@ def recipe_case(
 ) -> dict[str, Any]:
     """The first steps of a family's recipe; CartoonGAN's behind its warm-up."""
     how = TRAINERS[name]
-    [file, *_] = sorted((ROOT / "configs").glob(f"train-{name}-*-gpu.toml"))
+    known = recipes(["train"])
+    [file, *_] = [f for n, f in sorted(known.items()) if n.startswith(f"{name}-") and "gpu" in n]
     sets = [f'device="{device.kind}"', f'precision="{precision}"', "data.workers=4"]
     sets += ["warm_up=0"] if name == "cartoongan" else []
     if device.tiny:
@@ -240,13 +242,13 @@ def method_case(
 def teacher_for(method: str, device: Device) -> tuple[Model, Path | None]:
     """An untrained CartoonGAN of the papers' size, and the method's file of settings for it, where
     there is one; the class's defaults are the paper's."""
-    file = ROOT / "configs" / f"{method}-cartoongan-hayao-gpu.toml"
+    file = recipes([method]).get("cartoongan-hayao-gpu")
     torch.manual_seed(0)
     teacher = full_model("cartoongan", **({"blocks": 1} if device.tiny else {}))
     if device.tiny:
         small = dict.fromkeys(teacher.widths, 8)
         teacher = Model(teacher.build(small), teacher.family, teacher.options)
-    return teacher, file if file.exists() else None
+    return teacher, file
 
 
 def rows(cases: Mapping[str, Any]) -> list[list[object]]:
