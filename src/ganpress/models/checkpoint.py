@@ -208,7 +208,8 @@ def load(path: Path | str, *, expect: str | None = None) -> Model:
         add_gates(model.net)
     if any(n.endswith(RANGE) for n in state):
         learn_ranges(model.net)
-    plain = _unpack(state, quantiser_of(model.net))
+    said = card.get("quantiser")
+    plain = _unpack(state, FakeQuantiser.from_card(said) if said else None)
     own = {n: t for n, t in plain.items() if not n.startswith(PREFIX)}
     fill(model.net, own, source=str(path))
     if model.discriminator:
