@@ -204,12 +204,12 @@ def load(path: Path | str, *, expect: str | None = None) -> Model:
     if expect is not None and name != expect:
         raise CheckpointError(f"{path} is a '{name}' generator, but '{expect}' is needed here.")
     model = _described(card, FAMILIES[name], path)
+    quantiser = quantiser_of(model.net)  # while its ranges are numbers
     if any(n.endswith(".gate") for n in state):
         add_gates(model.net)
     if any(n.endswith(RANGE) for n in state):
         learn_ranges(model.net)
-    said = card.get("quantiser")
-    plain = _unpack(state, FakeQuantiser.from_card(said) if said else None)
+    plain = _unpack(state, quantiser)
     own = {n: t for n, t in plain.items() if not n.startswith(PREFIX)}
     fill(model.net, own, source=str(path))
     if model.discriminator:
