@@ -4,7 +4,7 @@ GanpressError                exit code 2
 ├── ConfigError              a setting is unknown, out of range, or differs from the run's
 │   └── NotPossible          a variant of an ablation that this teacher cannot run
 ├── ImagesError              a folder, file or pack of images cannot be used
-├── CheckpointError          a model file cannot be read, or is not what it was said to be
+├── CheckpointError          a model file cannot be read, or is not of the kind expected
 │   └── UnsafePickle         a file that wants to run code when loaded
 ├── WidthsError              widths or keep lists that do not fit the network
 ├── InfeasibleTarget         a cost target below the smallest possible network
@@ -43,7 +43,7 @@ class ImagesError(GanpressError):
 
 
 class CheckpointError(GanpressError):
-    """A model file cannot be read, or is not what it was said to be."""
+    """A model file cannot be read, or is not of the kind expected."""
 
 
 class UnsafePickle(CheckpointError):
@@ -79,7 +79,7 @@ class DiskFull(GanpressError):
 
 
 class Elsewhere(GanpressError):
-    """Another process of the same torchrun training failed; that one says why."""
+    """Another process of the same torchrun training failed; its message gives the reason."""
 
 
 class Interrupted(GanpressError):
@@ -96,13 +96,15 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
-def no_file(path: Path, what: str, held: Iterable[str]) -> CheckpointError:
-    """The error for a path that is no file: what a folder holds, or the nearest name beside it.
+def no_file(path: Path, what: str, patterns: Iterable[str]) -> CheckpointError:
+    """The error for a path that is no file; it names the files in a folder, or the nearest name.
 
-    Args: what: "model" or "checkpoint"; held: patterns of the names that are meant in a folder.
+    Args:
+        what: "model" or "checkpoint".
+        patterns: globs of the files to name where the path is a folder.
     """
     if path.is_dir():
-        inside = [str(file) for pattern in held for file in sorted(path.glob(pattern))][:3]
+        inside = [str(file) for pattern in patterns for file in sorted(path.glob(pattern))][:3]
         advice = f"Give {' or '.join(inside)}." if inside else "Give the file itself."
         return CheckpointError(f"{path} is a folder, not a {what} file. {advice}")
     beside = [p.name for p in path.parent.glob("*") if p.is_file() and p.name != path.name]

@@ -63,7 +63,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ganpress(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run the command line in this process: arguments -> exit code and what it said on stderr."""
     monkeypatch.setattr(compression, "finish", lambda *_, **__: None)
-    monkeypatch.setattr(cli, "_tell_run", lambda _: None)
+    monkeypatch.setattr(cli, "_print_run", lambda _: None)
 
     def command(*arguments: object) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["ganpress", *map(str, arguments)])
@@ -469,7 +469,7 @@ def full_disk(arguments: list[str], told: Path, limit: int) -> None:
     sys.stderr = told.open("w", buffering=1)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     compression.finish = lambda *_, **__: None  # type: ignore[assignment]
-    cli._tell_run = lambda _: None
+    cli._print_run = lambda _: None
     sys.argv = ["ganpress", *arguments]
     torch.set_num_threads(1)
     cli.main()

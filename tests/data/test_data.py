@@ -461,33 +461,33 @@ def test_a_batch_depends_on_seed_and_step_only(images: Images) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_number_of_workers_does_not_change_a_batch(images: Images, workers: int) -> None:
-    alone = drawn(images, total=9, views=3, load_size=18)
-    assert same(drawn(images, total=9, views=3, load_size=18, workers=workers), alone)
+    alone = drawn(images, total=9, crops=3, load_size=18)
+    assert same(drawn(images, total=9, crops=3, load_size=18, workers=workers), alone)
 
 
 def test_every_image_is_seen_once_in_an_epoch(images: Images) -> None:
-    ids = torch.cat([b.ids for b in drawn(images, batch=4, total=14, views=1)])
+    ids = torch.cat([b.ids for b in drawn(images, batch=4, total=14, crops=1)])
     for epoch in range(8):
         assert sorted(ids[epoch * 7 : epoch * 7 + 7].tolist()) == list(range(7))
     assert ids[:7].tolist() != ids[7:14].tolist()
 
 
 def test_a_batch_may_be_larger_than_the_set(images: Images) -> None:
-    (batch,) = drawn(images, batch=20, total=1, views=5)
+    (batch,) = drawn(images, batch=20, total=1, crops=5)
     assert batch.x.shape[0] == 20
     assert sorted(batch.ids[:7].tolist()) == [5 * i for i in range(7)]
 
 
 def test_with_limited_views_an_id_names_one_picture(images: Images) -> None:
-    batches = drawn(images, batch=7, total=12, views=3)
+    batches = drawn(images, batch=7, total=12, crops=3)
     seen: dict[int, torch.Tensor] = {}
     for batch in batches:
         for picture, name in zip(batch.x, batch.ids.tolist(), strict=True):
             assert torch.equal(seen.setdefault(name, picture), picture)
     assert sorted(seen) == list(range(21))
-    again = drawn(images, batch=7, total=1, views=3)[0]
+    again = drawn(images, batch=7, total=1, crops=3)[0]
     assert all(torch.equal(seen[i], p) for p, i in zip(again.x, again.ids.tolist(), strict=True))
-    other = drawn(images, batch=7, total=1, views=3, seed=4)[0]
+    other = drawn(images, batch=7, total=1, crops=3, seed=4)[0]
     assert not torch.equal(other.ids, again.ids)  # the seed decides the order, not the pictures
     assert all(torch.equal(seen[i], p) for p, i in zip(other.x, other.ids.tolist(), strict=True))
 
@@ -575,7 +575,7 @@ def test_opened_images_can_be_sent_to_another_process(images: Images, tmp_path: 
         ({"size": 0}, "size is 0"),
         ({"seed": -1}, "seed is -1; it must be at least 0"),
         ({"first": -1}, "first is -1"),
-        ({"views": -2}, "views is -2"),
+        ({"crops": -2}, "crops is -2"),
         ({"workers": -1}, "workers is -1"),
         ({"load_size": 8}, "load_size is 8, smaller than the crop of 16"),
     ],

@@ -13,7 +13,7 @@ from nets import Wiring, each, every_wiring, photos
 from torch import Tensor
 
 from ganpress.errors import ExportError
-from ganpress.formats.exporters.layerwise import FEED, Session, check_layers, cut, heard_by
+from ganpress.formats.exporters.layerwise import FEED, Session, check_layers, cut, layer_inputs
 from ganpress.formats.exporters.onnx import reads, runner, session, to_bytes
 from ganpress.formats.exporters.verify import (
     GREY,
@@ -201,7 +201,7 @@ def test_each_layer_fed_torch_s_values_is_torch_s_layer(chaotic: tuple[Model, by
     model, data = chaotic
     x = photos(seed=7)
     made = check_layers(model.net, data, session, {"image": x})
-    assert len(made) == 1 + len(heard_by(model.net, (x,)))
+    assert len(made) == 1 + len(layer_inputs(model.net, (x,)))
     assert (made["image_out"] - model(x)).abs().max() < 1e-5
 
 
@@ -209,7 +209,7 @@ def test_biases_without_a_norm_behind_them_are_not_rounded(chaotic: tuple[Model,
     """onnxruntime rounds a convolution's own bias to integers: 0.7 to 1.6 flips in a thousand."""
     model, data = chaotic
     x = photos(8, seed=7)
-    wanted = heard_by(model.net, (x,))
+    wanted = layer_inputs(model.net, (x,))
     fed, made = cut(data, wanted)
     found = session(fed)({"image": x, **{layer + FEED: q for layer, q in wanted.items()}})
     for layer, output in made.items():

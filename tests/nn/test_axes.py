@@ -95,7 +95,7 @@ def test_an_emptied_group_stays_known(wiring: Wiring) -> None:
 @every_wiring
 def test_pictures_keep_their_size_and_range(wiring: Wiring) -> None:
     model = wiring.model()
-    h, w = model.least, model.least + model.multiple
+    h, w = model.min_size, model.min_size + model.multiple
     inputs = draw_inputs(model.net, 2, (h, w))
     out = model(*inputs)
     side = model.options.get("size", 32 if wiring.name == "sngan" else None)

@@ -116,7 +116,7 @@ def command(arguments: list[str], told: Path) -> None:
     torch.set_num_threads(1)
     sys.stderr = told.open("w", buffering=1)
     compression.finish = lambda *_, **__: None  # type: ignore[assignment]
-    cli._tell_run = lambda _: None
+    cli._print_run = lambda _: None
     sys.argv = ["ganpress", *arguments]
     cli.main()
 

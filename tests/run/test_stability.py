@@ -126,9 +126,9 @@ def test_the_best_weights_are_kept_and_survive_a_resume() -> None:
     other = Best(net, best.measure, 1)
     other.load_state_dict(best.state_dict())
     other.look(3, state(9.0), last=True)
-    assert float(other.settle(state(9.0))["weight"]) == 2.5
+    assert float(other.select(state(9.0))["weight"]) == 2.5
     assert other.facts() == {"kept_step": 1, "held_out": 0.5}
-    assert Best(net, None, 1).settle(state(9.0))["weight"] == 9.0
+    assert Best(net, None, 1).select(state(9.0))["weight"] == 9.0
 
 
 def test_the_student_with_the_best_held_out_distance_is_kept(

@@ -100,7 +100,7 @@ def test_the_best_is_the_smallest_of_those_measured_and_the_first_among_equals()
     assert best.facts() == {"kept_step": 3, "held_out": 3.0}
     assert best.look(6, weighing(2.0), last=True) == {"held-out": 2.0}
     assert best.facts() == {"kept_step": 6, "held_out": 2.0}
-    assert float(best.settle(weighing(9.0))["weight"]) == 2
+    assert float(best.select(weighing(9.0))["weight"]) == 2
 
 
 def test_the_best_weights_do_not_follow_the_network_and_leave_it_alone() -> None:
@@ -111,5 +111,5 @@ def test_the_best_weights_do_not_follow_the_network_and_leave_it_alone() -> None
     best.look(0, state)
     state["weight"].fill_(7.0)
     assert best.value == 0  # measured in eval mode
-    assert float(best.settle(state)["weight"]) == 5
+    assert float(best.select(state)["weight"]) == 5
     assert net.training and torch.equal(net.weight, before)

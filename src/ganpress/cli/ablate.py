@@ -104,12 +104,12 @@ def ablate(
         weights=weights,
         command=shlex.join(["ganpress", *sys.argv[1:]]),
     )
-    tell(found)
+    print_ablation(found)
     console.print(f"table:   {(run / 'ablation.md').resolve()}", soft_wrap=True)
     console.print(f"report:  {(run / 'ablation.html').resolve()}", soft_wrap=True)
 
 
-def tell(found: dict[str, object]) -> None:
+def print_ablation(found: dict[str, object]) -> None:
     """Print the variants' headline numbers and the paper's statements."""
     from ganpress.report.ablation import notes, sentences, table
 

@@ -57,7 +57,7 @@ ModelPath = Annotated[Path, typer.Argument(help="a ganpress model (.safetensors)
 Teacher = Annotated[Path, typer.Option("--teacher", "-t", help="the teacher's model file")]
 
 
-def _tell_versions(asked: bool) -> None:
+def _print_versions(asked: bool) -> None:
     if not asked:
         return
     try:
@@ -74,7 +74,7 @@ def _program(
         bool,
         typer.Option(
             "--version",
-            callback=_tell_versions,
+            callback=_print_versions,
             is_eager=True,
             help="versions of ganpress, torch and python",
         ),
@@ -193,14 +193,14 @@ def compress(
         match_colours=match_colours,
         command=shlex.join(["ganpress", *sys.argv[1:]]),
     )
-    _tell_run(run)
+    _print_run(run)
 
 
-def _tell_run(run: Path) -> None:
+def _print_run(run: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     ratios = results["model"]["ratios"]
-    told = ", ".join(f"{k} 1/{v:.2f}" for k, v in ratios.items())
-    console.print(f"student/teacher: {told}", soft_wrap=True)
+    shown = ", ".join(f"{k} 1/{v:.2f}" for k, v in ratios.items())
+    console.print(f"student/teacher: {shown}", soft_wrap=True)
     for name, value in results["evaluation"]["metrics"].items():
         console.print(f"{name}: {value:.4f}", soft_wrap=True)
     console.print(f"student: {(run / 'student.safetensors').resolve()}", soft_wrap=True)
@@ -286,7 +286,7 @@ def demo(
     from ganpress.cli.demo import run_demo
 
     run_demo(run)
-    _tell_run(run)
+    _print_run(run)
 
 
 def main() -> None:
@@ -304,14 +304,14 @@ def main() -> None:
         sys.exit(GanpressError.exit_code)
     except SystemExit as end:  # typer makes this of a Ctrl-C while a command runs
         if end.code == STOPPED:
-            _tell_stopped()
+            _print_stopped()
         raise
     except KeyboardInterrupt:
-        _tell_stopped()
+        _print_stopped()
         sys.exit(STOPPED)
 
 
-def _tell_stopped() -> None:
+def _print_stopped() -> None:
     """One line on stderr: whether the same command goes on where this one was stopped."""
     commands = getattr(typer.main.get_command(app), "commands", {})
     asked = next((commands[word] for word in sys.argv[1:] if word in commands), None)

@@ -39,7 +39,7 @@ def get(name: Name, to: To = Path("data")) -> None:
     """
     from ganpress.data.fetch import get_public
 
-    _tell(name, get_public(name, to))
+    _print_set(name, get_public(name, to))
 
 
 @app.command()
@@ -53,10 +53,10 @@ def prepare(
     """Lay out a set that its publisher gives to registered users, or that is very large."""
     from ganpress.data.prepare import prepare as lay_out
 
-    _tell(name, lay_out(name, source, to, side=side, pack=pack), side)
+    _print_set(name, lay_out(name, source, to, side=side, pack=pack), side)
 
 
-def _tell(name: str, folder: Path, side: int = 0) -> None:
+def _print_set(name: str, folder: Path, side: int = 0) -> None:
     from ganpress.data.public import PUBLIC
 
     entry = PUBLIC[name]

@@ -1,4 +1,4 @@
-"""The commands that say what a generator costs, and how good its pictures are."""
+"""The commands that measure a generator: its cost, and the quality of its pictures."""
 
 from __future__ import annotations
 
@@ -108,13 +108,13 @@ def evaluate(
             seed=seed,
             device=device,
         )
-    tell(found)
+    print_evaluation(found)
     if json_file:
         make_folder(json_file.parent)
         write_json(json_file, found.as_dict())
 
 
-def tell(found: Evaluation) -> None:
+def print_evaluation(found: Evaluation) -> None:
     """Print the numbers and their protocol."""
     for name, value in found.metrics.items():
         spread = f"± {found.spread[name]:.4f}, " if name in found.spread else ""
@@ -152,13 +152,13 @@ def measure(
     if as_json:
         print(json.dumps(found[models[0]] if len(models) == 1 else found, indent=2))
     else:
-        tell_costs(found, sizes)
+        print_costs(found, sizes)
 
 
-def tell_costs(found: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int]) -> None:
+def print_costs(found: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int]) -> None:
     """Print a table of what `ganpress.measure` counts, a line for each name of ``found``.
 
-    Where the names leave no room for the numbers, they are told above, and numbered.
+    Names too long for the table are listed above it, and numbered.
     """
     pictures = " or ".join(f"{side} x {side}" for side in sorted(set(sizes.values())))
     line = f"one image of {pictures}; 1 G = 1e9"

@@ -52,7 +52,7 @@ TestInstances = Annotated[
 def check_file(path: Path, example: str) -> None:
     """Refuse a path where no file can be written, before any work. Raises ConfigError.
 
-    Args: example: a good name for the file, told where ``path`` is a folder.
+    Args: example: a good name for the file, for the message where ``path`` is a folder.
     """
     if path.is_dir():
         raise ConfigError(f"{path} is a folder: name the file to write, as {path / example}.")

@@ -1,4 +1,4 @@
-"""The commands that train a teacher, and that say which can be trained."""
+"""The commands that train a teacher, and that list the families that can be trained."""
 
 from __future__ import annotations
 
@@ -73,17 +73,17 @@ def train(
         command=shlex.join(["ganpress", *sys.argv[1:]]),
     )
     if distributed.rank() == 0:
-        _tell_training(run)
+        _print_results(run)
     distributed.stop()
 
 
-def _tell_training(run: Path) -> None:
+def _print_results(run: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     for name, value in results["last"].items():
         console.print(f"{name}: {value:.4g}", soft_wrap=True)
-    for told in results["teachers"].values():
-        file = (run / told["file"]).resolve()
-        console.print(f"teacher: {file} ({told['params']:,} parameters)", soft_wrap=True)
+    for teacher in results["teachers"].values():
+        file = (run / teacher["file"]).resolve()
+        console.print(f"teacher: {file} ({teacher['params']:,} parameters)", soft_wrap=True)
     console.print(f"report:  {(run / 'report.html').resolve()}", soft_wrap=True)
 
 

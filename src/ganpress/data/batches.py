@@ -33,7 +33,7 @@ CACHE_BYTES = 512 * 2**20
 
 _BICUBIC = Image.Resampling.BICUBIC
 _NEAREST = Image.Resampling.NEAREST
-_VIEWS = 1  # keeps the seeds of crops apart from those of permutations: numpy pads seeds with 0
+_CROPS = 1  # keeps the seeds of crops apart from those of permutations: numpy pads seeds with 0
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Batch:
     """Images on their way to a network.
 
     x: (n, 3, s, s) float32 RGB in [-1, 1].
-    ids: (n,) int64, the view's number, image * views + view; -1 where views are not limited.
+    ids: (n,) int64, the crop's number, image * crops + crop; -1 where crops are not limited.
     y: the paired targets, as x and under the same crop and flip, or None.
     labels: (n, s, s) int64 label maps under the same crop and flip, or None.
     instances: (n, s, s) int64 instance maps under the same crop and flip, or None.
@@ -62,14 +62,14 @@ class Batch:
         each = len(self.x) // count
         for start in range(0, len(self.x), each):
             rows = slice(start, start + each)
-            held = {f.name: getattr(self, f.name) for f in fields(self)}
-            cut: dict[str, Any] = {n: None if t is None else t[rows] for n, t in held.items()}
+            tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+            cut: dict[str, Any] = {n: None if t is None else t[rows] for n, t in tensors.items()}
             yield Batch(**cut)
 
     def to(self, device: str) -> Batch:
         """The batch on a device."""
-        held = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved: dict[str, Any] = {n: None if t is None else t.to(device) for n, t in held.items()}
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {n: None if t is None else t.to(device) for n, t in tensors.items()}
         return Batch(**moved)
 
 
@@ -81,7 +81,7 @@ def stream(
     seed: int,
     first: int,
     total: int,
-    views: int = 0,
+    crops: int = 0,
     flip: bool = True,
     load_size: int | None = None,
     workers: int = 1,
@@ -96,9 +96,9 @@ def stream(
 
     Args:
         batch: images in a batch. size: side of a crop, pixels.
-        views: 0 draws a new crop and flip each epoch; n > 0 draws from n fixed ones per image
-            (then `ids` name them, so that what a teacher made of a view can be kept), which are
-            the same for every seed.
+        crops: 0 draws a new crop and flip each epoch; n > 0 cycles through n fixed ones per image,
+            which are the same for every seed. Their `ids` identify them, so that the teacher's
+            output for a crop can be cached.
         load_size: shorter side before the crop, pixels, at least `size` (the default).
         workers: processes that decode (at most one per core is started); 0 decodes in this
             one. The batches do not depend on it. They end when the iterator is closed.
@@ -108,7 +108,7 @@ def stream(
     """
     load = size if load_size is None else load_size
     _check(batch=batch, size=size, seed=(seed, 0), first=(first, 0), total=(total, 0))
-    _check(views=(views, 0), workers=(workers, 0), rank=(rank, 0))
+    _check(crops=(crops, 0), workers=(workers, 0), rank=(rank, 0))
     if batch % world or rank >= world:
         raise ConfigError(f"A batch of {batch} has no part number {rank} of {world} equal ones.")
     if load < size:
@@ -118,7 +118,7 @@ def stream(
     numbers = range(first, total)
     started = min(workers, _cores(), len(numbers))
     steps = _Steps(
-        images, batch, size, load, seed, views, flip, CACHE_BYTES // max(1, started), rank, world
+        images, batch, size, load, seed, crops, flip, CACHE_BYTES // max(1, started), rank, world
     )
     return _batches(steps, numbers, started)
 
@@ -144,12 +144,12 @@ def _once(images: Images, batch: int, size: int) -> Iterator[Batch]:
         yield _to_batch(_stacked(images, numbers, [-1] * len(shown), shown))
 
 
-def _check(**least: int | tuple[int, int]) -> None:
-    """Refuse a setting below its least value, which is 1 unless given beside it."""
-    for name, given in least.items():
-        value, floor = given if isinstance(given, tuple) else (given, 1)
-        if value < floor:
-            raise ConfigError(f"{name} is {value}; it must be at least {floor}.")
+def _check(**bounds: int | tuple[int, int]) -> None:
+    """Refuse a value below its lower bound: each is (value, bound), or a value with bound 1."""
+    for name, given in bounds.items():
+        value, minimum = given if isinstance(given, tuple) else (given, 1)
+        if value < minimum:
+            raise ConfigError(f"{name} is {value}; it must be at least {minimum}.")
 
 
 def _cores() -> int:
@@ -168,14 +168,14 @@ class _Steps(Dataset["_Raw | str"]):
         size: int,
         load: int,
         seed: int,
-        views: int,
+        crops: int,
         flip: bool,
         cache_bytes: int,
         rank: int,
         world: int,
     ) -> None:
         self.images, self.batch, self.size, self.load = images, batch, size, load
-        self.seed, self.views, self.flip = seed, views, flip
+        self.seed, self.crops, self.flip = seed, crops, flip
         self.rank, self.each = rank, batch // world
         self._room = cache_bytes
         self._kept: dict[int, tuple[Planes, ...]] = {}
@@ -187,19 +187,19 @@ class _Steps(Dataset["_Raw | str"]):
             for place in range(start, start + self.each):
                 epoch, at = divmod(place, len(self.images))
                 image = int(_order(self.seed, epoch, len(self.images))[at])
-                view = epoch % self.views if self.views else epoch
-                shown.append(self._view(image, view))
+                crop = epoch % self.crops if self.crops else epoch
+                shown.append(self._crop(image, crop))
                 numbers.append(image)
-                ids.append(image * self.views + view if self.views else -1)
+                ids.append(image * self.crops + crop if self.crops else -1)
         except ImagesError as error:  # as text: torch would bury it in a worker's traceback
             return str(error)
         return _stacked(self.images, numbers, ids, shown)
 
-    def _view(self, image: int, view: int) -> tuple[Planes, ...]:
+    def _crop(self, image: int, crop: int) -> tuple[Planes, ...]:
         pair = self._ready(image)
         height, width = pair[0].shape[-2:]
-        seed = 0 if self.views else self.seed
-        draw = np.random.default_rng((seed, image, view, _VIEWS))
+        seed = 0 if self.crops else self.seed
+        draw = np.random.default_rng((seed, image, crop, _CROPS))
         top = int(draw.integers(height - self.size + 1))
         left = int(draw.integers(width - self.size + 1))
         mirrored = bool(draw.integers(2)) and self.flip
@@ -299,7 +299,7 @@ def _raws(steps: _Steps, numbers: range, workers: int) -> Iterable[_Raw | str]:
         num_workers=workers,
         prefetch_factor=4,
         collate_fn=_as_is,  # numpy goes through a pipe: no shared memory to run out of in Docker
-        worker_init_fn=_settle_worker,
+        worker_init_fn=_prepare_worker,
         generator=torch.Generator(),  # else torch draws a seed from the global state
     )
 
@@ -308,7 +308,7 @@ def _as_is(raw: Any) -> Any:
     return raw
 
 
-def _settle_worker(_: int) -> None:
+def _prepare_worker(_: int) -> None:
     """One thread, and leave Ctrl-C to the parent, which ends its workers once it has saved.
 
     The same for SIGTERM unless the parent sends it: `timeout` and schedulers send it to the
@@ -316,7 +316,7 @@ def _settle_worker(_: int) -> None:
     """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":  # elsewhere no one can tell who sent a signal
+    if sys.platform == "linux":  # elsewhere no one can know who sent a signal
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_obey_the_parent, daemon=True).start()
 

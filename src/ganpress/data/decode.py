@@ -147,7 +147,7 @@ def decode_ids(stored: bytes, name: str) -> Ids:
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # a corrupt EXIF block says nothing about the pixels
+    except Exception:  # a corrupt EXIF block does not matter for the pixels
         return 1
     return value if isinstance(value, int) else 1
 

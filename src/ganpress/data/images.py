@@ -104,7 +104,7 @@ class Images:
         return tuple(sorted(set().union(*found)))
 
     def label_range(self) -> tuple[int, int]:
-        """The least and the greatest id in the label maps. ConfigError: there are none."""
+        """The smallest and the largest id in the label maps. ConfigError: there are none."""
         ids = self.label_ids
         if not ids:
             raise ConfigError("The images have no label maps. Give their folder (--labels).")
@@ -122,7 +122,7 @@ class Images:
         Raises ImagesError: the file has gone or changed since it was opened.
         """
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's; the file was judged when it was opened
+            warnings.simplefilter("ignore")  # Pillow's; the file was checked when it was opened
             found = {name: _read(name, *column[index]) for name, column in self._columns.items()}
         if self._side_by_side is not None:
             whole = found["x"]
@@ -256,7 +256,7 @@ def _joined(roots: Sequence[Path], found: Sequence[dict[str, Source]]) -> dict[s
     for root, sources in zip(roots, found, strict=True):
         for name, source in sources.items():
             full = f"{root.stem}/{name}"
-            if full in joined:  # .../a/train and .../b/train: tell them apart by the whole path
+            if full in joined:  # .../a/train and .../b/train: name them by the whole path
                 full = f"{root.as_posix()}/{name}"
             if full in joined:
                 raise ImagesError(f"{root} is given twice. Give each folder or pack once.")
@@ -302,11 +302,11 @@ def _by_stem(sources: dict[str, Source], where: Path) -> dict[str, Source]:
 
 def _checked(sources: Sequence[Source], kind: str) -> list[Facts | ImagesError]:
     """Decode every source once, in threads: Pillow lets go of the interpreter while it decodes."""
-    judge = partial(check_ids, listed=kind == "labels") if kind in _MAPS else check
+    check_one = partial(check_ids, listed=kind == "labels") if kind in _MAPS else check
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # here, once: the filters are not safe inside threads
         with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
-            return list(pool.map(judge, sources))
+            return list(pool.map(check_one, sources))
 
 
 def _report(wrong: Sequence[ImagesError], *, left: int, total: int, strict: bool) -> None:

@@ -23,9 +23,10 @@ _PACK = (
 
 @dataclass(frozen=True)
 class Facts:
-    """What opening an image told: upright height and width in pixels, stored bytes.
+    """What is known of an image once it was opened.
 
-    Of a label map also the ids that occur in it, rising.
+    height, width: of the upright image, pixels. stored_bytes: size of its encoded file.
+    ids: of a label map, the ids that occur in it, rising; else ().
     """
 
     height: int
@@ -238,8 +239,8 @@ def _arrays(
                 return {key: pack[key] for key in wanted if key in keys}
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise ImagesError(f"{path} cannot be read as an .npz pack: {error}.") from error
-    held = ", ".join(f"'{key}'" for key in keys) or "nothing"
-    raise ImagesError(f"{path} is not a pack of images: it holds {held}; a pack needs {_PACK}.")
+    found = ", ".join(f"'{key}'" for key in keys) or "nothing"
+    raise ImagesError(f"{path} is not a pack of images: it holds {found}; a pack needs {_PACK}.")
 
 
 def _check_offsets(path: Path, jpeg: NDArray[np.generic], offsets: NDArray[np.generic]) -> None:

@@ -162,10 +162,10 @@ def size_of(model: Model, size: int | None, default: int) -> int:
             )
         return own
     size = size or default
-    if size < model.least or size % model.multiple:
+    if size < model.min_size or size % model.multiple:
         raise ConfigError(
             f"The size is {size}: a '{model.family.name}' generator needs at least "
-            f"{model.least} pixels, divisible by {model.multiple}."
+            f"{model.min_size} pixels, divisible by {model.multiple}."
         )
     return size
 

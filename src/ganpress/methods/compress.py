@@ -21,7 +21,7 @@ from ganpress.models.checkpoint import Model, fingerprint, load, save
 from ganpress.models.inputs import reads
 from ganpress.run import distributed
 from ganpress.run.files import read_json
-from ganpress.run.progress import tell
+from ganpress.run.progress import say
 from ganpress.run.run import Run
 from ganpress.training.forecast import MINUTES, STEPS, WORTH, announce, timed_stages
 from ganpress.training.outcome import forgotten_if_refused
@@ -98,7 +98,7 @@ def compress(
     teacher.net.to("cpu")
     shown = Shown.of(teacher, images, test, match_colours=match_colours)
     if is_finished(run, shown):
-        tell(
+        say(
             f"{run} is finished: nothing is done again ('ganpress report {run}' writes its report "
             "anew).",
             quiet=quiet,

@@ -24,7 +24,7 @@ from ganpress.models.source import blank
 from ganpress.report import write_report
 from ganpress.run.files import make_folder, read_json, replace_file
 from ganpress.run.grid import grid
-from ganpress.run.progress import tell
+from ganpress.run.progress import say
 from ganpress.run.run import Run
 from ganpress.training.outcome import stage_facts
 from ganpress.training.shared_settings import MethodSettings
@@ -93,7 +93,7 @@ def finish(
     """Measure, evaluate, export, and write the report of a compressed student."""
     size = made_size(teacher) if from_noise(teacher) else evaluation_size(settings.data, teacher)
     images = shown.images
-    tell(f"evaluating on {len(images) if images else FROM_NOISE} pictures", quiet=run.quiet)
+    say(f"evaluating on {len(images) if images else FROM_NOISE} pictures", quiet=run.quiet)
     found = evaluate(
         student,
         teacher,
@@ -104,7 +104,7 @@ def finish(
         weights=weights,
     )
     write_samples(run.root / "samples", student, teacher, shown, size)
-    tell("measuring latency", quiet=run.quiet)
+    say("measuring latency", quiet=run.quiet)
     model = compare_costs(teacher, student, size=teacher.family.image.size)
     model["student"]["file_bytes"] = (run.root / "student.safetensors").stat().st_size
     results: dict[str, Any] = {
@@ -124,7 +124,7 @@ def finish(
 
 def exported(run: Run, student: Model, size: int) -> dict[str, Any]:
     """What results.json says of student.onnx, once that is written; or why there is none."""
-    tell("exporting to ONNX and checking it", quiet=run.quiet)
+    say("exporting to ONNX and checking it", quiet=run.quiet)
     try:
         facts = export(student, run.root / "student.onnx", size=size)
     except (MissingExtra, ExportError) as error:

@@ -1,6 +1,6 @@
 """A checkpoint knows itself: safetensors plus a JSON card. Never pickle.
 
-The card says family, widths, options, precision, quantiser and where the weights come from, so a
+The card holds family, widths, options, precision, quantiser and where the weights come from, so a
 file is all that is needed to rebuild the network. A quantised network's convolution weights are
 stored as int8 with their scales, and the card has its activation ranges.
 """
@@ -77,8 +77,8 @@ class Model:
         return max(self.family.image.multiple, int(getattr(self.net, "multiple", 1)))
 
     @property
-    def least(self) -> int:
-        """The smallest height and width it is meant for, in pixels."""
+    def min_size(self) -> int:
+        """The smallest height and width it is made for, pixels: 16, rounded up to `multiple`."""
         return -(-16 // self.multiple) * self.multiple
 
     @property
@@ -116,8 +116,8 @@ class Model:
 def full_model(name: str, **options: Any) -> Model:
     """The papers' full network of a family, with fresh weights."""
     which = family(name)
-    settled = which.resolve(options)
-    return Model(which.build(**settled), which, settled)
+    resolved = which.resolve(options)
+    return Model(which.build(**resolved), which, resolved)
 
 
 def save(model: Model, path: Path | str, *, half: bool = False, trainable: bool = False) -> Path:
@@ -136,8 +136,8 @@ def save(model: Model, path: Path | str, *, half: bool = False, trainable: bool 
     if not trainable:
         state = _pack(state, model.net)
     if model.discriminator:
-        held = model.discriminator.net.state_dict()
-        state |= {f"{PREFIX}{n}": t.detach().cpu() for n, t in held.items()}
+        own = model.discriminator.net.state_dict()
+        state |= {f"{PREFIX}{n}": t.detach().cpu() for n, t in own.items()}
         if bad := _not_finite(state):
             raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
     if half:
@@ -238,11 +238,11 @@ def save_discriminator(discriminator: Discriminator, path: Path, *, half: bool =
 def load_discriminator(path: Path) -> Discriminator:
     """Read what `save_discriminator` wrote, in float32. Raises `CheckpointError`."""
     card, state = _read(path)
-    said = card.get("discriminator")
-    if "family" in card or not isinstance(said, dict) or not {"kind", "options"} <= said.keys():
+    fields = card.get("discriminator")
+    if "family" in card or not isinstance(fields, dict) or not {"kind", "options"} <= fields.keys():
         raise CheckpointError(f"{path} is not a discriminator alone: read it with ganpress.load.")
     try:
-        discriminator = _described_discriminator(said)
+        discriminator = _described_discriminator(fields)
     except (KeyError, TypeError, GanpressError) as error:
         raise CheckpointError(
             f"{path} has a card that does not describe a discriminator "
@@ -252,9 +252,9 @@ def load_discriminator(path: Path) -> Discriminator:
     return discriminator
 
 
-def _described_discriminator(said: Mapping[str, Any]) -> Discriminator:
+def _described_discriminator(fields: Mapping[str, Any]) -> Discriminator:
     with torch.device("meta"):
-        return Discriminator(build_discriminator(said["kind"], **said["options"]), **said)
+        return Discriminator(build_discriminator(fields["kind"], **fields["options"]), **fields)
 
 
 def _described(card: dict[str, Any], which: Family, path: Path) -> Model:
@@ -267,7 +267,7 @@ def _described(card: dict[str, Any], which: Family, path: Path) -> Model:
             quantise(net, FakeQuantiser.from_card(card["quantiser"]))
             set_ranges(net, card.get("ranges", {}))
         discriminator = (
-            _described_discriminator(said) if (said := card.get("discriminator")) else None
+            _described_discriminator(fields) if (fields := card.get("discriminator")) else None
         )
         return Model(net, which, options, dict(card.get("provenance", {})), discriminator)
     except (KeyError, TypeError, AttributeError, ValueError, GanpressError) as error:
@@ -304,10 +304,10 @@ def _read(path: Path) -> tuple[dict[str, Any], State]:
 
 def _of_today(card: dict[str, Any], state: State) -> tuple[dict[str, Any], State]:
     """A file of format 1 as one of today's: it calls the discriminator a critic."""
-    if card["format"] != 1 or not isinstance(said := card.pop("critic", None), dict):
+    if card["format"] != 1 or not isinstance(fields := card.pop("critic", None), dict):
         return card, state
     recipe = card.get("provenance", {}).get("recipe", {})
-    card["discriminator"] = of_format_1(said, recipe if isinstance(recipe, dict) else {})
+    card["discriminator"] = of_format_1(fields, recipe if isinstance(recipe, dict) else {})
     former = "critic::"
     return card, {
         f"{PREFIX}{n.removeprefix(former)}" if n.startswith(former) else n: t
@@ -316,7 +316,7 @@ def _of_today(card: dict[str, Any], state: State) -> tuple[dict[str, Any], State
 
 
 def fill(net: nn.Module, state: State, *, source: str) -> nn.Module:
-    """Load a state into a network built on the meta device; say exactly what does not fit.
+    """Load a state into a network built on the meta device; name exactly what does not fit.
 
     Raises `CheckpointError` naming missing, left-over and wrongly shaped keys (first ten of each)
     and tensors with values that are not finite.
@@ -334,8 +334,8 @@ def fill(net: nn.Module, state: State, *, source: str) -> nn.Module:
         _first_ten("not finite", _not_finite(state)),
     ]
     if any(complaints):
-        told = " ".join(c for c in complaints if c)
-        raise CheckpointError(f"{source} does not fit the network it should fill. {told}")
+        message = " ".join(c for c in complaints if c)
+        raise CheckpointError(f"{source} does not fit the network it should fill. {message}")
     net.load_state_dict(dict(state), strict=True, assign=True)
     for parameter in net.parameters():
         parameter.requires_grad_(True)

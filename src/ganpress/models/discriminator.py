@@ -1,4 +1,4 @@
-"""A discriminator as a teacher's file holds it: how it was built, and what it was trained under."""
+"""A discriminator as a teacher's file stores it: how it was built, and its training objective."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ USUAL_OBJECTIVE = {
     "sngan": "hinge",
     "stylegan2": "logistic",
 }
-"""The objective of a kind of discriminator where its file does not say it."""
+"""The objective of a kind of discriminator where its file does not name it."""
 
 
 @dataclass
@@ -28,7 +28,8 @@ class Discriminator:
 
     Attributes:
         kind, options: of `nn.discriminators`, enough to build it again.
-        objective: what it was trained under, one of `OBJECTIVES`; "": the usual one of its kind.
+        objective: the adversarial loss it was trained with, one of `OBJECTIVES`; "": the usual one
+            of its kind.
         pooled: its logits are averaged to one per picture before the loss.
         r1, r1_every: weight of the R1 penalty on real pictures, and the steps between two of them.
     Raises: ConfigError for an objective that does not exist.
@@ -51,16 +52,16 @@ class Discriminator:
             )
 
     def card(self) -> dict[str, Any]:
-        """What a file says of it."""
+        """Its fields as JSON values, for the card of a model file."""
         names = ("kind", "options", "objective", "pooled", "r1", "r1_every")
         return {name: getattr(self, name) for name in names}
 
 
-def of_format_1(said: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
+def of_format_1(fields: Mapping[str, Any], recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The card of a discriminator from a file of format 1, which had its kind and options only: the
     rest is what the teacher's recipe says."""
     names = {"vanilla": "cross-entropy", "lsgan": "least-squares", "hinge": "hinge"}
     usual = "logistic" if recipe.get("train") == "cartoongan" else ""
     found = {"objective": names.get(str(recipe.get("objective")), usual)}
     penalty = {name: recipe[name] for name in ("r1", "r1_every") if name in recipe}
-    return {**said, **found, **penalty}
+    return {**fields, **found, **penalty}

@@ -31,7 +31,7 @@ def from_noise(of: Model | nn.Module) -> bool:
 
 
 def is_drawn(of: Model | nn.Module) -> bool:
-    """Whether anything it reads is drawn: then a view of an image does not fix its picture."""
+    """Whether anything it reads is drawn: then a crop alone does not determine the output."""
     return bool(set(reads(of)) - set(GIVEN))
 
 

@@ -17,7 +17,7 @@ from ganpress.types import Inputs
 
 @dataclass(frozen=True)
 class Crops:
-    """How a stream of training crops is drawn; `data.stream` says what each of these means."""
+    """How a stream of training crops is drawn; see `data.stream` for each of these."""
 
     size: int
     batch: int
@@ -35,7 +35,7 @@ class Source:
     Attributes:
         model: the generator that reads them; a student of it reads the same.
         images: photos, with label maps or targets where there are any; of a generator that reads
-            noise the images that its discriminator holds for real, or None.
+            noise the images that its discriminator takes as real, or None.
         reals: images of another domain, which become the targets ``y`` of a batch.
         device: where batches and inputs are put.
     """
@@ -90,7 +90,7 @@ class Source:
 
 
 def blank(count: int) -> Batch:
-    """A batch without pictures: it says only how many of them are wanted."""
+    """A batch without pictures: only its length counts."""
     return Batch(torch.empty(count, 0), torch.full((count,), -1), None)
 
 
@@ -106,7 +106,7 @@ def _stream(
         seed=crops.seed + (salt << 32),
         first=first,
         total=total,
-        views=0 if salt else crops.cached_crops,
+        crops=0 if salt else crops.cached_crops,
         flip=crops.flip,
         load_size=crops.load_size,
         workers=crops.workers,

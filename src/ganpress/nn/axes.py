@@ -1,4 +1,4 @@
-"""Named channel axes: each layer says, where it is built, which group its dims belong to.
+"""Named channel axes: each layer is tagged, where it is built, with the groups of its dims.
 
 A *channel group* is a named set of channels that live or die together (``trunk``, ``down1``,
 ``block3``). Everything that cuts channels (`ganpress.channels.take`) reads the tags made here and
@@ -53,7 +53,7 @@ def size(axis: AxisLike) -> int:
 
 
 def tag(module: Module, **dims: tuple[Dim, ...]) -> Module:
-    """Write down which groups the dims of a module's own tensors belong to."""
+    """Record which groups the dims of a module's own tensors belong to."""
     tags: Tags = getattr(module, "_axes", {})
     module._axes = tags | dims  # type: ignore[assignment]
     return module
@@ -66,16 +66,16 @@ def tags(module: nn.Module) -> Tags:
 
 
 def vanishing(module: Module, axis: Axis, *, remains: tuple[str, ...] = ()) -> Module:
-    """Write down that of ``module`` only the tensors ``remains`` are left once ``axis`` is empty.
+    """Record that only the tensors ``remains`` of ``module`` are left once ``axis`` is empty.
 
-    It also keeps the group known in a network where it is empty and no tensor speaks of it.
+    This also keeps the group known in a network where it is empty, and no tensor refers to it.
     """
     module._vanishing = (axis, remains)  # type: ignore[assignment]
     return module
 
 
 def vanishing_with(module: nn.Module) -> tuple[Axis, tuple[str, ...]] | None:
-    """What `vanishing` wrote down, or None."""
+    """The axis and tensors that `vanishing` recorded, or None."""
     found: tuple[Axis, tuple[str, ...]] | None = getattr(module, "_vanishing", None)
     return found
 
@@ -99,9 +99,9 @@ def widths(model: nn.Module) -> dict[str, int]:
     for name, module in model.named_modules():
         inner = vanishing_with(module)
         own = {n: dims for n, dims in tags(module).items() if getattr(module, n, None) is not None}
-        said = [inner[0]] if inner else []
-        said += [a for dims in own.values() for dim in dims if dim for a in dim if not a.fixed]
-        for axis in said:
+        own_axes = [inner[0]] if inner else []
+        own_axes += [a for dims in own.values() for dim in dims if dim for a in dim if not a.fixed]
+        for axis in own_axes:
             if found.setdefault(axis.group, axis.width) != axis.width:
                 raise WidthsError(
                     f"Layer '{name}' says group '{axis.group}' has {axis.width} channels, "

@@ -8,7 +8,7 @@ from torch import Tensor
 
 LUMA = (0.299, 0.587, 0.114)
 SIZE = 5  # of the dilation and of the Gaussian, pixels
-TRACED = 16  # how far a weak edge is followed from a strong one, pixels
+TRACED = 16  # steps of hysteresis: how far a weak edge is followed from a strong one, pixels
 
 
 @torch.no_grad()
@@ -36,8 +36,8 @@ def canny(x: Tensor, *, low: float = 100, high: float = 200) -> Tensor:
     sobel = x.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
     padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
     dx, dy = F.conv2d(padded, torch.stack([sobel, sobel.T])[:, None]).split(1, 1)
-    size = dx.abs() + dy.abs()
-    thin = size * _is_ridge(size, dx, dy)
+    magnitude = dx.abs() + dy.abs()
+    thin = magnitude * _is_ridge(magnitude, dx, dy)
     edges: Tensor = (thin > high).float()
     weak = (thin > low).float()
     for _ in range(TRACED):
@@ -45,16 +45,16 @@ def canny(x: Tensor, *, low: float = 100, high: float = 200) -> Tensor:
     return edges
 
 
-def _is_ridge(size: Tensor, dx: Tensor, dy: Tensor) -> Tensor:
+def _is_ridge(magnitude: Tensor, dx: Tensor, dy: Tensor) -> Tensor:
     """Where the gradient is not smaller than at both neighbours along its direction."""
-    h, w = size.shape[2:]
-    around = F.pad(size, (1, 1, 1, 1))
+    h, w = magnitude.shape[2:]
+    around = F.pad(magnitude, (1, 1, 1, 1))
 
     def at(down: int, right: int) -> Tensor:
         return around[:, :, 1 + down : 1 + down + h, 1 + right : 1 + right + w]
 
     def tops(down: int, right: int) -> Tensor:
-        return (size > at(-down, -right)) & (size >= at(down, right))
+        return (magnitude > at(-down, -right)) & (magnitude >= at(down, right))
 
     flat = dy.abs() < 0.4142 * dx.abs()  # within 22.5 degrees of the axis
     steep = dx.abs() < 0.4142 * dy.abs()

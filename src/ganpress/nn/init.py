@@ -27,13 +27,14 @@ def normal(net: nn.Module, deviation: float = 0.02) -> nn.Module:
 
 
 def learning(net: nn.Module) -> list[nn.Parameter]:
-    """Every parameter but the biases that a norm behind them takes away again.
+    """Every parameter but the biases of convolutions that a norm follows.
 
-    Their gradient is 0 but for rounding, which Adam would blow up to whole steps: they would drift
-    at random, and never alike on one process and on two.
+    The norm subtracts such a bias with the mean, so its gradient is 0 up to rounding. Adam would
+    scale that rounding to full steps: the bias would drift at random, and differently on one
+    process and on two.
     """
-    dead = {id(bias) for bias in _cancelled(net)}
-    return [p for p in net.parameters() if id(p) not in dead]
+    cancelled = {id(bias) for bias in _cancelled(net)}
+    return [p for p in net.parameters() if id(p) not in cancelled]
 
 
 def _cancelled(net: nn.Module) -> Iterator[nn.Parameter]:

@@ -70,11 +70,11 @@ class Attachments:
         return x, w
 
     def gated_weight(self) -> Tensor:
-        """The weight under the gate."""
+        """The weight multiplied by the gate; the weight itself without one."""
         return self.weight if self.gate is None else self.weight * _along(self, self.gate)
 
-    def lengths(self) -> Tensor:
-        """The length of each output channel's filter, (out,)."""
+    def channel_norms(self) -> Tensor:
+        """L2 norm of each output filter, (out,)."""
         rows = self.weight.transpose(0, self.out_dim).flatten(1)
         norms: Tensor = rows.reshape(len(rows) // _span(self), -1).norm(dim=1)
         return norms
@@ -229,15 +229,15 @@ def quantisable(model: nn.Module) -> dict[str, Quantisable]:
 def read_inputs(
     model: nn.Module, layers: Mapping[str, nn.Module], inputs: Inputs, read: Callable[[Tensor], T]
 ) -> dict[str, T]:
-    """What ``read`` makes of each layer's input in one forward pass in eval mode.
+    """Apply ``read`` to each layer's input in one forward pass in eval mode; by layer name.
 
-    Args: layers: some of the model's layers, by name. A layer that is not run is left out.
+    Args: layers: some of the model's layers, by name. A layer that does not run is left out.
     """
     found: dict[str, T] = {}
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
-        def hook(_: nn.Module, heard: tuple[Tensor]) -> None:
-            found[name] = read(heard[0])
+        def hook(_: nn.Module, args: tuple[Tensor]) -> None:
+            found[name] = read(args[0])
 
         return hook
 
@@ -265,14 +265,14 @@ def gate_dim(layer: Any) -> tuple[Axis, ...]:
 def add_gates(model: nn.Module) -> nn.Module:
     """Give each layer of `gated_layers` a scale per output channel, in place.
 
-    A gate starts at the length of its channel's filter, relative to the layer's mean, and the
-    filter is divided by it: the function stays the same, and channels are told apart from the
-    first proximal step on, as a norm's trained gammas are (with gates of 1 all would die at once).
+    A gate starts at the L2 norm of its output filter, divided by the mean norm of the layer, and
+    the filter is divided by the gate, so the layer computes the same function. Gates that differ
+    let the proximal steps prune channels one by one; gates of 1 would all reach zero at once.
     """
     for layer in gated_layers(model).values():
         if layer.gate is None:
-            length = layer.lengths()
-            gate = (length / length.mean().clamp_min(1e-12)).clamp_min(1e-3)
+            norms = layer.channel_norms()
+            gate = (norms / norms.mean().clamp_min(1e-12)).clamp_min(1e-3)
             layer.weight.div_(_along(layer, gate))
             if layer.bias is not None:
                 layer.bias.div_(gate.repeat_interleave(_span(layer)))

@@ -46,7 +46,7 @@ class EqualLinear(nn.Module):
         y = F.linear(x * self.gain, self.weight, self.bias * self.lr_mul)
         return y if self.gate is None else y * self.gate
 
-    def lengths(self) -> Tensor:
+    def channel_norms(self) -> Tensor:
         """Root mean square of each output over standard normal inputs, (out,)."""
         power = (self.weight * self.gain).square().sum(1) + (self.bias * self.lr_mul).square()
         return power.sqrt()
@@ -123,7 +123,7 @@ class ModulatedConv(nn.Module):
         return y, self.norm(s)[:, :, None, None] if self.demodulate else None
 
     def norm(self, s: Tensor) -> Tensor:
-        """1 / the length of each output channel's modulated weights: (n, in) -> (n, out)."""
+        """1 / the L2 norm of each modulated output filter: styles (n, in) -> (n, out)."""
         layer = self.conv
         weight: Tensor = layer.weight
         if layer.quantiser is not None:

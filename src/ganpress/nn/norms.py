@@ -100,7 +100,7 @@ def shift(c: Axis) -> Shift:
 
 
 def set_exact(model: nn.Module, exact: bool) -> None:
-    """Say of each norm that can be exact in eval mode whether it is, in place."""
+    """Set ``exact`` on every norm that has that flag, in place."""
     for layer in model.modules():
         if isinstance(layer, InstanceNorm2d | BatchNorm2d):
             layer.exact = exact

@@ -100,10 +100,10 @@ class SpadeBlock(nn.Module):
 
     def forward(self, x: Tensor, semantics: Tensor) -> Tensor:
         """x (n, i, h, w), semantics (n, labels, H, W), resized to x's (nearest) -> (n, o, h, w)."""
-        seen = F.interpolate(semantics, size=x.shape[2:], mode="nearest")
-        y = self.conv_0(F.leaky_relu(self.norm_0(x, seen), LEAK))
-        y = self.conv_1(F.leaky_relu(self.norm_1(y, seen), LEAK))
-        shortcut = self.conv_s(self.norm_s(x, seen)) if self.is_learned else x
+        resized = F.interpolate(semantics, size=x.shape[2:], mode="nearest")
+        y = self.conv_0(F.leaky_relu(self.norm_0(x, resized), LEAK))
+        y = self.conv_1(F.leaky_relu(self.norm_1(y, resized), LEAK))
+        shortcut = self.conv_s(self.norm_s(x, resized)) if self.is_learned else x
         out: Tensor = shortcut + y
         return out
 

@@ -1,4 +1,4 @@
-"""What a run folder says of itself: config.json and card.json, and whether they still hold."""
+"""config.json and card.json of a run folder: written once, compared when the run is resumed."""
 
 from __future__ import annotations
 

@@ -113,24 +113,24 @@ def means(values: Sequence[float]) -> list[float]:
     """The mean of each number over the processes, in one transfer."""
     if world() == 1 or not values:
         return list(values)
-    said: list[float] = mean(_numbers(values)).tolist()
-    return said
+    result: list[float] = mean(_numbers(values)).tolist()
+    return result
 
 
 def agree(value: N) -> N:
     """Process 0's value, on every process."""
-    [said] = agree_all([value])
-    return type(value)(said)
+    [agreed] = agree_all([value])
+    return type(value)(agreed)
 
 
 def agree_all(values: Sequence[float]) -> list[float]:
     """Process 0's values, on every process, in one transfer; exact up to 2^53."""
     if world() == 1:
         return list(values)
-    said = _numbers(values)
-    dist.broadcast(said, src=0)
-    told: list[float] = said.tolist()
-    return told
+    numbers = _numbers(values)
+    dist.broadcast(numbers, src=0)
+    agreed: list[float] = numbers.tolist()
+    return agreed
 
 
 def _numbers(values: Sequence[float]) -> Tensor:

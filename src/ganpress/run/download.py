@@ -45,10 +45,10 @@ def download(wanted: Wanted, to: Path) -> Path:
     """
     if not wanted.url.startswith(("http://", "https://")):
         raise wanted.error(f"{wanted.title} has no http address to fetch. {wanted.advice}")
-    with ExitStack() as held:
+    with ExitStack() as stack:
         try:
             make_folder(to.parent)
-            held.enter_context(alone(to.with_name(to.name + ".lock")))
+            stack.enter_context(alone(to.with_name(to.name + ".lock")))
         except ConfigError as error:
             raise wanted.error(f"{wanted.title}: {error} {wanted.advice}") from error
         _bring(wanted, to)

@@ -87,8 +87,8 @@ class Progress:
         return ", ".join(parts)
 
 
-def tell(line: str, *, quiet: bool) -> None:
-    """One plain line on stderr about what comes next, unless ``quiet``."""
+def say(line: str, *, quiet: bool) -> None:
+    """Print one plain line on stderr about what comes next, unless ``quiet``."""
     if not quiet:
         print(line, file=sys.stderr, flush=True)
 

@@ -175,8 +175,8 @@ class Stage:
         Raises: Interrupted after SIGINT or SIGTERM, the state saved; Diverged; DiskFull;
             CheckpointError if the saved state does not fit; ConfigError.
         """
-        least = 1 if save_every is None else save_every
-        if total < 0 or least < 1 or (minutes is not None and not minutes > 0):
+        every = 1 if save_every is None else save_every
+        if total < 0 or every < 1 or (minutes is not None and not minutes > 0):
             raise ConfigError(
                 f"Stage '{self.name}' has {total} steps, save_every {save_every} and minutes "
                 f"{minutes}: give at least 0 steps, 1 step and more than 0 minutes."
@@ -297,7 +297,7 @@ class Stage:
     def _close_step(self, step: int) -> None:
         if self._bad is not None:
             raise Diverged(self._bad)
-        # The end of the minutes is judged by the time that is saved with the state, so that
+        # Whether the minutes are over depends on the time that is saved with the state, so that
         # a resumed run ends at the same step.
         self._boundary_s = distributed.agree(self.elapsed_s)
         self._set_progress(step)

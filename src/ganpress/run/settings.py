@@ -2,7 +2,7 @@
 
 Pydantic is used here, at the border, only; below it the settings are plain attributes. A setting
 comes from the defaults here, then the TOML file of ``--config``, then each ``--set key=value``;
-``--set key=`` takes what the file says back to the default.
+``--set key=`` resets a setting of the file to its default.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ C = TypeVar("C", bound=Settings)
 def read_config(kind: type[C], file: str | Path | None = None, sets: Iterable[str] = ()) -> C:
     """Defaults, then the TOML file or the recipe of that name, then each ``key=value``.
 
-    Keys are dotted, values as in TOML; ``key=`` with no value takes the file's back to the default.
+    Keys are dotted, values as in TOML; ``key=`` with no value resets it to the default.
     Raises: ConfigError.
     """
     values: dict[str, Any] = {}
@@ -83,15 +83,15 @@ def checked(kind: type[C], values: Mapping[str, Any]) -> C:
     try:
         return kind.model_validate(_over_defaults(kind, values))
     except ValidationError as error:
-        told = "; ".join(
+        problems = "; ".join(
             f"{'.'.join(str(p) for p in e['loc'])}: {e['msg']} (got {e['input']!r})"
             for e in error.errors()
         )
-        raise ConfigError(f"These settings cannot be used: {told}.") from error
+        raise ConfigError(f"These settings cannot be used: {problems}.") from error
 
 
 def _over_defaults(kind: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values, each group of them over what the default of that group says."""
+    """The values; a group given in part keeps the other values of that group's default."""
     out = dict(values)
     for name, info in kind.model_fields.items():
         given, default = out.get(name), info.default
@@ -216,9 +216,9 @@ def _described(defaults: BaseModel, prefix: str) -> list[tuple[str, Any, str]]:
         if isinstance(value, BaseModel):
             found += _described(value, f"{prefix}{name}.")
             continue
-        told = info.description or ""
+        meaning = info.description or ""
         choices = get_args(info.annotation) if get_origin(info.annotation) is Literal else ()
-        if any(str(choice) not in told for choice in choices):
-            told += f"; {' | '.join(map(str, choices))}"
-        found.append((f"{prefix}{name}", value, told))
+        if any(str(choice) not in meaning for choice in choices):
+            meaning += f"; {' | '.join(map(str, choices))}"
+        found.append((f"{prefix}{name}", value, meaning))
     return found

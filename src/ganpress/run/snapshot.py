@@ -119,22 +119,22 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     number of processes.
     """
     rank, path = distributed.rank(), folder / "state.pt"
-    said = distributed.first(lambda: _own_world(path) if path.exists() else None)
-    step = distributed.agree(said["step"] if said else -1)
+    saved = distributed.first(lambda: _own_world(path) if path.exists() else None)
+    step = distributed.agree(saved["step"] if saved else -1)
     if step < 0:
         return None
     own = _of_rank(folder, rank, step)
-    return distributed.together(lambda: read_state(own) if rank else said)
+    return distributed.together(lambda: read_state(own) if rank else saved)
 
 
 def _own_world(path: Path) -> dict[str, Any]:
-    said, world = read_state(path), distributed.world()
-    if said["world"] != world:
+    saved, world = read_state(path), distributed.world()
+    if saved["world"] != world:
         raise ConfigError(
-            f"The state in {path} was saved by {said['world']} process(es), and there are {world} "
-            f"now. Go on with torchrun --nproc_per_node={said['world']}, or start elsewhere."
+            f"The state in {path} was saved by {saved['world']} process(es), and there are {world} "
+            f"now. Go on with torchrun --nproc_per_node={saved['world']}, or start elsewhere."
         )
-    return said
+    return saved
 
 
 def _of_rank(folder: Path, rank: int, step: int) -> Path:

@@ -148,5 +148,5 @@ def distil(
     if step >= stage.first and step % 500:  # the last step, not drawn yet
         draw_sample(stage, step, student, batch, target, fake)
     best.look(step, average.shadow, last=True)
-    student.load_state_dict(best.settle(average.shadow))
+    student.load_state_dict(best.select(average.shadow))
     return best.facts()

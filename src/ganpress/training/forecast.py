@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ganpress.errors import GanpressError
 from ganpress.report.amounts import duration
 from ganpress.run.files import read_json, read_log
-from ganpress.run.progress import tell
+from ganpress.run.progress import say
 from ganpress.run.run import Run
 
 STEPS, MINUTES = 4, 0.2
@@ -71,7 +71,7 @@ def announce(
     if not known:
         return
     parts = ", ".join(f"{name} {duration(s)} ({steps[name]:,} steps)" for name, s in known.items())
-    tell(
+    say(
         f"about {duration(sum(known.values()))} on this machine: {parts}. For less, lower {fewer}.",
         quiet=False,
     )

@@ -43,10 +43,10 @@ def export(
             f"Targets of a '{name}' generator: {', '.join(able)}."
         )
     size = model.size if size is None else size
-    if not model.is_fixed and (size < model.least or size % model.multiple):
+    if not model.is_fixed and (size < model.min_size or size % model.multiple):
         raise ConfigError(
             f"Size {size} does not suit '{model.family.name}': it must be divisible by "
-            f"{model.multiple} and at least {model.least} pixels."
+            f"{model.multiple} and at least {model.min_size} pixels."
         )
     return TARGETS[to](model, Path(path), size)
 

@@ -36,13 +36,13 @@ MOST_OFF = 0.01  # share of a layer's inputs that may be off
 FEW = 2  # values that may be off where that is more than the share
 
 
-def cut(data: bytes, heard: Mapping[str, Tensor]) -> tuple[bytes, dict[str, str]]:
+def cut(data: bytes, on_grid: Mapping[str, Tensor]) -> tuple[bytes, dict[str, str]]:
     """The ONNX file in which each layer reads an input of the graph.
 
-    Args: heard: what quantised layers read, by layer.
+    Args: on_grid: the quantised input of each such layer, by name.
     Returns: the file; its inputs are the old ones and ``<layer>/fed``, (n, c, h, w) float32; and
         for each of these layers the output that holds what the file would have read. A layer whose
-        weight another layer has too (all zeros, say) is not told apart, and not cut.
+        weight another layer has too (all zeros, say) is ambiguous, and not cut.
     """
     import onnx
 
@@ -56,9 +56,9 @@ def cut(data: bytes, heard: Mapping[str, Tensor]) -> tuple[bytes, dict[str, str]
             found.setdefault(weight.removesuffix(LEVELS), []).append(node)
     made = {}
     for layer, readers in found.items():
-        if layer in heard and len(readers) == 1:
+        if layer in on_grid and len(readers) == 1:
             made[layer] = readers[0].input[0]
-            dims = [None, heard[layer].shape[1], None, None]
+            dims = [None, on_grid[layer].shape[1], None, None]
             kind = onnx.TensorProto.FLOAT
             graph.input.append(onnx.helper.make_tensor_value_info(layer + FEED, kind, dims))
             readers[0].input[0] = _own_quantiser(graph, makers, made[layer], layer)
@@ -89,8 +89,8 @@ def _own_quantiser(graph: Any, makers: Mapping[str, Any], made: str, layer: str)
 
 
 @torch.no_grad()
-def heard_by(net: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
-    """What each layer that quantises its input convolves, on the grid: (n, c, h, w) by layer."""
+def layer_inputs(net: nn.Module, inputs: Inputs) -> dict[str, Tensor]:
+    """The quantised input of each layer that quantises it: (n, c, h, w) by layer name."""
     layers = _reading(net)
     on_grid: dict[str, Tensor] = {}
     for name, x in read_inputs(net, layers, inputs, lambda x: x).items():
@@ -121,14 +121,14 @@ def check_layers(
     Returns: the outputs of the file, by name: the picture is made of torch's last activations.
     Raises: ExportError where a layer reads other values than in torch.
     """
-    heard = heard_by(net, tuple(inputs.values()))
-    changed, made = cut(data, heard)
+    on_grid = layer_inputs(net, tuple(inputs.values()))
+    changed, made = cut(data, on_grid)
     if not made:
         raise ExportError("The exported network has no quantised layer. Nothing was written.")
-    outputs = open_(changed)({**inputs, **{n + FEED: heard[n] for n in made}})
+    outputs = open_(changed)({**inputs, **{n + FEED: on_grid[n] for n in made}})
     layers = convolutions(net)
     for name, output in made.items():
-        _check(name, outputs[output], heard[name], input_step(layers[name]))
+        _check(name, outputs[output], on_grid[name], input_step(layers[name]))
     return outputs
 
 
@@ -138,11 +138,11 @@ def _check(layer: str, got: Tensor, want: Tensor, step: float) -> None:
             f"Layer '{layer}' of the exported network reads {tuple(got.shape)}, in torch "
             f"{tuple(want.shape)}. Nothing was written; please report this."
         )
-    apart = (got - want).abs() / step
-    off, most = int((~(apart <= OFF)).sum()), float(apart.max())  # also what is not a number
-    if not most <= MOST_STEPS or off > max(FEW, MOST_OFF * apart.numel()):
+    gap = (got - want).abs() / step
+    off, most = int((~(gap <= OFF)).sum()), float(gap.max())  # also NaN
+    if not most <= MOST_STEPS or off > max(FEW, MOST_OFF * gap.numel()):
         raise ExportError(
             f"The exported network differs from torch in what layer '{layer}' reads: {off} of "
-            f"{apart.numel()} values, by up to {most:.2f} steps of the grid; allowed is one step, "
+            f"{gap.numel()} values, by up to {most:.2f} steps of the grid; allowed is one step, "
             f"at {MOST_OFF:.0%} of them. Nothing was written; please report this with the model."
         )

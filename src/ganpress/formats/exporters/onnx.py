@@ -65,7 +65,7 @@ def to_bytes(model: Model) -> bytes:
     Raises: ExportError where torch's exporter cannot take the network.
     """
     net = use_export_quantisers(fold_gates(copy.deepcopy(model.net).cpu().eval()))
-    example, shapes = example_of(net, model.multiple, model.least)
+    example, shapes = example_of(net, model.multiple, model.min_size)
     try:
         with _quiet(), torch.no_grad():
             program: Any = torch.onnx.export(
@@ -86,26 +86,26 @@ def to_bytes(model: Model) -> bytes:
             program.model.metadata_props.update(_metadata(model))
             data: bytes = _spelled_out(program.model_proto).SerializeToString()
     except Exception as error:  # the exporter has no error type of its own for all its floors
-        told = str(error).strip().splitlines() or [type(error).__name__]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ExportError(
-            f"torch's ONNX exporter cannot take this '{model.family.name}' network ({told[0]}). "
+            f"torch's ONNX exporter cannot take this '{model.family.name}' network ({lines[0]}). "
             "Nothing was written; please report this with the versions of torch and onnxscript."
         ) from error
     return data
 
 
-def example_of(net: nn.Module, multiple: int, least: int) -> tuple[Inputs, tuple[Any, ...]]:
+def example_of(net: nn.Module, multiple: int, min_size: int) -> tuple[Inputs, tuple[Any, ...]]:
     """Inputs to trace with, and the free dims of each: those that change with batch or size.
 
     Of an input whose dims follow the size, the last two are height and width. The dims of what
     `forward` takes as ``*inputs`` are one tuple, as torch.export wants it.
     """
     draw = torch.Generator().manual_seed(0)
-    example = draw_inputs(net, 2, (2 * least, 3 * least), draw)
-    other = draw_inputs(net, 3, (3 * least, 2 * least), draw)
+    example = draw_inputs(net, 2, (2 * min_size, 3 * min_size), draw)
+    other = draw_inputs(net, 3, (3 * min_size, 2 * min_size), draw)
     batch = torch.export.Dim("batch", min=1)
     steps = [
-        torch.export.Dim(f"{side}_steps", min=least // multiple) for side in ("height", "width")
+        torch.export.Dim(f"{side}_steps", min=min_size // multiple) for side in ("height", "width")
     ]
     sides = [multiple * step for step in steps]
     shapes = tuple(
@@ -196,7 +196,7 @@ def _strip(graph: Any) -> None:
 
 
 def _metadata(model: Model) -> dict[str, str]:
-    """What the file says about itself, as text."""
+    """The metadata of the file: text by key."""
     card = model.card()
     return {
         "producer": "ganpress",
@@ -245,11 +245,11 @@ def _quiet() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")]
     loggers.append(logging.getLogger("torch.onnx._internal.exporter._registration"))
     levels = [logger.level for logger in loggers]
-    said = io.StringIO()
+    output = io.StringIO()
     with (
         warnings.catch_warnings(),
-        contextlib.redirect_stdout(said),
-        contextlib.redirect_stderr(said),
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(output),
     ):
         warnings.simplefilter("ignore")
         try:

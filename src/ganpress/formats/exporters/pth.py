@@ -5,7 +5,7 @@ that the upstream class gives them, so its strict `load_state_dict` takes them (
 student's widths). One thing they may lack: junyanz's ResNet and U-Net classes and GAN Compression's
 ResNet ones make InstanceNorm2d with affine=False, and slimming gives it scales and shifts. Those
 that change nothing are left out; others cannot be folded into a neighbour (a ReLU or a residual sum
-stands behind them), so they are written, with a warning that says what to change upstream.
+stands behind them), so they are written, with a warning about what to change upstream.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def export_pth(target: str, model: Model, path: Path, size: int) -> ExportFacts:
     layouts = LAYOUTS[target]
     family = model.family.name
     if family not in layouts:
-        able = [name for name, held in LAYOUTS.items() if family in held]
+        able = [name for name, families in LAYOUTS.items() if family in families]
         raise ConfigError(
             f"Target '{target}' is for {', '.join(layouts)}, not for a '{family}' generator. "
             f"For this one: {', '.join(able) or 'onnx'}."
@@ -89,7 +89,7 @@ def export_pth(target: str, model: Model, path: Path, size: int) -> ExportFacts:
     kind, state_of = layouts[family]
     plain = copy.copy(model)
     plain.net = fold_gates(copy.deepcopy(model.net).cpu().eval())
-    state, advice = _settle_scales(plain, target, state_of(plain))
+    state, advice = _resolve_scales(plain, target, state_of(plain))
     top, mean, shape = _compare(plain, kind, state, size)
     data = io.BytesIO()
     torch.save({"g": state, "g_ema": state} if target == "pth-rosinality" else state, data)
@@ -100,19 +100,21 @@ def export_pth(target: str, model: Model, path: Path, size: int) -> ExportFacts:
     return ExportFacts(path, data.getbuffer().nbytes, top, mean, (shape,), None)
 
 
-def _settle_scales(model: Model, target: str, state: State) -> tuple[State, str]:
-    """Scales and shifts of InstanceNorm, where upstream's class has none: no norm's if none
-    changes anything, else every norm's, or as GAN Slimming's class has them.
+def _resolve_scales(model: Model, target: str, state: State) -> tuple[State, str]:
+    """Decide which scales and shifts of InstanceNorms to write, where upstream's class has none.
 
-    Returns: the tensors, and what to tell the user ("" where upstream's class takes the file).
+    Those of no norm if all are the identity; else those of every norm, or of the norms that GAN
+    Slimming's class has them in.
+
+    Returns: the tensors, and the advice to the user ("" where upstream's class takes the file).
     """
     layers = _scaled_layers(model, target)
     norms = {ours: theirs for ours, theirs in layers.items() if ".norm" in ours}
-    held = [n for n in norms.values() if f"{n}.weight" in state]
-    if all(_is_identity(state, n) for n in held):
-        gone = {f"{n}.{tensor}" for n in held for tensor in cyclegan.PARAMETERS}
-        return {name: t for name, t in state.items() if name not in gone}, ""
-    missing = {ours: theirs for ours, theirs in norms.items() if theirs not in held}
+    scaled = [n for n in norms.values() if f"{n}.weight" in state]
+    if all(_is_identity(state, n) for n in scaled):
+        dropped = {f"{n}.{tensor}" for n in scaled for tensor in cyclegan.PARAMETERS}
+        return {name: t for name, t in state.items() if name not in dropped}, ""
+    missing = {ours: theirs for ours, theirs in norms.items() if theirs not in scaled}
     if target == "pth-junyanz" and "down2.norm" in missing:  # else what is missing is off the trunk
         return state, _advice(target, "that are not on the residual trunk ") + (
             " GAN Slimming's Generator has these norms and takes the file as it is."

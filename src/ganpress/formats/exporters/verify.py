@@ -35,7 +35,7 @@ GREY = 1 / 127.5  # one grey level of 255, in units of [-1, 1]
 NEAR = 2 * GREY
 EXACT_FAMILIES = ("cartoongan", "cyclegan", "pix2pix")
 NUDGE = 1e-5
-NOISE_FACTOR = 2.0  # of torch's own noise, which a sample of few pictures tells only roughly
+NOISE_FACTOR = 2.0  # of torch's own noise, of which few pictures give only a rough estimate
 NOISE_MOST = 0.05  # mean; whatever the network's own noise
 
 
@@ -116,7 +116,7 @@ def compare(
     Raises: ExportError where a difference is above the tolerance.
     """
     step = model.multiple
-    half = max(model.least, size // 2 // step * step)
+    half = max(model.min_size, size // 2 // step * step)
     draw = torch.Generator().manual_seed(0)
     batches = [
         smooth(model, draw_inputs(model.net, 1, (size, size), draw)),

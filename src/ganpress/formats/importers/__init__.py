@@ -49,8 +49,8 @@ def import_model(
         kind: one of `KINDS`; "auto" guesses from the names of the tensors.
         config: GAN Compression's config string; if given, the file must agree with it.
         discriminator: the file of its discriminator, where that is another one.
-        options: what a file cannot say, to overrule the guess: ``clamp`` (the input is clamped to
-            [-1, 1]), ``norm`` ("instance" or "batch"), ``direction`` of a MUNIT pair.
+        options: what cannot be read off a file, to overrule the guess: ``clamp`` (the input is
+            clamped to [-1, 1]), ``norm`` ("instance" or "batch"), ``direction`` of a MUNIT pair.
 
     Raises:
         UnsafePickle: the file asks for code to be run; none was.
@@ -123,18 +123,18 @@ def _check_request(kind: str, options: Mapping[str, Any]) -> None:
     known = every if kind == "auto" else READERS[kind].options
     for name, value in options.items():
         if name not in known:
-            told = f"Options: {', '.join(known)}." if known else "It takes none."
+            hint = f"Options: {', '.join(known)}." if known else "It takes none."
             raise ConfigError(
-                f"Importing '{kind}' has no option '{name}'{did_you_mean(name, known)}. {told}"
+                f"Importing '{kind}' has no option '{name}'{did_you_mean(name, known)}. {hint}"
             )
         if value not in known[name]:
             allowed = known[name]
-            told = (
+            expected = (
                 f"a number from {allowed[0]} to {allowed[-1]}"
                 if isinstance(allowed, range)
                 else f"one of {', '.join(map(str, allowed))}"
             )
-            raise ConfigError(f"Import option '{name}' is {told}, got {value!r}.")
+            raise ConfigError(f"Import option '{name}' is {expected}, got {value!r}.")
 
 
 def _is_other(kind: str, known: str | None) -> bool:

@@ -3,7 +3,7 @@
 `model.1` is the stem, `model.4` and `model.7` the down-sampling, `model.10` onwards the blocks,
 then two transposed convolutions and a last convolution. A dropout layer in the blocks moves their
 second convolution from conv_block.5 to .6. Blocks padded with copies of the border have the keys
-of reflect-padded ones and cannot be told apart: ganpress pads by reflection.
+of reflect-padded ones and cannot be distinguished: ganpress pads by reflection.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ def state_of(model: Model) -> State:
 def resnet_state(model: Model, *, second: int) -> State:
     """A `cyclegan` generator under junyanz's key numbers.
 
-    Upstream's classes have no biases before BatchNorm (those of separable blocks apart): here they
+    Upstream's classes have no biases before BatchNorm (except in separable blocks): here they
     are folded into the means.
 
     Args: second: where a block keeps its second convolution, 5 or 6 (with a dropout layer).
@@ -240,6 +240,6 @@ def _without_identities(state: State, norms: Collection[str]) -> State:
     scales = [state[f"{n}.weight"] for n in norms if f"{n}.weight" in state]
     shifts = [state[f"{n}.bias"] for n in norms if f"{n}.bias" in state]
     if all((t == 1).all() for t in scales) and not any(t.any() for t in shifts):
-        gone = {f"{n}.{tensor}" for n in norms for tensor in PARAMETERS}
-        return {name: tensor for name, tensor in state.items() if name not in gone}
+        folded = {f"{n}.{tensor}" for n in norms for tensor in PARAMETERS}
+        return {name: tensor for name, tensor in state.items() if name not in folded}
     return state

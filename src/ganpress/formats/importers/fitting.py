@@ -1,4 +1,4 @@
-"""Put a foreign state into one of our networks, and say exactly what does not fit.
+"""Put a foreign state into one of our networks, and name exactly what does not fit.
 
 An importer reads widths and options off the tensors' shapes and lists which tensor of the file
 becomes which of ours (a `Plan`); everything else is here and the same for all.
@@ -66,8 +66,8 @@ class DiscriminatorPlan:
         kind, options: what is built.
         names: our tensor -> the file's.
         ignored: tensors of the file that mean nothing to us.
-        objective, r1: what the code base trains it under, which no file says; "": the usual one of
-            its kind.
+        objective, r1: adversarial loss and weight of the R1 penalty that the code base trains it
+            with, which no file has; objective "": the usual one of its kind.
     """
 
     kind: str

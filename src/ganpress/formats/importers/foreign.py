@@ -123,9 +123,9 @@ def _unwrap(loaded: object, source: str) -> State:
     )
 
 
-def _is_munit(held: Mapping[str, Any]) -> bool:
+def _is_munit(tensors: Mapping[str, Any]) -> bool:
     """Whether these are a network of MUNIT, which keeps both domains of a training in one file."""
-    return all(str(name).startswith(_MUNIT) for name in held)
+    return all(str(name).startswith(_MUNIT) for name in tensors)
 
 
 def _read_safetensors(path: Path) -> State:
@@ -163,8 +163,8 @@ def _read_torch(path: Path, head: bytes) -> object:
 
 
 def _cut_short(path: Path, error: object) -> CheckpointError:
-    told = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-    return CheckpointError(f"{path} is cut short or damaged ({told}): copy or download it again.")
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return CheckpointError(f"{path} is cut short or damaged ({reason}): copy or download it again.")
 
 
 def _check_zip(path: Path) -> None:
@@ -182,14 +182,14 @@ def _check_zip(path: Path) -> None:
         )
 
 
-def _refusal(path: Path, told: str) -> CheckpointError:
+def _refusal(path: Path, message: str) -> CheckpointError:
     """The error for a pickle that torch would not read."""
     try:
         asked = [name for name in callables(path) if not _is_plain(name)]
     except (ValueError, OSError, zipfile.BadZipFile, UnicodeDecodeError) as error:
         return _cut_short(path, error)
     if not asked:
-        reason = re.search(r"WeightsUnpickler error: (.+)", told)
+        reason = re.search(r"WeightsUnpickler error: (.+)", message)
         why = f" ({reason[1].strip()[:160]})" if reason else ""
         return CheckpointError(
             f"{path} is not a checkpoint that can be read safely{why}. Load it in the code base "

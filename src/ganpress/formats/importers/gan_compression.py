@@ -5,7 +5,7 @@ c2*4 channels; each group of three blocks has an inner width of b*4 on a trunk o
 u0*2, then u1.
 
 Upstream's full and student classes clamp the input to [-1, 1], its mobile class does not. A file
-does not say which class wrote it: separable blocks at uniform widths are taken for the mobile class
+does not show its class: separable blocks at uniform widths are taken for the mobile class
 unless a config is given. Inside ganpress images never leave [-1, 1], where both are the same.
 """
 
@@ -72,16 +72,16 @@ def _is_uniform(widths: dict[str, int]) -> bool:
 
 
 def _check(config: str, made: Plan, separable: bool, source: str) -> None:
-    told = widths_of(config, blocks=made.options["blocks"])
+    described = widths_of(config, blocks=made.options["blocks"])
     if not separable:
         raise ConfigError(
             f"{source} has full convolutions in its blocks; a config ('{config}') describes "
             "separable students. Leave the config out."
         )
     wrong = [
-        f"{group} {width} in the file, {told[group]} in the config"
+        f"{group} {width} in the file, {described[group]} in the config"
         for group, width in made.widths.items()
-        if width != told[group]
+        if width != described[group]
     ]
     if wrong and not made.unread:
         raise ConfigError(

@@ -31,7 +31,7 @@ class Reader(Protocol):
         ...
 
 
-class CriticReader(Protocol):
+class DiscriminatorReader(Protocol):
     """A plan made from a discriminator file's tensors."""
 
     def __call__(self, state: State, *, source: str) -> DiscriminatorPlan:
@@ -46,19 +46,19 @@ class Kind:
     Attributes:
         title: what its files are, for people.
         plan: reads a generator. discriminator: reads its discriminator, where there is one.
-        options: what a file cannot say, with the values allowed.
+        options: what cannot be read off a file, with the values allowed.
     """
 
     title: str
     plan: Reader
-    discriminator: CriticReader | None = None
+    discriminator: DiscriminatorReader | None = None
     options: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 def _any_of_gan_compression(
     state: State, *, source: str, config: str | None, **options: Any
 ) -> Plan:
-    """GAN Compression compresses ResNets, SPADE and MUNIT; the tensors' names say which."""
+    """GAN Compression compresses ResNets, SPADE and MUNIT; the tensors' names show which."""
     readers: dict[str | None, Reader] = {"spade": spade.plan, "munit": munit.plan}
     _, seems = looks_like(state)
     return readers.get(seems, gan_compression.plan)(state, source=source, config=config, **options)

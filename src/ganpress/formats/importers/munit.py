@@ -176,16 +176,16 @@ def widths_of_config(config: str, *, style_encoder: bool = True) -> dict[str, in
 
 
 def _check(config: str, made: Plan, source: str) -> None:
-    told = widths_of_config(config, style_encoder=made.options["style_encoder"])
+    described = widths_of_config(config, style_encoder=made.options["style_encoder"])
     if not made.options["separable"]:
         raise ConfigError(
             f"{source} has full convolutions; a config ('{config}') describes separable students. "
             "Leave the config out."
         )
     wrong = [
-        f"{group} {width} in the file, {told.get(group, 'none')} in the config"
+        f"{group} {width} in the file, {described.get(group, 'none')} in the config"
         for group, width in made.widths.items()
-        if width != told.get(group) and not group.startswith("mlp")
+        if width != described.get(group) and not group.startswith("mlp")
     ]
     if wrong and not made.unread:
         raise ConfigError(

@@ -108,9 +108,9 @@ def read_pickle(path: Path) -> dict[str, State]:
     except UnsafePickle:
         raise
     except Exception as error:  # a damaged pickle can fail anywhere in its reader
-        told = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        why = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path} is cut short, damaged or no pickle of networks ({told}): copy or download it "
+            f"{path} is cut short, damaged or no pickle of networks ({why}): copy or download it "
             "again."
         ) from error
     found = loaded if isinstance(loaded, dict) else {}
@@ -131,8 +131,8 @@ def _tensors(module: Record, prefix: str = "") -> list[tuple[str, Tensor]]:
     """Parameters and buffers of a network's record, by their names in its state dict."""
     out: list[tuple[str, Tensor]] = []
     for kind in ("_parameters", "_buffers"):
-        held = module.get(kind) or {}
-        out += [(f"{prefix}{n}", t) for n, t in held.items() if isinstance(t, Tensor)]
+        tensors = module.get(kind) or {}
+        out += [(f"{prefix}{n}", t) for n, t in tensors.items() if isinstance(t, Tensor)]
     for name, inner in (module.get("_modules") or {}).items():
         if isinstance(inner, Record):
             out += _tensors(inner, f"{prefix}{name}.")
@@ -140,7 +140,7 @@ def _tensors(module: Record, prefix: str = "") -> list[tuple[str, Tensor]]:
 
 
 def plan(state: State, *, source: str, config: str | None = None, **options: Any) -> Plan:
-    """The plan of a generator's state dict (G_ema); ``config`` and ``options`` say nothing here.
+    """The plan of a generator's state dict (G_ema); ``config`` and ``options`` are ignored.
 
     Its activation clamp (256, for half precision) is not carried over.
     Raises: CheckpointError for a class-conditional network and one without skips.
@@ -229,7 +229,7 @@ def _idle(name: str) -> bool:
 def discriminator_plan(state: State, *, source: str) -> DiscriminatorPlan:
     """The residual discriminator of the same file (`read_pickle`'s ``d``).
 
-    Raises `CheckpointError` where the tensors that say its widths are missing.
+    Raises `CheckpointError` where the tensors that give its widths are missing.
     """
     sides = sorted(int(n[1:].split(".")[0]) for n in state if n.endswith(".skip.weight"))
     wanted = [f"b{s}.skip.weight" for s in sides]

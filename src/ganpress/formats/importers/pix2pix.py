@@ -52,10 +52,10 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
 
 def _refuse_other_pictures(state: State, names: dict[str, str], source: str) -> None:
     for ours, dim, does in (("downs.0.conv.weight", 1, "reads"), ("out.conv.weight", 1, "makes")):
-        held = state.get(names[ours])
-        if held is not None and held.ndim == 4 and held.shape[dim] != 3:
+        weight = state.get(names[ours])
+        if weight is not None and weight.ndim == 4 and weight.shape[dim] != 3:
             raise CheckpointError(
-                f"{source} {does} {held.shape[dim]} channels ({names[ours]}); ganpress's "
+                f"{source} {does} {weight.shape[dim]} channels ({names[ours]}); ganpress's "
                 "generators read and make RGB."
             )
 

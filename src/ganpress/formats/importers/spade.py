@@ -2,9 +2,9 @@
 
 Both code bases name the layers alike; they differ in the widths, which are read off the shapes. A
 spectral norm is folded with the vectors of the file, weight_orig / (u^T W v), as both do in eval
-mode. What a file does not say are the options ``upsampling`` ("normal" and "more" have the same
-tensors), ``dontcare`` and ``edges`` (of which only the sum shows), and ``middle``, the norm inside
-separable convolutions: they are given, or taken to be "normal", false, true and "instance".
+mode. A file does not show the options ``upsampling`` ("normal" and "more" have the same tensors),
+``dontcare`` and ``edges`` (of which only the sum shows), and ``middle``, the norm inside separable
+convolutions: they are given as options, or taken to be "normal", false, true and "instance".
 
 A student's config string is c0_c1_..._c7: a trunk of 16 c0, inner widths 16 c1 to 16 c3 of its
 three blocks, then up-blocks of 8 c4, 4 c5, 2 c6 and c7; the hidden width of a block's SPADEs is
@@ -34,16 +34,16 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
     Raises: CheckpointError for a network with an image encoder (a latent vector instead of a label
         map); ConfigError where options or ``config`` are not those of the file.
     """
-    settled = _options(state, source, options)
-    made = Plan("gaugan", settled, names=tensor_names(settled))
+    resolved = _options(state, source, options)
+    made = Plan("gaugan", resolved, names=tensor_names(resolved))
     made.width(state, "trunk", "fc.weight", 0)
-    for name in _blocks(settled):
+    for name in _blocks(resolved):
         norms = ("0", "1", "s") if name.startswith("up_") else ("0", "1")
         for k in norms:
             made.width(state, f"{name}_hidden_{k}", f"{name}.norm_{k}.mlp_shared.0.weight", 0)
-        made.width(state, f"{name}_mid", _held(state, f"{name}.conv_0.weight"), 0)
+        made.width(state, f"{name}_mid", _stored_name(state, f"{name}.conv_0.weight"), 0)
         if "s" in norms:
-            made.width(state, name, _held(state, f"{name}.conv_1.weight"), 0)
+            made.width(state, name, _stored_name(state, f"{name}.conv_1.weight"), 0)
     counters = [n for n in made.names if n.endswith("num_batches_tracked")]
     fill_together(made, state, counters, 0)  # torch before 0.4.1 had none
     made.made = {**_folded(made, state), **_cut_statistics(made, state)}
@@ -82,7 +82,7 @@ def _blocks(options: dict[str, Any]) -> tuple[str, ...]:
     return (*TRUNK, *ups(options))
 
 
-def _held(state: State, name: str) -> str:
+def _stored_name(state: State, name: str) -> str:
     """The name a weight has in the file: with spectral norm it is kept before the division."""
     return f"{name}_orig" if f"{name}_orig" in state else name
 
@@ -177,11 +177,11 @@ def widths_of(config: str) -> dict[str, int]:
 
 
 def _check(config: str, made: Plan, source: str) -> None:
-    told = widths_of(config)
+    described = widths_of(config)
     wrong = [
-        f"{group} {width} in the file, {told.get(group, 'none')} in the config"
+        f"{group} {width} in the file, {described.get(group, 'none')} in the config"
         for group, width in made.widths.items()
-        if width != told.get(group)
+        if width != described.get(group)
     ]
     if wrong and not made.unread:
         raise ConfigError(

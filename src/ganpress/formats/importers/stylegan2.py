@@ -2,7 +2,7 @@
 
 A file is ``{"g": ..., "d": ..., "g_ema": ...}``; widths come from the shapes, so a pruned file
 (generator_net_shape) is read as a full one is. That code recomputes every gain from the width it
-finds: on the way in a gain is set to what the file's own width says, and on the way out the weights
+finds: on the way in a gain is set from the file's own width, and on the way out the weights
 carry the difference.
 """
 
@@ -22,7 +22,7 @@ from ganpress.types import State
 
 
 def plan(state: State, *, source: str, config: str | None = None, **options: Any) -> Plan:
-    """The plan of a rosinality generator; ``config`` and ``options`` say nothing here."""
+    """The plan of a rosinality generator; ``config`` and ``options`` are ignored."""
     convs = sum(n.startswith("convs.") and n.endswith(".conv.weight") for n in state)
     if convs % 2 or not 2 <= convs <= 16:
         raise CheckpointError(
@@ -135,7 +135,7 @@ R1 = 10.0  # weight of the penalty in the paper and in rosinality's code, every 
 def discriminator_plan(state: State, *, source: str) -> DiscriminatorPlan:
     """The discriminator of the same file (its entry ``d``).
 
-    Raises `CheckpointError` where the tensors that say its widths are missing.
+    Raises `CheckpointError` where the tensors that give its widths are missing.
     """
     blocks = sum(n.startswith("convs.") and n.endswith(".conv1.0.weight") for n in state)
     wanted = ["convs.0.0.weight", *(f"convs.{k + 1}.skip.1.weight" for k in range(blocks))]

@@ -96,34 +96,34 @@ class Family:
             WidthsError: a group that the family does not have, or a width below 1 for a group
                 that cannot vanish.
         """
-        settled = self.resolve(options)
-        full = self.full(settled)
+        resolved = self.resolve(options)
+        full = self.full(resolved)
         for group, width in (widths or {}).items():
             if group not in full:
                 raise WidthsError(
                     f"Widths for '{self.name}' name no group '{group}'"
                     f"{did_you_mean(group, full)}. Groups: {', '.join(full)}."
                 )
-            least = 0 if group in self.may_vanish(settled) else 1
-            if width < least:
+            minimum = 0 if group in self.may_vanish(resolved) else 1
+            if width < minimum:
                 raise WidthsError(
-                    f"Group '{group}' of '{self.name}' needs at least {least} channel(s), "
+                    f"Group '{group}' of '{self.name}' needs at least {minimum} channel(s), "
                     f"got {width}."
                 )
-        return self.generator({**full, **(widths or {})}, settled)
+        return self.generator({**full, **(widths or {})}, resolved)
 
 
 def _check_option(name: str, value: Any, default: Any) -> None:
     """Refuse a value of another type than the default's, and sizes below 1. What is 0 by default
-    may be 0; of blocks each family says itself whether it can be without."""
+    may be 0; for blocks, each family checks itself whether 0 is allowed."""
     kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
     kind = type(default)
     fits = type(value) is kind or (kind is float and type(value) is int)
     if not fits:
         raise ConfigError(f"Option '{name}' is {kinds[kind]}, such as {default}; got {value!r}.")
-    least = int(default > 0 and name not in ("blocks", "res")) if kind is int else value
-    if value < least:
-        raise ConfigError(f"Option '{name}' is at least {least}; got {value}.")
+    minimum = int(default > 0 and name not in ("blocks", "res")) if kind is int else value
+    if value < minimum:
+        raise ConfigError(f"Option '{name}' is at least {minimum}; got {value}.")
 
 
 def residual_groups(options: Options) -> tuple[str, ...]:
