@@ -33,12 +33,17 @@ from ganpress.training.settings import TrainConfig
 class ContentSettings(Settings):
     """What keeps a cartoon close to its photo (Chen et al. 2018, eq. 4)."""
 
-    weight: float = Field(default=10, ge=0, description="the paper's omega")
+    weight: float = Field(
+        default=10, ge=0, description="weight of the content loss (omega in eq. 2)"
+    )
     features: Literal["vgg16", "squeezenet", "squeezenet-1.1", "squeezenet-1.1-caffe", "tiny"] = (
-        Field(default="vgg16", description="the network; the paper has VGG-19")
+        Field(
+            default="vgg16", description="feature network of the content loss; the paper has VGG-19"
+        )
     )
     tap: str | None = Field(
-        default=None, description="its layer; None: the deepest (VGG-16's relu4_3)"
+        default=None,
+        description="layer whose features are compared; None: the deepest (VGG-16's relu4_3)",
     )
 
 
@@ -50,17 +55,25 @@ class CartoonganTraining(TrainConfig):
         "critic_layers": "discriminator_layers",
     }
 
-    steps: int = Field(default=75_000, ge=1, description="200 epochs of 6000 photos at batch 16")
-    batch: int = Field(default=16, ge=1, description="images a step, over all processes")
-    warm_up: int = Field(default=3_750, ge=0, description="first steps, with content loss only")
-    lr: float = Field(default=2e-4, gt=0, description="of Adam, for both networks")
+    steps: int = Field(
+        default=75_000,
+        ge=1,
+        description="training steps; 75000: 200 epochs of 6000 photos at batch 16",
+    )
+    batch: int = Field(default=16, ge=1, description="images in a step, over all processes")
+    warm_up: int = Field(
+        default=3_750, ge=0, description="first steps, with the content loss alone"
+    )
+    lr: float = Field(default=2e-4, gt=0, description="learning rate of both networks (Adam)")
     edges: float = Field(
         default=1.0, ge=0, description="weight of the edge-smoothed negatives; 0: none"
     )
     discriminator_width: int = Field(
-        default=64, ge=1, description="first width of the discriminator"
+        default=64, ge=1, description="channels of the discriminator's first layer"
     )
-    discriminator_layers: int = Field(default=3, ge=1, description="its strided convolutions")
+    discriminator_layers: int = Field(
+        default=3, ge=1, description="strided convolutions of the discriminator"
+    )
     content: ContentSettings = ContentSettings()
 
     @model_validator(mode="after")

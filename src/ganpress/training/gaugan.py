@@ -37,9 +37,15 @@ from ganpress.types import State
 class MultiscaleSettings(Settings):
     """The discriminators: the same PatchGAN on the picture and on that halved."""
 
-    width: int = Field(default=64, ge=1, description="channels of its first layer")
-    layers: int = Field(default=4, ge=2, description="its convolutions at each scale")
-    scales: int = Field(default=2, ge=1, description="sizes of the picture it looks at")
+    width: int = Field(default=64, ge=1, description="channels of a discriminator's first layer")
+    layers: int = Field(
+        default=4, ge=2, description="convolutions of the discriminator at each scale"
+    )
+    scales: int = Field(
+        default=2,
+        ge=1,
+        description="scales of the discriminators, each half the size of the one before",
+    )
 
 
 class GauGANTraining(TrainConfig):
@@ -50,17 +56,20 @@ class GauGANTraining(TrainConfig):
 
     renamed: ClassVar[Mapping[str, str]] = {"critic": "discriminator"}
 
-    steps: int = Field(default=37_200, ge=1, description="of the whole training")
-    batch: int = Field(default=16, ge=1, description="images a step, over all processes")
-    lr_g: float = Field(default=1e-4, gt=0, description="of the generator; Adam")
-    lr_d: float = Field(default=4e-4, gt=0, description="of the discriminator; Adam")
+    steps: int = Field(default=37_200, ge=1, description="training steps")
+    batch: int = Field(default=16, ge=1, description="images in a step, over all processes")
+    lr_g: float = Field(default=1e-4, gt=0, description="learning rate of the generator (Adam)")
+    lr_d: float = Field(default=4e-4, gt=0, description="learning rate of the discriminator (Adam)")
     decay: float = Field(
-        default=0.5, gt=0, le=1, description="last share of the training: lr falls to 0"
+        default=0.5,
+        gt=0,
+        le=1,
+        description="last fraction of the training, in which learning rates fall linearly to 0",
     )
-    matching: float = Field(default=10.0, ge=0, description="weight of feature matching")
-    perceptual: float = Field(default=10.0, ge=0, description="weight of the features' distance")
+    matching: float = Field(default=10.0, ge=0, description="weight of the feature matching loss")
+    perceptual: float = Field(default=10.0, ge=0, description="weight of the perceptual loss")
     features: Literal["vgg16", "squeezenet", "tiny", "none"] = Field(
-        default="vgg16", description="network of the perceptual loss; none: without it"
+        default="vgg16", description="feature network of the perceptual loss; none: no such loss"
     )
     discriminator: MultiscaleSettings = MultiscaleSettings()
 

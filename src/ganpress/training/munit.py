@@ -33,11 +33,21 @@ from ganpress.types import State
 class MunitWeights(Settings):
     """Weights of the generator's terms (Huang et al. 2018, eq. 5); the adversarial one has 1."""
 
-    image: float = Field(default=10, ge=0, description="L1 of a picture and its reconstruction")
-    style: float = Field(default=1, ge=0, description="L1 of a drawn style and its reconstruction")
-    content: float = Field(default=1, ge=0, description="L1 of a content code, likewise")
+    image: float = Field(
+        default=10, ge=0, description="weight of L1 between a picture and its reconstruction"
+    )
+    style: float = Field(
+        default=1,
+        ge=0,
+        description="weight of L1 between a random style code and its reconstruction",
+    )
+    content: float = Field(
+        default=1, ge=0, description="weight of L1 between a content code and its reconstruction"
+    )
     cycle: float = Field(
-        default=0, ge=0, description="L1 after there and back; 10 for photos, as for summer2winter"
+        default=0,
+        ge=0,
+        description="weight of the cycle-consistency L1; the authors take 10 for summer2winter",
     )
 
 
@@ -50,16 +60,24 @@ class MunitTraining(TrainConfig):
         "critic_scales": "discriminator_scales",
     }
 
-    steps: int = Field(default=1_000_000, ge=1, description="of the whole training")
-    lr: float = Field(default=1e-4, gt=0, description="of Adam, for all networks")
-    weight_decay: float = Field(default=1e-4, ge=0, description="of all networks")
-    halve_every: int = Field(default=100_000, ge=1, description="steps until lr is halved")
-    discriminator_width: int = Field(
-        default=64, ge=1, description="first width of the discriminators"
+    steps: int = Field(default=1_000_000, ge=1, description="training steps")
+    lr: float = Field(default=1e-4, gt=0, description="learning rate of all networks (Adam)")
+    weight_decay: float = Field(default=1e-4, ge=0, description="weight decay of all networks")
+    halve_every: int = Field(
+        default=100_000,
+        ge=1,
+        description="steps after which the learning rate is halved, again and again",
     )
-    discriminator_layers: int = Field(default=4, ge=1, description="their strided convolutions")
+    discriminator_width: int = Field(
+        default=64, ge=1, description="channels of the discriminators' first layer"
+    )
+    discriminator_layers: int = Field(
+        default=4, ge=1, description="strided convolutions of each discriminator"
+    )
     discriminator_scales: int = Field(
-        default=3, ge=1, description="sizes of the picture they look at"
+        default=3,
+        ge=1,
+        description="scales of the discriminators, each half the size of the one before",
     )
     weights: MunitWeights = MunitWeights()
 

@@ -32,8 +32,8 @@ from ganpress.types import Inputs
 class SNGANDiscriminatorSettings(Settings):
     """The discriminator; it projects classes where the generator has some."""
 
-    width: int = Field(default=128, ge=1, description="its channels")
-    spectral_norm: bool = Field(default=True, description="on all of its layers")
+    width: int = Field(default=128, ge=1, description="channels of each of its layers")
+    spectral_norm: bool = Field(default=True, description="spectral norm on all of its layers")
 
 
 class SNGANTraining(TrainConfig):
@@ -44,16 +44,23 @@ class SNGANTraining(TrainConfig):
 
     renamed: ClassVar[Mapping[str, str]] = {"critic": "discriminator", "n_critic": "d_steps"}
 
-    steps: int = Field(default=50_000, ge=1, description="of the whole training")
+    steps: int = Field(default=50_000, ge=1, description="training steps")
     batch: int = Field(
-        default=320, ge=1, description="photos a step, shared out to d_steps updates"
+        default=320, ge=1, description="real images in a step, divided among its d_steps updates"
     )
-    g_batch: int = Field(default=128, ge=1, description="pictures in an update of the generator")
-    d_steps: int = Field(default=5, ge=1, description="updates of the discriminator in a step")
-    lr_g: float = Field(default=2e-4, gt=0, description="of the generator; Adam")
-    lr_d: float = Field(default=2e-4, gt=0, description="of the discriminator; Adam")
+    g_batch: int = Field(
+        default=128, ge=1, description="generated images in an update of the generator"
+    )
+    d_steps: int = Field(
+        default=5, ge=1, description="updates of the discriminator for each one of the generator"
+    )
+    lr_g: float = Field(default=2e-4, gt=0, description="learning rate of the generator (Adam)")
+    lr_d: float = Field(default=2e-4, gt=0, description="learning rate of the discriminator (Adam)")
     decay: float = Field(
-        default=1.0, ge=0, le=1, description="last share of the training: lr falls to 0; 0: none"
+        default=1.0,
+        ge=0,
+        le=1,
+        description="last fraction of the training, in which rates fall linearly to 0; 0: none",
     )
     discriminator: SNGANDiscriminatorSettings = SNGANDiscriminatorSettings()
     data: TrainData = TrainData(size=32, flip=False)

@@ -32,9 +32,11 @@ class StyleDiscriminatorSettings(Settings):
     """The discriminator's widths: at most `base` / r channels at r pixels, at most `most`."""
 
     base: int = Field(
-        default=32768, ge=1, description="its channels at size s are base / s, at most ``most``"
+        default=32768,
+        ge=1,
+        description="the discriminator has base / s channels at s pixels, at most ``most``",
     )
-    most: int = Field(default=512, ge=1, description="its channels at most")
+    most: int = Field(default=512, ge=1, description="largest number of channels at any size")
 
 
 class StyleGAN2Training(TrainConfig):
@@ -46,16 +48,23 @@ class StyleGAN2Training(TrainConfig):
 
     renamed: ClassVar[Mapping[str, str]] = {"critic": "discriminator"}
 
-    steps: int = Field(default=781_250, ge=1, description="of the whole training")
-    batch: int = Field(default=32, ge=1, description="images a step, over all processes")
-    ema: float = Field(default=0.99778, ge=0, lt=1, description="decay of the averaged weights")
-    lr_g: float = Field(default=2e-3, gt=0, description="of the generator; Adam")
-    lr_d: float = Field(default=2e-3, gt=0, description="of the discriminator; Adam")
-    r1: float = Field(default=10.0, ge=0, description="weight of the R1 penalty")
+    steps: int = Field(default=781_250, ge=1, description="training steps")
+    batch: int = Field(default=32, ge=1, description="images in a step, over all processes")
+    ema: float = Field(
+        default=0.99778,
+        ge=0,
+        lt=1,
+        description="decay of the moving average of the weights, per step",
+    )
+    lr_g: float = Field(default=2e-3, gt=0, description="learning rate of the generator (Adam)")
+    lr_d: float = Field(default=2e-3, gt=0, description="learning rate of the discriminator (Adam)")
+    r1: float = Field(default=10.0, ge=0, description="weight of the R1 penalty (gamma)")
     r1_every: int = Field(default=16, ge=1, description="steps between two R1 penalties")
     path: float = Field(default=2.0, ge=0, description="weight of the path length penalty")
     path_every: int = Field(default=4, ge=1, description="steps between two path length penalties")
-    mixing: float = Field(default=0.9, ge=0, le=1, description="share of batches with two styles")
+    mixing: float = Field(
+        default=0.9, ge=0, le=1, description="probability that a batch mixes two styles"
+    )
     discriminator: StyleDiscriminatorSettings = StyleDiscriminatorSettings()
     data: TrainData = TrainData()
 
