@@ -1,4 +1,4 @@
-"""What a compressed student is measured, evaluated, exported and shown by."""
+"""The end of a compression: measure, evaluate, export and show the student."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Shown:
 
     @property
     def colours(self) -> dict[str, str]:
-        """What results.json says of the samples."""
+        """The line of results.json on the samples' colours."""
         return {"colours": "as the photo's" if self.match_colours else "as made"}
 
 

@@ -252,8 +252,8 @@ def _spoken(title: str, lines: Sequence[Series]) -> str:
 
 def _hover(steps: tuple[int, int], points: Sequence[tuple[list[int], list[float]]]) -> str:
     lines = [[[s, float(f"{v:.4g}")] for s, v in zip(*line, strict=True)] for line in points]
-    told = {"from": LEFT / WIDTH, "to": 1 - RIGHT / WIDTH, "steps": steps, "lines": lines}
-    return json.dumps(told, separators=(",", ":"))
+    data = {"from": LEFT / WIDTH, "to": 1 - RIGHT / WIDTH, "steps": steps, "lines": lines}
+    return json.dumps(data, separators=(",", ":"))
 
 
 def _numbers(lines: Sequence[Series]) -> Table:

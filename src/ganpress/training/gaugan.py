@@ -35,7 +35,7 @@ from ganpress.types import State
 
 
 class MultiscaleSettings(Settings):
-    """The discriminators: the same PatchGAN on the picture and on that halved."""
+    """The discriminators: one PatchGAN per scale, each scale half the size of the one before."""
 
     width: int = Field(default=64, ge=1, description="channels of a discriminator's first layer")
     layers: int = Field(
@@ -87,7 +87,7 @@ class GauGANTraining(TrainConfig):
 GAUGAN = family("gaugan")
 LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # of VGG's five depths, the deepest last
 TAPS = {"squeezenet": ("relu1", "fire3", "fire5", "fire7", "fire9")}
-REFRESH = 20  # power iterations that settle the spectral norm of averaged weights
+REFRESH = 20  # power iterations until the spectral norm of averaged weights converges
 
 
 def train_gaugan(
@@ -102,7 +102,7 @@ def train_gaugan(
 
     The blocks' convolutions are under spectral norm while they train, and plain in the result.
     Departures from NVlabs' code: VGG-16 or a smaller network in place of VGG-19; the discriminator
-    judges the picture that the generator's step made, not a second one. With several processes
+    sees the picture that the generator's step made, not a second one. With several processes
     BatchNorm's statistics are of all pictures on CUDA, of each process's own on the CPU.
 
     Args:

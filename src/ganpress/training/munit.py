@@ -52,7 +52,7 @@ class MunitWeights(Settings):
 
 
 class MunitTraining(TrainConfig):
-    """Two auto-encoders and two discriminators, trained at once."""
+    """MUNIT (Huang et al., ECCV 2018): two auto-encoders, two discriminators."""
 
     renamed: ClassVar[Mapping[str, str]] = {
         "critic_width": "discriminator_width",
@@ -87,11 +87,11 @@ class MunitTraining(TrainConfig):
         step = 2**down if isinstance(down, int) else 1  # other types are refused with the family
         if self.data.size % step:
             raise ConfigError(f"data.size is {self.data.size}: make it a multiple of {step}.")
-        least = 2 ** (self.discriminator_layers + self.discriminator_scales - 1)
-        if self.data.size < least:
+        smallest = 2 ** (self.discriminator_layers + self.discriminator_scales - 1)
+        if self.data.size < smallest:
             raise ConfigError(
                 f"Discriminators of {self.discriminator_layers} layers at "
-                f"{self.discriminator_scales} scales need pictures of at least {least} "
+                f"{self.discriminator_scales} scales need pictures of at least {smallest} "
                 f"pixels, data.size is {self.data.size}: raise it, or "
                 "lower discriminator_layers or discriminator_scales."
             )
@@ -141,7 +141,7 @@ def train_munit(
         a, b = next(first).to(device).x, next(second).to(device).x
         s_a, s_b = (distributed.share(torch.randn(c.batch, dim)).to(device) for _ in "AB")
 
-        # G step (eq. 5): reconstruct pictures, translate, and find the codes again
+        # G step (eq. 5): reconstruct pictures, translate, and reconstruct the codes
         D.requires_grad_(False)
         opt_g.zero_grad(set_to_none=True)
         logs: list[Terms] = []
@@ -172,7 +172,10 @@ def train_munit(
             _parts(c.accumulate, a, b), fakes, strict=True
         ):
             with kit.autocast(c):
-                loss = 2 * (_judge(D["A"], part_a, fake_a) + _judge(D["B"], part_b, fake_b))
+                loss = 2 * (
+                    _discriminator_loss(D["A"], part_a, fake_a)
+                    + _discriminator_loss(D["B"], part_b, fake_b)
+                )
             (loss / c.accumulate).backward()
             d_loss = d_loss + loss.detach() / c.accumulate
         distributed.average_gradients(D)
@@ -253,7 +256,7 @@ def _translate(
         "loss/image": F.l1_loss(same_a, a) + F.l1_loss(same_b, b),
         "loss/style": F.l1_loss(back_s_a, s_a) + F.l1_loss(back_s_b, s_b),
         "loss/content": F.l1_loss(back_c_a, c_a) + F.l1_loss(back_c_b, c_b),
-        "loss/gan": _please(D["A"], fake_a) + _please(D["B"], fake_b),
+        "loss/gan": _generator_loss(D["A"], fake_a) + _generator_loss(D["B"], fake_b),
         "loss/cycle": a.new_zeros(()),
     }
     if cycle:
@@ -262,13 +265,14 @@ def _translate(
     return terms, fake_a, fake_b
 
 
-def _please(discriminator: nn.Module, fake: Tensor) -> Tensor:
+def _generator_loss(discriminator: nn.Module, fake: Tensor) -> Tensor:
     """The generator's least-squares loss, summed over the scales."""
     return torch.stack([lsgan_g(logits) for logits in discriminator(fake)]).sum()
 
 
-def _judge(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's, summed over the scales; one pass, as no statistics are shared."""
+def _discriminator_loss(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's least-squares loss, summed over the scales; one pass, as no statistics
+    are shared."""
     halves = [logits.chunk(2) for logits in discriminator(torch.cat([real, fake]))]
     return torch.stack([lsgan_d(r, f) for r, f in halves]).sum()
 

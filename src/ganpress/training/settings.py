@@ -13,7 +13,7 @@ from ganpress.run.settings import CropSettings, Settings
 
 
 class RunSettings(Settings):
-    """What every run has, whatever is trained in it."""
+    """The settings of every run."""
 
     seed: int = Field(default=0, description="random seed")
     threads: int | None = Field(
@@ -29,7 +29,7 @@ class RunSettings(Settings):
 
 
 def precision_of(settings: RunSettings) -> str:
-    """ "float32" or "bfloat16": what ``precision`` comes to on this machine."""
+    """ "float32" or "bfloat16": ``precision``, where "auto" is resolved for this machine."""
     if settings.precision != "auto":
         return settings.precision
     if settings.device == "cuda":
@@ -74,12 +74,12 @@ class PatchSettings(Settings):
     lr: float = Field(default=2e-4, gt=0, description="learning rate of the discriminators (Adam)")
 
     def check(self, size: int) -> None:
-        """Refuse crops that leave less than one logit, or a norm a single pixel."""
-        least = 3 * 2**self.layers
-        if size < least:
+        """ConfigError for crops so small that no logit is left, or a norm sees one pixel."""
+        smallest = 3 * 2**self.layers
+        if size < smallest:
             raise ConfigError(
                 f"A discriminator of discriminator.layers={self.layers} needs crops of at least "
-                f"{least} pixels, got {size}: raise data.size or lower discriminator.layers."
+                f"{smallest} pixels, got {size}: raise data.size or lower discriminator.layers."
             )
 
 

@@ -42,7 +42,7 @@ class DataSettings(CropSettings):
 
 
 class DiscriminatorSettings(Settings):
-    """The discriminator of the minimax game (eq. 15): the teacher's own, or a fresh PatchGAN."""
+    """The discriminator of the minimax problem (eq. 15): the teacher's own, or a fresh PatchGAN."""
 
     start: Literal["teacher", "fresh"] = Field(
         default="teacher",
@@ -106,7 +106,7 @@ class FinetuneSettings(Settings):
 
 
 class MethodSettings(RunSettings):
-    """What every compression method can be told; a method adds its own settings to these."""
+    """The settings of every compression method; a method adds its own to these."""
 
     renamed: ClassVar[Mapping[str, str]] = {
         "critic": "discriminator",

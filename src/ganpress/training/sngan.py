@@ -39,7 +39,7 @@ class SNGANDiscriminatorSettings(Settings):
 class SNGANTraining(TrainConfig):
     """SNGAN on CIFAR-10 (Miyato et al., ICLR 2018); the defaults are those of GongXinyuu's code.
 
-    A step is one update of the generator, behind ``d_steps`` of the discriminator.
+    A step is ``d_steps`` updates of the discriminator, then one of the generator.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"critic": "discriminator", "n_critic": "d_steps"}
@@ -127,7 +127,7 @@ def train_sngan(
         d_loss = torch.zeros((), device=device)
         for update in batch.to(device).parts(c.d_steps):
             opt_d.zero_grad(set_to_none=True)
-            drawn = draw(G, c.batch // c.d_steps, c.accumulate, device)
+            drawn = random_inputs(G, c.batch // c.d_steps, c.accumulate, device)
             for part, inputs in zip(update.parts(c.accumulate), drawn, strict=True):
                 with kit.float32_norms(D), kit.autocast(c):
                     with torch.no_grad():
@@ -145,7 +145,7 @@ def train_sngan(
         D.requires_grad_(False)
         opt_g.zero_grad(set_to_none=True)
         g_loss = torch.zeros((), device=device)
-        for inputs in draw(G, c.g_batch, c.accumulate, device):
+        for inputs in random_inputs(G, c.g_batch, c.accumulate, device):
             with kit.float32_norms(D), kit.autocast(c):
                 loss = hinge_g(D(G(*inputs), *inputs[1:]).float())
             (loss / c.accumulate).backward()
@@ -160,8 +160,8 @@ def train_sngan(
             pictures = kit.averaged(G, average)(*(t.to(device) for t in shown))
             stage.images(step, "samples", pictures, columns=10)
     stage.finish()
-    held = Discriminator(D, "sngan", discriminator, "hinge")
-    return {"": kit.model_of(kit.averaged(G, average), SNGAN, c, discriminator=held)}
+    saved = Discriminator(D, "sngan", discriminator, "hinge")
+    return {"": kit.model_of(kit.averaged(G, average), SNGAN, c, discriminator=saved)}
 
 
 def _check(config: SNGANTraining, options: dict[str, int], other: Images | None) -> None:
@@ -190,8 +190,8 @@ def _check_classes(images: Images, count: int) -> None:
         raise ConfigError(f"A photo is of class {top}, but options.classes is {count}.")
 
 
-def draw(net: nn.Module, n: int, parts: int, device: str) -> list[Inputs]:
-    """Inputs for ``n`` pictures of all processes together: this process's, in equal parts."""
+def random_inputs(net: nn.Module, n: int, parts: int, device: str) -> list[Inputs]:
+    """Random inputs for ``n`` pictures over all processes: this process's share, in equal parts."""
     drawn = [distributed.share(t).to(device).chunk(parts) for t in draw_inputs(net, n, 32)]
     return list(zip(*drawn, strict=True))
 

@@ -114,8 +114,8 @@ class SlimConfig(MethodSettings):
     procedure: Literal["gs", "gd", "cp", "cp+d", "d+cp", "postq"] = Field(
         default="gs",
         description="gs: the whole method; gd: a uniformly narrow student, distillation alone; "
-        "cp: pruning in the minimax game without distillation; cp+d: cp, then fine-tuning with "
-        "distillation; d+cp: a wide student is distilled in half of the fine-tuning's time, then "
+        "cp: pruning without distillation; cp+d: cp, then fine-tuning with distillation; d+cp: a "
+        "wide student is distilled in half of the fine-tuning's time, then "
         "cp; postq: gs in float, then rounded to quantise.bits without training, ranges calibrated",
     )
     width_ratio: float | None = Field(
