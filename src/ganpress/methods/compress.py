@@ -136,7 +136,7 @@ def check_request(method: str, config: MethodSettings) -> None:
     chosen = method_of(method)
     if not isinstance(config, chosen.settings):
         raise ConfigError(
-            f"'{method}' is told what to do by {chosen.settings.__name__}, not "
+            f"'{method}' takes settings of class {chosen.settings.__name__}, not "
             f"{type(config).__name__}."
         )
     if config.device == "cuda" and not torch.cuda.is_available():

@@ -24,7 +24,7 @@ LEFT, TOP, RIGHT, BOTTOM = 48, 10, 12, 36
 PANEL = (140, 42)
 """Width and height of one small panel, in pixels."""
 _LOG_ABOVE = 30.0
-_FURTHEST = 1e200  # what is further from zero is drawn there; of 1 over this, no logarithm
+_FURTHEST = 1e200  # larger magnitudes are plotted there; below 1 over this, no logarithmic axis
 
 
 @dataclass(frozen=True)

@@ -257,8 +257,8 @@ def starting_discriminator(
     *,
     half: bool = False,
 ) -> DiscriminatorWithLoss:
-    """The discriminator that compression starts from; a fresh one is drawn from torch's global
-    state.
+    """The discriminator that compression starts from; a fresh one is initialised from torch's
+    global state.
 
     Args: own: the discriminator saved with the teacher. reads: names of the generator's inputs.
     Raises: ConfigError for a fixed discriminator without the teacher's.

@@ -146,7 +146,7 @@ def distil(
             stage.log(step, **found)
         if step % 500 == 0:
             draw_sample(stage, step, student, batch, target, fake)
-    if step >= stage.first and step % 500:  # the last step, not drawn yet
+    if step >= stage.first and step % 500:  # the last step has no sample yet
         draw_sample(stage, step, student, batch, target, fake)
     best.look(step, average.shadow, last=True)
     student.load_state_dict(best.settle(average.shadow))

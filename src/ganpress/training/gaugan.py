@@ -147,11 +147,11 @@ def train_gaugan(
         for part, seen in zip(parts, maps, strict=True):
             with kit.float32_norms(G, D), kit.autocast(c):
                 fake = G(seen)
-                judged = D(torch.cat([seen, fake], 1))
+                outputs = D(torch.cat([seen, fake], 1))
                 with torch.no_grad():
                     true = D(torch.cat([seen, part.x], 1))
-                gan = torch.stack([hinge_g(scale[-1].float()) for scale in judged]).mean()
-                matched = feature_matching([s[:-1] for s in true], [s[:-1] for s in judged])
+                gan = torch.stack([hinge_g(scale[-1].float()) for scale in outputs]).mean()
+                matched = feature_matching([s[:-1] for s in true], [s[:-1] for s in outputs])
                 near = perceptual(compare, fake, part.x) if compare else gan.new_zeros(())
                 loss = gan + c.matching * matched + c.perceptual * near
             (loss / c.accumulate).backward()

@@ -29,7 +29,7 @@ Net = TypeVar("Net", bound=nn.Module)
 def scaled(family: Family, config: TrainConfig) -> nn.Module:
     """The family's network under `config.options`, every group at `config.width` of its channels.
 
-    Seed torch before: the weights are drawn from its global generator.
+    Seed torch before: the weights are initialised from its global generator.
     """
     full = family.full(family.resolve(config.options))
     widths = {group: max(1, round(width * config.width)) for group, width in full.items()}

@@ -127,8 +127,8 @@ def train_sngan(
         d_loss = torch.zeros((), device=device)
         for update in batch.to(device).parts(c.d_steps):
             opt_d.zero_grad(set_to_none=True)
-            drawn = random_inputs(G, c.batch // c.d_steps, c.accumulate, device)
-            for part, inputs in zip(update.parts(c.accumulate), drawn, strict=True):
+            random = random_inputs(G, c.batch // c.d_steps, c.accumulate, device)
+            for part, inputs in zip(update.parts(c.accumulate), random, strict=True):
                 with kit.float32_norms(D), kit.autocast(c):
                     with torch.no_grad():
                         fake = G(*inputs)
@@ -192,8 +192,8 @@ def _check_classes(images: Images, count: int) -> None:
 
 def random_inputs(net: nn.Module, n: int, parts: int, device: str) -> list[Inputs]:
     """Random inputs for ``n`` pictures over all processes: this process's share, in equal parts."""
-    drawn = [distributed.share(t).to(device).chunk(parts) for t in draw_inputs(net, n, 32)]
-    return list(zip(*drawn, strict=True))
+    shares = [distributed.share(t).to(device).chunk(parts) for t in draw_inputs(net, n, 32)]
+    return list(zip(*shares, strict=True))
 
 
 def fixed_inputs(net: nn.Module, classes: int, seed: int) -> Inputs:

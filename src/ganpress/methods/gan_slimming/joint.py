@@ -177,7 +177,7 @@ def joint(
         if step % 200 == 0:
             draw_sample(stage, step, student, batch, target, fake)
     if last is not None:
-        if step % 200:  # the last step, not drawn yet
+        if step % 200:  # the last step has no sample yet
             draw_sample(stage, step, student, batch, target, fake)
         warn_of_floor(kept_by_floor(*last, floors), c.min_channels)
 
