@@ -82,10 +82,10 @@ def random_vgg() -> Distance:
     distance = Distance(checked(SlimConfig, {"distance": {"kind": "mse"}}).distance)
     distance.settings = SlimConfig().distance
 
-    class Door:
+    class Preprocessing:
         order, scale, shift = (0, 1, 2), (0.5,) * 3, (0.5,) * 3
 
-    distance.features = Features(vgg16_layers(), "vgg16-random", TAPS, Door(), "")  # type: ignore[arg-type]
+    distance.features = Features(vgg16_layers(), "vgg16-random", TAPS, Preprocessing(), "")  # type: ignore[arg-type]
     return distance
 
 

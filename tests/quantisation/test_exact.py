@@ -97,9 +97,9 @@ def test_activation_steps_are_powers_of_two_and_ranges_follow(ranges: str) -> No
 def test_a_learned_range_gets_the_gradient_of_the_range_that_acts() -> None:
     x, upstream = torch.randn(1000) * 3, torch.randn(1000)
     asked = torch.tensor(3.0, requires_grad=True)
-    acting = torch.tensor(EXACT.settled(3.0, signed=True), requires_grad=True)
+    acting = torch.tensor(EXACT.resolved_range(3.0, signed=True), requires_grad=True)
     assert float(acting.detach()) == 127 / 32
-    assert EXACT.settled(4.0, signed=False) == 255 / 64  # the paper's 4, not 8
+    assert EXACT.resolved_range(4.0, signed=False) == 255 / 64  # the paper's 4, not 8
     made = EXACT.input(x, signed=True, learned=asked)
     wanted = FakeQuantiser().input(x, signed=True, learned=acting)
     assert torch.equal(made, wanted)

@@ -26,7 +26,7 @@ def keep_top(
     Args:
         floors: channels that every group, or each group by its name, keeps at least (or all it
             has); 0 for a group that may vanish.
-        multiple: of which widths are multiples, where a group has as many channels.
+        multiple: widths are multiples of this, or all channels of a group that has fewer.
 
     Returns: group -> sorted indices, (k,) int64.
     Raises `InfeasibleTarget` when even the smallest network costs more than the budget.
@@ -50,19 +50,19 @@ def cut_level(
         floor whatever the level.
     Raises `InfeasibleTarget` when even the smallest network costs more than the budget.
     """
-    least = {g: floors if isinstance(floors, int) else floors[g] for g in scores}
+    minimum = {g: floors if isinstance(floors, int) else floors[g] for g in scores}
     on_cpu = {g: s.detach().float().cpu() for g, s in scores.items()}
     ladder = torch.cat([torch.zeros(1), *on_cpu.values()]).unique()
 
-    def sizes(level: float) -> dict[str, int]:
+    def widths_at(level: float) -> dict[str, int]:
         return {
-            g: _round_width(int((s > level).sum()), least[g], len(s), multiple)
+            g: _round_width(int((s > level).sum()), minimum[g], len(s), multiple)
             for g, s in on_cpu.items()
         }
 
-    smallest = sizes(float("inf"))
+    smallest = widths_at(float("inf"))
     if cost(smallest) > budget:
-        floor, may_vanish = max(least.values(), default=0), any(not n for n in least.values())
+        floor, may_vanish = max(minimum.values(), default=0), any(not n for n in minimum.values())
         raise InfeasibleTarget(
             f"The target allows {budget:.4g}, but the smallest network (at least {floor} channels "
             f"a group{', or none where it may vanish' if may_vanish else ''}) costs "
@@ -71,15 +71,15 @@ def cut_level(
     low, high = 0, len(ladder) - 1  # the top rung leaves the smallest network, which fits
     while low < high:
         middle = (low + high) // 2
-        if cost(sizes(float(ladder[middle]))) <= budget:
+        if cost(widths_at(float(ladder[middle]))) <= budget:
             high = middle
         else:
             low = middle + 1
-    return float(ladder[low]), sizes(float(ladder[low]))
+    return float(ladder[low]), widths_at(float(ladder[low]))
 
 
-def _round_width(n: int, least: int, most: int, multiple: int) -> int:
-    return min(most, -(-max(n, least) // multiple) * multiple)
+def _round_width(n: int, smallest: int, largest: int, multiple: int) -> int:
+    return min(largest, -(-max(n, smallest) // multiple) * multiple)
 
 
 def keep_ratio(
@@ -101,9 +101,9 @@ def widths_at_ratio(
 ) -> dict[str, int]:
     """The same ratio of every group's channels, rounded to a multiple of ``multiple``, at least its
     floor, or all where a group has fewer."""
-    least = {g: floors if isinstance(floors, int) else floors[g] for g in widths}
+    minimum = {g: floors if isinstance(floors, int) else floors[g] for g in widths}
     return {
-        g: min(w, max(least[g], max(1, round(ratio * w / multiple)) * multiple))
+        g: min(w, max(minimum[g], max(1, round(ratio * w / multiple)) * multiple))
         for g, w in widths.items()
     }
 

@@ -26,7 +26,7 @@ def recalibrate(net: nn.Module, inputs_stream: Iterable[Inputs]) -> nn.Module:
     batches of each batch's mean and of its unbiased variance, while every norm normalises by its
     batch, as in training. All batches count alike, so they should be of the same size.
 
-    Everything else is in eval mode (no dropout, nothing is drawn) and stays as it was: parameters,
+    Everything else is in eval mode (no dropout, nothing random) and stays as it was: parameters,
     other buffers, modes, the number of batches a norm has seen.
 
     Args: inputs_stream: what the network reads, batch by batch, on its device. Not touched where

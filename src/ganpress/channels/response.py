@@ -1,4 +1,4 @@
-"""What a convolution makes of given channels on average over its map, borders included."""
+"""The mean over space of a convolution's output, zero-padded borders included."""
 
 from __future__ import annotations
 

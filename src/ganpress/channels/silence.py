@@ -30,10 +30,10 @@ from ganpress.nn.layers import (
 from ganpress.types import Inputs, Keep
 
 SEEN = 1e-3
-"""Change of a picture in [-1, 1] that is worth a warning: an eighth of a grey level."""
+"""Largest change of a picture in [-1, 1] without a warning: an eighth of a grey level."""
 
 
-class Heard(NamedTuple):
+class InputMeans(NamedTuple):
     """The mean of a layer's input over a batch: of each channel, (in,), and of each place of its
     map, (in, h, w). Where channels are silent, both hold their constants."""
 
@@ -44,8 +44,12 @@ class Heard(NamedTuple):
 def silent(model: nn.Module) -> dict[str, Tensor]:
     """Channels of each scaled group that are zero in all of the group's scales, (k,) int64."""
     with torch.no_grad():
-        sizes = {g: torch.stack([s.abs() for s in ss]).amax(0) for g, ss in scales(model).items()}
-    return {group: (size == 0).nonzero()[:, 0].cpu() for group, size in sizes.items()}
+        magnitudes = {
+            g: torch.stack([s.abs() for s in ss]).amax(0) for g, ss in scales(model).items()
+        }
+    return {
+        group: (magnitude == 0).nonzero()[:, 0].cpu() for group, magnitude in magnitudes.items()
+    }
 
 
 @torch.no_grad()
@@ -76,14 +80,14 @@ def absorb_constants(model: nn.Module, gone: Keep, *inputs: Tensor) -> nn.Module
         for name, layer in convolutions(model).items()
         if not is_depthwise(layer) and any(a.group in gone for a in in_axes(layer) or ())
     }
-    seen = [
-        read_inputs(model, readers, some, lambda x: Heard(x.mean((0, 2, 3)), x.mean(0)))
+    measured = [
+        read_inputs(model, readers, some, lambda x: InputMeans(x.mean((0, 2, 3)), x.mean(0)))
         for some in _class_by_class(model, inputs)
     ]
     emitted = {
-        name: torch.stack([_emitted(layer, one[name], gone) for one in seen])
+        name: torch.stack([_emitted(layer, one[name], gone) for one in measured])
         for name, layer in readers.items()
-        if name in seen[0]
+        if name in measured[0]
     }
     _warn_of_loss(model, {n: e for n, e in emitted.items() if readers[n].bias is None}, inputs)
     behind: dict[str, str] = getattr(model, "norms_behind", {})
@@ -125,23 +129,23 @@ def _warn_of_loss(model: nn.Module, lost: Mapping[str, Tensor], inputs: Inputs) 
 
 
 def _class_by_class(model: nn.Module, inputs: Inputs) -> list[Inputs]:
-    """The inputs as of each class in turn, where a network reads one-hot classes as its last."""
+    """The inputs with each class in turn, where a network reads one-hot classes as its last."""
     if not getattr(model, "norms_behind", {}):
         return [inputs]
     *others, y = inputs
     return [(*others, row.expand_as(y)) for row in torch.eye(y.shape[1]).to(y)]
 
 
-def _emitted(layer: Conv2d | ConvTranspose2d, heard: Heard, gone: Keep) -> Tensor:
+def _emitted(layer: Conv2d | ConvTranspose2d, means: InputMeans, gone: Keep) -> Tensor:
     """What the silent input channels add to each output channel of ``layer``, (out,)."""
-    mask = torch.zeros_like(heard.constants)
+    mask = torch.zeros_like(means.constants)
     start = 0
     for axis in in_axes(layer) or ():
         _mark(mask, start, axis, gone)
         start += axis.width * axis.span
-    if border_share(layer, *heard.maps.shape[1:]) >= SMALL:
-        return mean_response(layer, heard.maps * mask.view(-1, 1, 1))
-    value = (heard.constants * mask).view(1, -1, 1, 1)
+    if border_share(layer, *means.maps.shape[1:]) >= SMALL:
+        return mean_response(layer, means.maps * mask.view(-1, 1, 1))
+    value = (means.constants * mask).view(1, -1, 1, 1)
     value, w = layer.operands(value)
     per_tap = w.sum((2, 3)) if isinstance(layer, Conv2d) else w.sum((2, 3)).T / _area(layer)
     return per_tap @ value.view(-1)
@@ -177,15 +181,19 @@ def survivors(
     has fewer), unless it may vanish altogether and every scale is zero.
     """
     keep = {}
-    for group, size in scale_magnitudes(model).items():
-        n = int((size > 0).sum())
+    for group, magnitude in scale_magnitudes(model).items():
+        n = int((magnitude > 0).sum())
         if n == 0 and group in may_vanish:
             keep[group] = torch.empty(0, dtype=torch.int64)
             continue
-        least = floors if isinstance(floors, int) else floors[group]
-        n = min(len(size), max(n, least))
-        heavy = _producer_weight(model, group).argsort(descending=True, stable=True).to(size.device)
-        rank = heavy[size[heavy].argsort(descending=True, stable=True)]  # ties: by weight
+        floor = floors if isinstance(floors, int) else floors[group]
+        n = min(len(magnitude), max(n, floor))
+        heavy = (
+            _producer_weight(model, group)
+            .argsort(descending=True, stable=True)
+            .to(magnitude.device)
+        )
+        rank = heavy[magnitude[heavy].argsort(descending=True, stable=True)]  # ties: by weight
         keep[group] = rank[:n].sort().values.cpu()
     return keep
 

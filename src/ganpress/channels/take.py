@@ -153,7 +153,7 @@ class Elastic(nn.Module):
 
 
 def scales(model: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """What GAN Slimming drives to zero: each group's scales, one (width,) tensor per producer.
+    """The scales that GAN Slimming drives to zero: for each group one (width,) tensor per producer.
 
     Norm weights (gamma) and gates. A group with several producers (a residual trunk) has several,
     and a channel of it is gone only when all of them are zero.

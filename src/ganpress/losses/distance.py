@@ -22,26 +22,31 @@ class DistanceSettings(Settings):
     """
 
     kind: Literal["perceptual", "mse"] = Field(
-        default="perceptual", description="mse: squared error of the pictures, nothing else"
+        default="perceptual",
+        description="perceptual: the weighted terms below; mse: mean squared error of the "
+        "pictures alone",
     )
     features: Literal["vgg16", "squeezenet", "tiny"] = Field(
         default="vgg16",
-        description="vgg16: the paper's, a download of 528 MB; squeezenet: one of 5 MB; tiny: of "
-        "the package itself",
+        description="feature network; vgg16: the paper's, a download of 528 MB; squeezenet: a "
+        "download of 5 MB; tiny: part of ganpress",
     )
     content: float | None = Field(
         default=None,
         ge=0,
-        description="L1 between the maps of the first tap; None: 1, with squeezenet 0.01",
+        description="weight of L1 between feature maps of the first tap; None: 1, with squeezenet "
+        "0.01",
     )
     style: float | None = Field(
         default=None,
         ge=0,
-        description="squared difference of Gram matrices, all taps; None: 1e5, with squeezenet "
-        "0.002",
+        description="weight of the squared difference of Gram matrices, over all taps; None: 1e5, "
+        "with squeezenet 0.002",
     )
-    unit: float = Field(default=0.0, ge=0, description="squared difference of unit-length features")
-    pixel: float = Field(default=0.0, ge=0, description="L1 between the pictures themselves")
+    unit: float = Field(
+        default=0.0, ge=0, description="weight of the squared difference of unit-length features"
+    )
+    pixel: float = Field(default=0.0, ge=0, description="weight of L1 between the pictures")
 
     @property
     def content_and_style(self) -> tuple[float, float]:

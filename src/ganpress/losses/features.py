@@ -42,21 +42,22 @@ _CAFFE_MEAN = (104.0, 117.0, 123.0)  # blue, green, red; 0..255
 
 
 @dataclass(frozen=True)
-class Door:
-    """How a network wants its pictures: `order` picks channels, then x * scale + shift."""
+class Preprocessing:
+    """The input transform that a network was trained with: channels in `order`, then
+    x * scale + shift."""
 
     scale: tuple[float, ...]
     shift: tuple[float, ...]
     order: tuple[int, ...] = (0, 1, 2)
 
 
-_PLAIN = Door((1.0,) * 3, (0.0,) * 3)
-_UNIT = Door((0.5,) * 3, (0.5,) * 3)
-_IMAGENET = Door(
+_PLAIN = Preprocessing((1.0,) * 3, (0.0,) * 3)
+_UNIT = Preprocessing((0.5,) * 3, (0.5,) * 3)
+_IMAGENET = Preprocessing(
     tuple(0.5 / std for std in _IMAGENET_STD),
     tuple((0.5 - mean) / std for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)),
 )
-_CAFFE = Door((127.5,) * 3, tuple(127.5 - mean for mean in _CAFFE_MEAN), (2, 1, 0))
+_CAFFE = Preprocessing((127.5,) * 3, tuple(127.5 - mean for mean in _CAFFE_MEAN), (2, 1, 0))
 
 
 class Features(nn.Module):
@@ -71,7 +72,12 @@ class Features(nn.Module):
     shift: Tensor
 
     def __init__(
-        self, layers: nn.Sequential, name: str, taps: Mapping[str, int], door: Door, digest: str
+        self,
+        layers: nn.Sequential,
+        name: str,
+        taps: Mapping[str, int],
+        preprocessing: Preprocessing,
+        digest: str,
     ) -> None:
         super().__init__()
         self.name = name
@@ -81,9 +87,13 @@ class Features(nn.Module):
         kept = list(layers)[: max(taps.values()) + 1]
         self.layers = nn.Sequential(*kept)
         self.layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.register_buffer("order", torch.tensor(door.order), persistent=False)
-        self.register_buffer("scale", torch.tensor(door.scale).view(3, 1, 1), persistent=False)
-        self.register_buffer("shift", torch.tensor(door.shift).view(3, 1, 1), persistent=False)
+        self.register_buffer("order", torch.tensor(preprocessing.order), persistent=False)
+        self.register_buffer(
+            "scale", torch.tensor(preprocessing.scale).view(3, 1, 1), persistent=False
+        )
+        self.register_buffer(
+            "shift", torch.tensor(preprocessing.shift).view(3, 1, 1), persistent=False
+        )
         self.requires_grad_(False)
         self.train(False)
 
@@ -96,7 +106,7 @@ class Features(nn.Module):
         """Activations of pictures, first tap first.
 
         Under autocast the first convolution stays float32: pictures of a student and its teacher
-        differ by less than what bfloat16 rounds off a grey level.
+        differ by less than the rounding error of bfloat16.
 
         Args:
             x: (n, 3, h, w) RGB in [-1, 1], at least 16 x 16; the gradient flows back to it.
@@ -198,7 +208,7 @@ _TINY_TAPS = {"relu1": 3, "relu2": 8, "relu3": 13, "relu4": 16}
 class _Net:
     layers: Callable[[], nn.Sequential]
     taps: Mapping[str, int]
-    door: Door
+    preprocessing: Preprocessing
     file: WeightFile | None = None  # None: in the zoo
 
 
@@ -250,11 +260,11 @@ def load_features(
     full = f"{key}-normalised" if normalise else key
     if not published(path, net.file) and weights is not None:
         full = f"{full}@{digest[:8]}"
-    return Features(layers, full, chosen, _IMAGENET if normalise else net.door, digest)
+    return Features(layers, full, chosen, _IMAGENET if normalise else net.preprocessing, digest)
 
 
 def _found(name: str, weights: Path | None) -> tuple[str, Path]:
-    """(name of the network, its weight file); settles which SqueezeNet is meant."""
+    """(name of the network, its weight file); resolves which SqueezeNet is meant."""
     if name == "tiny":
         return name, weights if weights is not None else zoo_path("tiny_features.safetensors")
     if name != "squeezenet":

@@ -11,7 +11,7 @@ from torch import Tensor
 
 Maps = Mapping[str, Tensor]
 
-_LEAST_LENGTH = 1e-12  # of a feature vector; F.normalize's
+_MIN_LENGTH = 1e-12  # L2 norm of a feature vector; the eps of F.normalize
 
 
 def lsgan_d(real: Tensor, fake: Tensor) -> Tensor:
@@ -114,12 +114,12 @@ def _places(features: Tensor) -> Tensor:
 
 
 def _wide(maps: Tensor) -> Tensor:
-    """At least float32: differences of half-precision numbers would be all rounding."""
+    """The maps as float32 or wider: half-precision differences would be mostly rounding."""
     return maps.float() if maps.dtype in (torch.bfloat16, torch.float16) else maps
 
 
 def gram(features: Tensor) -> Tensor:
-    """Gram matrix over space, divided by C H W: (n, c, h, w) -> (n, c, c), at least float32."""
+    """Gram matrix over space, divided by C H W: (n, c, h, w) -> (n, c, c), float32 or float64."""
     out: Tensor = _Gram.apply(_places(features))  # type: ignore[no-untyped-call]
     return out
 
@@ -161,25 +161,25 @@ class _UnitDifference(torch.autograd.Function):
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         """Exactly 0 where a and b are equal."""
         aa, bb, ab = (a * a).sum(1), (b * b).sum(1), (a * b).sum(1)
-        size_a, size_b = (s.sqrt().clamp_min_(_LEAST_LENGTH) for s in (aa, bb))
-        ctx.save_for_backward(a, b, ab, size_a, size_b)
-        both = ab / (size_a * size_b)
-        out: Tensor = (aa / (size_a * size_a) + bb / (size_b * size_b) - 2 * both).clamp_min_(0)
+        norm_a, norm_b = (s.sqrt().clamp_min_(_MIN_LENGTH) for s in (aa, bb))
+        ctx.save_for_backward(a, b, ab, norm_a, norm_b)
+        both = ab / (norm_a * norm_b)
+        out: Tensor = (aa / (norm_a * norm_a) + bb / (norm_b * norm_b) - 2 * both).clamp_min_(0)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Towards b's direction, at right angles to a; and the other way round."""
-        a, b, ab, size_a, size_b = ctx.saved_tensors
-        cross = -2 * grads[0] / (size_a * size_b)
+        """For a: along b, less its projection on a; for b the same with a and b exchanged."""
+        a, b, ab, norm_a, norm_b = ctx.saved_tensors
+        cross = -2 * grads[0] / (norm_a * norm_b)
 
-        def to(x: Tensor, y: Tensor, size: Tensor) -> Tensor:
-            weight = torch.where(size > _LEAST_LENGTH, cross, 0)
-            along = -weight * ab / (size * size)
+        def to(x: Tensor, y: Tensor, norm: Tensor) -> Tensor:
+            weight = torch.where(norm > _MIN_LENGTH, cross, 0)
+            along = -weight * ab / (norm * norm)
             return torch.addcmul(along.unsqueeze(1) * x, weight.unsqueeze(1), y)
 
         wants_a, wants_b = ctx.needs_input_grad
-        return to(a, b, size_a) if wants_a else None, to(b, a, size_b) if wants_b else None
+        return to(a, b, norm_a) if wants_a else None, to(b, a, norm_b) if wants_b else None
 
 
 def unit_distance(a: Maps, b: Maps) -> Tensor:
@@ -195,8 +195,8 @@ def unit_distance(a: Maps, b: Maps) -> Tensor:
     """
     per_layer = []
     for tap in b:
-        apart: Tensor = _UnitDifference.apply(a[tap], b[tap])  # type: ignore[no-untyped-call]
-        per_layer.append(apart.mean((1, 2)))
+        distance: Tensor = _UnitDifference.apply(a[tap], b[tap])  # type: ignore[no-untyped-call]
+        per_layer.append(distance.mean((1, 2)))
     return torch.stack(per_layer).sum(0)
 
 

@@ -51,7 +51,7 @@ class CostTable:
     counts how often each weight is used, and a weight's size follows from its axes."""
 
     def __init__(self, net: nn.Module, size: int | tuple[int, int]) -> None:
-        """Args: size: pixels of the pictures; families whose options fix it take no notice."""
+        """Args: size: pixels of the pictures; ignored by families whose options fix it."""
         self._dims = axes(net)
         state = [*net.named_parameters(), *net.named_buffers()]
         self._shapes = {n: tuple(t.shape) for n, t in state}

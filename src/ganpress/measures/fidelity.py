@@ -1,4 +1,4 @@
-"""How close a student's pictures are to its teacher's, by a protocol that the names declare."""
+"""How close a student's pictures are to its teacher's, by protocols that metrics' names declare."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ganpress.run.settings import CropSettings
 from ganpress.types import Inputs
 
 FROM_NOISE = 1000
-"""Pairs of pictures made from noise, unless told or as many as the images."""
+"""Default number of pairs of pictures made from noise, where no images give it."""
 _READ = {"image": "photo", "semantics": "label map", "z": "noise", "y": "class", "style": "style"}
 
 
@@ -59,7 +59,7 @@ def evaluate(
 ) -> Evaluation:
     """Distance of the student's pictures to the teacher's, both made from the same inputs.
 
-    Inputs are photos or label maps; noise and styles are drawn once and given to both.
+    Inputs are photos or label maps; noise and styles are sampled once and given to both.
 
     Metrics, smaller is better, 0 for equal pictures:
         ``<features>-unit-distance``: mean over photos of the unit distance (`losses.unit_distance`)
@@ -79,20 +79,22 @@ def evaluate(
         )
     size = size_of(teacher, size, teacher.size)
     net = load_features(features, weights=None if weights is None else Path(weights))
-    draw = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     if from_noise(teacher):
         count = count or (len(images) if images else FROM_NOISE)
-        inputs: Iterable[Inputs] = drawn(teacher, count, batch, draw)
+        inputs: Iterable[Inputs] = drawn(teacher, count, batch, generator)
     elif images is None:
         raise ConfigError(f"A '{teacher.family.name}' generator reads images: give them.")
     else:
         count = len(images)
-        inputs = (inputs_of(teacher, b, draw) for b in every_image(images, batch=batch, size=size))
+        inputs = (
+            inputs_of(teacher, b, generator) for b in every_image(images, batch=batch, size=size)
+        )
     digest = images.digest() if images and not from_noise(teacher) else ""
     whose = (fingerprint(teacher.net), repr(teacher.options), teacher.family.name)
-    _wanted.of((whose, digest, size, batch, count, seed))
+    _teacher_pictures.of((whose, digest, size, batch, count, seed))
     rows = [
-        apart(net, student(*each), _wanted(teacher, place, each))
+        pairwise_distances(net, student(*each), _teacher_pictures(teacher, place, each))
         for place, each in enumerate(inputs)
     ]
     unit, l1 = (torch.cat(column) for column in zip(*rows, strict=True))
@@ -104,8 +106,8 @@ def evaluate(
         count=count,
         protocol={
             "reference": f"the teacher's output on the same {' and '.join(read)}",
-            **told(teacher, None if from_noise(teacher) else images, size, net, seed),
-            **told_apart("on [-1, 1] pictures"),
+            **protocol_of(teacher, None if from_noise(teacher) else images, size, net, seed),
+            **distance_protocol("on [-1, 1] pictures"),
         },
     )
 
@@ -123,7 +125,7 @@ def check_opened(**given: object) -> None:
 _MOST_BYTES = 1 << 29
 
 
-class _Wanted:
+class _TeacherPictures:
     """The teacher's pictures of one set of inputs: made once for all the students that a process
     evaluates on it in a row. Half a gigabyte is kept at the most."""
 
@@ -133,7 +135,7 @@ class _Wanted:
         self.room = _MOST_BYTES
 
     def of(self, key: object) -> None:
-        """What comes is of these inputs and this teacher: what is known of others is forgotten."""
+        """Start on these inputs and this teacher: pictures of others are dropped."""
         if key != self.key:
             self.key, self.known, self.room = key, {}, _MOST_BYTES
 
@@ -148,11 +150,12 @@ class _Wanted:
         return out
 
 
-_wanted = _Wanted()
+_teacher_pictures = _TeacherPictures()
 
 
 def size_of(model: Model, size: int | None, default: int) -> int:
-    """Height and width to make pictures at, pixels. ConfigError: it cannot make that size."""
+    """Height and width of the pictures in pixels. Raises: ConfigError for a size that the generator
+    cannot make."""
     if from_noise(model):
         own = made_size(model)
         if size not in (None, own):
@@ -170,10 +173,10 @@ def size_of(model: Model, size: int | None, default: int) -> int:
     return size
 
 
-def told(
+def protocol_of(
     model: Model, images: Images | None, size: int, net: Features, seed: int
 ) -> dict[str, str]:
-    """The protocol's lines on photos, geometry, features and what was drawn."""
+    """The protocol's lines on photos, geometry, features and random inputs."""
     out = {"geometry": f"{size} px, as the generator makes them"}
     if images is not None:
         out["photos"] = named(images)
@@ -189,8 +192,8 @@ def named(images: Images) -> str:
     return f"{len(images)}, data hash {images.digest()[:12]}"
 
 
-def told_apart(pictures: str) -> dict[str, str]:
-    """The protocol's lines on what `apart` measures."""
+def distance_protocol(pictures: str) -> dict[str, str]:
+    """The protocol's lines on what `pairwise_distances` measures."""
     return {
         "unit distance": "squared difference of unit-length features, mean over space, "
         "sum over layers (LPIPS without learned weights)",
@@ -198,8 +201,8 @@ def told_apart(pictures: str) -> dict[str, str]:
     }
 
 
-def apart(net: Features, made: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit distance and l1 of each picture to the wanted one, (n,) each."""
+def pairwise_distances(net: Features, made: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit distance and l1 of each picture to its reference, (n,) each, >= 0."""
     unit = unit_distance(net(made), net(wanted))
     return unit, (made - wanted).abs().mean((1, 2, 3)) / 2
 

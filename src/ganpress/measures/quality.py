@@ -18,7 +18,14 @@ from ganpress.data import evaluation as every_image
 from ganpress.errors import CheckpointError, ConfigError, WeightsError
 from ganpress.losses.features import Features, load_features
 from ganpress.losses.terms import unit_distance
-from ganpress.measures.fidelity import Evaluation, apart, size_of, standard_error, told, told_apart
+from ganpress.measures.fidelity import (
+    Evaluation,
+    distance_protocol,
+    pairwise_distances,
+    protocol_of,
+    size_of,
+    standard_error,
+)
 from ganpress.measures.metrics import (
     CifarResNet,
     frechet_distance,
@@ -31,7 +38,7 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import drawn, from_noise, inputs_of, reads
 
 MOST = {"cpu": 5_000, "cuda": 50_000}
-"""Pictures made from noise, by the kind of device, unless told."""
+"""Largest default number of pictures made from noise, by the kind of device."""
 SPLITS = 10
 
 
@@ -69,7 +76,7 @@ def judge(
         count: pictures made from noise; default: as many as images, at most `MOST`.
     Raises: ConfigError where the images do not suit what the generator reads.
     """
-    way = _way(model, images, other)
+    way = _comparison_for(model, images, other)
     if count is not None and (count < 2 or way is not _from_noise):
         raise ConfigError("count is for pictures made from noise, and at least 2.")
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -80,8 +87,8 @@ def judge(
     was = next(model.net.parameters()).device
     model.net.to(device)
     try:
-        scene = _Scene(model, net, images, other, size, batch, device, seed, weights)
-        return _from_noise(scene, count) if way is _from_noise else way(scene)
+        context = _Context(model, net, images, other, size, batch, device, seed, weights)
+        return _from_noise(context, count) if way is _from_noise else way(context)
     finally:
         model.net.to(was)
 
@@ -105,8 +112,8 @@ def eight_bit(x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Scene:
-    """What the parts of a judgement share."""
+class _Context:
+    """What all comparisons with real pictures need."""
 
     model: Model
     net: Features
@@ -129,10 +136,10 @@ class _Scene:
         last: Tensor = self.net(x.to(self.device))[self.net.taps[-1]]
         return last.mean((2, 3))
 
-    def draw(self) -> torch.Generator:
+    def generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)
 
-    def apart(self, real: Tensor, made: Tensor, of: str = "") -> dict[str, float]:
+    def set_distances(self, real: Tensor, made: Tensor, of: str = "") -> dict[str, float]:
         """Frechet and kernel distance of two sets of features."""
         if min(len(real), len(made)) < 2:
             raise ConfigError("The distance of two sets takes at least two pictures of each.")
@@ -146,15 +153,15 @@ class _Scene:
         middle = len(rows) // 2
         if middle < 2:
             return {}
-        order = torch.randperm(len(rows), generator=self.draw())
+        order = torch.randperm(len(rows), generator=self.generator())
         a, b = rows[order[:middle]], rows[order[middle : 2 * middle]]
-        return self.apart(a, b, f", real against real, {middle} each")
+        return self.set_distances(a, b, f", real against real, {middle} each")
 
     def protocol(self, reference: str) -> dict[str, str]:
         tap, name = self.net.taps[-1], self.net.name
         return {
             "reference": reference,
-            **told(self.model, self.images, self.size, self.net, self.seed),
+            **protocol_of(self.model, self.images, self.size, self.net, self.seed),
             "rounding": "made pictures to 8 bits",
             f"frechet-{name}": f"Frechet distance of normal distributions, {tap} averaged over "
             "space, at this size; smaller sets are further apart: compare equal counts. Not FID",
@@ -162,8 +169,10 @@ class _Scene:
         }
 
 
-def _way(model: Model, images: Images, other: Images | None) -> Callable[..., Evaluation]:
-    """How to judge, by what the generator reads and what is given."""
+def _comparison_for(
+    model: Model, images: Images, other: Images | None
+) -> Callable[..., Evaluation]:
+    """The comparison that fits what the generator reads and which images are given."""
     name, maps = model.family.name, "semantics" in reads(model)
     if from_noise(model):
         if other is not None or images.paired or images.has_labels:
@@ -185,30 +194,30 @@ def _way(model: Model, images: Images, other: Images | None) -> Callable[..., Ev
 
 
 def _rows(pictures: Iterable[Tensor], looks: Iterable[Callable[[Tensor], Tensor]]) -> list[Tensor]:
-    """What each look finds in all the pictures, on the CPU, one tensor a look."""
+    """The results of each function over all pictures: one tensor a function, on the CPU."""
     looks = list(looks)
     found = [[look(p).cpu() for look in looks] for p in pictures]
     return [torch.cat(column) for column in zip(*found, strict=True)]
 
 
-def _from_noise(scene: _Scene, count: int | None) -> Evaluation:
-    images = scene.images
-    count = count or min(len(images), MOST[torch.device(scene.device).type])
-    classifier, said = _classifier(scene)
-    looks: list[Callable[[Tensor], Tensor]] = [scene.pool]
+def _from_noise(context: _Context, count: int | None) -> Evaluation:
+    images = context.images
+    count = count or min(len(images), MOST[torch.device(context.device).type])
+    classifier, said = _classifier(context)
+    looks: list[Callable[[Tensor], Tensor]] = [context.pool]
     if classifier is not None:
-        looks.append(lambda x: classifier(x.to(scene.device)))
-    inputs = drawn(scene.model, count, scene.batch, scene.draw())
-    made = _rows((scene.make(*each) for each in inputs), looks)
-    order = torch.randperm(len(images), generator=scene.draw())[: 2 * count]
+        looks.append(lambda x: classifier(x.to(context.device)))
+    inputs = drawn(context.model, count, context.batch, context.generator())
+    made = _rows((context.make(*each) for each in inputs), looks)
+    order = torch.randperm(len(images), generator=context.generator())[: 2 * count]
     rank = order.argsort().argsort()  # the pictures come in their own order, not in the drawn one
-    real = [rows[rank] for rows in _rows(_chosen(scene, order), looks)]
+    real = [rows[rank] for rows in _rows(_chosen(context, order), looks)]
     rest = real[0][count:]
-    metrics, spread = scene.apart(real[0][:count], made[0]), {}
+    metrics, spread = context.set_distances(real[0][:count], made[0]), {}
     yardsticks = (
-        scene.apart(real[0][:count], rest, f", real against real, {count} each")
+        context.set_distances(real[0][:count], rest, f", real against real, {count} each")
         if len(rest) == count
-        else scene.halves(real[0])
+        else context.halves(real[0])
     )
     if classifier is not None:
         name, splits = f"is-{classifier.name}", min(SPLITS, count, len(real[1]))
@@ -218,30 +227,30 @@ def _from_noise(scene: _Scene, count: int | None) -> Evaluation:
         yardsticks[f"{name}, real"] = best.mean
     kept = min(count, len(images))
     lines = {
-        **scene.protocol(f"{kept} real images, drawn by the seed from those given"),
+        **context.protocol(f"{kept} real images, drawn by the seed from those given"),
         "made": f"{count} pictures; truncation: none",
     }
     return Evaluation(metrics, spread, count, lines | said, yardsticks)
 
 
-def _chosen(scene: _Scene, order: Tensor) -> Iterator[Tensor]:
+def _chosen(context: _Context, order: Tensor) -> Iterator[Tensor]:
     """The pictures of these numbers, in the images' own order."""
-    wanted, start = torch.zeros(len(scene.images), dtype=torch.bool), 0
+    wanted, start = torch.zeros(len(context.images), dtype=torch.bool), 0
     wanted[order] = True
-    for batch in scene.batches(scene.images):
+    for batch in context.batches(context.images):
         keep = wanted[start : start + len(batch.x)]
         start += len(batch.x)
         if keep.any():
             yield batch.x[keep]
 
 
-def _classifier(scene: _Scene) -> tuple[CifarResNet | None, dict[str, str]]:
+def _classifier(context: _Context) -> tuple[CifarResNet | None, dict[str, str]]:
     """The classifier of CIFAR-10 if the images are of its classes, and the protocol's line."""
-    if scene.images.class_names != CLASSES or scene.size != 32:
+    if context.images.class_names != CLASSES or context.size != 32:
         return None, {}
-    folder = scene.weights if scene.weights is not None and scene.weights.is_dir() else None
+    folder = context.weights if context.weights is not None and context.weights.is_dir() else None
     try:
-        net = load_classifier("resnet56", weights=folder).to(scene.device)
+        net = load_classifier("resnet56", weights=folder).to(context.device)
     except WeightsError as error:
         return None, {"is-resnet56": f"not measured: {error}"}
     return net, {
@@ -250,26 +259,29 @@ def _classifier(scene: _Scene) -> tuple[CifarResNet | None, dict[str, str]]:
     }
 
 
-def _paired(scene: _Scene) -> Evaluation:
-    draw, name = scene.draw(), scene.net.name
-    mean = eight_bit(_mean(_truth(batch) for batch in scene.batches(scene.images)))
+def _paired(context: _Context) -> Evaluation:
+    generator, name = context.generator(), context.net.name
+    mean = eight_bit(_mean(_truth(batch) for batch in context.batches(context.images)))
     found = []
-    for batch in scene.batches(scene.images):
-        truth = _truth(batch).to(scene.device)
-        made = scene.make(*inputs_of(scene.model, batch, draw))
-        dull = mean.to(scene.device).expand_as(truth)
-        seen = [*apart(scene.net, made, truth), *apart(scene.net, dull, truth)]
-        found.append([row.cpu() for row in (*seen, scene.pool(made), scene.pool(truth))])
+    for batch in context.batches(context.images):
+        truth = _truth(batch).to(context.device)
+        made = context.make(*inputs_of(context.model, batch, generator))
+        dull = mean.to(context.device).expand_as(truth)
+        seen = [
+            *pairwise_distances(context.net, made, truth),
+            *pairwise_distances(context.net, dull, truth),
+        ]
+        found.append([row.cpu() for row in (*seen, context.pool(made), context.pool(truth))])
     *values, made, truth = (torch.cat(column) for column in zip(*found, strict=True))
     names = [f"{name}-unit-distance", "l1"]
     ours, trivial = (dict(zip(names, v, strict=True)) for v in (values[:2], values[2:]))
     return Evaluation(
-        {k: float(v.mean()) for k, v in ours.items()} | scene.apart(truth, made),
+        {k: float(v.mean()) for k, v in ours.items()} | context.set_distances(truth, made),
         {k: standard_error(v) for k, v in ours.items()},
-        len(scene.images),
-        scene.protocol("the true pictures") | told_apart("on 8-bit pictures"),
+        len(context.images),
+        context.protocol("the true pictures") | distance_protocol("on 8-bit pictures"),
         {f"{k}, the mean picture": float(v.mean()) for k, v in trivial.items()}
-        | scene.halves(truth),
+        | context.halves(truth),
     )
 
 
@@ -286,22 +298,22 @@ def _mean(pictures: Iterable[Tensor]) -> Tensor:
     return (total / count).float()
 
 
-def _unpaired(scene: _Scene) -> Evaluation:
-    assert scene.other is not None
-    draw, name = scene.draw(), f"{scene.net.name}-unit-distance-to-photo"
+def _unpaired(context: _Context) -> Evaluation:
+    assert context.other is not None
+    generator, name = context.generator(), f"{context.net.name}-unit-distance-to-photo"
     found = []
-    for batch in scene.batches(scene.images):
-        photo = batch.x.to(scene.device)
-        made = scene.make(*inputs_of(scene.model, batch, draw))
-        change = unit_distance(scene.net(made), scene.net(photo))
-        found.append([row.cpu() for row in (change, scene.pool(made), scene.pool(photo))])
+    for batch in context.batches(context.images):
+        photo = batch.x.to(context.device)
+        made = context.make(*inputs_of(context.model, batch, generator))
+        change = unit_distance(context.net(made), context.net(photo))
+        found.append([row.cpu() for row in (change, context.pool(made), context.pool(photo))])
     change, made, photos = (torch.cat(column) for column in zip(*found, strict=True))
-    (real,) = _rows((batch.x for batch in scene.batches(scene.other)), [scene.pool])
-    reference = f"{len(real)} images of the other domain, data hash {scene.other.digest()[:12]}"
+    (real,) = _rows((batch.x for batch in context.batches(context.other)), [context.pool])
+    reference = f"{len(real)} images of the other domain, data hash {context.other.digest()[:12]}"
     return Evaluation(
-        scene.apart(real, made) | {name: float(change.mean())},
+        context.set_distances(real, made) | {name: float(change.mean())},
         {name: standard_error(change)},
-        len(scene.images),
-        scene.protocol(reference) | {"unit distance": told_apart("")["unit distance"]},
-        scene.apart(real, photos, ", the photos untranslated") | scene.halves(real),
+        len(context.images),
+        context.protocol(reference) | {"unit distance": distance_protocol("")["unit distance"]},
+        context.set_distances(real, photos, ", the photos untranslated") | context.halves(real),
     )

@@ -30,8 +30,8 @@ class TargetSettings(Settings):
     def _one_at_most(self) -> Self:
         given = [name for name, share in self if share is not None]
         if len(given) > 1:
-            told = ", ".join(f"target.{name}" for name in given)
-            raise ConfigError(f"Give one target, not {len(given)}: {told}.")
+            names = ", ".join(f"target.{name}" for name in given)
+            raise ConfigError(f"Give one target, not {len(given)}: {names}.")
         return self
 
     @property

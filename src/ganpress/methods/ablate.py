@@ -45,14 +45,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Pictures:
-    """What the variants are trained on and judged by.
+    """The images that variants are trained and measured on.
 
     Attributes:
         images: what the generator reads; None where it reads noise.
         test: never trained on; None: ``images`` are shown.
-        reals: real pictures of the target domain: teacher and students are judged against them,
+        reals: real pictures of the target domain: teacher and students are compared with them,
             and with ``discriminator.real=images`` they are real to the discriminator. Where what
-            is shown has targets or label maps, those are what is judged by.
+            is shown has targets or label maps, those are the reference.
     """
 
     images: Images | None
@@ -61,7 +61,7 @@ class Pictures:
 
     @property
     def shown(self) -> Images | None:
-        """What teacher and students are judged on."""
+        """The images that teacher and students are measured on."""
         return self.test or self.images
 
 
@@ -79,7 +79,7 @@ def ablate(
     quiet: bool = False,
     compress: Callable[..., object] = compress_model,
 ) -> dict[str, Any]:
-    """Run variants of a method, each in ``run/<variant>-<seed>``, and write what came of them.
+    """Run variants of a method, each in ``run/<variant>-<seed>``, and write a report.
 
     Call again to go on: finished variants are kept, an unfinished one goes on at its last state.
     Other variants and seeds can be added later; what is written covers all that are in the folder:
@@ -223,8 +223,8 @@ def take_over_training(plan: Plan, method: Method) -> None:
     if not (twin / "done.json").exists() or plan.settings.target.bytes is not None:
         return
     own, other = (method.variants[name].overrides for name in (plan.variant, twin_of))
-    apart = {name for name in own if own[name] != other.get(name)}
-    if changed_since(twin, plan.resolved.model_dump(exclude=apart), method):
+    changed = {name for name in own if own[name] != other.get(name)}
+    if changed_since(twin, plan.resolved.model_dump(exclude=changed), method):
         return
     for stage in twin.glob("*/done.json"):
         shutil.copytree(stage.parent, plan.folder / stage.parent.name, dirs_exist_ok=True)
@@ -274,8 +274,8 @@ def begin(
     was = read_json(path) if path.exists() else facts
     was.setdefault("reals_hash", facts["reals_hash"])  # a folder of before does not say
     usual = {"settings": as_json(method.settings().model_dump())}
-    told = ("paper", "meanings", "claims")  # texts may be worded anew
-    was, now = ({n: v for n, v in d.items() if n not in told} for d in (was, facts))
+    wording = ("paper", "meanings", "claims")  # texts may change
+    was, now = ({n: v for n, v in d.items() if n not in wording} for d in (was, facts))
     if differing := differences(as_json(was), as_json(now), usual):
         raise ConfigError(
             f"The ablation in {run} was started with other settings:\n  "
@@ -310,9 +310,9 @@ def changed_since(folder: Path, settings: dict[str, Any], method: Method) -> lis
 def judge_student(
     plan: Plan, pictures: Pictures, teacher: Model, base: MethodSettings, weights: Path | None
 ) -> None:
-    """Judge the student of a finished variant against real pictures, where there are any."""
+    """Measure the quality of a finished variant's student, where there are real pictures."""
     path = plan.folder / "judged-student.json"
-    if judgeable(teacher, pictures.shown, pictures.reals) and not path.exists():
+    if can_judge(teacher, pictures.shown, pictures.reals) and not path.exists():
         student = load(plan.folder / "student.safetensors")
         judge_once(student, pictures, base, weights, path)
 
@@ -320,26 +320,26 @@ def judge_student(
 def judge_once(
     model: Model, pictures: Pictures, base: MethodSettings, weights: Path | None, path: Path
 ) -> None:
-    """Write what `judge` says of a model, unless it stands there or nothing can be said."""
-    if judgeable(model, pictures.shown, pictures.reals) and not path.exists():
-        write_json(path, judgement(model, pictures.shown, pictures.reals, base, weights))
+    """Write a model's quality by `judge`, where there are real pictures and no such file yet."""
+    if can_judge(model, pictures.shown, pictures.reals) and not path.exists():
+        write_json(path, quality_of(model, pictures.shown, pictures.reals, base, weights))
 
 
-def judgeable(teacher: Model, shown: Images | None, reals: Images | None) -> bool:
-    """Whether there are real pictures to judge against."""
+def can_judge(teacher: Model, shown: Images | None, reals: Images | None) -> bool:
+    """Whether there are real pictures to compare with."""
     if shown is None or from_noise(teacher):
         return shown is not None
     return reals is not None or shown.paired or shown.has_labels
 
 
-def judgement(
+def quality_of(
     model: Model,
     shown: Images | None,
     reals: Images | None,
     base: MethodSettings,
     weights: Path | None,
 ) -> dict[str, Any]:
-    """What `judge` says of a model, as ``ganpress evaluate --json`` writes it."""
+    """The quality of a model by `judge`, as ``ganpress evaluate --json`` writes it."""
     assert shown is not None
     given = from_noise(model) or shown.paired or shown.has_labels
     found = judge(

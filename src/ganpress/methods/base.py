@@ -1,4 +1,4 @@
-"""The contract of a compression method: what the command line, the ablation and the report ask."""
+"""The contract of a compression method: what the command line, the ablation and the report use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ganpress.training.shared_settings import MethodSettings
 
 @dataclass(frozen=True)
 class Given:
-    """What a method works on.
+    """The inputs of a compression.
 
     Attributes:
         teacher: the generator that is compressed.
@@ -35,7 +35,7 @@ class Given:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One of the things that an ablation of a method compares.
+    """One of the variants that an ablation of a method compares.
 
     Attributes:
         meaning: a few words for the table.
@@ -73,7 +73,7 @@ def _as_given(teacher: Model, settings: Any) -> Any:
 
 
 def _nothing_more(given: Given, settings: Any) -> None:
-    """A method that refuses nothing beside what all methods do."""
+    """The check of a method that has none of its own."""
 
 
 def _fine_tuning_alone(settings: Any) -> dict[str, float | None]:

@@ -23,7 +23,7 @@ from ganpress.run import distributed
 from ganpress.run.files import read_json
 from ganpress.run.progress import say
 from ganpress.run.run import Run
-from ganpress.training.forecast import MINUTES, STEPS, WORTH, announce, timed_stages
+from ganpress.training.forecast import MIN_STEPS, MINUTES, STEPS, announce, timed_stages
 from ganpress.training.outcome import forgotten_if_refused
 from ganpress.training.shared_settings import MethodSettings
 
@@ -111,7 +111,7 @@ def compress(
 def forecast(method: Method, given: Given, settings: MethodSettings) -> None:
     """Say how long a long compression will take here, from a few timed steps of a copy."""
     steps = method.stage_steps(settings)
-    if method.shortened is None or sum(steps.values()) < WORTH:
+    if method.shortened is None or sum(steps.values()) < MIN_STEPS:
         return
     brief = method.shortened(settings, STEPS, MINUTES)
     few = given.images.some(range(min(len(given.images), SHOWN))) if given.images else None
@@ -136,7 +136,7 @@ def check_request(method: str, config: MethodSettings) -> None:
     chosen = method_of(method)
     if not isinstance(config, chosen.settings):
         raise ConfigError(
-            f"'{method}' is told what to do by {chosen.settings.__name__}, not "
+            f"'{method}' takes settings of class {chosen.settings.__name__}, not "
             f"{type(config).__name__}."
         )
     if config.device == "cuda" and not torch.cuda.is_available():
@@ -148,19 +148,19 @@ def check_request(method: str, config: MethodSettings) -> None:
         )
 
 
-def check_teacher(run: Path, print_now: str) -> None:
+def check_teacher(run: Path, fingerprint: str) -> None:
     """Refuse to go on with a run that was started with another teacher."""
     card = run / "card.json"
     was = read_json(card).get("teacher") if card.exists() else None
-    if was not in (None, print_now):
+    if was not in (None, fingerprint):
         raise ConfigError(
             f"The run in {run} was started with another teacher (its weights have fingerprint "
-            f"{was[:12]}, these {print_now[:12]}). Give the same one, or choose another folder."
+            f"{was[:12]}, these {fingerprint[:12]}). Give the same one, or choose another folder."
         )
 
 
 def card_of(given: Given, config: MethodSettings) -> dict[str, Any]:
-    """What the run's card says of device, data and teacher."""
+    """The run's card: device, data and teacher."""
     images, reals = given.images, given.reals
     return {
         "device": torch.cuda.get_device_name() if config.device == "cuda" else "cpu",

@@ -1,4 +1,4 @@
-"""What a compressed student is measured, evaluated, exported and shown by."""
+"""The end of a compression: measure, evaluate, export and show the student."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class Shown:
     def of(
         cls, teacher: Model, images: Images | None, test: Images | None, *, match_colours: bool
     ) -> Shown:
-        """The test images, or else those trained on; noise is drawn for this."""
+        """The test images, or else those trained on; random inputs are sampled for it."""
         if from_noise(teacher):
             return cls(None, "yes: drawn for this", match_colours)
         return cls(test or images, HELD_OUT[test is not None], match_colours)
 
     @property
     def colours(self) -> dict[str, str]:
-        """What results.json says of the samples."""
+        """The line of results.json on the samples' colours."""
         return {"colours": "as the photo's" if self.match_colours else "as made"}
 
 
@@ -145,7 +145,7 @@ def write_samples(
     size: int,
 ) -> None:
     """photo, teacher and student pictures, spread over the images, as PNG files; no photo where
-    the generator reads noise. What is drawn is the same for both, and for every student.
+    the generator reads noise. Random inputs are the same for both, and for every student.
 
     Both made pictures have the colours of the photo where ``shown`` says so.
     """

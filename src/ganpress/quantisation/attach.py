@@ -1,4 +1,4 @@
-"""Quantisers put on a network as the settings say."""
+"""Attach quantisers to a network by its settings."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def attach_quantiser(
 ) -> None:
     """q_w and q_a (eq. 7, 8) on every convolution, below 32 bits.
 
-    Ranges are fixed at p, or read off the activations of ``observed`` on ``inputs``
-    (``quantise.ranges``), and then perhaps learned.
+    Activation ranges (``quantise.ranges``) are fixed at p, or calibrated on the activations of
+    ``observed`` on ``inputs``; "learned" ones start calibrated and become parameters.
     """
     if settings.bits >= 32:
         return

@@ -14,8 +14,9 @@ Where the authors' code departs (methods.md 2.1), both readings are here:
   `levels="gs2020"` is the authors' grid.
 - Their code clamps signed inputs (the residual trunk) at 0: `trunk="clamped"`.
 
-The range p is one number a layer: fixed (the paper's 4), calibrated on what the teacher's layers
-hear, or a parameter that is learned with the weights (`learn_ranges`).
+The range p is one number a layer: fixed (the paper's 4), calibrated (a high percentile of |input|
+of the same layer of the float teacher), or a parameter that is learned with the weights
+(`learn_ranges`).
 
 With ``exact`` every step is a power of two, and image and biases lie on grids as well (ADR 0015):
 products and sums are then whole numbers times a power of two, which float32 holds exactly (below
@@ -35,7 +36,7 @@ from ganpress.errors import ConfigError
 from ganpress.nn.layers import Quantisable, out_axes, quantisable, read_inputs
 from ganpress.nn.norms import set_exact
 from ganpress.quantisation.rounding import (
-    LEAST_RANGE,
+    MIN_RANGE,
     Replaced,
     RoundClamped,
     RoundLearned,
@@ -158,9 +159,11 @@ class FakeQuantiser:
 
     def input(self, x: Tensor, *, signed: bool, learned: Tensor | None = None) -> Tensor:
         """q_a; ``signed``: it can be negative; ``learned``: the range, or None for ``p``."""
-        p: float | Tensor = self.settled(self.p, signed=signed) if learned is None else learned
+        p: float | Tensor = (
+            self.resolved_range(self.p, signed=signed) if learned is None else learned
+        )
         if learned is not None and self.exact:
-            at = self.settled(max(LEAST_RANGE, float(learned.detach())), signed=signed)
+            at = self.resolved_range(max(MIN_RANGE, float(learned.detach())), signed=signed)
             p = Replaced.apply(learned, at)  # type: ignore[no-untyped-call]
         is_signed = self.is_signed(signed)
         return fake_activation(x, bits=self.bits, p=p, signed=is_signed, levels=self.levels)
@@ -169,9 +172,10 @@ class FakeQuantiser:
         """`steps_of` an input that can be negative (or not)."""
         return steps_of(self.bits, signed=self.is_signed(signed), levels=self.levels)
 
-    def settled(self, p: float, *, signed: bool) -> float:
-        """The range that acts where ``p`` is asked for: p, or where steps are exact the least that
-        is at least `SHORT` of it (the paper's 4 is a byte of steps of 1/64, less one)."""
+    def resolved_range(self, p: float, *, signed: bool) -> float:
+        """The range in use where ``p`` is asked for: p itself; where steps are exact, the smallest
+        range of power-of-two steps that is at least `SHORT` * p (for the paper's 4: 255 steps
+        of 1/64)."""
         steps = self.steps(signed)
         return power_of_two(SHORT * p / steps) * steps if self.exact else p
 
@@ -200,8 +204,8 @@ class FakeQuantiser:
     def weight_of(self, integers: Tensor, step: Tensor) -> Tensor:
         """The float weight of `weight_integers`, of which `weight` makes just these levels again.
 
-        With all levels in use the scale is told from the largest weight: where that was above 0,
-        and its level is the clamped one, it is what it was before.
+        With all levels in use the scale is computed from the largest weight: where that was above
+        0, and its level is the clamped one, it is what it was before.
         """
         w = integers.float() * step
         if self.weight_levels == "full":
@@ -212,7 +216,7 @@ class FakeQuantiser:
         return w
 
     def image(self, x: Tensor) -> Tensor:
-        """The picture as it is, or on the grid of `IMAGE_STEP`; gradient 1 inside that."""
+        """The picture as it is, or if `exact` on the grid of `IMAGE_STEP`; gradient 1 inside."""
         if not self.exact:
             return x
         low, high = -1.0, 1.0 - IMAGE_STEP
@@ -228,7 +232,7 @@ class FakeQuantiser:
         return out
 
     def card(self) -> dict[str, Any]:
-        """What a checkpoint says about it: the settings, and the policy they make, in words."""
+        """The entry of a checkpoint's card: the settings, and what they amount to, in words."""
         last = "as the others" if self.last == "int8" else "float"
         image, others = ("int8 image", "exact") if self.exact else ("float image", "float")
         first = f"int{self.bits} weight, {image}"
@@ -289,8 +293,8 @@ def range_of(layer: Quantisable) -> float:
     if not isinstance(layer.quantiser, FakeQuantiser):
         raise TypeError("A layer without a fake quantiser has no range.")
     learned = layer.range
-    p = layer.quantiser.p if learned is None else max(LEAST_RANGE, float(learned.detach()))
-    return layer.quantiser.settled(p, signed=layer.signed)
+    p = layer.quantiser.p if learned is None else max(MIN_RANGE, float(learned.detach()))
+    return layer.quantiser.resolved_range(p, signed=layer.signed)
 
 
 def input_step(layer: Quantisable) -> float:
@@ -326,7 +330,7 @@ def _percentile(x: Tensor) -> float:
     """The 99.99th percentile of |x|, at least 1e-3."""
     flat = x.abs().flatten()
     place = max(1, int(QUANTILE * flat.numel()))
-    return max(LEAST_RANGE, float(flat.kthvalue(place).values))
+    return max(MIN_RANGE, float(flat.kthvalue(place).values))
 
 
 def ranges_of(net: nn.Module) -> dict[str, float]:

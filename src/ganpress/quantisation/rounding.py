@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-LEAST_RANGE = 1e-3
+MIN_RANGE = 1e-3
 
 
 class RoundClamped(torch.autograd.Function):
@@ -44,7 +44,7 @@ class RoundLearned(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: Tensor, steps: int, signed: bool) -> Tensor:
         """As `RoundClamped`; the output that is saved is the one the convolution keeps."""
-        high = max(LEAST_RANGE, float(p.detach()))
+        high = max(MIN_RANGE, float(p.detach()))
         low = -high if signed else 0.0
         step = high / steps
         q = x.clamp(low, high).div_(step).round_().mul_(step)
@@ -120,7 +120,7 @@ class Replaced(torch.autograd.Function):
 
 
 def power_of_two(step: float) -> float:
-    """The least power of two at or above a positive number, exactly."""
+    """The smallest power of two at or above a positive number, exactly."""
     mantissa, exponent = math.frexp(step)  # in [0.5, 1)
     return math.ldexp(1.0, exponent - int(mantissa == 0.5))
 

@@ -13,35 +13,41 @@ from ganpress.run.settings import Settings
 class QuantiseSettings(Settings):
     """Bits of weights and activations; 32 is float."""
 
-    bits: int = Field(default=32, ge=2, le=32, description="2 to 8, or 32: float")
+    bits: int = Field(
+        default=32, ge=2, le=32, description="bits of weights and activations: 2 to 8, or 32: float"
+    )
     per_channel: bool = Field(
-        default=False, description="a weight scale per output channel; false: per tensor (eq. 8)"
+        default=False,
+        description="one weight scale per output channel; false: one per tensor (eq. 8)",
     )
     ranges: Literal["fixed", "calibrated", "learned"] = Field(
         default="fixed",
         description="activation ranges: fixed at p; read off the teacher's activations; or a "
         "parameter per layer, which starts at the calibrated one",
     )
-    p: float = Field(default=4.0, gt=0, description="activation range when fixed (eq. 7)")
+    p: float = Field(
+        default=4.0, gt=0, description="activation range where ranges are fixed (eq. 7)"
+    )
     levels: Literal["int", "gs2020"] = Field(
         default="int",
-        description="int: the levels that an integer holds; gs2020: the authors' grid, one more",
+        description="activation levels; int: those of an integer; gs2020: the authors' grid, one "
+        "more",
     )
     weight_levels: Literal["narrow", "full"] = Field(
         default="narrow",
-        description="of n bits; narrow: the scale max|w| / (2^(n-1) - 1), as many levels above 0 "
-        "as below (authors' code); full: eq. 8's max|w| / 2^(n-1), all levels of an integer",
+        description="levels of n-bit weights; narrow: scale max|w| / (2^(n-1) - 1), as many levels "
+        "above 0 as below (authors' code); full: scale max|w| / 2^(n-1) (eq. 8), all 2^n levels",
     )
     trunk: Literal["signed", "clamped"] = Field(
         default="signed",
         description="inputs that can be negative: a signed grid; clamped: cut at 0 (authors' code)",
     )
     last: Literal["int8", "float"] = Field(
-        default="int8", description="the layer that writes the picture"
+        default="int8", description="precision of the layer that writes the picture"
     )
     exact: bool = Field(
         default=False,
-        description="steps that are powers of two, so that onnxruntime makes the same picture",
+        description="round scales up to powers of two, so that onnxruntime makes the same pictures",
     )
 
     @model_validator(mode="after")

@@ -120,7 +120,7 @@ def with_spread(number: Mapping[str, Any]) -> str:
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
-    """The paper's statements with what the numbers say, a line each."""
+    """The paper's statements and whether the numbers support them, a line each."""
     lines = []
     for said in found.get("statements", []):
         head = f"{said['statement']}, by {said['metric']}: **{said['verdict']}**"
@@ -150,7 +150,7 @@ def _far(said: Mapping[str, Any]) -> str:
 
 
 def notes(found: Mapping[str, Any]) -> list[str]:
-    """What the table leaves out or needs to be read with."""
+    """Notes on how to read the table."""
     lines = [
         "Spread: standard deviation over seeds; without one, a single seed.",
         "Clear: two-sided 95 % quantile of Student's t (Welch), over pictures of the normal.",
@@ -166,7 +166,7 @@ def notes(found: Mapping[str, Any]) -> list[str]:
 
 
 def protocol(found: Mapping[str, Any]) -> dict[str, str]:
-    """What was measured how, on what, and where."""
+    """How each number was measured: images, metrics, device."""
     lines = {name: str(text) for name, text in found.get("protocol", {}).items()}
     for name, text in found.get("judged_protocol", {}).items():
         lines[f"real/, {name}"] = str(text)

@@ -66,12 +66,12 @@ def figure_size(
 
 def spoken(variants: Sequence[Mapping[str, Any]], metric: str) -> str:
     """The figure in words: 'm over model size: gd 1.2 MB, 0.3; gs-32 ...'."""
-    told = [
+    points = [
         f"{a['variant']} {size_bytes(a['numbers']['bytes']['mean'])}, "
         f"{significant(a['numbers'][metric]['mean'])}"
         for a in variants
     ]
-    return f"{metric} over model size: {'; '.join(told)}."
+    return f"{metric} over model size: {'; '.join(points)}."
 
 
 def larger_is_better(metric: str) -> bool:

@@ -24,7 +24,7 @@ LEFT, TOP, RIGHT, BOTTOM = 48, 10, 12, 36
 PANEL = (140, 42)
 """Width and height of one small panel, in pixels."""
 _LOG_ABOVE = 30.0
-_FURTHEST = 1e200  # what is further from zero is drawn there; of 1 over this, no logarithm
+_FURTHEST = 1e200  # larger magnitudes are plotted there; below 1 over this, no logarithmic axis
 
 
 @dataclass(frozen=True)
@@ -252,8 +252,8 @@ def _spoken(title: str, lines: Sequence[Series]) -> str:
 
 def _hover(steps: tuple[int, int], points: Sequence[tuple[list[int], list[float]]]) -> str:
     lines = [[[s, float(f"{v:.4g}")] for s, v in zip(*line, strict=True)] for line in points]
-    told = {"from": LEFT / WIDTH, "to": 1 - RIGHT / WIDTH, "steps": steps, "lines": lines}
-    return json.dumps(told, separators=(",", ":"))
+    data = {"from": LEFT / WIDTH, "to": 1 - RIGHT / WIDTH, "steps": steps, "lines": lines}
+    return json.dumps(data, separators=(",", ":"))
 
 
 def _numbers(lines: Sequence[Series]) -> Table:

@@ -52,7 +52,7 @@ def drawing() -> Iterator[None]:
     """Matplotlib by its own defaults, whatever the user has set, and without its log messages."""
     log = logging.getLogger("matplotlib")
     level = log.level
-    log.setLevel(logging.CRITICAL)  # it tells of its font cache
+    log.setLevel(logging.CRITICAL)  # it reports its font cache
     try:
         import matplotlib.style
 

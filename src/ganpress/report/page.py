@@ -85,7 +85,7 @@ def _of_compression(run: RunFiles) -> dict[str, Any]:
     gain = table.ratio(model, table.QUANTITIES[0])
     tiles, absent = table.tiles(run.results)
     compared, *conditions = table.comparison(model)
-    told = run.results.get("samples")
+    samples = run.results.get("samples")
     return {
         "family": _name_of(model, "family") or _name_of(run.config, "family"),
         "method": (_name_of(run.config, "method") or "").replace("_", " "),
@@ -94,7 +94,7 @@ def _of_compression(run: RunFiles) -> dict[str, Any]:
         "absent": absent,
         "samples": sample_rows(run.samples) if run.samples else None,
         "amplified": AMPLIFIED,
-        "colours": told.get("colours", "as made") if isinstance(told, Mapping) else "as made",
+        "colours": samples.get("colours", "as made") if isinstance(samples, Mapping) else "as made",
         "compared": compared,
         "conditions": conditions,
         "widths": table.widths(model),

@@ -42,7 +42,7 @@ class StageFiles:
     """Picture name -> (step, file), steps ascending."""
     restarts: list[tuple[str, str]] = field(default_factory=list)
     rates: str = "learning rates"
-    """Why and when (a time, or '') it diverged and went back, more gently each time."""
+    """Why and when (a time, or '') it diverged and was restarted, at lower rates each time."""
     unreadable: int = 0
     """Lines of the log that are no log lines; they are left out."""
 

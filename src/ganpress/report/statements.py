@@ -1,4 +1,4 @@
-"""What the variants of an ablation came to, and whether the paper's statements hold: from files."""
+"""The results of an ablation's variants, and whether the paper's statements hold: from files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ganpress.report.ablation_welch import clear_from, student_t
 from ganpress.run.files import read_json
 
 UNEQUAL = 1.05
-"""Variants whose costs are further apart than this factor are said to differ in cost."""
+"""Variants whose costs differ by more than this factor are reported as of different cost."""
 
 
 def summary(run: Path) -> dict[str, Any]:
-    """What the variants in ``run`` came to: every number with mean and spread over seeds."""
+    """The results of the variants in ``run``: every number with mean and spread over seeds."""
     facts = read_json(run / "settings.json")
     variants = list(facts["stage_minutes"])
     found, failed = _variants_in(run, variants)

@@ -182,9 +182,9 @@ def exports(results: Mapping[str, Any]) -> list[Table]:
     for name in found:
         entry = section(found, name, f"{_WHERE}, 'export'")
         known = ("file", "bytes", "max_abs_diff")
-        size, apart = (number(entry.get(key)) for key in known[1:])
+        size, difference = (number(entry.get(key)) for key in known[1:])
         rows.append([name, str(entry.get("file", "–")), optional(size, size_bytes)])
-        rows[-1].append(optional(apart, significant))
+        rows[-1].append(optional(difference, significant))
         rows[-1].append("; ".join(f"{k}: {_text(v)}" for k, v in entry.items() if k not in known))
     heads = ["Format", "File", "Size", "Largest difference to torch", "Also"]
     if not any(row[-1] for row in rows):

@@ -1,4 +1,4 @@
-"""What a training puts on the page: its teachers' numbers, and grids of what they make."""
+"""The page of a training: its teachers' numbers, and grids of their pictures."""
 
 from __future__ import annotations
 

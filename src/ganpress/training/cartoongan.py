@@ -31,47 +31,61 @@ from ganpress.training.settings import TrainConfig
 
 
 class ContentSettings(Settings):
-    """What keeps a cartoon close to its photo (Chen et al. 2018, eq. 4)."""
+    """The content loss between a cartoon and its photo (Chen et al. 2018, eq. 4)."""
 
-    weight: float = Field(default=10, ge=0, description="the paper's omega")
+    weight: float = Field(
+        default=10, ge=0, description="weight of the content loss (omega in eq. 2)"
+    )
     features: Literal["vgg16", "squeezenet", "squeezenet-1.1", "squeezenet-1.1-caffe", "tiny"] = (
-        Field(default="vgg16", description="the network; the paper has VGG-19")
+        Field(
+            default="vgg16", description="feature network of the content loss; the paper has VGG-19"
+        )
     )
     tap: str | None = Field(
-        default=None, description="its layer; None: the deepest (VGG-16's relu4_3)"
+        default=None,
+        description="layer whose features are compared; None: the deepest (VGG-16's relu4_3)",
     )
 
 
 class CartoonganTraining(TrainConfig):
-    """A warm-up that only reconstructs, then the game against edge-smoothed cartoons, too."""
+    """CartoonGAN (Chen et al., CVPR 2018): a warm-up with the content loss alone, then adversarial
+    training in which edge-smoothed cartoons count as fakes, too."""
 
     renamed: ClassVar[Mapping[str, str]] = {
         "critic_width": "discriminator_width",
         "critic_layers": "discriminator_layers",
     }
 
-    steps: int = Field(default=75_000, ge=1, description="200 epochs of 6000 photos at batch 16")
-    batch: int = Field(default=16, ge=1, description="images a step, over all processes")
-    warm_up: int = Field(default=3_750, ge=0, description="first steps, with content loss only")
-    lr: float = Field(default=2e-4, gt=0, description="of Adam, for both networks")
+    steps: int = Field(
+        default=75_000,
+        ge=1,
+        description="training steps; 75000: 200 epochs of 6000 photos at batch 16",
+    )
+    batch: int = Field(default=16, ge=1, description="images in a step, over all processes")
+    warm_up: int = Field(
+        default=3_750, ge=0, description="first steps, with the content loss alone"
+    )
+    lr: float = Field(default=2e-4, gt=0, description="learning rate of both networks (Adam)")
     edges: float = Field(
         default=1.0, ge=0, description="weight of the edge-smoothed negatives; 0: none"
     )
     discriminator_width: int = Field(
-        default=64, ge=1, description="first width of the discriminator"
+        default=64, ge=1, description="channels of the discriminator's first layer"
     )
-    discriminator_layers: int = Field(default=3, ge=1, description="its strided convolutions")
+    discriminator_layers: int = Field(
+        default=3, ge=1, description="strided convolutions of the discriminator"
+    )
     content: ContentSettings = ContentSettings()
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         if self.data.size % 4:
             raise ConfigError(f"data.size is {self.data.size}: make it a multiple of 4.")
-        least = 3 * 2**self.discriminator_layers
-        if self.data.size < least:
+        smallest = 3 * 2**self.discriminator_layers
+        if self.data.size < smallest:
             raise ConfigError(
                 f"A discriminator of discriminator_layers={self.discriminator_layers} needs crops "
-                f"of at least {least} pixels, got {self.data.size}: raise data.size or lower "
+                f"of at least {smallest} pixels, got {self.data.size}: raise data.size or lower "
                 "discriminator_layers."
             )
         return self
@@ -116,7 +130,7 @@ def train_cartoongan(
         zero = photo.x.new_zeros(())
         far, gan, d_loss = zero, zero, zero
 
-        # G step: content (eq. 4), and after the warm-up the discriminator's opinion
+        # G step: content (eq. 4), and after the warm-up the adversarial loss
         D.requires_grad_(False)
         opt_g.zero_grad(set_to_none=True)
         fakes: list[Tensor] = []
@@ -141,7 +155,7 @@ def train_cartoongan(
             opt_d.zero_grad(set_to_none=True)
             for part, fake in zip(cartoon.parts(c.accumulate), fakes, strict=True):
                 with kit.autocast(c):
-                    loss = _judge(D, part.x, fake, edges=c.edges)
+                    loss = _discriminator_loss(D, part.x, fake, edges=c.edges)
                 (loss / c.accumulate).backward()
                 d_loss = d_loss + loss.detach() / c.accumulate
             distributed.average_gradients(D)
@@ -178,9 +192,9 @@ def _features(config: CartoonganTraining, weights: Path | None) -> Features:
     return load_features(c.features, weights=weights, taps=[c.tap])
 
 
-def _judge(D: nn.Module, cartoon: Tensor, fake: Tensor, *, edges: float) -> Tensor:
+def _discriminator_loss(D: nn.Module, cartoon: Tensor, fake: Tensor, *, edges: float) -> Tensor:
     """-log D(cartoon) - log(1 - D(G(photo))) - edges * log(1 - D(smoothed cartoon))."""
     pictures = [cartoon, fake] + ([smooth_edges(cartoon)] if edges > 0 else [])
-    real, made, *smooth = D(torch.cat(pictures)).chunk(len(pictures))  # statistics are each one's
+    real, made, *smooth = D(torch.cat(pictures)).chunk(len(pictures))  # norms are per image
     loss = logistic_d(real, made)
     return loss + edges * F.softplus(smooth[0]).mean() if smooth else loss

@@ -34,16 +34,27 @@ class CycleGANTraining(TrainConfig):
 
     renamed: ClassVar[Mapping[str, str]] = {"critic": "discriminator"}
 
-    steps: int = Field(default=266_800, ge=1, description="of the whole training")
-    lr: float = Field(default=2e-4, gt=0, description="of the generators; Adam, betas 0.5, 0.999")
+    steps: int = Field(default=266_800, ge=1, description="training steps")
+    lr: float = Field(
+        default=2e-4,
+        gt=0,
+        description="learning rate of the generators (Adam, betas 0.5 and 0.999)",
+    )
     decay_from: float = Field(
-        default=0.5, ge=0, lt=1, description="progress from which the rates fall linearly to 0"
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="fraction of the training after which learning rates fall linearly to 0",
     )
-    cycle: float = Field(default=10.0, ge=0, description="weight of L1 after there and back")
+    cycle: float = Field(
+        default=10.0, ge=0, description="weight of the cycle-consistency L1 (lambda in eq. 3)"
+    )
     identity: float = Field(
-        default=0.5, ge=0, description="weight of L1 on pictures of the target, times cycle"
+        default=0.5, ge=0, description="weight of the identity loss, as a multiple of cycle"
     )
-    pool: int = Field(default=50, ge=0, description="size of the history of generated images")
+    pool: int = Field(
+        default=50, ge=0, description="generated images kept for the discriminators; 0: none"
+    )
     discriminator: PatchSettings = PatchSettings()
     data: TrainData = TrainData(load_size=286)
 

@@ -58,7 +58,8 @@ class DiscriminatorWithLoss(nn.Module):
         width, layers, pooled: of a fresh PatchGAN; a teacher's own has them on its card.
         own: the teacher's discriminator, which is copied; None: a fresh PatchGAN.
         reads: names of the generator's inputs.
-        fixed: it is never trained; the student is to be judged as the teacher is.
+        fixed: it is never trained; the loss compares its logits of the student's and the
+                teacher's pictures.
         half: bfloat16 where autocast has it; logits and losses stay float32.
         """
         super().__init__()
@@ -73,14 +74,14 @@ class DiscriminatorWithLoss(nn.Module):
         self.r1, self.r1_every = own.r1, own.r1_every
         self.at = _place(self.kind, options, reads)
         self.extra_channels = _extra(self.kind, options)
-        crowd = (nn.BatchNorm2d,)  # statistics over the batch: real and made ones go apart
-        self.judges_alone = self.kind != "stylegan2" and not any(
-            isinstance(m, crowd) for m in self.net.modules()
+        batch_statistics = (nn.BatchNorm2d,)  # real and generated pictures go through separately
+        self.is_per_image = self.kind != "stylegan2" and not any(
+            isinstance(m, batch_statistics) for m in self.net.modules()
         )
 
     @property
     def is_conditional(self) -> bool:
-        """Whether it reads something beside the picture."""
+        """Whether it reads a condition beside the picture."""
         return self.at is not None
 
     def train(self, mode: bool = True) -> DiscriminatorWithLoss:
@@ -115,7 +116,7 @@ class DiscriminatorWithLoss(nn.Module):
         return scales
 
     def condition(self, inputs: Inputs) -> Tensor | None:
-        """What a conditional discriminator reads of the generator's inputs; None for another."""
+        """The generator's input that a conditional discriminator reads; None for others."""
         return None if self.at is None else inputs[self.at]
 
     def real_condition(self, batch: Batch, inputs: Inputs) -> Tensor | None:
@@ -132,7 +133,7 @@ class DiscriminatorWithLoss(nn.Module):
     def real_side(
         self, batch: Batch, inputs: Inputs, target: Tensor, source: str
     ) -> tuple[Tensor, Tensor | None]:
-        """What the discriminator is told is real, (n, 3, h, w), and the condition of that.
+        """The pictures that the discriminator takes as real, (n, 3, h, w), and their condition.
 
         Args:
             target: the teacher's pictures. source: "teacher": those are real; "images": the batch's
@@ -152,10 +153,12 @@ class DiscriminatorWithLoss(nn.Module):
     ) -> Tensor:
         """What the discriminator minimises; ``fake`` is detached.
 
-        In one pass over both halves where every picture is judged by itself (instance statistics
-        are of each image, so one pass equals two). Args: of_real, of_fake: their conditions.
+        In one pass over both halves where the logits of an image do not depend on the rest of the
+        batch (no BatchNorm, no minibatch statistics), so that one pass equals two.
+
+        Args: of_real, of_fake: the conditions of the pictures.
         """
-        if self.judges_alone:
+        if self.is_per_image:
             seen = None
             if of_real is not None and of_fake is not None:
                 seen = torch.cat([of_real, of_fake])
@@ -199,7 +202,7 @@ class DiscriminatorWithLoss(nn.Module):
 
 
 def _fresh(width: int, layers: int, pooled: bool) -> Discriminator:
-    """A new PatchGAN under least squares, its weights drawn as CycleGAN's."""
+    """A new PatchGAN under least squares, initialised as CycleGAN's."""
     net = PatchDiscriminator(3, width, layers, norm="instance-affine")
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
@@ -239,7 +242,7 @@ def _extra(kind: str, options: dict[str, Any]) -> int:
 
 @contextmanager
 def _norms_once(net: nn.Module) -> Iterator[None]:
-    """Within, each spectral norm is worked out once, in float32 whatever autocast is on."""
+    """Context in which each spectral norm is computed once, in float32 also under autocast."""
     with parametrize.cached():
         for layer in net.modules():
             if parametrize.is_parametrized(layer, "weight"):
@@ -254,8 +257,8 @@ def starting_discriminator(
     *,
     half: bool = False,
 ) -> DiscriminatorWithLoss:
-    """The discriminator that compression starts from; a fresh one is drawn from torch's global
-    state.
+    """The discriminator that compression starts from; a fresh one is initialised from torch's
+    global state.
 
     Args: own: the discriminator saved with the teacher. reads: names of the generator's inputs.
     Raises: ConfigError for a fixed discriminator without the teacher's.

@@ -1,5 +1,5 @@
-"""The distillation that methods share: a fixed student learns from its teacher and, in the minimax
-game, from a discriminator."""
+"""The distillation that methods share: a student of fixed widths learns from its teacher and,
+adversarially, from a discriminator."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Batches = Callable[[int], Iterator[Batch]]
 
 @dataclass(frozen=True)
 class Networks:
-    """Who takes part in a stage; student and discriminator are trained in place."""
+    """The networks of a stage; student and discriminator are trained in place."""
 
     student: nn.Module
     teacher: CachedTeacher
@@ -37,7 +37,7 @@ class Networks:
 
 @dataclass(frozen=True)
 class Distillation:
-    """How the student is drawn to its teacher.
+    """The loss that pulls the student towards its teacher.
 
     Attributes:
         loss: (student's pictures, teacher's pictures, mask or None) -> (), 0 for equal pictures.
@@ -56,8 +56,9 @@ class Distillation:
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a stage goes on: steps, or until minutes of wall-clock time have gone; the schedules
-    follow what was used. ``rate_factor`` is that of the learning rates after a restart."""
+    """The length of a stage: a number of steps, or fewer where the wall-clock limit in minutes is
+    reached first; schedules follow the fraction used. ``rate_factor`` multiplies the learning rates
+    (below 1 after a restart)."""
 
     steps: int
     minutes: float | None = None
@@ -82,7 +83,7 @@ def distil(
     Args:
         distillation: None trains by the discriminator alone.
         validate: called every ``finetune.validate_every`` steps; smaller is better.
-    Returns: facts for done.json. Raises: Diverged, also where the loss leaps to 100 times its
+    Returns: facts for done.json. Raises: Diverged, also where the loss rises to 100 times its
         running median.
     """
     c, f = settings, settings.finetune
@@ -145,7 +146,7 @@ def distil(
             stage.log(step, **found)
         if step % 500 == 0:
             draw_sample(stage, step, student, batch, target, fake)
-    if step >= stage.first and step % 500:  # the last step, not drawn yet
+    if step >= stage.first and step % 500:  # the last step has no sample yet
         draw_sample(stage, step, student, batch, target, fake)
     best.look(step, average.shadow, last=True)
     student.load_state_dict(best.select(average.shadow))

@@ -15,13 +15,13 @@ from ganpress.run.progress import say
 from ganpress.run.run import Run
 
 STEPS, MINUTES = 4, 0.2
-"""What each stage of a timed run takes at most: steps, or minutes where that is less."""
-WORTH = 200
-"""Steps from which on a run is worth a forecast."""
+"""Limits of each stage of a timed run: steps, and minutes of wall-clock time."""
+MIN_STEPS = 200
+"""Runs of fewer steps get no forecast."""
 
 
 class Timed(NamedTuple):
-    """A stage of a shortened run: the steps it took, and the seconds of one."""
+    """A stage of a shortened run: its number of steps, and seconds per step."""
 
     steps: int
     seconds: float
@@ -60,9 +60,9 @@ def announce(
     """Print how long the stages will take, such as 'about 26 min on this machine: ...'.
 
     Args:
-        steps: of each stage. timed: what steps of each took.
-        minutes: where a stage ends by the clock.
-        fewer: the settings that make the run shorter.
+        steps: number of steps of each stage. timed: measured seconds per step of each stage.
+        minutes: wall-clock limit of each stage; None: no limit.
+        fewer: names of the settings that make the run shorter, for the message.
     """
     known = {name: n * timed[name].seconds for name, n in steps.items() if name in timed}
     for name, limit in minutes.items():

@@ -35,11 +35,17 @@ from ganpress.types import State
 
 
 class MultiscaleSettings(Settings):
-    """The discriminators: the same PatchGAN on the picture and on that halved."""
+    """The discriminators: one PatchGAN per scale, each scale half the size of the one before."""
 
-    width: int = Field(default=64, ge=1, description="channels of its first layer")
-    layers: int = Field(default=4, ge=2, description="its convolutions at each scale")
-    scales: int = Field(default=2, ge=1, description="sizes of the picture it looks at")
+    width: int = Field(default=64, ge=1, description="channels of a discriminator's first layer")
+    layers: int = Field(
+        default=4, ge=2, description="convolutions of the discriminator at each scale"
+    )
+    scales: int = Field(
+        default=2,
+        ge=1,
+        description="scales of the discriminators, each half the size of the one before",
+    )
 
 
 class GauGANTraining(TrainConfig):
@@ -50,17 +56,20 @@ class GauGANTraining(TrainConfig):
 
     renamed: ClassVar[Mapping[str, str]] = {"critic": "discriminator"}
 
-    steps: int = Field(default=37_200, ge=1, description="of the whole training")
-    batch: int = Field(default=16, ge=1, description="images a step, over all processes")
-    lr_g: float = Field(default=1e-4, gt=0, description="of the generator; Adam")
-    lr_d: float = Field(default=4e-4, gt=0, description="of the discriminator; Adam")
+    steps: int = Field(default=37_200, ge=1, description="training steps")
+    batch: int = Field(default=16, ge=1, description="images in a step, over all processes")
+    lr_g: float = Field(default=1e-4, gt=0, description="learning rate of the generator (Adam)")
+    lr_d: float = Field(default=4e-4, gt=0, description="learning rate of the discriminator (Adam)")
     decay: float = Field(
-        default=0.5, gt=0, le=1, description="last share of the training: lr falls to 0"
+        default=0.5,
+        gt=0,
+        le=1,
+        description="last fraction of the training, in which learning rates fall linearly to 0",
     )
-    matching: float = Field(default=10.0, ge=0, description="weight of feature matching")
-    perceptual: float = Field(default=10.0, ge=0, description="weight of the features' distance")
+    matching: float = Field(default=10.0, ge=0, description="weight of the feature matching loss")
+    perceptual: float = Field(default=10.0, ge=0, description="weight of the perceptual loss")
     features: Literal["vgg16", "squeezenet", "tiny", "none"] = Field(
-        default="vgg16", description="network of the perceptual loss; none: without it"
+        default="vgg16", description="feature network of the perceptual loss; none: no such loss"
     )
     discriminator: MultiscaleSettings = MultiscaleSettings()
 
@@ -78,7 +87,7 @@ class GauGANTraining(TrainConfig):
 GAUGAN = family("gaugan")
 LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # of VGG's five depths, the deepest last
 TAPS = {"squeezenet": ("relu1", "fire3", "fire5", "fire7", "fire9")}
-REFRESH = 20  # power iterations that settle the spectral norm of averaged weights
+REFRESH = 20  # power iterations until the spectral norm of averaged weights converges
 
 
 def train_gaugan(
@@ -93,7 +102,7 @@ def train_gaugan(
 
     The blocks' convolutions are under spectral norm while they train, and plain in the result.
     Departures from NVlabs' code: VGG-16 or a smaller network in place of VGG-19; the discriminator
-    judges the picture that the generator's step made, not a second one. With several processes
+    sees the picture that the generator's step made, not a second one. With several processes
     BatchNorm's statistics are of all pictures on CUDA, of each process's own on the CPU.
 
     Args:
@@ -138,11 +147,11 @@ def train_gaugan(
         for part, seen in zip(parts, maps, strict=True):
             with kit.float32_norms(G, D), kit.autocast(c):
                 fake = G(seen)
-                judged = D(torch.cat([seen, fake], 1))
+                outputs = D(torch.cat([seen, fake], 1))
                 with torch.no_grad():
                     true = D(torch.cat([seen, part.x], 1))
-                gan = torch.stack([hinge_g(scale[-1].float()) for scale in judged]).mean()
-                matched = feature_matching([s[:-1] for s in true], [s[:-1] for s in judged])
+                gan = torch.stack([hinge_g(scale[-1].float()) for scale in outputs]).mean()
+                matched = feature_matching([s[:-1] for s in true], [s[:-1] for s in outputs])
                 near = perceptual(compare, fake, part.x) if compare else gan.new_zeros(())
                 loss = gan + c.matching * matched + c.perceptual * near
             (loss / c.accumulate).backward()

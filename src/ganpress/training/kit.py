@@ -29,7 +29,7 @@ Net = TypeVar("Net", bound=nn.Module)
 def scaled(family: Family, config: TrainConfig) -> nn.Module:
     """The family's network under `config.options`, every group at `config.width` of its channels.
 
-    Seed torch before: the weights are drawn from its global generator.
+    Seed torch before: the weights are initialised from its global generator.
     """
     full = family.full(family.resolve(config.options))
     widths = {group: max(1, round(width * config.width)) for group, width in full.items()}
@@ -37,9 +37,9 @@ def scaled(family: Family, config: TrainConfig) -> nn.Module:
 
 
 def batches(images: Images, config: TrainConfig, first: int, *, salt: str = "") -> Iterator[Batch]:
-    """Batches number `first` to `config.steps` - 1, this process's rows of each.
+    """The batches of steps `first` to `config.steps` - 1; of each, this process's rows.
 
-    Args: salt: a name for a second stream that must be drawn independently of the first.
+    Args: salt: a name for a second stream that must be random independently of the first.
     """
     c = config
     check_split(c)
@@ -102,7 +102,7 @@ def _formatted(net: Net, memory_format: torch.memory_format) -> Net:
 
 @contextmanager
 def float32_norms(*networks: nn.Module) -> Iterator[None]:
-    """Within, each spectral norm is worked out once, in float32 whatever autocast is on."""
+    """Context in which each spectral norm is computed once, in float32 also under autocast."""
     with parametrize.cached():
         for network in networks:
             for layer in network.modules():

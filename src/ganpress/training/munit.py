@@ -33,16 +33,26 @@ from ganpress.types import State
 class MunitWeights(Settings):
     """Weights of the generator's terms (Huang et al. 2018, eq. 5); the adversarial one has 1."""
 
-    image: float = Field(default=10, ge=0, description="L1 of a picture and its reconstruction")
-    style: float = Field(default=1, ge=0, description="L1 of a drawn style and its reconstruction")
-    content: float = Field(default=1, ge=0, description="L1 of a content code, likewise")
+    image: float = Field(
+        default=10, ge=0, description="weight of L1 between a picture and its reconstruction"
+    )
+    style: float = Field(
+        default=1,
+        ge=0,
+        description="weight of L1 between a random style code and its reconstruction",
+    )
+    content: float = Field(
+        default=1, ge=0, description="weight of L1 between a content code and its reconstruction"
+    )
     cycle: float = Field(
-        default=0, ge=0, description="L1 after there and back; 10 for photos, as for summer2winter"
+        default=0,
+        ge=0,
+        description="weight of the cycle-consistency L1; the authors take 10 for summer2winter",
     )
 
 
 class MunitTraining(TrainConfig):
-    """Two auto-encoders and two discriminators, trained at once."""
+    """MUNIT (Huang et al., ECCV 2018): two auto-encoders, two discriminators."""
 
     renamed: ClassVar[Mapping[str, str]] = {
         "critic_width": "discriminator_width",
@@ -50,16 +60,24 @@ class MunitTraining(TrainConfig):
         "critic_scales": "discriminator_scales",
     }
 
-    steps: int = Field(default=1_000_000, ge=1, description="of the whole training")
-    lr: float = Field(default=1e-4, gt=0, description="of Adam, for all networks")
-    weight_decay: float = Field(default=1e-4, ge=0, description="of all networks")
-    halve_every: int = Field(default=100_000, ge=1, description="steps until lr is halved")
-    discriminator_width: int = Field(
-        default=64, ge=1, description="first width of the discriminators"
+    steps: int = Field(default=1_000_000, ge=1, description="training steps")
+    lr: float = Field(default=1e-4, gt=0, description="learning rate of all networks (Adam)")
+    weight_decay: float = Field(default=1e-4, ge=0, description="weight decay of all networks")
+    halve_every: int = Field(
+        default=100_000,
+        ge=1,
+        description="steps after which the learning rate is halved, again and again",
     )
-    discriminator_layers: int = Field(default=4, ge=1, description="their strided convolutions")
+    discriminator_width: int = Field(
+        default=64, ge=1, description="channels of the discriminators' first layer"
+    )
+    discriminator_layers: int = Field(
+        default=4, ge=1, description="strided convolutions of each discriminator"
+    )
     discriminator_scales: int = Field(
-        default=3, ge=1, description="sizes of the picture they look at"
+        default=3,
+        ge=1,
+        description="scales of the discriminators, each half the size of the one before",
     )
     weights: MunitWeights = MunitWeights()
 
@@ -69,11 +87,11 @@ class MunitTraining(TrainConfig):
         step = 2**down if isinstance(down, int) else 1  # other types are refused with the family
         if self.data.size % step:
             raise ConfigError(f"data.size is {self.data.size}: make it a multiple of {step}.")
-        least = 2 ** (self.discriminator_layers + self.discriminator_scales - 1)
-        if self.data.size < least:
+        smallest = 2 ** (self.discriminator_layers + self.discriminator_scales - 1)
+        if self.data.size < smallest:
             raise ConfigError(
                 f"Discriminators of {self.discriminator_layers} layers at "
-                f"{self.discriminator_scales} scales need pictures of at least {least} "
+                f"{self.discriminator_scales} scales need pictures of at least {smallest} "
                 f"pixels, data.size is {self.data.size}: raise it, or "
                 "lower discriminator_layers or discriminator_scales."
             )
@@ -123,7 +141,7 @@ def train_munit(
         a, b = next(first).to(device).x, next(second).to(device).x
         s_a, s_b = (distributed.share(torch.randn(c.batch, dim)).to(device) for _ in "AB")
 
-        # G step (eq. 5): reconstruct pictures, translate, and find the codes again
+        # G step (eq. 5): reconstruct pictures, translate, and reconstruct the codes
         D.requires_grad_(False)
         opt_g.zero_grad(set_to_none=True)
         logs: list[Terms] = []
@@ -154,7 +172,10 @@ def train_munit(
             _parts(c.accumulate, a, b), fakes, strict=True
         ):
             with kit.autocast(c):
-                loss = 2 * (_judge(D["A"], part_a, fake_a) + _judge(D["B"], part_b, fake_b))
+                loss = 2 * (
+                    _discriminator_loss(D["A"], part_a, fake_a)
+                    + _discriminator_loss(D["B"], part_b, fake_b)
+                )
             (loss / c.accumulate).backward()
             d_loss = d_loss + loss.detach() / c.accumulate
         distributed.average_gradients(D)
@@ -235,7 +256,7 @@ def _translate(
         "loss/image": F.l1_loss(same_a, a) + F.l1_loss(same_b, b),
         "loss/style": F.l1_loss(back_s_a, s_a) + F.l1_loss(back_s_b, s_b),
         "loss/content": F.l1_loss(back_c_a, c_a) + F.l1_loss(back_c_b, c_b),
-        "loss/gan": _please(D["A"], fake_a) + _please(D["B"], fake_b),
+        "loss/gan": _generator_loss(D["A"], fake_a) + _generator_loss(D["B"], fake_b),
         "loss/cycle": a.new_zeros(()),
     }
     if cycle:
@@ -244,13 +265,14 @@ def _translate(
     return terms, fake_a, fake_b
 
 
-def _please(discriminator: nn.Module, fake: Tensor) -> Tensor:
+def _generator_loss(discriminator: nn.Module, fake: Tensor) -> Tensor:
     """The generator's least-squares loss, summed over the scales."""
     return torch.stack([lsgan_g(logits) for logits in discriminator(fake)]).sum()
 
 
-def _judge(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's, summed over the scales; one pass, as no statistics are shared."""
+def _discriminator_loss(discriminator: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's least-squares loss, summed over the scales; one pass, as no statistics
+    are shared."""
     halves = [logits.chunk(2) for logits in discriminator(torch.cat([real, fake]))]
     return torch.stack([lsgan_d(r, f) for r, f in halves]).sum()
 

@@ -1,4 +1,4 @@
-"""How a run ended: what its stages took, or why it was refused or broke off."""
+"""How a run ended: the steps and seconds of its stages, or why it was refused or failed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def forgotten_if_refused(run: Path) -> Iterator[None]:
 
 
 def _forget(run: Path) -> None:
-    """Take the settings out of a run's folder, and how often it went back."""
+    """Delete the settings of a run from its folder, and its counts of restarts."""
     for path in (*(run / n for n in ("config.json", "card.json", "run.lock")),
                  *run.glob("*-restarts.json")):  # fmt: skip
         path.unlink(missing_ok=True)

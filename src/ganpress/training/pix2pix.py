@@ -40,12 +40,19 @@ class Pix2PixTraining(TrainConfig):
     objective: Literal["vanilla", "lsgan", "hinge"] = Field(
         default="vanilla", description="adversarial loss; vanilla: cross-entropy on logits"
     )
-    steps: int = Field(default=80_000, ge=1, description="of the whole training")
-    lr: float = Field(default=2e-4, gt=0, description="of the generator; Adam, betas 0.5, 0.999")
-    decay_from: float = Field(
-        default=0.5, ge=0, lt=1, description="progress from which the rates fall linearly to 0"
+    steps: int = Field(default=80_000, ge=1, description="training steps")
+    lr: float = Field(
+        default=2e-4, gt=0, description="learning rate of the generator (Adam, betas 0.5 and 0.999)"
     )
-    l1: float = Field(default=100.0, ge=0, description="weight of L1 to the target")
+    decay_from: float = Field(
+        default=0.5,
+        ge=0,
+        lt=1,
+        description="fraction of the training after which learning rates fall linearly to 0",
+    )
+    l1: float = Field(
+        default=100.0, ge=0, description="weight of L1 to the target (lambda in eq. 4)"
+    )
     discriminator: PatchSettings = PatchSettings(norm="batch")
     data: TrainData = TrainData(load_size=286)
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 class Pool:
-    """CycleGAN's history of generated images (Shrivastava et al.): half of each batch shown to the
-    discriminator are older ones; size 0: none. State is saved with the run; choices come from
-    torch's seed."""
+    """CycleGAN's history of generated images (Shrivastava et al., CVPR 2017): each image shown to
+    the discriminator is an older one with probability 1/2; size 0: never. State is saved with the
+    run; choices come from torch's seed."""
 
     def __init__(self, size: int = 50) -> None:
         self.size, self.images = size, list[Tensor]()
@@ -24,19 +24,19 @@ class Pool:
                 self.images.append(image.clone())
                 out.append(image)
                 continue
-            draw = torch.rand(2)
-            if draw[0] < 0.5:
+            random = torch.rand(2)
+            if random[0] < 0.5:
                 out.append(image)
                 continue
-            at = int(draw[1] * self.size)
+            at = int(random[1] * self.size)
             out.append(self.images[at].to(image.device))  # from the CPU after a resume
             self.images[at] = image.clone()
         return torch.stack(out)
 
     def state_dict(self) -> dict[str, list[Tensor]]:
-        """The images held."""
+        """The images kept."""
         return {"images": self.images}
 
     def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
-        """Take up the images held at the time of saving."""
+        """Restore the images kept when the state was saved."""
         self.images = list(state["images"])

@@ -13,7 +13,7 @@ from ganpress.run.settings import CropSettings, Settings
 
 
 class RunSettings(Settings):
-    """What every run has, whatever is trained in it."""
+    """The settings of every run."""
 
     seed: int = Field(default=0, description="random seed")
     threads: int | None = Field(
@@ -25,11 +25,11 @@ class RunSettings(Settings):
         description="bfloat16: mixed precision by autocast (losses and weights stay float32); "
         "auto: bfloat16 where the device computes in it, else float32",
     )
-    channels_last: bool = Field(default=False, description="memory format of the networks")
+    channels_last: bool = Field(default=False, description="use the channels_last memory format")
 
 
 def precision_of(settings: RunSettings) -> str:
-    """ "float32" or "bfloat16": what ``precision`` comes to on this machine."""
+    """ "float32" or "bfloat16": ``precision``, where "auto" is resolved for this machine."""
     if settings.precision != "auto":
         return settings.precision
     if settings.device == "cuda":
@@ -52,13 +52,15 @@ class TrainData(CropSettings):
 
     size: int = Field(default=256, ge=16, description="training crop, pixels")
     load_size: int | None = Field(
-        default=None, description="shorter side before the crop; None: as size"
+        default=None, description="shorter side before the crop, pixels; None: as size"
     )
     enlarge: bool = Field(
-        default=False, description="let images smaller than the crop be enlarged; else refused"
+        default=False, description="enlarge images smaller than the crop; false: they are refused"
     )
-    flip: bool = Field(default=True, description="half of the crops are mirrored")
-    workers: int = Field(default=1, ge=0, description="decoding processes")
+    flip: bool = Field(default=True, description="mirror each crop with probability 1/2")
+    workers: int = Field(
+        default=1, ge=0, description="processes that decode images; 0: the training process itself"
+    )
 
 
 class PatchSettings(Settings):
@@ -67,17 +69,17 @@ class PatchSettings(Settings):
     width: int = Field(default=64, ge=1, description="channels of its first layer")
     layers: int = Field(default=3, ge=1, description="convolutions of stride 2")
     norm: Literal["instance", "instance-affine", "batch"] = Field(
-        default="instance", description="its norms"
+        default="instance", description="normalisation layers"
     )
-    lr: float = Field(default=2e-4, gt=0, description="of the discriminators; Adam")
+    lr: float = Field(default=2e-4, gt=0, description="learning rate of the discriminators (Adam)")
 
     def check(self, size: int) -> None:
-        """Refuse crops that leave less than one logit, or a norm a single pixel."""
-        least = 3 * 2**self.layers
-        if size < least:
+        """ConfigError for crops so small that no logit is left, or a norm sees one pixel."""
+        smallest = 3 * 2**self.layers
+        if size < smallest:
             raise ConfigError(
                 f"A discriminator of discriminator.layers={self.layers} needs crops of at least "
-                f"{least} pixels, got {size}: raise data.size or lower discriminator.layers."
+                f"{smallest} pixels, got {size}: raise data.size or lower discriminator.layers."
             )
 
 
@@ -90,18 +92,25 @@ class TrainConfig(RunSettings):
         default_factory=dict, description="options of the family, as 'ganpress families' lists them"
     )
     width: float = Field(
-        default=1.0, gt=0, le=4, description="share of the papers' full width of every group"
+        default=1.0, gt=0, le=4, description="channels of every group, as a fraction of the paper's"
     )
-    steps: int = Field(default=100_000, ge=1, description="of the whole training")
+    steps: int = Field(default=100_000, ge=1, description="training steps")
     minutes: float | None = Field(
-        default=None, gt=0, description="wall-clock limit of the training, over all resumes"
+        default=None,
+        gt=0,
+        description="wall-clock limit in minutes, over all resumes; None: steps alone",
     )
-    batch: int = Field(default=1, ge=1, description="images a step, over all processes")
+    batch: int = Field(default=1, ge=1, description="images in a step, over all processes")
     accumulate: int = Field(
-        default=1, ge=1, description="parts that each process's batch is computed in"
+        default=1,
+        ge=1,
+        description="gradient accumulation: parts that each process's batch is split into",
     )
     ema: float = Field(
-        default=0.0, ge=0, lt=1, description="decay of the averaged weights; 0: none"
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="decay of the moving average of the weights, per step; 0: no average",
     )
     sample_every: int = Field(default=500, ge=1, description="steps between two sample grids")
     data: TrainData = TrainData()

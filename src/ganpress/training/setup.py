@@ -1,4 +1,5 @@
-"""What the stages of a compression share: the teacher, its inputs, and both judges."""
+"""What the stages of a compression share: the teacher, its inputs, the discriminator and the
+distance."""
 
 from __future__ import annotations
 
@@ -27,11 +28,10 @@ from ganpress.types import Inputs
 
 @dataclass(frozen=True)
 class Setup:
-    """What every stage of a run is given.
+    """The inputs of every stage of a run.
 
     Attributes:
-        validate: distance to the teacher on inputs that are held out of training; None where
-            nothing is.
+        validate: distance to the teacher on held-out inputs; None where none are held out.
     """
 
     run: Run
@@ -52,7 +52,7 @@ class Setup:
     def networks(
         self, student: Model, teacher: CachedTeacher, settings: MethodSettings
     ) -> Networks:
-        """Who takes part in a stage, the student on its device."""
+        """The networks of a stage, the student on its device."""
         net = place(student.net, settings, settings.device)
         return Networks(net, teacher, self.discriminator)
 
@@ -146,13 +146,13 @@ def render_teacher(setup: Setup, settings: MethodSettings, wanted: Mapping[str, 
 
 
 def keep(root: Path, student: Model, discriminator: DiscriminatorWithLoss) -> None:
-    """Leave what the next stage starts from, for a run that is taken up again."""
+    """Save what the next stage starts from, so that the run can be resumed."""
     save(student, root / "student.safetensors", trainable=True)
     replace_file(root / "discriminator.pt", partial(torch.save, discriminator.state_dict()))
 
 
 def take_up(done: Path, discriminator: DiscriminatorWithLoss, device: str) -> Model:
-    """The student that a finished stage left; the discriminator gets its weights of that moment."""
+    """The student of a finished stage; the discriminator's weights after it are loaded, too."""
     path = done / "discriminator.pt"
     discriminator.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
     student = load(done / "student.safetensors")

@@ -21,25 +21,28 @@ class DataSettings(CropSettings):
         default=256, ge=16, multiple_of=4, description="training crop, pixels; divisible by 4"
     )
     load_size: int | None = Field(
-        default=None, description="shorter side before the crop; None: as size"
+        default=None, description="shorter side before the crop, pixels; None: as size"
     )
     batch: int = Field(default=8, ge=1, description="crops in a batch")
-    flip: bool = Field(default=True, description="half of the crops are mirrored")
+    flip: bool = Field(default=True, description="mirror each crop with probability 1/2")
     cached_crops: int = Field(
         default=0,
         ge=0,
         description="crops kept of each photo, so that the teacher's outputs can be cached; "
         "0: a fresh crop each time and no cache",
     )
-    workers: int = Field(default=1, ge=0, description="decoding processes")
+    workers: int = Field(
+        default=1, ge=0, description="processes that decode images; 0: the training process itself"
+    )
     teacher_cache: str | None = Field(
         default=None,
-        description="folder of teacher outputs that several runs share; None: the run's own",
+        description="folder of cached teacher outputs, which several runs may share; None: the "
+        "run's own",
     )
 
 
 class DiscriminatorSettings(Settings):
-    """The discriminator of the minimax game (eq. 15): the teacher's own, or a fresh PatchGAN."""
+    """The discriminator of the minimax problem (eq. 15): the teacher's own, or a fresh PatchGAN."""
 
     start: Literal["teacher", "fresh"] = Field(
         default="teacher",
@@ -48,49 +51,62 @@ class DiscriminatorSettings(Settings):
     )
     real: Literal["teacher", "images"] = Field(
         default="teacher",
-        description="what is real to it: the teacher's pictures (the authors' code), or images of "
-        "the target domain (the paper)",
+        description="what the discriminator takes as real: the teacher's pictures (the authors' "
+        "code), or images of the target domain (the paper)",
     )
     fixed: bool = Field(
         default=False,
-        description="it stays what the teacher's was, and the student is to be judged as the "
-        "teacher is (CEC, Shu et al. 2019)",
+        description="do not train it: its logits of the student's pictures are to equal those of "
+        "the teacher's (CEC, Shu et al. 2019)",
     )
-    width: int = Field(default=64, ge=1, description="channels of a fresh one's first layer")
-    layers: int = Field(default=3, ge=1, description="strided convolutions of a fresh one")
+    width: int = Field(default=64, ge=1, description="channels of a fresh PatchGAN's first layer")
+    layers: int = Field(default=3, ge=1, description="strided convolutions of a fresh PatchGAN")
     pooled: bool = Field(
-        default=True, description="a PatchGAN's logits are averaged before the loss"
+        default=True, description="average a PatchGAN's logits over the image before the loss"
     )
-    lr: float = Field(default=1e-5, gt=0, description="its learning rate (Adam)")
+    lr: float = Field(default=1e-5, gt=0, description="learning rate of the discriminator (Adam)")
     weight: float = Field(
-        default=1.0, ge=0, description="of L_GAN in eq. 4; 0: no discriminator at all"
+        default=1.0, ge=0, description="weight of L_GAN in eq. 4; 0: no discriminator"
     )
-    pool: int = Field(default=50, ge=0, description="size of the history of generated images")
+    pool: int = Field(
+        default=50, ge=0, description="generated images kept for the discriminator; 0: none"
+    )
 
 
 class FinetuneSettings(Settings):
     """Distillation of a fixed student: after extraction, or of a narrow student from scratch."""
 
-    steps: int = Field(default=20_000, ge=1, description="of the whole stage")
+    steps: int = Field(default=20_000, ge=1, description="training steps")
     minutes: float | None = Field(
-        default=None, gt=0, description="wall-clock limit of the whole stage"
+        default=None, gt=0, description="wall-clock limit in minutes; None: steps alone"
     )
-    lr: float = Field(default=1e-4, gt=0, description="learning rate (Adam), falls to 0")
-    weight_decay: float = Field(default=1e-3, ge=0, description="of the weights")
+    lr: float = Field(
+        default=1e-4, gt=0, description="initial learning rate (Adam); falls to 0 along a cosine"
+    )
+    weight_decay: float = Field(default=1e-3, ge=0, description="weight decay (Adam)")
     ema: float = Field(
-        default=0.0, ge=0, lt=1, description="decay of the averaged weights; 0: none"
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="decay of the moving average of the weights, per step; 0: no average",
     )
     select: Literal["last", "best"] = Field(
         default="last",
-        description="which weights the student ends with; best: by the distance on inputs that are "
-        "held out of training",
+        description="weights that the student ends with: of the last step, or of the validation "
+        "with the smallest distance to the teacher on held-out inputs",
     )
-    validate_every: int = Field(default=500, ge=1, description="steps between two looks at those")
-    holdout_images: int = Field(default=16, ge=1, description="inputs held out")
+    validate_every: int = Field(
+        default=500, ge=1, description="steps between two validations, where select is best"
+    )
+    holdout_images: int = Field(
+        default=16,
+        ge=1,
+        description="inputs held out of training for validation, where select is best",
+    )
 
 
 class MethodSettings(RunSettings):
-    """What every compression method can be told; a method adds its own settings to these."""
+    """The settings of every compression method; a method adds its own to these."""
 
     renamed: ClassVar[Mapping[str, str]] = {
         "critic": "discriminator",
@@ -106,13 +122,13 @@ class MethodSettings(RunSettings):
     restarts: int = Field(
         default=2,
         ge=0,
-        description="times that a stage that diverges goes back to its last good state, halving "
-        "its learning rates",
+        description="how often a stage that diverges may go back to its last good state, with "
+        "halved learning rates",
     )
-    min_channels: int = Field(
-        default=8, ge=1, description="channels that every group keeps at least"
+    min_channels: int = Field(default=8, ge=1, description="smallest number of channels of a group")
+    channel_multiple: int = Field(
+        default=1, ge=1, description="the number of channels of a group is a multiple of this"
     )
-    channel_multiple: int = Field(default=1, ge=1, description="widths are multiples of this")
     data: DataSettings = DataSettings()
     distance: DistanceSettings = DistanceSettings()
     discriminator: DiscriminatorSettings = DiscriminatorSettings()

@@ -32,28 +32,35 @@ from ganpress.types import Inputs
 class SNGANDiscriminatorSettings(Settings):
     """The discriminator; it projects classes where the generator has some."""
 
-    width: int = Field(default=128, ge=1, description="its channels")
-    spectral_norm: bool = Field(default=True, description="on all of its layers")
+    width: int = Field(default=128, ge=1, description="channels of each of its layers")
+    spectral_norm: bool = Field(default=True, description="spectral norm on all of its layers")
 
 
 class SNGANTraining(TrainConfig):
     """SNGAN on CIFAR-10 (Miyato et al., ICLR 2018); the defaults are those of GongXinyuu's code.
 
-    A step is one update of the generator, behind ``d_steps`` of the discriminator.
+    A step is ``d_steps`` updates of the discriminator, then one of the generator.
     """
 
     renamed: ClassVar[Mapping[str, str]] = {"critic": "discriminator", "n_critic": "d_steps"}
 
-    steps: int = Field(default=50_000, ge=1, description="of the whole training")
+    steps: int = Field(default=50_000, ge=1, description="training steps")
     batch: int = Field(
-        default=320, ge=1, description="photos a step, shared out to d_steps updates"
+        default=320, ge=1, description="real images in a step, divided among its d_steps updates"
     )
-    g_batch: int = Field(default=128, ge=1, description="pictures in an update of the generator")
-    d_steps: int = Field(default=5, ge=1, description="updates of the discriminator in a step")
-    lr_g: float = Field(default=2e-4, gt=0, description="of the generator; Adam")
-    lr_d: float = Field(default=2e-4, gt=0, description="of the discriminator; Adam")
+    g_batch: int = Field(
+        default=128, ge=1, description="generated images in an update of the generator"
+    )
+    d_steps: int = Field(
+        default=5, ge=1, description="updates of the discriminator for each one of the generator"
+    )
+    lr_g: float = Field(default=2e-4, gt=0, description="learning rate of the generator (Adam)")
+    lr_d: float = Field(default=2e-4, gt=0, description="learning rate of the discriminator (Adam)")
     decay: float = Field(
-        default=1.0, ge=0, le=1, description="last share of the training: lr falls to 0; 0: none"
+        default=1.0,
+        ge=0,
+        le=1,
+        description="last fraction of the training, in which rates fall linearly to 0; 0: none",
     )
     discriminator: SNGANDiscriminatorSettings = SNGANDiscriminatorSettings()
     data: TrainData = TrainData(size=32, flip=False)
@@ -120,8 +127,8 @@ def train_sngan(
         d_loss = torch.zeros((), device=device)
         for update in batch.to(device).parts(c.d_steps):
             opt_d.zero_grad(set_to_none=True)
-            drawn = draw(G, c.batch // c.d_steps, c.accumulate, device)
-            for part, inputs in zip(update.parts(c.accumulate), drawn, strict=True):
+            random = random_inputs(G, c.batch // c.d_steps, c.accumulate, device)
+            for part, inputs in zip(update.parts(c.accumulate), random, strict=True):
                 with kit.float32_norms(D), kit.autocast(c):
                     with torch.no_grad():
                         fake = G(*inputs)
@@ -138,7 +145,7 @@ def train_sngan(
         D.requires_grad_(False)
         opt_g.zero_grad(set_to_none=True)
         g_loss = torch.zeros((), device=device)
-        for inputs in draw(G, c.g_batch, c.accumulate, device):
+        for inputs in random_inputs(G, c.g_batch, c.accumulate, device):
             with kit.float32_norms(D), kit.autocast(c):
                 loss = hinge_g(D(G(*inputs), *inputs[1:]).float())
             (loss / c.accumulate).backward()
@@ -153,8 +160,8 @@ def train_sngan(
             pictures = kit.averaged(G, average)(*(t.to(device) for t in shown))
             stage.images(step, "samples", pictures, columns=10)
     stage.finish()
-    held = Discriminator(D, "sngan", discriminator, "hinge")
-    return {"": kit.model_of(kit.averaged(G, average), SNGAN, c, discriminator=held)}
+    saved = Discriminator(D, "sngan", discriminator, "hinge")
+    return {"": kit.model_of(kit.averaged(G, average), SNGAN, c, discriminator=saved)}
 
 
 def _check(config: SNGANTraining, options: dict[str, int], other: Images | None) -> None:
@@ -183,10 +190,10 @@ def _check_classes(images: Images, count: int) -> None:
         raise ConfigError(f"A photo is of class {top}, but options.classes is {count}.")
 
 
-def draw(net: nn.Module, n: int, parts: int, device: str) -> list[Inputs]:
-    """Inputs for ``n`` pictures of all processes together: this process's, in equal parts."""
-    drawn = [distributed.share(t).to(device).chunk(parts) for t in draw_inputs(net, n, 32)]
-    return list(zip(*drawn, strict=True))
+def random_inputs(net: nn.Module, n: int, parts: int, device: str) -> list[Inputs]:
+    """Random inputs for ``n`` pictures over all processes: this process's share, in equal parts."""
+    shares = [distributed.share(t).to(device).chunk(parts) for t in draw_inputs(net, n, 32)]
+    return list(zip(*shares, strict=True))
 
 
 def fixed_inputs(net: nn.Module, classes: int, seed: int) -> Inputs:

@@ -32,9 +32,11 @@ class StyleDiscriminatorSettings(Settings):
     """The discriminator's widths: at most `base` / r channels at r pixels, at most `most`."""
 
     base: int = Field(
-        default=32768, ge=1, description="its channels at size s are base / s, at most ``most``"
+        default=32768,
+        ge=1,
+        description="the discriminator has base / s channels at s pixels, at most ``most``",
     )
-    most: int = Field(default=512, ge=1, description="its channels at most")
+    most: int = Field(default=512, ge=1, description="largest number of channels at any size")
 
 
 class StyleGAN2Training(TrainConfig):
@@ -46,16 +48,23 @@ class StyleGAN2Training(TrainConfig):
 
     renamed: ClassVar[Mapping[str, str]] = {"critic": "discriminator"}
 
-    steps: int = Field(default=781_250, ge=1, description="of the whole training")
-    batch: int = Field(default=32, ge=1, description="images a step, over all processes")
-    ema: float = Field(default=0.99778, ge=0, lt=1, description="decay of the averaged weights")
-    lr_g: float = Field(default=2e-3, gt=0, description="of the generator; Adam")
-    lr_d: float = Field(default=2e-3, gt=0, description="of the discriminator; Adam")
-    r1: float = Field(default=10.0, ge=0, description="weight of the R1 penalty")
+    steps: int = Field(default=781_250, ge=1, description="training steps")
+    batch: int = Field(default=32, ge=1, description="images in a step, over all processes")
+    ema: float = Field(
+        default=0.99778,
+        ge=0,
+        lt=1,
+        description="decay of the moving average of the weights, per step",
+    )
+    lr_g: float = Field(default=2e-3, gt=0, description="learning rate of the generator (Adam)")
+    lr_d: float = Field(default=2e-3, gt=0, description="learning rate of the discriminator (Adam)")
+    r1: float = Field(default=10.0, ge=0, description="weight of the R1 penalty (gamma)")
     r1_every: int = Field(default=16, ge=1, description="steps between two R1 penalties")
     path: float = Field(default=2.0, ge=0, description="weight of the path length penalty")
     path_every: int = Field(default=4, ge=1, description="steps between two path length penalties")
-    mixing: float = Field(default=0.9, ge=0, le=1, description="share of batches with two styles")
+    mixing: float = Field(
+        default=0.9, ge=0, le=1, description="probability that a batch mixes two styles"
+    )
     discriminator: StyleDiscriminatorSettings = StyleDiscriminatorSettings()
     data: TrainData = TrainData()
 
@@ -84,7 +93,7 @@ def train_stylegan2(
 ) -> dict[str, Model]:
     """Train a generator on ``images``: logistic loss, lazy R1 and path length penalties, mixing.
 
-    z, the crossover and the noise maps are drawn for the whole batch on every process. The
+    z, the crossover and the noise maps are sampled for the whole batch on every process. The
     penalties run in float32 whatever the precision. ``weights`` is not used.
 
     Raises: ConfigError if ``other`` is given.
@@ -116,10 +125,12 @@ def train_stylegan2(
         D.requires_grad_(True)
         opt_d.zero_grad(set_to_none=True)
         d_loss = torch.zeros((), device=device)
-        for part, drawn in zip(parts, draw(G, c, c.batch).parts(c.accumulate), strict=True):
+        for part, random in zip(
+            parts, random_inputs(G, c, c.batch).parts(c.accumulate), strict=True
+        ):
             with kit.autocast(c):
                 with torch.no_grad():
-                    fake = G.synthesis(drawn.styles(G), *drawn.noise)
+                    fake = G.synthesis(random.styles(G), *random.noise)
                 loss = losses.logistic_d(D(part.x).float(), D(fake).float())
             (loss / c.accumulate).backward()
             d_loss += loss.detach() / c.accumulate
@@ -143,9 +154,9 @@ def train_stylegan2(
         D.requires_grad_(False)
         opt_g.zero_grad(set_to_none=True)
         g_loss = torch.zeros((), device=device)
-        for drawn in draw(G, c, c.batch).parts(c.accumulate):
+        for random in random_inputs(G, c, c.batch).parts(c.accumulate):
             with kit.autocast(c):
-                fake = G.synthesis(drawn.styles(G), *drawn.noise)
+                fake = G.synthesis(random.styles(G), *random.noise)
                 loss = losses.logistic_g(D(fake).float())
             (loss / c.accumulate).backward()
             g_loss += loss.detach() / c.accumulate
@@ -156,9 +167,9 @@ def train_stylegan2(
         if c.path > 0 and step % c.path_every == 0:
             opt_g.zero_grad(set_to_none=True)
             n = max(1, c.batch // (2 * distributed.world())) * distributed.world()
-            drawn = draw(G, c, n)
-            styles = drawn.styles(G)
-            made = G.synthesis(styles, *drawn.noise)
+            random = random_inputs(G, c, n)
+            styles = random.styles(G)
+            made = G.synthesis(styles, *random.noise)
             towards = distributed.share(torch.randn(n, *made.shape[1:], device=device))
             loss = path(losses.path_lengths(made, styles, towards))
             (c.path * c.path_every * loss).backward()
@@ -171,12 +182,12 @@ def train_stylegan2(
         if step % c.sample_every == 0 or step + 1 == c.steps:
             stage.images(step, "samples", kit.averaged(G, average)(shown), columns=9)
     stage.finish(path_mean=float(path.mean))
-    held = Discriminator(D, "stylegan2", discriminator, "logistic", r1=c.r1, r1_every=c.r1_every)
-    return {"": kit.model_of(kit.averaged(G, average), STYLEGAN2, c, discriminator=held)}
+    saved = Discriminator(D, "stylegan2", discriminator, "logistic", r1=c.r1, r1_every=c.r1_every)
+    return {"": kit.model_of(kit.averaged(G, average), STYLEGAN2, c, discriminator=saved)}
 
 
 class PathPenalty(nn.Module):
-    """Mean square of what path lengths are away from their running mean (eq. 4 of the paper)."""
+    """Mean squared deviation of path lengths from their running mean (eq. 4 of the paper)."""
 
     mean: Tensor
 
@@ -193,20 +204,20 @@ class PathPenalty(nn.Module):
 
 
 @dataclass(frozen=True)
-class Draw:
-    """This process's rows of what one step draws: ``z`` for the layers before ``crossover``, ``z2``
-    for those from it on, and noise maps."""
+class RandomInputs:
+    """This process's rows of the random inputs of one step: ``z`` for the layers before
+    ``crossover``, ``z2`` for those from it on, and noise maps."""
 
     z: Tensor
     z2: Tensor
     crossover: int
     noise: tuple[Tensor, ...]
 
-    def parts(self, count: int) -> Iterator[Draw]:
+    def parts(self, count: int) -> Iterator[RandomInputs]:
         """Equal parts, in order, as `Batch.parts`."""
         pieces = [t.chunk(count) for t in (self.z, self.z2, *self.noise)]
         for z, z2, *noise in zip(*pieces, strict=True):
-            yield Draw(z, z2, self.crossover, tuple(noise))
+            yield RandomInputs(z, z2, self.crossover, tuple(noise))
 
     def styles(self, net: StyleGAN2) -> Tensor:
         """W+, (n, styles, dim)."""
@@ -216,13 +227,14 @@ class Draw:
         return net.mix(coarse, fine, self.crossover)
 
 
-def draw(net: StyleGAN2, config: StyleGAN2Training, n: int) -> Draw:
-    """What a step on ``n`` pictures, over all processes, draws from torch's global generator."""
+def random_inputs(net: StyleGAN2, config: StyleGAN2Training, n: int) -> RandomInputs:
+    """The random inputs of a step on ``n`` pictures over all processes, from torch's global
+    generator."""
     z, z2 = torch.randn(2, n, net.style_dim).to(net.const.device)
     mixed = torch.rand(()) < config.mixing
     crossover = int(torch.randint(1, net.styles, ())) if mixed else net.styles
     share = distributed.share
-    return Draw(share(z), share(z2), crossover, tuple(share(m) for m in net.noise(n)))
+    return RandomInputs(share(z), share(z2), crossover, tuple(share(m) for m in net.noise(n)))
 
 
 def discriminator_options(config: StyleGAN2Training) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The teacher at work: no gradients, once per batch, and never twice for the same crop."""
+"""The teacher during training: without gradients, once per batch, with a cache of its pictures."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from ganpress.types import Inputs
 
 
 class Observed(NamedTuple):
-    """What the teacher made of a batch: pictures (n, 3, s, s) in [-1, 1], and feature maps."""
+    """The teacher's outputs for a batch: pictures (n, 3, s, s) in [-1, 1], and feature maps."""
 
     pictures: Tensor
     maps: dict[str, Tensor]
 
 
 class CachedTeacher:
-    """A frozen generator that remembers what it made of each crop of the training images.
+    """A frozen generator with a cache of its pictures of each crop of the training images.
 
     Where the data stream draws from a fixed number of crops (``data.cached_crops``) and nothing
-    else is drawn (noise, a style), pictures are kept on disk in half precision, (crops, 3, s, s),
+    else is random (noise, a style), pictures are kept on disk in half precision, (crops, 3, s, s),
     and read back when a crop comes round again: at 1/20 of its MACs a student's whole step costs
     less than the teacher's forward pass. Pictures are rounded to half precision also at first
     sight, and computed image by image, so that a run resumed with or without the cache is
@@ -95,7 +95,7 @@ def cached_teacher(source: Source, data: DataSettings, root: Path, size: int) ->
     what = [
         fingerprint(teacher.net),
         images.digest(),
-        0,  # the seed of a limited view
+        0,  # the seed of the cached crops
         size,
         data.load_size,
         data.size,

@@ -28,7 +28,7 @@ from ganpress.run.grid import grid
 from ganpress.run.run import Run
 from ganpress.training.cartoongan import CartoonganTraining, train_cartoongan
 from ganpress.training.cyclegan import CycleGANTraining, train_cyclegan
-from ganpress.training.forecast import MINUTES, STEPS, WORTH, announce, timed_stages
+from ganpress.training.forecast import MIN_STEPS, MINUTES, STEPS, announce, timed_stages
 from ganpress.training.gaugan import GauGANTraining, train_gaugan
 from ganpress.training.kit import check_split, device_of
 from ganpress.training.munit import MunitTraining, train_munit
@@ -72,9 +72,9 @@ def trainer(family: str) -> Trainer:
 
 
 def needs(family: str) -> str:
-    """What the family is trained on besides images, to be added after that word."""
-    told = _NEEDS.get(trainer(family).needs)
-    return f", and {told}" if told else ""
+    """Words for what the family is trained on besides images, as the end of a sentence."""
+    needed = _NEEDS.get(trainer(family).needs)
+    return f", and {needed}" if needed else ""
 
 
 def train(
@@ -137,7 +137,7 @@ def forecast(
     how: Trainer, images: Images, other: Images | None, config: TrainConfig, weights: Path | None
 ) -> None:
     """Say how long a long training will take here, from a few timed steps."""
-    if config.steps < WORTH:
+    if config.steps < MIN_STEPS:
         return
     data = config.data.model_copy(update={"workers": 0})
     few = {"steps": STEPS, "minutes": MINUTES, "sample_every": 1_000_000, "data": data}
@@ -212,7 +212,7 @@ def check_sizes(images: Images, config: TrainConfig) -> None:
 
 def load_teachers(run: Path) -> dict[str, Model]:
     """The teachers that a finished training left. Raises ConfigError, CheckpointError."""
-    return {name: load(run / told["file"]) for name, told in _teachers(run).items()}
+    return {name: load(run / facts["file"]) for name, facts in _teachers(run).items()}
 
 
 def _teachers(run: Path) -> Mapping[str, Any]:
@@ -228,7 +228,7 @@ def _machine(config: TrainConfig) -> dict[str, Any]:
 
 
 def _provenance(run: Run, settings: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
-    """What a teacher's own card says of its training."""
+    """The part of a teacher's card on its training."""
     card = distributed.first(lambda: read_json(run.root / "card.json")) or {}
     versions = {key: card.get(key) for key in ("ganpress", "torch", "device", "processes")}
     return {"source": "ganpress train", "recipe": dict(settings), **data, **versions}

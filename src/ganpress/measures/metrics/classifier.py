@@ -1,4 +1,4 @@
-"""The CIFAR-10 ResNets of akamaster/pytorch_resnet_cifar10, whose logits score drawn pictures.
+"""The CIFAR-10 ResNets of akamaster/pytorch_resnet_cifar10, whose logits score generated pictures.
 
 They are no Inception network: a score on ResNet-56's logits is called ``is-resnet56``, and its
 numbers compare with no published IS.

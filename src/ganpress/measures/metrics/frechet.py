@@ -36,8 +36,8 @@ class Moments:
         if len(x) == 0:
             return self
         mean = x.mean(0)
-        apart = x - mean
-        scatter = apart.T @ apart
+        centred = x - mean
+        scatter = centred.T @ centred
         if self.count:  # Chan et al. 1979: exact to rounding, no sums of squares that cancel
             shift = mean - self._mean
             scatter += self._scatter
@@ -58,9 +58,9 @@ class Moments:
         self._enough(2)
         return self._scatter / (self.count - 1)
 
-    def _enough(self, least: int) -> None:
-        if self.count < least:
-            raise ValueError(f"There are {self.count} features; it takes at least {least}.")
+    def _enough(self, smallest: int) -> None:
+        if self.count < smallest:
+            raise ValueError(f"There are {self.count} features; it takes at least {smallest}.")
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:

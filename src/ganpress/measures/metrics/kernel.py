@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_ROWS = 2048  # of a kernel matrix held at a time
+_ROWS = 2048  # rows of a kernel matrix computed at a time
 
 
 def kernel_distance(real: Tensor, fake: Tensor, *, unbiased: bool = True) -> float:

@@ -23,6 +23,6 @@ def trimmed_mean(distances: Tensor, *, low: float = 1.0, high: float = 99.0) -> 
             f"There are {len(x)} distances, to be trimmed to the percentiles {low} to {high}: give "
             "at least one, all finite, and percentiles in order from 0 to 100."
         )
-    least = torch.quantile(x, low / 100, interpolation="lower")
-    most = torch.quantile(x, high / 100, interpolation="higher")
-    return float(x[(x >= least) & (x <= most)].mean())
+    lower = torch.quantile(x, low / 100, interpolation="lower")
+    upper = torch.quantile(x, high / 100, interpolation="higher")
+    return float(x[(x >= lower) & (x <= upper)].mean())

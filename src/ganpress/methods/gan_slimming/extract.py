@@ -1,4 +1,4 @@
-"""The student's start, with a scale for every group, and its end: silent channels are cut."""
+"""The student's start, with a scale for every group, and its extraction without silent channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Towards a target: which cost is allowed when, and how channels of different groups compare."""
+"""The cost allowed at each point of the loop, and the importance of channels across groups."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ganpress.types import Scores, Widths
 
 @dataclass(frozen=True)
 class Goal:
-    """What pruning is after: cost ratios to pass through, and how they are counted.
+    """The cost target of pruning: a schedule of cost ratios, and how cost is computed.
 
     Attributes:
         cost: widths -> cost as a fraction of the teacher's.
@@ -36,7 +36,7 @@ def ranks(magnitudes: Scores) -> Scores:
     """Each channel's rank in its group as a fraction of the width: (0, 1], 0 for a dead one.
 
     Groups whose scales lie close together (a trunk's mean over its producers, gates) would
-    otherwise live or die as a whole.
+    otherwise be kept or pruned as a whole.
     """
     return {
         g: torch.where(s > 0, (s.argsort(stable=True).argsort() + 1) / len(s), 0.0)

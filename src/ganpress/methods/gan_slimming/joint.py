@@ -39,14 +39,14 @@ has diverged, which the losses show only later, where a norm downstream hides it
 
 @dataclass(frozen=True)
 class Pruning:
-    """What a round of the joint loop prunes.
+    """How a round of the joint loop prunes.
 
     Attributes:
         floors: channels that each group keeps at least; 0 of one that may vanish.
         goal: the cost to reach; None: pruning by rho alone.
         references: the unit of each group's thresholds; 1 for a group that is not named.
         frozen: groups that are never cut (`trunk = "keep"`).
-        overall: progress of this round -> progress of the whole stage, for the schedules.
+        overall: progress of this round -> of the whole stage, both 0 to 1, for the schedules.
     """
 
     floors: Mapping[str, int]
@@ -177,13 +177,13 @@ def joint(
         if step % 200 == 0:
             draw_sample(stage, step, student, batch, target, fake)
     if last is not None:
-        if step % 200:  # the last step, not drawn yet
+        if step % 200:  # the last step has no sample yet
             draw_sample(stage, step, student, batch, target, fake)
         warn_of_floor(kept_by_floor(*last, floors), c.min_channels)
 
 
 def _shrunk(floors: Mapping[str, int], min_channels: int) -> str:
-    """What is wrong where every group is down to its floor."""
+    """The error message where every group has shrunk to its floor."""
     emptied = ", or to 0 in residual blocks" if 0 in floors.values() else ""
     return f"all groups have shrunk to min_channels={min_channels}{emptied}"
 

@@ -48,7 +48,7 @@ def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
     """Compress a teacher; everything is in ``run``'s folder and resumes from there.
 
     procedure "gs": joint pruning, distillation (and quantisation), extraction, fine-tuning.
-    procedure "cp": the same without the distillation term: pruning in the minimax game alone.
+    procedure "cp": the same without the distillation term: adversarial loss and pruning alone.
     procedure "cp+d": cp, fine-tuned with distillation.
     procedure "d+cp": a wide student distilled, then cp.
     procedure "gd": a uniformly narrow student of the target's cost, distilled from scratch.
@@ -96,7 +96,7 @@ def resolve_for(teacher: Model, settings: SlimConfig) -> SlimConfig:
 
 def check(given: Given, settings: SlimConfig) -> None:
     """Refuse, before any training, images that are of no use, a discriminator that the teacher does
-    not have or that cannot judge the crops, and a target that cannot be met."""
+    not have or that cannot read the crops, and a target that cannot be met."""
     c, teacher = settings, given.teacher
     sizes = {} if c.procedure == "gd" else {"sparsify.size": c.sparsify.size or c.data.size}
     check_images(teacher, given.images, given.reals, c, sizes=sizes)
@@ -184,12 +184,12 @@ class Round:
 
     @property
     def name(self) -> str:
-        """Of its stage."""
+        """The name of its stage."""
         return "sparsify" if self.count == 1 else f"sparsify-{self.number + 1}"
 
     @property
     def is_last(self) -> bool:
-        """Whether none comes after it."""
+        """Whether this is the last round."""
         return self.number + 1 == self.count
 
     def overall(self, progress: float) -> float:
@@ -223,7 +223,7 @@ def prune_in_rounds(
             frozen=frozen_groups(teacher, c),
             overall=part.overall,
         )
-        stage = play_round(setup, c, part, student, distillation, pruning)
+        stage = joint_round(setup, c, part, student, distillation, pruning)
         inputs = setup.source.sample(EXTRACT_IMAGES, c.data.size)
         calibration = calibration_batches(setup, student, c)
         student = cut(student, inputs, c, pruning, to_budget=part.is_last, calibration=calibration)
@@ -243,7 +243,7 @@ def calibration_batches(setup: Setup, student: Model, c: SlimConfig) -> list[Inp
     return list(zip(*(t.split(batch) for t in drawn), strict=True))
 
 
-def play_round(
+def joint_round(
     setup: Setup,
     c: SlimConfig,
     part: Round,
@@ -251,7 +251,7 @@ def play_round(
     distillation: Distillation | None,
     pruning: Pruning,
 ) -> Stage:
-    """One round of the joint loop, at lower rates where it diverges; the stage that was run."""
+    """Run one round of the joint loop, again at lower rates where it diverges; its stage."""
     s, crops = c.sparsify, joint_crops(c)
     networks = setup.networks(student, setup.cached_teacher(c, crops.size), c)
     steps, minutes = s.steps // s.rounds, s.minutes / s.rounds if s.minutes else None
@@ -269,7 +269,7 @@ def play_round(
 
 
 def goal_of(part: Round, cost: CostOf, c: SlimConfig, first: float = 1.0) -> Goal | None:
-    """What a round is after: an equal share, in ratio, of the way to the target.
+    """The cost target of a round: the rounds divide the way to the target into equal ratios.
 
     Args: first: the cost before the first round.
     """

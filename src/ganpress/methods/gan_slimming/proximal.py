@@ -58,11 +58,11 @@ def empty_groups(
 
 @torch.no_grad()
 def hold_empty(groups: Mapping[str, Sequence[Tensor]], emptied: Collection[str]) -> None:
-    """Zero the scales of these groups, in place.
+    """Zero the scales of groups that are already empty, in place.
 
     A residual block that has been emptied stays so until it is cut. What is left of it is the last
     InstanceNorm of a constant, whose gradient is 1/sqrt(eps) times too large (316 for 1e-5): a step
-    of SGD along it would bring channels back by chance, however little they are worth.
+    of SGD along it would bring channels back by chance, however small their importance.
     """
     for group in emptied:
         for scale in groups[group]:
@@ -93,7 +93,9 @@ def prune_step(
         before, size = torch.stack(list(producers)), relative[group]
         after = before
         if amount > 0 or to_prune is not None:
-            gone = size <= amount  # all that the amount means to cut, whatever the rounding
+            gone = (
+                size <= amount
+            )  # exactly the channels within the threshold, whatever the rounding
             gone = gone if to_prune is None else gone | to_prune[group]
             after = torch.stack(group_soft_threshold(producers, amount * references[group]))
             after[:, gone] = 0

@@ -107,7 +107,7 @@ def measured(columns: Sequence[tuple[str, list[Path]]]) -> list[list[str]]:
             ("r_c, weights at stored bits", "bytes"),
         )
     ]
-    judged = [[judgements(folder) for folder in folders] for _, folders in columns]
+    judged = [[quality_of_pair(folder) for folder in folders] for _, folders in columns]
     pairs = [[pair for pair in each if pair is not None] for each in judged]
     whole = all(len(found) == len(each) for found, each in zip(pairs, judged, strict=True))
     for metric in _shared(pairs, "frechet-") if whole else []:
@@ -127,7 +127,7 @@ def absolute(columns: Sequence[tuple[str, list[Path]]]) -> list[list[str]]:
     rows: list[list[str]] = []
     for name, folders in columns:
         models = [_results(f)["model"] for f in folders]
-        judged = [j for f in folders if (j := judgements(f)) is not None]
+        judged = [j for f in folders if (j := quality_of_pair(f)) is not None]
         for kind, label in (("teacher", "original"), ("student", name)):
             if kind == "teacher" and rows:
                 continue
@@ -140,7 +140,7 @@ def absolute(columns: Sequence[tuple[str, list[Path]]]) -> list[list[str]]:
     return rows
 
 
-def judgements(folder: Path) -> Pair | None:
+def quality_of_pair(folder: Path) -> Pair | None:
     """Metrics of teacher and student against real pictures; None where either is missing.
 
     Raises ConfigError where their protocols differ: their ratio would mean nothing.
@@ -152,7 +152,11 @@ def judgements(folder: Path) -> Pair | None:
     if teacher is None or not student.exists():
         return None
     t, s = read_json(teacher), read_json(student)
-    differing = [n for n in {**t["protocol"], **s["protocol"]} if _told(t, n) != _told(s, n)]
+    differing = [
+        n
+        for n in {**t["protocol"], **s["protocol"]}
+        if _protocol_line(t, n) != _protocol_line(s, n)
+    ]
     if differing or t["count"] != s["count"]:
         raise ConfigError(
             f"{teacher} and {student} were not measured alike ({', '.join(differing) or 'count'}): "
@@ -203,16 +207,16 @@ def _protocol(columns: Sequence[tuple[str, list[Path]]]) -> list[str]:
     counts = {len(folders) for _, folders in columns}
     if counts != {1}:
         lines.append("Means over seeds, ± standard deviation where there are two or more.")
-    found = judgements(folder)
+    found = quality_of_pair(folder)
     if found is None:
         lines.append(
             "r_f needs judged-teacher.json and judged-student.json: 'ganpress evaluate MODEL "
             "--images ... --other ... --json FILE' for both."
         )
         return lines
-    told = read_json(folder / "judged-student.json")
-    lines += [f"{name}: {text}" for name, text in told["protocol"].items()]
-    return [*lines, f"pictures: {told['count']}"]
+    student = read_json(folder / "judged-student.json")
+    lines += [f"{name}: {text}" for name, text in student["protocol"].items()]
+    return [*lines, f"pictures: {student['count']}"]
 
 
 def _shared(pairs: Sequence[Sequence[Pair]], kind: str) -> list[str]:
@@ -246,5 +250,5 @@ def _config(folder: Path) -> Mapping[str, Any]:
     return found
 
 
-def _told(judged: Mapping[str, Any], name: str) -> object:
+def _protocol_line(judged: Mapping[str, Any], name: str) -> object:
     return judged["protocol"].get(name)

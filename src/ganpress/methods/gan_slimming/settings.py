@@ -17,30 +17,39 @@ from ganpress.training.shared_settings import MethodSettings
 class SparsifySettings(Settings):
     """The joint loop: distil, quantise and prune (eq. 4, 6, 11-15)."""
 
-    steps: int = Field(default=26_600, ge=1, description="of all rounds together")
+    steps: int = Field(default=26_600, ge=1, description="training steps, over all rounds")
     minutes: float | None = Field(
-        default=None, gt=0, description="wall-clock limit of the whole stage"
+        default=None,
+        gt=0,
+        description="wall-clock limit in minutes, over all rounds; None: steps alone",
     )
     rounds: int = Field(
-        default=1, ge=1, description="times that silent channels are cut on the way"
+        default=1,
+        ge=1,
+        description="rounds that the stage is divided into; silent channels are cut after each",
     )
     lr: float = Field(default=1e-5, gt=0, description="learning rate of the weights (Adam)")
     schedule: Literal["cosine", "linear", "constant"] = Field(
         default="cosine",
-        description="cosine: all learning rates (the authors' code); linear: that of the scales "
-        "stays until half time and then falls linearly, the others along the cosine (the paper); "
-        "constant: where the stage is short",
+        description="of the learning rates; cosine: all fall to 0 along a cosine (the authors' "
+        "code); linear: that of the scales is constant until half of the stage and then falls "
+        "linearly, the others along a cosine (the paper); constant: none falls",
     )
-    weight_decay: float = Field(default=1e-3, ge=0, description="of the weights")
+    weight_decay: float = Field(default=1e-3, ge=0, description="weight decay (Adam)")
     scale_lr: float = Field(default=0.1, gt=0, description="learning rate of the scales (SGD)")
-    rho: float = Field(default=0.01, ge=0, description="weight of the L1 term (eq. 3)")
+    rho: float = Field(
+        default=0.01, ge=0, description="weight of the L1 penalty on the scales (eq. 3)"
+    )
     ranking: Literal["rank", "magnitude"] = Field(
         default="rank",
-        description="how a target compares channels of different groups: by their rank in the "
-        "group, or by their scales",
+        description="importance of a channel where a target compares groups: its rank within its "
+        "group, or the magnitude of its scales",
     )
     cost_exponent: float = Field(
-        default=0.0, ge=0, description="power of a channel's cost in that comparison; 0: none"
+        default=0.0,
+        ge=0,
+        description="exponent of a channel's cost, by which its importance is divided; 0: cost "
+        "ignored",
     )
     empty_blocks: bool = Field(
         default=False,
@@ -48,16 +57,23 @@ class SparsifySettings(Settings):
         "false: they keep min_channels, as every group does",
     )
     ramp_fraction: float = Field(
-        default=0.8, gt=0, le=1, description="share of the steps in which a target is met"
+        default=0.8,
+        gt=0,
+        le=1,
+        description="fraction of the steps after which the target must be met",
     )
     relative: bool = Field(
-        default=True, description="thresholds relative to each group's first scales"
+        default=True,
+        description="soft-threshold relative to the mean magnitude of each group's initial scales",
     )
     size: int | None = Field(
-        default=None, ge=16, multiple_of=4, description="crop in this stage; None: data.size"
+        default=None,
+        ge=16,
+        multiple_of=4,
+        description="training crop of this stage, pixels; None: data.size",
     )
     batch: int | None = Field(
-        default=None, ge=1, description="batch in this stage; None: data.batch"
+        default=None, ge=1, description="crops in a batch of this stage; None: data.batch"
     )
 
 
@@ -98,16 +114,17 @@ class SlimConfig(MethodSettings):
     procedure: Literal["gs", "gd", "cp", "cp+d", "d+cp", "postq"] = Field(
         default="gs",
         description="gs: the whole method; gd: a uniformly narrow student, distillation alone; "
-        "cp: pruning in the minimax game without distillation; cp+d: cp, then fine-tuning with "
-        "distillation; d+cp: a wide student is distilled in half of the fine-tuning's time, then "
+        "cp: pruning without distillation; cp+d: cp, then fine-tuning with distillation; d+cp: a "
+        "wide student is distilled in half of the fine-tuning's time, then "
         "cp; postq: gs in float, then rounded to quantise.bits without training, ranges calibrated",
     )
     width_ratio: float | None = Field(
         default=None,
         gt=0,
         le=1,
-        description="of the teacher's channels in each group: gd's student in place of a target; "
-        "the student that d+cp distils (None: half, or more for a target that is not small)",
+        description="fraction of the teacher's channels in each group: of gd's student, in place "
+        "of a target; of the student that d+cp distils (None: half, or more for a target that is "
+        "not small)",
     )
     beta: float = Field(default=20.0, ge=0, description="weight of the distillation term (eq. 4)")
     trunk: Literal["tied", "keep"] = Field(

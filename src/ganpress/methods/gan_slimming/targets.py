@@ -1,4 +1,4 @@
-"""What a target allows: groups that can be cut, and the widths of students that start narrow."""
+"""Groups that can be pruned, and the widths within a cost target of students that start narrow."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ VARIANTS: dict[str, Variant] = {
         adjust=_all_the_time,
     ),
     "cp": Variant(
-        meaning="pruning in the game, no distillation",
+        meaning="pruning without distillation",
         overrides={"procedure": "cp", **_FLOAT, **_TRAINED},
     ),
     "cp+d": Variant(
