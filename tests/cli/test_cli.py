@@ -396,7 +396,7 @@ def test_settings_lists_every_setting_with_its_default(capsys: pytest.CaptureFix
     told = run_cli(capsys, "settings")
     assert "data.size = 256" in told.out
     assert "sparsify.rho = 0.01" in told.out
-    assert "weight of the L1 term" in told.out
+    assert "weight of the L1" in told.out
     assert tomllib.loads(told.out)["sparsify"]["rounds"] == 1
 
 

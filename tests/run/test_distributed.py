@@ -153,8 +153,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def torchrun(*arguments: object) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    helpers = str(Path(__file__).parents[1])  # pytest's own path does not reach the processes
+    path = os.pathsep.join([helpers, *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(
-        [*launcher, *map(str, arguments)], capture_output=True, text=True, timeout=PATIENCE_S
+        [*launcher, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        env={**os.environ, "PYTHONPATH": path},
     )
     assert done.returncode == 0, done.stderr[-4000:]
 

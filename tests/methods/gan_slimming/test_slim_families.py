@@ -89,6 +89,7 @@ def has_scales(wiring: Wiring) -> bool:
 
 
 @every_wiring
+@pytest.mark.filterwarnings("ignore:What channels that are cut add to")  # random weights: they do
 def test_every_family_is_slimmed_against_its_own_discriminator(
     wiring: Wiring, home: Path, tmp_path: Path
 ) -> None:
