@@ -29,8 +29,9 @@ GPU_TESTS_ON = os.environ.get("GANPRESS_GPU_TESTS_ON", "cuda")
 ON_REQUEST = ("slow", "network")
 
 
-def pytest_collection_finish() -> None:
-    """What is imported stays: the collections after each test need not look at it again."""
+@pytest.fixture(scope="module", autouse=True)
+def looks_no_further_back() -> None:
+    """What is imported by now stays: the collections after each test need not look at it."""
     gc.collect()
     gc.freeze()
 
