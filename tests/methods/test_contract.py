@@ -12,6 +12,7 @@ import ganpress.methods
 from ganpress.channels.ranking import widths_at_ratio
 from ganpress.data import Images, open_images
 from ganpress.data.drawn.draw import write_folder
+from ganpress.measures.cost import Latency
 from ganpress.methods.ablate import Pictures, ablate
 from ganpress.methods.base import Claim, Given, Method, Variant
 from ganpress.methods.compress import compress
@@ -78,6 +79,8 @@ SETS = [
 @pytest.fixture(autouse=True)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ganpress.methods.METHODS, "half", HALF)
+    quick = Latency(1.0, 1.0, "cpu", threads=1, batch=1, size=32, repeats=1)  # 8 s a run else
+    monkeypatch.setattr("ganpress.measures.fidelity.latency", lambda *_, **__: quick)
 
 
 @pytest.fixture(scope="module")
