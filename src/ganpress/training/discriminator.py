@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from ganpress.data import Batch
 from ganpress.errors import ConfigError
 from ganpress.losses.terms import hinge_d, hinge_g, logistic_d, logistic_g, lsgan_d, lsgan_g, r1
 from ganpress.models.discriminator import Discriminator
 from ganpress.nn.discriminators import PatchDiscriminator
+from ganpress.training.kit import float32_norms
 from ganpress.training.shared_settings import DiscriminatorSettings
 from ganpress.types import Inputs
 
@@ -100,7 +99,7 @@ class DiscriminatorWithLoss(nn.Module):
         """The raw logits of each scale, float32."""
         device = x.device.type
         with (
-            _norms_once(self.net),
+            float32_norms(self.net),
             torch.autocast(device, dtype=torch.bfloat16, enabled=self.half_precision),
         ):
             if seen is None:
@@ -238,16 +237,6 @@ def _place(kind: str, options: dict[str, Any], reads: tuple[str, ...]) -> int | 
 def _extra(kind: str, options: dict[str, Any]) -> int:
     """Channels or classes that a discriminator reads beside the picture."""
     return int(options.get("classes", 0) if kind == "sngan" else options.get("inputs", 3) - 3)
-
-
-@contextmanager
-def _norms_once(net: nn.Module) -> Iterator[None]:
-    """Context in which each spectral norm is computed once, in float32 also under autocast."""
-    with parametrize.cached():
-        for layer in net.modules():
-            if parametrize.is_parametrized(layer, "weight"):
-                _ = layer.weight
-        yield
 
 
 def starting_discriminator(
