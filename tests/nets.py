@@ -181,6 +181,7 @@ WIRINGS = {
     "cartoongan batch": Wiring("cartoongan", {"norm": "batch"}),
     "pix2pix": Wiring("pix2pix"),
     "pix2pix instance": Wiring("pix2pix", {"norm": "instance", "affine": True}),
+    "pix2pix resize": Wiring("pix2pix", {"norm": "instance", "upsampling": "resize"}),
     "gaugan": Wiring("gaugan"),
     "gaugan separable": Wiring("gaugan", {"separable": True, "edges": False, "dontcare": True}),
     "munit": Wiring("munit"),

@@ -20,7 +20,7 @@ from ganpress.models.families.base import draw_inputs
 from ganpress.nn.layers import add_gates
 from ganpress.quantisation.quantise import FakeQuantiser, quantise
 
-OURS_ALONE = ("cartoongan separable", "cartoongan batch", "sngan conditional")
+OURS_ALONE = ("cartoongan separable", "cartoongan batch", "sngan conditional", "pix2pix resize")
 """Wirings that no other code base has."""
 UPSTREAM = {name: w for name, w in WIRINGS.items() if name not in OURS_ALONE}
 
@@ -47,6 +47,12 @@ def test_every_family_survives_the_way_out_and_back(wiring: Wiring, tmp_path: Pa
         assert back.widths == model.widths
         inputs = draw_inputs(model.net, 2, size, torch.Generator().manual_seed(3))
         assert (back(*inputs) - model(*inputs)).abs().max() < 1e-5
+
+
+def test_a_unet_that_resizes_has_no_place_in_junyanz_code(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="upsampling 'resize'"):
+        export(WIRINGS["pix2pix resize"].model(), tmp_path / "g.pth", to="pth-junyanz", size=32)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_separable_student_has_no_place_in_junyanz_code(tmp_path: Path) -> None:

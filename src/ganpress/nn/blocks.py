@@ -12,13 +12,21 @@ from ganpress.nn.norms import NormKind, norm, shift
 
 
 class ConvNorm(nn.Module):
-    """[reflection pad] -> convolution -> norm -> activation."""
+    """[reflection pad, or nearest-neighbour enlargement] -> convolution -> norm -> activation."""
 
     def __init__(
-        self, layer: nn.Module, norm: nn.Module, act: nn.Module | None, *, reflect: int = 0
+        self,
+        layer: nn.Module,
+        norm: nn.Module,
+        act: nn.Module | None,
+        *,
+        reflect: int = 0,
+        enlarge: int = 1,
     ) -> None:
         super().__init__()
-        self.pad = nn.ReflectionPad2d(reflect) if reflect else nn.Identity()
+        self.pad: nn.Module = nn.ReflectionPad2d(reflect) if reflect else nn.Identity()
+        if enlarge > 1:
+            self.pad = nn.Upsample(scale_factor=enlarge, mode="nearest")
         self.conv, self.norm, self.act = layer, norm, act if act is not None else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ganpress.errors import CheckpointError, ConfigError
+from ganpress.errors import CheckpointError, ConfigError, ExportError
 from ganpress.formats.importers.cyclegan import fold_into_means
 from ganpress.formats.importers.fitting import STATISTICS, Plan, fill_together
 from ganpress.models.checkpoint import Model
@@ -98,9 +98,16 @@ def _normed_biases(downs: int) -> list[str]:
 def state_of(model: Model) -> State:
     """The generator's tensors under junyanz's names, for a UnetGenerator of the same norm.
 
+    Raises: ExportError for upsampling by resizing, which that class has not.
+
     Under BatchNorm biases are folded into the means. With option ``affine`` the InstanceNorms'
     scales are there, which upstream's class takes if its norm layer is given affine=True.
     """
+    if model.options["upsampling"] != "deconv":
+        raise ExportError(
+            "This U-Net has upsampling 'resize'; upstream's UnetGenerator has transposed "
+            "convolutions, and no form of these weights. An export to onnx takes it."
+        )
     state, downs = dict(model.net.state_dict()), model.options["downs"]
     if model.options["norm"] == "batch":
         state = fold_into_means(state, _normed_biases(downs))

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganpress.errors import ConfigError
+from ganpress.errors import ConfigError, did_you_mean
 from ganpress.models.families.base import RGB, Family, Generator, Image
-from ganpress.nn.axes import AxisLike, named
+from ganpress.nn.axes import Axis, AxisLike, named
 from ganpress.nn.blocks import ConvNorm
 from ganpress.nn.layers import conv, deconv
 from ganpress.nn.norms import norm
@@ -31,7 +31,9 @@ OPTIONS: dict[str, Any] = {
     "norm": "batch",  # or "instance"
     "affine": False,  # scales on InstanceNorm; BatchNorm has them always
     "dropout": False,  # in the middle of the decoder, in training only
+    "upsampling": "deconv",  # or "resize": nearest neighbours, then a 3x3 convolution
 }
+UPSAMPLINGS = ("deconv", "resize")
 STEP: dict[str, Any] = {"kernel": 4, "stride": 2, "padding": 1}
 
 
@@ -63,9 +65,9 @@ class UnetGenerator(Generator):
         self.ups = nn.ModuleList()
         for i in reversed(range(downs - 1)):
             drop = nn.Dropout(0.5) if options["dropout"] and 3 <= i < downs - 2 else None
-            self.ups.append(ConvNorm(deconv(below, a[f"dec{i}"], **STEP), n(f"dec{i}"), drop))
+            self.ups.append(_double(below, a[f"dec{i}"], n(f"dec{i}"), drop, options))
             below = (a[f"enc{i}"], a[f"dec{i}"])
-        self.out = ConvNorm(deconv(below, RGB, **STEP), nn.Identity(), nn.Tanh())
+        self.out = _double(below, RGB, nn.Identity(), nn.Tanh(), options)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 3, h, w) -> (n, 3, h, w)."""
@@ -80,10 +82,29 @@ class UnetGenerator(Generator):
         return out
 
 
+def _double(
+    i: AxisLike, o: Axis, norm: nn.Module, act: nn.Module | None, options: Options
+) -> ConvNorm:
+    """(n, i, h, w) -> (n, o, 2h, 2w): a step of the decoder.
+
+    A transposed convolution of stride 2 can weave a pattern of its two phases into the picture;
+    resizing before a convolution cannot (Odena et al., Distill 2016), for 9/4 of the MACs.
+    """
+    if options["upsampling"] == "resize":
+        return ConvNorm(conv(i, o, 3, padding=1), norm, act, enlarge=2)
+    return ConvNorm(deconv(i, o, **STEP), norm, act)
+
+
 def full(options: Options) -> Widths:
     """Widths at ngf 64: 54.419 M parameters with 8 halvings, 41.833 M with 7 (upstream's 54.414 M
     and 41.829 M lack the biases before BatchNorm)."""
     downs = options["downs"]
+    if options["upsampling"] not in UPSAMPLINGS:
+        hint = did_you_mean(options["upsampling"], UPSAMPLINGS)
+        raise ConfigError(
+            f"There is no upsampling '{options['upsampling']}'{hint}. "
+            f"Upsamplings: {', '.join(UPSAMPLINGS)}."
+        )
     if downs < 2:
         raise ConfigError(f"A U-Net halves at least twice; downs is {downs}.")
     width = [64 * min(2**i, 8) for i in range(downs)]
