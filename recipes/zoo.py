@@ -58,6 +58,11 @@ TERMS = {
         "CMP facades (base), photos and label maps, resized to 256 pixels",
         "no licence given; cite Tylecek and Sara 2013; research use",
     ),
+    "openmoji": Terms(
+        "OpenMoji 17.0.0: black outlines and the coloured drawings, 128 pixels",
+        "OpenMoji, the open-source emoji and icon project, openmoji.org: CC BY-SA 4.0, as are this "
+        "model and its pictures",
+    ),
     "monet2photo": Terms(
         "monet2photo of CycleGAN: paintings by Monet, photos of landscapes (a part: 1000)",
         "paintings in the public domain; the photos by Flickr's terms; research use",
