@@ -10,12 +10,21 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.run.recipes import config_file
+from ganpress.sizes import Size, as_size, covers, is_multiple, shorter, words
 
 
 class Settings(BaseModel):
@@ -30,18 +39,56 @@ class Settings(BaseModel):
     """Settings, or groups of them, by the dotted names they had before."""
 
 
+def _read_size(value: object) -> Size:
+    try:
+        return as_size(value, "it")
+    except ConfigError as error:
+        said = str(error).partition(": ")[2].rstrip(".")
+        raise PydanticCustomError("size", "{said}", {"said": said}) from error
+
+
+PixelSize = Annotated[Size, BeforeValidator(_read_size)]
+"""A size in pixels: 256, or "256x512" for height x width; an int where it is square."""
+
+
+def at_least(pixels: int) -> AfterValidator:
+    """Of a `PixelSize`: neither side is shorter than this."""
+
+    def check(size: Size) -> Size:
+        if shorter(size) < pixels:
+            raise PydanticCustomError(
+                "size", "Input should be greater than or equal to {pixels}", {"pixels": pixels}
+            )
+        return size
+
+    return AfterValidator(check)
+
+
+def multiple_of(step: int) -> AfterValidator:
+    """Of a `PixelSize`: both sides are divisible by this."""
+
+    def check(size: Size) -> Size:
+        if not is_multiple(size, step):
+            raise PydanticCustomError(
+                "size", "Input should be a multiple of {step}", {"step": step}
+            )
+        return size
+
+    return AfterValidator(check)
+
+
 class CropSettings(Settings):
     """What every description of training crops has; subclasses declare the fields."""
 
-    size: int
-    load_size: int | None = None
+    size: PixelSize
+    load_size: PixelSize | None = None
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:
-        if self.load_size is not None and self.load_size < self.size:
+        if self.load_size is not None and not covers(self.load_size, self.size):
             raise ConfigError(
-                f"data.load_size is {self.load_size}, smaller than the crop data.size of "
-                f"{self.size}. Make it at least {self.size}, or leave it out."
+                f"data.load_size is {words(self.load_size)}, smaller than the crop data.size of "
+                f"{words(self.size)}. Make it at least {words(self.size)}, or leave it out."
             )
         return self
 

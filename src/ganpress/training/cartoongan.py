@@ -26,6 +26,7 @@ from ganpress.run.ema import Average
 from ganpress.run.grid import first_rows
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
+from ganpress.sizes import is_multiple, shorter, words
 from ganpress.training import kit
 from ganpress.training.settings import TrainConfig
 
@@ -79,14 +80,14 @@ class CartoonganTraining(TrainConfig):
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
-        if self.data.size % 4:
-            raise ConfigError(f"data.size is {self.data.size}: make it a multiple of 4.")
+        if not is_multiple(self.data.size, 4):
+            raise ConfigError(f"data.size is {words(self.data.size)}: make it a multiple of 4.")
         smallest = 3 * 2**self.discriminator_layers
-        if self.data.size < smallest:
+        if shorter(self.data.size) < smallest:
             raise ConfigError(
                 f"A discriminator of discriminator_layers={self.discriminator_layers} needs crops "
-                f"of at least {smallest} pixels, got {self.data.size}: raise data.size or lower "
-                "discriminator_layers."
+                f"of at least {smallest} pixels, got {words(self.data.size)}: raise data.size or "
+                "lower discriminator_layers."
             )
         return self
 

@@ -24,6 +24,7 @@ from ganpress.run import distributed
 from ganpress.run.ema import Average
 from ganpress.run.grid import first_rows
 from ganpress.run.run import Run
+from ganpress.sizes import is_multiple, words
 from ganpress.training import kit
 from ganpress.training.pool import Pool
 from ganpress.training.settings import PatchSettings, TrainConfig, TrainData
@@ -61,8 +62,8 @@ class CycleGANTraining(TrainConfig):
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         self.discriminator.check(self.data.size)
-        if self.data.size % 4:
-            raise ConfigError(f"data.size is {self.data.size}: make it a multiple of 4.")
+        if not is_multiple(self.data.size, 4):
+            raise ConfigError(f"data.size is {words(self.data.size)}: make it a multiple of 4.")
         return self
 
 

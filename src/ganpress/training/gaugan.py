@@ -29,6 +29,7 @@ from ganpress.run.ema import Average
 from ganpress.run.grid import first_rows
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
+from ganpress.sizes import is_multiple, words
 from ganpress.training import kit
 from ganpress.training.settings import TrainConfig
 from ganpress.types import State
@@ -76,10 +77,10 @@ class GauGANTraining(TrainConfig):
     @model_validator(mode="after")
     def _latent_grid_fits(self) -> Self:
         step = {"more": 64, "most": 128}.get(str(self.options.get("upsampling")), 32)
-        if self.data.size % step:
+        if not is_multiple(self.data.size, step):
             raise ConfigError(
-                f"data.size is {self.data.size}, not a multiple of {step}, which the generator "
-                "needs: change it, or options.upsampling."
+                f"data.size is {words(self.data.size)}, not a multiple of {step}, which the "
+                "generator needs: change it, or options.upsampling."
             )
         return self
 

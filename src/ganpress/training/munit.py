@@ -25,6 +25,7 @@ from ganpress.run.ema import Average
 from ganpress.run.grid import first_rows
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
+from ganpress.sizes import is_multiple, shorter, words
 from ganpress.training import kit
 from ganpress.training.settings import TrainConfig
 from ganpress.types import State
@@ -85,14 +86,15 @@ class MunitTraining(TrainConfig):
     def _pictures_fit(self) -> Self:
         down = self.options.get("down", 2)
         step = 2**down if isinstance(down, int) else 1  # other types are refused with the family
-        if self.data.size % step:
-            raise ConfigError(f"data.size is {self.data.size}: make it a multiple of {step}.")
+        size = self.data.size
+        if not is_multiple(size, step):
+            raise ConfigError(f"data.size is {words(size)}: make it a multiple of {step}.")
         smallest = 2 ** (self.discriminator_layers + self.discriminator_scales - 1)
-        if self.data.size < smallest:
+        if shorter(size) < smallest:
             raise ConfigError(
                 f"Discriminators of {self.discriminator_layers} layers at "
                 f"{self.discriminator_scales} scales need pictures of at least {smallest} "
-                f"pixels, data.size is {self.data.size}: raise it, or "
+                f"pixels, data.size is {words(size)}: raise it, or "
                 "lower discriminator_layers or discriminator_scales."
             )
         return self

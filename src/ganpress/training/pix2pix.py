@@ -24,6 +24,7 @@ from ganpress.run import distributed
 from ganpress.run.ema import Average
 from ganpress.run.grid import first_rows
 from ganpress.run.run import Run
+from ganpress.sizes import is_multiple, words
 from ganpress.training import kit
 from ganpress.training.settings import PatchSettings, TrainConfig, TrainData
 
@@ -66,10 +67,11 @@ class Pix2PixTraining(TrainConfig):
         self.discriminator.check(self.data.size)
         downs = self.options.get("downs", 8) if self.generator == "unet" else 2
         step = 2**downs if isinstance(downs, int) else 1  # other types are refused with the family
-        if self.data.size % step:
+        if not is_multiple(self.data.size, step):
             raise ConfigError(
-                f"data.size is {self.data.size}, not a multiple of {step}, which the generator "
-                "needs: change it" + (", or options.downs." if self.generator == "unet" else ".")
+                f"data.size is {words(self.data.size)}, not a multiple of {step}, which the "
+                "generator needs: change it"
+                + (", or options.downs." if self.generator == "unet" else ".")
             )
         return self
 

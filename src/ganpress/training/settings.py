@@ -3,13 +3,14 @@ file of its name beside this one."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 
 from ganpress.errors import ConfigError
-from ganpress.run.settings import CropSettings, Settings
+from ganpress.run.settings import CropSettings, PixelSize, Settings, at_least
+from ganpress.sizes import Size, shorter, words
 
 
 class RunSettings(Settings):
@@ -50,9 +51,13 @@ def cpu_computes_bfloat16() -> bool:
 class TrainData(CropSettings):
     """How photos become batches."""
 
-    size: int = Field(default=256, ge=16, description="training crop, pixels")
-    load_size: int | None = Field(
-        default=None, description="shorter side before the crop, pixels; None: as size"
+    size: Annotated[PixelSize, at_least(16)] = Field(
+        default=256, description='training crop, pixels, or height x width as "256x512"'
+    )
+    load_size: PixelSize | None = Field(
+        default=None,
+        description="shorter side before the crop, or height x width that the picture is to cover, "
+        "pixels; None: as size",
     )
     enlarge: bool = Field(
         default=False, description="enlarge images smaller than the crop; false: they are refused"
@@ -73,13 +78,14 @@ class PatchSettings(Settings):
     )
     lr: float = Field(default=2e-4, gt=0, description="learning rate of the discriminators (Adam)")
 
-    def check(self, size: int) -> None:
+    def check(self, size: Size) -> None:
         """ConfigError for crops so small that no logit is left, or a norm sees one pixel."""
         smallest = 3 * 2**self.layers
-        if size < smallest:
+        if shorter(size) < smallest:
             raise ConfigError(
                 f"A discriminator of discriminator.layers={self.layers} needs crops of at least "
-                f"{smallest} pixels, got {size}: raise data.size or lower discriminator.layers."
+                f"{smallest} pixels, got {words(size)}: raise data.size or lower "
+                "discriminator.layers."
             )
 
 

@@ -24,6 +24,7 @@ from ganpress.run import distributed
 from ganpress.run.ema import Average
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
+from ganpress.sizes import words
 from ganpress.training import kit
 from ganpress.training.settings import TrainConfig, TrainData
 from ganpress.types import Inputs
@@ -171,7 +172,7 @@ def _check(config: SNGANTraining, options: dict[str, int], other: Images | None)
     if c.data.size != side:
         raise ConfigError(
             f"With bottom_width {options['bottom_width']} SNGAN makes pictures of {side} px, but "
-            f"data.size is {c.data.size}: make them equal."
+            f"data.size is {words(c.data.size)}: make them equal."
         )
     if c.g_batch % (share := distributed.world() * c.accumulate):
         raise ConfigError(f"g_batch is {c.g_batch}; it must be a multiple of {share}.")

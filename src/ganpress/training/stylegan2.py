@@ -24,6 +24,7 @@ from ganpress.run import distributed
 from ganpress.run.ema import Average
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
+from ganpress.sizes import shorter, words
 from ganpress.training import kit
 from ganpress.training.settings import TrainConfig, TrainData
 
@@ -73,7 +74,7 @@ class StyleGAN2Training(TrainConfig):
         size = self.options.get("size", 256)
         if size != self.data.size:
             raise ConfigError(
-                f"data.size is {self.data.size}, but the generator makes {size} pixels "
+                f"data.size is {words(self.data.size)}, but the generator makes {size} pixels "
                 "(options.size): make them equal."
             )
         return self
@@ -239,6 +240,6 @@ def random_inputs(net: StyleGAN2, config: StyleGAN2Training, n: int) -> RandomIn
 
 def discriminator_options(config: StyleGAN2Training) -> dict[str, Any]:
     """How the discriminator is built."""
-    size, limits = config.data.size, config.discriminator
+    size, limits = shorter(config.data.size), config.discriminator
     channels = [max(1, min(limits.most, limits.base // side)) for side in resolutions(size)]
     return {"size": size, "channels": channels}

@@ -32,6 +32,7 @@ from ganpress.nn.layers import add_gates
 from ganpress.quantisation.attach import attach_quantiser
 from ganpress.run.restarts import with_restarts
 from ganpress.run.run import Run, Stage
+from ganpress.sizes import shorter
 from ganpress.training.discriminator import check_size, starting_discriminator
 from ganpress.training.distil import Budget, Distillation, distil
 from ganpress.training.setup import Setup, keep, render_teacher, set_up, take_up, training_crops
@@ -109,7 +110,11 @@ def check(given: Given, settings: SlimConfig) -> None:
         )
     check_target(teacher, c)
     if of_teacher and (own := teacher.discriminator):
-        seen = made_size(teacher) if from_noise(teacher) else min([c.data.size, *sizes.values()])
+        seen = (
+            made_size(teacher)
+            if from_noise(teacher)
+            else min(map(shorter, [c.data.size, *sizes.values()]))
+        )
         check_size(starting_discriminator(c.discriminator, own, reads(teacher)), seen)
 
 

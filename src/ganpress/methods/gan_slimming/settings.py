@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from ganpress.errors import ConfigError
 from ganpress.quantisation.settings import QuantiseSettings
-from ganpress.run.settings import Settings
+from ganpress.run.settings import PixelSize, Settings, at_least, multiple_of
+from ganpress.sizes import shorter
 from ganpress.training.settings import precision_of
 from ganpress.training.shared_settings import MethodSettings
 
@@ -66,10 +67,8 @@ class SparsifySettings(Settings):
         default=True,
         description="soft-threshold relative to the mean magnitude of each group's initial scales",
     )
-    size: int | None = Field(
+    size: Annotated[PixelSize, at_least(16), multiple_of(4)] | None = Field(
         default=None,
-        ge=16,
-        multiple_of=4,
         description="training crop of this stage, pixels; None: data.size",
     )
     batch: int | None = Field(
@@ -194,7 +193,7 @@ def _check_pictures(config: SlimConfig, *, fresh: bool, pictures: int | None) ->
     crops = [config.data.size]
     if joint_size and config.procedure != "gd":
         crops.append(joint_size)
-    size, smallest = pictures or min(crops), 3 * 2**d.layers
+    size, smallest = pictures or min(map(shorter, crops)), 3 * 2**d.layers
     if d.weight > 0 and fresh and size < smallest:
         made = "pictures" if pictures else "crops"
         raise ConfigError(
