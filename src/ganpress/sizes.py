@@ -79,6 +79,17 @@ def is_multiple(size: Size, step: int) -> bool:
     return not any(side % step for side in height_width(size))
 
 
+def multiples_near(size: Size, step: int) -> list[Size]:
+    """The nearest sizes of which both sides are divisible by ``step``, below and above.
+
+    >>> multiples_near(130, 4), multiples_near((3, 9), 8)
+    ([128, 132], [8, (8, 16)])
+    """
+    below = tuple(max(1, side // step) * step for side in height_width(size))
+    above = tuple(-(-side // step) * step for side in height_width(size))
+    return [as_size(below), as_size(above)]
+
+
 def covers(size: Size, other: Size) -> bool:
     """Whether neither side is shorter than that of ``other``."""
     return all(a >= b for a, b in zip(height_width(size), height_width(other), strict=True))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from ganpress.data import Images
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise, made_size, reads
-from ganpress.sizes import Size, is_multiple, words
+from ganpress.run.proposals import ways
+from ganpress.sizes import Size, is_multiple, multiples_near, words
 from ganpress.training.shared_settings import MethodSettings
 
 
@@ -43,9 +46,11 @@ def check_images(
         raise ConfigError(f"A '{name}' generator reads label maps: give them (--labels).")
     for key, size in crops.items():
         if not is_multiple(size, teacher.multiple):
+            near = multiples_near(size, math.lcm(4, teacher.multiple))
+            how = ways(settings, *([{key: one}] for one in near))
             raise ConfigError(
                 f"{key} is {words(size)}; this '{name}' generator needs a multiple of "
-                f"{teacher.multiple}."
+                f"{teacher.multiple}{how}."
             )
     if reals is not None and not wants_real:
         raise ConfigError(

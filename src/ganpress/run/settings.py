@@ -24,7 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.run.recipes import config_file
-from ganpress.sizes import Size, as_size, covers, is_multiple, shorter, words
+from ganpress.sizes import Size, as_size, covers, is_multiple, scaled, shorter, words
 
 
 class Settings(BaseModel):
@@ -37,6 +37,10 @@ class Settings(BaseModel):
 
     renamed: ClassVar[Mapping[str, str]] = {}
     """Settings, or groups of them, by the dotted names they had before."""
+
+    def with_given(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What was given of this group, over what this default sets."""
+        return {**self.model_dump(exclude_defaults=True), **given}
 
 
 def _read_size(value: object) -> Size:
@@ -83,6 +87,16 @@ class CropSettings(Settings):
     size: PixelSize
     load_size: PixelSize | None = None
 
+    def with_given(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """As of every group; a default ``load_size`` keeps its proportion to a given size."""
+        out = super().with_given(given)
+        if self.load_size is not None and "size" in given and "load_size" not in given:
+            try:
+                out["load_size"] = scaled(self.load_size, self.size, as_size(given["size"]))
+            except ConfigError:
+                del out["load_size"]  # the size is refused by its own field
+        return out
+
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:
         if self.load_size is not None and not covers(self.load_size, self.size):
@@ -117,7 +131,7 @@ def read_config(kind: type[C], file: str | Path | None = None, sets: Iterable[st
         check_names(kind, values, str(file))
     for item in sets:
         key, value = _parse(item)
-        group = _put(values, key, value)
+        group = put(values, key, value)
         check_names(kind, values, f"--set {item}")
         if value == "":
             del group[key.split(".")[-1]]
@@ -142,8 +156,8 @@ def _over_defaults(kind: type[BaseModel], values: Mapping[str, Any]) -> dict[str
     out = dict(values)
     for name, info in kind.model_fields.items():
         given, default = out.get(name), info.default
-        if isinstance(default, BaseModel) and isinstance(given, Mapping):
-            out[name] = {**default.model_dump(exclude_defaults=True), **given}
+        if isinstance(default, Settings) and isinstance(given, Mapping):
+            out[name] = default.with_given(given)
     return out
 
 
@@ -208,7 +222,7 @@ def pairs(items: Iterable[str], flag: str) -> dict[str, Any]:
     """What was given as ``flag key=value``: dotted keys make groups, values are as in TOML."""
     values: dict[str, Any] = {}
     for item in items:
-        _put(values, *_parse(item, flag))
+        put(values, *_parse(item, flag))
     return values
 
 
@@ -222,7 +236,7 @@ def _parse(item: str, flag: str = "--set") -> tuple[str, Any]:
         return key.strip(), text.strip()  # a bare word is a string
 
 
-def _put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+def put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     """Put a value in its place; the group it is in."""
     *path, last = key.split(".")
     for part in path:

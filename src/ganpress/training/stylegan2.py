@@ -22,6 +22,7 @@ from ganpress.models.families.stylegan2 import StyleGAN2, resolutions
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.run import distributed
 from ganpress.run.ema import Average
+from ganpress.run.proposals import Changes, ways
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
 from ganpress.sizes import shorter, words
@@ -73,14 +74,26 @@ class StyleGAN2Training(TrainConfig):
     def _crop_is_the_picture(self) -> Self:
         size = self.options.get("size", 256)
         if size != self.data.size:
+            equal = [{"data.size": size}], [{"options.size": self.data.size}]
             raise ConfigError(
                 f"data.size is {words(self.data.size)}, but the generator makes {size} pixels "
-                "(options.size): make them equal."
+                f"(options.size): make them equal{ways(self, *equal, check=_check_options)}."
             )
         return self
 
+    def crops_within(self, side: int) -> Iterator[Changes]:
+        """The picture of a generator with fewer doublings."""
+        sizes = (2**i for i in reversed(range(3, side.bit_length())))
+        return ({"data.size": one, "options.size": one} for one in sizes)
+
 
 STYLEGAN2 = family("stylegan2")
+
+
+def _check_options(config: TrainConfig) -> None:
+    STYLEGAN2.full(STYLEGAN2.resolve(config.options))
+
+
 SHOWN = 36  # pictures in a grid of samples
 
 

@@ -25,6 +25,7 @@ from ganpress.report import write_report
 from ganpress.run import distributed
 from ganpress.run.files import make_folder, read_json, read_log, replace_file
 from ganpress.run.grid import grid
+from ganpress.run.proposals import ways
 from ganpress.run.run import Run
 from ganpress.sizes import Size, covers, spelled
 from ganpress.training.cartoongan import CartoonganTraining, train_cartoongan
@@ -204,11 +205,12 @@ def check_sizes(images: Images, config: TrainConfig) -> None:
     if small and not config.data.enlarge:
         name, height, width = small[0]
         more = f" (and {len(small) - 1} more)" if small[1:] else ""
+        least = min(min(sides) for _, *sides in small)
+        how = ways(config, config.crops_within(least))
         raise ImagesError(
             f"'{name}'{more} is {height}x{width} pixels (height x width), smaller than the crop of "
-            f"{spelled(size)}. "
-            f"Train on smaller crops (--set data.size={min(height, width)}), remove it, or let "
-            "small images be enlarged (--set data.enlarge=true)."
+            f"{spelled(size)}. {f'Train on smaller crops{how}, remove' if how else 'Remove'} it, "
+            "or let small images be enlarged (--set data.enlarge=true)."
         )
 
 
