@@ -176,7 +176,7 @@ def test_images_of_mixed_size_and_mode_are_all_used(
         ("data.size=30", ["data.size", "multiple of 4", "got 30"]),
         ("target.params=0.5", ["Give one target, not 2: target.macs, target.params."]),
         ("discriminator.layers=5", ["at least 96 pixels, got 32", "lower discriminator.layers"]),
-        ("target.macs=0.0001", ["cannot be reached", "Give at least that"]),
+        ("target.macs=0.0001", ["cannot be reached", "--set target.macs="]),
     ],
 )
 def test_a_bad_setting_is_refused_before_anything_is_trained(

@@ -156,7 +156,7 @@ def test_measure_refuses_a_size_that_the_network_cannot_take(
     if size > 0:
         assert f"The size is {size}" in told.err and "divisible by 4" in told.err
     else:
-        assert "--size" in told.err and "greater than or equal to 1" in told.err
+        assert f"--size is {size}: it must be at least 1 pixel" in told.err
 
 
 def test_a_generator_that_reads_noise_is_measured_at_its_own_size_only(

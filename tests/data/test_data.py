@@ -578,6 +578,7 @@ def test_opened_images_can_be_sent_to_another_process(images: Images, tmp_path: 
         ({"crops": -2}, "crops is -2"),
         ({"workers": -1}, "workers is -1"),
         ({"load_size": 8}, "load_size is 8, smaller than the crop of 16"),
+        ({"size": (16, 32), "load_size": 20}, "load_size is 20, smaller than the crop of 16x32"),
     ],
 )
 def test_settings_out_of_range_are_refused_at_once(
@@ -694,6 +695,40 @@ def test_evaluation_shows_every_image_once_in_order(images: Images) -> None:
     for i, picture in enumerate(shown):  # 24 wide: the middle 20 columns
         want = torch.from_numpy(noise(i)[:, 2:22]).permute(2, 0, 1).float() / 127.5 - 1
         assert torch.equal(picture, want)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "grown"),
+    [
+        ((20, 24), (20, 12), (20, 24)),  # as high already: only cropped
+        ((20, 24), (10, 24), (20, 24)),  # as wide already
+        ((20, 24), (40, 24), (40, 48)),
+        ((20, 24), (10, 48), (40, 48)),
+        ((60, 24), (20, 20), (50, 20)),
+    ],
+)
+def test_evaluation_of_pictures_that_are_not_square_covers_and_crops(
+    shape: tuple[int, int], size: tuple[int, int], grown: tuple[int, int], tmp_path: Path
+) -> None:
+    [batch] = evaluation(open_images(write(tmp_path, 1, *shape)), batch=1, size=size)
+    whole = Image.fromarray(noise(0, *shape))
+    if grown != shape:
+        whole = whole.resize((grown[1], grown[0]), Image.Resampling.BICUBIC)
+    top, left = ((g - s) // 2 for g, s in zip(grown, size, strict=True))
+    want = np.asarray(whole)[top : top + size[0], left : left + size[1]]
+    assert batch.x.shape == (1, 3, *size)
+    assert torch.equal(batch.x[0], torch.from_numpy(want.copy()).permute(2, 0, 1) / 127.5 - 1)
+
+
+def test_training_crops_need_not_be_square(tmp_path: Path) -> None:
+    one = open_images(write(tmp_path, 1, 16, 40))
+    whole = torch.from_numpy(noise(0, 16, 40)).permute(2, 0, 1).float() / 127.5 - 1
+    windows = [whole[:, :, left : left + 24] for left in range(17)]
+    seen = {
+        next(i for i, w in enumerate(windows) if torch.equal(batch.x[0], w))
+        for batch in drawn(one, batch=1, size=(16, 24), flip=False, total=40)
+    }
+    assert len(seen) > 8 and max(seen) > 12  # crops from everywhere
 
 
 def test_evaluation_shows_targets_beside_their_inputs(tmp_path: Path) -> None:

@@ -87,10 +87,22 @@ def test_a_student_of_another_family_is_refused(photos: Images) -> None:
         evaluate(model(0, "cartoongan"), model(0), photos, size=32, features="tiny")
 
 
-@pytest.mark.parametrize("size", [8, 30, -32])
-def test_a_size_that_the_network_cannot_take_is_refused(size: int, photos: Images) -> None:
-    with pytest.raises(ConfigError, match=f"The size is {size}: .*divisible by 4"):
+@pytest.mark.parametrize(
+    ("size", "why"), [(8, "divisible by 4"), (30, "divisible by 4"), (-32, "at least 1 pixel")]
+)
+def test_a_size_that_the_network_cannot_take_is_refused(
+    size: int, why: str, photos: Images
+) -> None:
+    with pytest.raises(ConfigError, match=rf"The size is {size}: .*{why}"):
         evaluate(model(0), model(0), photos, size=size, features="tiny")
+
+
+def test_pictures_that_are_not_square_are_evaluated(photos: Images) -> None:
+    found = evaluate(model(0), model(1), photos, size=(16, 32), features="tiny")
+    assert found.protocol["geometry"].startswith("to cover 16x32 px")
+    square = evaluate(model(0), model(1), photos, size=(32, 32), features="tiny")
+    assert square == evaluate(model(0), model(1), photos, size=32, features="tiny")
+    assert square.metrics["l1"] != found.metrics["l1"]
 
 
 def test_unknown_features_are_refused_with_the_nearest_name(photos: Images) -> None:

@@ -56,7 +56,7 @@ def cut_level(
 
     def widths_at(level: float) -> dict[str, int]:
         return {
-            g: _round_width(int((s > level).sum()), minimum[g], len(s), multiple)
+            g: rounded_width(int((s > level).sum()), minimum[g], len(s), multiple)
             for g, s in on_cpu.items()
         }
 
@@ -78,7 +78,8 @@ def cut_level(
     return float(ladder[low]), widths_at(float(ladder[low]))
 
 
-def _round_width(n: int, smallest: int, largest: int, multiple: int) -> int:
+def rounded_width(n: int, smallest: int, largest: int, multiple: int) -> int:
+    """``n`` channels of a group of ``largest``, at least ``smallest``, up to a whole multiple."""
     return min(largest, -(-max(n, smallest) // multiple) * multiple)
 
 

@@ -34,6 +34,7 @@ from ganpress.cli.options import (
     TestPhotos,
     Weights,
     check_file,
+    size_option,
 )
 from ganpress.errors import ConfigError, GanpressError
 
@@ -224,9 +225,7 @@ def export(
     model: ModelPath,
     out: Annotated[Path, typer.Option("-o", "--out", help="the file to write")],
     to: Annotated[str, typer.Option("--to", help="the target")] = "onnx",
-    size: Annotated[
-        int | None, typer.Option("--size", min=1, help="example size in pixels")
-    ] = None,
+    size: Annotated[Any, size_option("example size in pixels, as 256 or 256x512")] = None,
 ) -> None:
     """Export a model and verify the file against torch."""
     from ganpress.formats.exporters import export as write

@@ -23,7 +23,9 @@ from ganpress.cli.options import (
     Strict,
     Weights,
     check_file,
+    size_option,
 )
+from ganpress.sizes import Size, height_width
 
 if TYPE_CHECKING:
     from ganpress.measures.fidelity import Evaluation
@@ -47,8 +49,7 @@ def evaluate(
     labels: Labels = None,
     instances: Instances = None,
     size: Annotated[
-        int | None,
-        typer.Option("--size", min=1, help="pixels; default: as trained, or the family's own"),
+        Any, size_option("pixels, as 256 or 256x512; default: as trained, or the family's own")
     ] = None,
     count: Annotated[
         int | None, typer.Option("--count", min=2, help="pictures to make from noise")
@@ -129,8 +130,7 @@ def print_evaluation(found: Evaluation) -> None:
 def measure(
     models: Annotated[list[str], typer.Argument(help="model files, or names of families")],
     size: Annotated[
-        int | None,
-        typer.Option("--size", min=1, help="height and width in pixels; default: its own"),
+        Any, size_option("height and width in pixels, as 256 or 256x512; default: its own")
     ] = None,
     options: Annotated[
         list[str] | None, typer.Option("--option", help="key=value, an option of a family's name")
@@ -143,7 +143,7 @@ def measure(
     from ganpress.measures.cost import measure as count
 
     given = {name: _model_or_family(name, options or []) for name in models}
-    sizes = {name: _pixels(model, size) for name, model in given.items()}
+    sizes = {name: model.resolve_size(size) for name, model in given.items()}
     found: dict[str, dict[str, Any]] = {}
     for name, model in given.items():
         found[name] = asdict(count(model.net, sizes[name]))
@@ -155,12 +155,14 @@ def measure(
         print_costs(found, sizes)
 
 
-def print_costs(found: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int]) -> None:
+def print_costs(found: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, Size]) -> None:
     """Print a table of what `ganpress.measure` counts, a line for each name of ``found``.
 
     Names too long for the table are listed above it, and numbered.
     """
-    pictures = " or ".join(f"{side} x {side}" for side in sorted(set(sizes.values())))
+    pictures = " or ".join(
+        "{} x {}".format(*pair) for pair in sorted({height_width(s) for s in sizes.values()})
+    )
     line = f"one image of {pictures}; 1 G = 1e9"
     if timed := [cost["latency"] for cost in found.values() if "latency" in cost]:
         one = timed[0]
@@ -196,13 +198,6 @@ def _table(found: Mapping[str, Mapping[str, Any]]) -> Table:
             *(f"{cost['latency'][key]:.2f}" for key in times.values()),
         )
     return table
-
-
-def _pixels(model: Model, size: int | None) -> int:
-    """The size to count at, pixels: the one asked for, where the network can take it."""
-    from ganpress.measures.fidelity import size_of
-
-    return model.size if size is None and model.is_fixed else size_of(model, size, model.size)
 
 
 def _model_or_family(name: str, options: list[str]) -> Model:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ganpress.errors import ConfigError
+from ganpress.sizes import Size, as_size
+
+
+def _read_size(text: str) -> Size:
+    return as_size(text, "--size")
+
+
+def size_option(help_: str) -> Any:
+    """The option --size: 256, or height x width as 256x512; None where it is not given."""
+    return typer.Option("--size", parser=_read_size, metavar="HxW", help=help_)
+
 
 Photos = Annotated[
     list[Path], typer.Option("--images", help="folder or .npz pack of photos; may be repeated")

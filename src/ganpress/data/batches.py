@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from ganpress.data.decode import Ids
 from ganpress.data.images import Images, Pixels
 from ganpress.errors import ConfigError, ImagesError
+from ganpress.sizes import Size, as_size, covers, height_width, words
 
 Planes: TypeAlias = NDArray[Any]
 """(3, h, w) uint8 RGB 0..255, or (h, w) ids."""
@@ -40,11 +41,11 @@ _CROPS = 1  # keeps the seeds of crops apart from those of permutations: numpy p
 class Batch:
     """Images on their way to a network.
 
-    x: (n, 3, s, s) float32 RGB in [-1, 1].
+    x: (n, 3, h, w) float32 RGB in [-1, 1].
     ids: (n,) int64, the crop's number, image * crops + crop; -1 where crops are not limited.
     y: the paired targets, as x and under the same crop and flip, or None.
-    labels: (n, s, s) int64 label maps under the same crop and flip, or None.
-    instances: (n, s, s) int64 instance maps under the same crop and flip, or None.
+    labels: (n, h, w) int64 label maps under the same crop and flip, or None.
+    instances: (n, h, w) int64 instance maps under the same crop and flip, or None.
     classes: (n,) int64 class of each image, or None.
     """
 
@@ -77,13 +78,13 @@ def stream(
     images: Images,
     *,
     batch: int,
-    size: int,
+    size: Size,
     seed: int,
     first: int,
     total: int,
     crops: int = 0,
     flip: bool = True,
-    load_size: int | None = None,
+    load_size: Size | None = None,
     workers: int = 1,
     rank: int = 0,
     world: int = 1,
@@ -95,25 +96,28 @@ def stream(
     size x size crop is drawn, then a flip. No global random state is read or changed.
 
     Args:
-        batch: images in a batch. size: side of a crop, pixels.
+        batch: images in a batch. size: side of a crop, or (height, width), pixels.
         crops: 0 draws a new crop and flip each epoch; n > 0 cycles through n fixed ones per image,
             which are the same for every seed. Their `ids` identify them, so that the teacher's
             output for a crop can be cached.
-        load_size: shorter side before the crop, pixels, at least `size` (the default).
+        load_size: shorter side before the crop, or the (height, width) that the image then just
+            covers, pixels, at least `size` (the default).
         workers: processes that decode (at most one per core is started); 0 decodes in this
             one. The batches do not depend on it. They end when the iterator is closed.
         rank, world: give only part number `rank` of the `world` equal parts of each batch; the
             parts in order are the batch of one process.
     Raises ConfigError: a setting out of range. ImagesError: a file has gone, or a worker died.
     """
-    load = size if load_size is None else load_size
-    _check(batch=batch, size=size, seed=(seed, 0), first=(first, 0), total=(total, 0))
+    size = as_size(size, "size")
+    load = size if load_size is None else as_size(load_size, "load_size")
+    _check(batch=batch, seed=(seed, 0), first=(first, 0), total=(total, 0))
     _check(crops=(crops, 0), workers=(workers, 0), rank=(rank, 0))
     if batch % world or rank >= world:
         raise ConfigError(f"A batch of {batch} has no part number {rank} of {world} equal ones.")
-    if load < size:
+    if not covers(load, size):
         raise ConfigError(
-            f"load_size is {load}, smaller than the crop of {size}. Make it at least {size}."
+            f"load_size is {words(load)}, smaller than the crop of {words(size)}. "
+            f"Make it at least {words(size)}."
         )
     numbers = range(first, total)
     started = min(workers, _cores(), len(numbers))
@@ -123,23 +127,23 @@ def stream(
     return _batches(steps, numbers, started)
 
 
-def evaluation(images: Images, *, batch: int, size: int) -> Iterator[Batch]:
+def evaluation(images: Images, *, batch: int, size: Size) -> Iterator[Batch]:
     """Every image once, in order: shorter side to `size` (bicubic, antialiased), centre crop.
 
+    Of a (height, width) the image just covers both, and is cropped to them.
     No flip; the last batch may be smaller; `ids` are -1. Decodes in this process.
     Raises ConfigError: a setting out of range. ImagesError: a file has gone.
     """
-    _check(batch=batch, size=size)
-    return _once(images, batch, size)
+    _check(batch=batch)
+    return _once(images, batch, as_size(size, "size"))
 
 
-def _once(images: Images, batch: int, size: int) -> Iterator[Batch]:
+def _once(images: Images, batch: int, size: Size) -> Iterator[Batch]:
     for start in range(0, len(images), batch):
         shown = []
         for index in range(start, min(start + batch, len(images))):
-            pair = _resized(images.read(index), size)
-            height, width = pair[0].shape[-2:]
-            shown.append(_cropped(pair, (height - size) // 2, (width - size) // 2, size))
+            pair = covering(images.read(index), size)
+            shown.append(centred(pair, size))
         numbers = range(start, start + len(shown))
         yield _to_batch(_stacked(images, numbers, [-1] * len(shown), shown))
 
@@ -165,8 +169,8 @@ class _Steps(Dataset["_Raw | str"]):
         self,
         images: Images,
         batch: int,
-        size: int,
-        load: int,
+        size: Size,
+        load: Size,
         seed: int,
         crops: int,
         flip: bool,
@@ -200,8 +204,9 @@ class _Steps(Dataset["_Raw | str"]):
         height, width = pair[0].shape[-2:]
         seed = 0 if self.crops else self.seed
         draw = np.random.default_rng((seed, image, crop, _CROPS))
-        top = int(draw.integers(height - self.size + 1))
-        left = int(draw.integers(width - self.size + 1))
+        tall, wide = height_width(self.size)
+        top = int(draw.integers(height - tall + 1))
+        left = int(draw.integers(width - wide + 1))
         mirrored = bool(draw.integers(2)) and self.flip
         pair = _cropped(pair, top, left, self.size)
         return tuple(p[..., ::-1] for p in pair) if mirrored else pair
@@ -214,7 +219,7 @@ class _Steps(Dataset["_Raw | str"]):
         kept = self._kept.get(image)
         if kept is not None:
             return kept
-        pair = _resized(self.images.read(image), self.load)
+        pair = covering(self.images.read(image), self.load)
         weight = sum(p.nbytes for p in pair)
         if weight <= self._room:
             self._room -= weight
@@ -228,15 +233,26 @@ def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
-def _resized(pair: Sequence[Pixels | Ids], side: int) -> tuple[Planes, ...]:
-    """The shorter side to `side` pixels, unless it is that already; the longer in proportion.
+def covering(pair: Sequence[Pixels | Ids], size: Size) -> tuple[Planes, ...]:
+    """Images of (h, w) resized in proportion so that they just cover `size`, unless they do: of a
+    square that is the shorter side; channels first.
 
     Pictures bicubic, ids by the nearest pixel.
     """
     height, width = pair[0].shape[:2]
-    short = min(height, width)
-    to = (max(side, round(width * side / short)), max(side, round(height * side / short)))
-    return tuple(_planes(p if short == side else _scaled(p, to)) for p in pair)
+    tall, wide = height_width(size)
+    by_height = tall * width >= wide * height
+    is_there = height == tall if by_height else width == wide
+    whole = (width * tall / height, tall) if by_height else (wide, height * wide / width)
+    to = (max(wide, round(whole[0])), max(tall, round(whole[1])))
+    return tuple(_planes(p if is_there else _scaled(p, to)) for p in pair)
+
+
+def centred(pair: Sequence[Planes], size: Size) -> tuple[Planes, ...]:
+    """The centre of each, channels first, of `size`, which they cover."""
+    height, width = pair[0].shape[-2:]
+    tall, wide = height_width(size)
+    return _cropped(pair, (height - tall) // 2, (width - wide) // 2, size)
 
 
 def _scaled(pixels: Planes, to: tuple[int, int]) -> Planes:
@@ -249,8 +265,9 @@ def _planes(pixels: Planes) -> Planes:
     return pixels if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _cropped(pair: Sequence[Planes], top: int, left: int, size: int) -> tuple[Planes, ...]:
-    return tuple(p[..., top : top + size, left : left + size] for p in pair)
+def _cropped(pair: Sequence[Planes], top: int, left: int, size: Size) -> tuple[Planes, ...]:
+    tall, wide = height_width(size)
+    return tuple(p[..., top : top + tall, left : left + wide] for p in pair)
 
 
 def _stacked(

@@ -22,6 +22,7 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
 from ganpress.nn.axes import Dim, axes, tags, vanishing_with
 from ganpress.nn.layers import ConvTranspose2d, convolutions, quantisable
+from ganpress.sizes import Size, as_size
 from ganpress.types import Inputs, Widths
 
 
@@ -50,7 +51,7 @@ class CostTable:
     """Cost as a function of widths, without building anything: one forward pass on the meta device
     counts how often each weight is used, and a weight's size follows from its axes."""
 
-    def __init__(self, net: nn.Module, size: int | tuple[int, int]) -> None:
+    def __init__(self, net: nn.Module, size: Size) -> None:
         """Args: size: pixels of the pictures; ignored by families whose options fix it."""
         self._dims = axes(net)
         state = [*net.named_parameters(), *net.named_buffers()]
@@ -101,7 +102,7 @@ def _rows(dim: Dim, widths: Widths) -> int:
     return sum((a.width if a.fixed else widths.get(a.group, a.width)) * a.span for a in dim or ())
 
 
-def _count(net: nn.Module, size: int | tuple[int, int]) -> list[_Layer]:
+def _count(net: nn.Module, size: Size) -> list[_Layer]:
     ghost = copy.deepcopy(net).to("meta").eval()
     found: list[_Layer] = []
 
@@ -131,7 +132,7 @@ def _count(net: nn.Module, size: int | tuple[int, int]) -> list[_Layer]:
     return found
 
 
-def _example(net: object, n: int, size: int | tuple[int, int]) -> Inputs:
+def _example(net: object, n: int, size: Size) -> Inputs:
     """The same inputs each time; torch's own random state is neither read nor changed."""
     module = net if isinstance(net, nn.Module) else nn.Identity()
     return draw_inputs(module, n, size, torch.Generator().manual_seed(0))
@@ -141,29 +142,30 @@ CostOf = Callable[[Widths], float]
 """Widths -> a cost, in a unit of its own."""
 
 
-def _counted(name: str) -> Callable[[nn.Module, int], CostOf]:
-    def table(net: nn.Module, size: int) -> CostOf:
+def _counted(name: str) -> Callable[[nn.Module, Size], CostOf]:
+    def table(net: nn.Module, size: Size) -> CostOf:
         counted = CostTable(net, size)
         return lambda widths: float(getattr(counted(widths), name))
 
     return table
 
 
-COSTS: dict[str, Callable[[nn.Module, int], CostOf]] = {
+COSTS: dict[str, Callable[[nn.Module, Size], CostOf]] = {
     name: _counted(name) for name in ("macs", "params", "bytes")
 }
 """What a target can name: (network, pixels) -> widths -> cost. Costs that are measured, not counted
 (latency), find their place here."""
 
 
-def cost_ratio(name: str, whole: nn.Module, net: nn.Module, size: int) -> CostOf:
+def cost_ratio(name: str, whole: nn.Module, net: nn.Module, size: Size) -> CostOf:
     """Widths of ``net`` -> its cost as a fraction of what the network ``whole`` costs."""
     full, cost = COSTS[name](whole, size)({}), COSTS[name](net, size)
     return lambda widths: cost(widths) / full
 
 
-def measure(net: nn.Module, size: int | tuple[int, int] = 256) -> Cost:
-    """Parameters, MACs (both conventions) and bytes of one image of ``size`` pixels."""
+def measure(net: nn.Module, size: Size = 256) -> Cost:
+    """Parameters, MACs (both conventions) and bytes of one image of ``size``: a side or (height,
+    width) in pixels."""
     return CostTable(net, size)()
 
 
@@ -176,7 +178,7 @@ class Latency:
     device: str
     threads: int
     batch: int
-    size: int
+    size: Size
     repeats: int
 
 
@@ -184,7 +186,7 @@ class Latency:
 def latency(
     net: Callable[..., Any],
     *,
-    size: int = 256,
+    size: Size = 256,
     batch: int = 1,
     device: str = "cpu",
     warm_up: int = 3,
@@ -199,7 +201,7 @@ def latency(
 
     Args:
         net: a network, a `Model`, or any function of a batch of pictures; on ``device``.
-        size: of the pictures, pixels. batch: pictures in a pass.
+        size: of the pictures, a side or (height, width), pixels. batch: pictures in a pass.
     """
     timed: Callable[..., Any] = net.net if isinstance(net, Model) else net
     inputs = [t.to(device) for t in _example(timed, batch, size)]
@@ -212,7 +214,7 @@ def latency(
         device=torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
         threads=torch.get_num_threads(),
         batch=batch,
-        size=size,
+        size=as_size(size),
         repeats=len(times),
     )
 

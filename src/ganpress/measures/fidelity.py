@@ -18,8 +18,9 @@ from ganpress.losses.features import Features, load_features
 from ganpress.losses.terms import unit_distance
 from ganpress.measures.cost import latency, measure
 from ganpress.models.checkpoint import Model, fingerprint
-from ganpress.models.inputs import drawn, from_noise, inputs_of, made_size, reads
+from ganpress.models.inputs import drawn, from_noise, inputs_of, reads
 from ganpress.run.settings import CropSettings
+from ganpress.sizes import Size, as_size, height_width, scaled, shorter, words
 from ganpress.types import Inputs
 
 FROM_NOISE = 1000
@@ -50,7 +51,7 @@ def evaluate(
     teacher: Model,
     images: Images | None,
     *,
-    size: int | None = None,
+    size: Size | None = None,
     batch: int = 8,
     count: int | None = None,
     features: str = "squeezenet",
@@ -68,7 +69,8 @@ def evaluate(
 
     Args:
         images: photos, with label maps where the family reads those; None where it reads noise.
-        size: shorter side, then centre crop, pixels; default: the family's own size.
+        size: shorter side, then centre crop, or (height, width), pixels; default: the family's
+            own size.
         count: pictures made from noise; default: as many as the images, or `FROM_NOISE`.
     """
     check_opened(images=images)
@@ -77,7 +79,7 @@ def evaluate(
             f"The student is a '{student.family.name}', the teacher a '{teacher.family.name}': "
             "compare a student with the teacher it was made from."
         )
-    size = size_of(teacher, size, teacher.size)
+    size = teacher.resolve_size(size)
     net = load_features(features, weights=None if weights is None else Path(weights))
     generator = torch.Generator().manual_seed(seed)
     if from_noise(teacher):
@@ -153,34 +155,15 @@ class _TeacherPictures:
 _teacher_pictures = _TeacherPictures()
 
 
-def size_of(model: Model, size: int | None, default: int) -> int:
-    """Height and width of the pictures in pixels. Raises: ConfigError for a size that the generator
-    cannot make."""
-    if from_noise(model):
-        own = made_size(model)
-        if size not in (None, own):
-            raise ConfigError(
-                f"The size is {size}, but this '{model.family.name}' generator makes pictures of "
-                f"{own} pixels: leave the size out."
-            )
-        return own
-    size = size or default
-    if size < model.min_size or size % model.multiple:
-        raise ConfigError(
-            f"The size is {size}: a '{model.family.name}' generator needs at least "
-            f"{model.min_size} pixels, divisible by {model.multiple}."
-        )
-    return size
-
-
 def protocol_of(
-    model: Model, images: Images | None, size: int, net: Features, seed: int
+    model: Model, images: Images | None, size: Size, net: Features, seed: int
 ) -> dict[str, str]:
     """The protocol's lines on photos, geometry, features and random inputs."""
-    out = {"geometry": f"{size} px, as the generator makes them"}
+    out = {"geometry": f"{words(size)} px, as the generator makes them"}
     if images is not None:
         out["photos"] = named(images)
-        out["geometry"] = f"shorter side to {size} px (bicubic, antialiased), centre crop"
+        to = f"shorter side to {size} px" if isinstance(size, int) else f"to cover {words(size)} px"
+        out["geometry"] = f"{to} (bicubic, antialiased), centre crop"
     out["features"] = f"{net.name}, sha256 {net.digest[:12]}"
     if set(reads(model)) - {"image", "semantics"}:
         out["seed"] = f"{seed}: noise, styles and classes are drawn, picture after picture"
@@ -213,7 +196,7 @@ def standard_error(values: Tensor) -> float:
 
 
 def compare_costs(
-    teacher: Model, student: Model, *, size: int, quick: bool = False
+    teacher: Model, student: Model, *, size: Size, quick: bool = False
 ) -> dict[str, Any]:
     """Cost, latency and widths of both, as `results.json` holds them.
 
@@ -238,8 +221,16 @@ def compare_costs(
     return out
 
 
-def evaluation_size(data: CropSettings, teacher: Model) -> int:
-    """The size to evaluate at: what training saw, at most the family's own, and divisible as the
-    family needs it."""
-    size = min(data.load_size or data.size, teacher.family.image.size)
-    return size - size % teacher.multiple
+def evaluation_size(data: CropSettings, teacher: Model) -> Size:
+    """The size to evaluate at: what training saw, its shorter side at most the family's own, and
+    divisible as the family needs it."""
+    seen, most = data.load_size or data.size, teacher.family.image.size
+    if isinstance(data.size, tuple) and isinstance(seen, int):  # of a picture of the crop's shape
+        seen = scaled(data.size, shorter(data.size), seen)
+    share, step = min(1.0, most / shorter(seen)), teacher.multiple
+    return as_size(tuple(round(side * share) // step * step for side in height_width(seen)))
+
+
+def cost_size(data: CropSettings, teacher: Model) -> Size:
+    """The size whose cost a run reports: the family's own, or what training saw if not square."""
+    return data.size if isinstance(data.size, tuple) else teacher.family.image.size

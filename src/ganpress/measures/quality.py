@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import torch
@@ -23,7 +24,6 @@ from ganpress.measures.fidelity import (
     distance_protocol,
     pairwise_distances,
     protocol_of,
-    size_of,
     standard_error,
 )
 from ganpress.measures.metrics import (
@@ -36,6 +36,7 @@ from ganpress.measures.metrics import (
 from ganpress.measures.metrics.classifier import CLASSES
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import drawn, from_noise, inputs_of, reads
+from ganpress.sizes import Size, as_size, height_width
 
 MOST = {"cpu": 5_000, "cuda": 50_000}
 """Largest default number of pictures made from noise, by the kind of device."""
@@ -48,7 +49,7 @@ def judge(
     images: Images,
     *,
     other: Images | None = None,
-    size: int | None = None,
+    size: Size | None = None,
     batch: int | None = None,
     count: int | None = None,
     features: str = "squeezenet",
@@ -71,7 +72,8 @@ def judge(
     Args:
         images: real images, images with targets, photos with label maps, or photos to translate.
         other: real images of the domain that is translated to.
-        size: shorter side, then centre crop, pixels; default: as trained, or the family's own.
+        size: shorter side, then centre crop, or (height, width), pixels; default: as trained,
+            or the family's own.
         batch: pictures at a time; default: 8 of 256 pixels, more of smaller ones.
         count: pictures made from noise; default: as many as images, at most `MOST`.
     Raises: ConfigError where the images do not suit what the generator reads.
@@ -81,8 +83,8 @@ def judge(
         raise ConfigError("count is for pictures made from noise, and at least 2.")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError("device is 'cuda', but torch sees no CUDA device: leave it out.")
-    size = size_of(model, size, trained_size(model))
-    batch = batch or max(1, min(64, 8 * 256**2 // size**2))
+    size = model.resolve_size(size, trained_size(model))
+    batch = batch or max(1, min(64, 8 * 256**2 // prod(height_width(size))))
     net = load_features(features, weights=weights).to(device)
     was = next(model.net.parameters()).device
     model.net.to(device)
@@ -93,12 +95,15 @@ def judge(
         model.net.to(was)
 
 
-def trained_size(model: Model) -> int:
+def trained_size(model: Model) -> Size:
     """The crop that a model's card says it was trained on, else its family's size; pixels."""
     recipe = model.provenance.get("recipe")
     data = recipe.get("data") if isinstance(recipe, dict) else None
     size = data.get("size") if isinstance(data, dict) else None
-    return size if isinstance(size, int) else model.size
+    try:
+        return as_size(size)
+    except ConfigError:
+        return model.size
 
 
 def eight_bit(x: Tensor) -> Tensor:
@@ -119,7 +124,7 @@ class _Context:
     net: Features
     images: Images
     other: Images | None
-    size: int
+    size: Size
     batch: int
     device: str
     seed: int

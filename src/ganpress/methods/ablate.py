@@ -28,6 +28,7 @@ from ganpress.report.amounts import duration
 from ganpress.report.statements import summary
 from ganpress.run.card import differences
 from ganpress.run.files import as_json, make_folder, read_json, write_json
+from ganpress.run.proposals import ways
 from ganpress.training.shared_settings import MethodSettings
 
 
@@ -159,8 +160,13 @@ def planned(
         where none of them can be run.
     """
     if base.target.chosen is None:
+        some = ({"target.macs": share} for share in (0.05, 0.1, 0.25, 0.5, 0.9))
+
+        def check(config: MethodSettings) -> None:
+            method.check(given, method.resolve(given.teacher, config))
+
         raise ConfigError(
-            "The variants are compared at one cost: give it, as --set target.macs=0.05."
+            f"The variants are compared at one cost: give it{ways(base, some, check=check)}."
         )
     if not variants or not seeds or min(seeds) < 0:
         raise ConfigError("Give at least one variant and one seed; seeds are 0 or more.")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from ganpress.data import Images
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise, made_size, reads
+from ganpress.run.proposals import ways
+from ganpress.sizes import Size, is_multiple, multiples_near, words
 from ganpress.training.shared_settings import MethodSettings
 
 
@@ -15,7 +19,7 @@ def check_images(
     reals: Images | None,
     settings: MethodSettings,
     *,
-    sizes: dict[str, int] | None = None,
+    sizes: dict[str, Size] | None = None,
 ) -> None:
     """Refuse images that the teacher or the discriminator cannot use: ConfigError.
 
@@ -41,9 +45,12 @@ def check_images(
     if "semantics" in reads(teacher) and not images.has_labels:
         raise ConfigError(f"A '{name}' generator reads label maps: give them (--labels).")
     for key, size in crops.items():
-        if size % teacher.multiple:
+        if not is_multiple(size, teacher.multiple):
+            near = multiples_near(size, math.lcm(4, teacher.multiple))
+            how = ways(settings, *([{key: one}] for one in near))
             raise ConfigError(
-                f"{key} is {size}; this '{name}' generator needs a multiple of {teacher.multiple}."
+                f"{key} is {words(size)}; this '{name}' generator needs a multiple of "
+                f"{teacher.multiple}{how}."
             )
     if reals is not None and not wants_real:
         raise ConfigError(

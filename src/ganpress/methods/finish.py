@@ -17,7 +17,7 @@ from ganpress.data import Batch, Images, evaluation
 from ganpress.errors import ConfigError, ExportError, MissingExtra
 from ganpress.formats.exporters import export
 from ganpress.measures.colour import match_colour
-from ganpress.measures.fidelity import compare_costs, evaluate, evaluation_size, named
+from ganpress.measures.fidelity import compare_costs, cost_size, evaluate, evaluation_size, named
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise, inputs_of, made_size
 from ganpress.models.source import blank
@@ -26,6 +26,7 @@ from ganpress.run.files import make_folder, read_json, replace_file
 from ganpress.run.grid import grid
 from ganpress.run.progress import say
 from ganpress.run.run import Run
+from ganpress.sizes import Size
 from ganpress.training.outcome import stage_facts
 from ganpress.training.shared_settings import MethodSettings
 
@@ -105,7 +106,7 @@ def finish(
     )
     write_samples(run.root / "samples", student, teacher, shown, size)
     say("measuring latency", quiet=run.quiet)
-    model = compare_costs(teacher, student, size=teacher.family.image.size)
+    model = compare_costs(teacher, student, size=cost_size(settings.data, teacher))
     model["student"]["file_bytes"] = (run.root / "student.safetensors").stat().st_size
     results: dict[str, Any] = {
         "model": model,
@@ -122,7 +123,7 @@ def finish(
     write_report(run.root)
 
 
-def exported(run: Run, student: Model, size: int) -> dict[str, Any]:
+def exported(run: Run, student: Model, size: Size) -> dict[str, Any]:
     """What results.json says of student.onnx, once that is written; or why there is none."""
     say("exporting to ONNX and checking it", quiet=run.quiet)
     try:
@@ -142,7 +143,7 @@ def write_samples(
     student: Model,
     teacher: Model,
     shown: Shown,
-    size: int,
+    size: Size,
 ) -> None:
     """photo, teacher and student pictures, spread over the images, as PNG files; no photo where
     the generator reads noise. Random inputs are the same for both, and for every student.
@@ -162,7 +163,7 @@ def write_samples(
             replace_file(folder / f"{index:05d}_{kind}.png", partial(image.save, format="PNG"))
 
 
-def _spread(images: Images | None, size: int) -> Iterator[tuple[int, Batch]]:
+def _spread(images: Images | None, size: Size) -> Iterator[tuple[int, Batch]]:
     """`SAMPLES` batches of one, with their places: images spread over the set, or bare ones."""
     if images is None:
         yield from ((index, blank(1)) for index in range(SAMPLES))

@@ -19,9 +19,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from ganpress.errors import CheckpointError, GanpressError, did_you_mean, no_file
+from ganpress.errors import CheckpointError, ConfigError, GanpressError, did_you_mean, no_file
 from ganpress.models.discriminator import Discriminator, of_format_1
 from ganpress.models.families import FAMILIES, Family, family
+from ganpress.models.families.base import Generator
 from ganpress.nn.axes import widths
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.layers import add_gates, quantisable
@@ -35,6 +36,7 @@ from ganpress.quantisation.quantise import (
     set_ranges,
 )
 from ganpress.run.files import replace_file
+from ganpress.sizes import Size, as_size, height_width, words
 from ganpress.types import State
 
 FORMAT = 2
@@ -75,12 +77,37 @@ class Model:
     @property
     def multiple(self) -> int:
         """Height and width of its pictures must be divisible by this (options can raise it)."""
-        return max(self.family.image.multiple, int(getattr(self.net, "multiple", 1)))
+        return self._decides.multiple
 
     @property
     def min_size(self) -> int:
-        """The smallest height and width it is made for, pixels: 16, rounded up to `multiple`."""
-        return -(-16 // self.multiple) * self.multiple
+        """The smallest height and width it is made for, pixels."""
+        return self._decides.min_size
+
+    @property
+    def _decides(self) -> Generator:
+        return self.net if isinstance(self.net, Generator) else Generator()
+
+    def resolve_size(self, size: Size | None, default: Size | None = None) -> Size:
+        """The size asked for, or else the default, or else the network's own.
+
+        Raises: ConfigError for a size that the generator cannot make.
+        """
+        if self.is_fixed:
+            if size is not None and as_size(size) != self.size:
+                raise ConfigError(
+                    f"The size is {words(as_size(size))}, but this '{self.family.name}' generator "
+                    f"makes pictures of {self.size} pixels: leave the size out."
+                )
+            return self.size
+        given = next((s for s in (size, default) if s is not None), self.size)
+        self._decides.check_size(*height_width(as_size(given)))
+        return as_size(given)
+
+    def fit(self, size: Size) -> Size:
+        """The smallest size that it takes and that covers this one, pixels; a network of one size
+        has its own."""
+        return self.size if self.is_fixed else as_size(self._decides.fit(*height_width(size)))
 
     @property
     def widths(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ from ganpress.data import Batch, Images, evaluation, stream
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise, inputs_of
+from ganpress.sizes import Size
 from ganpress.types import Inputs
 
 
@@ -19,10 +20,10 @@ from ganpress.types import Inputs
 class Crops:
     """How a stream of training crops is drawn; see `data.stream` for each of these."""
 
-    size: int
+    size: Size
     batch: int
     seed: int = 0
-    load_size: int | None = None
+    load_size: Size | None = None
     flip: bool = True
     cached_crops: int = 0
     workers: int = 1
@@ -57,7 +58,7 @@ class Source:
             shown = batch if others is None else replace(batch, y=next(others).x)
             yield shown.to(self.device)
 
-    def sample(self, count: int, size: int) -> Inputs:
+    def sample(self, count: int, size: Size) -> Inputs:
         """The same ``count`` inputs each time, of crops of ``size`` pixels."""
         if self.images is None or self.is_noise:
             batch = blank(count)
@@ -67,7 +68,7 @@ class Source:
         seed = torch.Generator().manual_seed(0)
         return inputs_of(self.model, batch.to(self.device), seed)
 
-    def split(self, count: int, size: int, seed: int) -> tuple[Source, Inputs]:
+    def split(self, count: int, size: Size, seed: int) -> tuple[Source, Inputs]:
         """What is left to train on, and ``count`` inputs that are never trained on.
 
         Images are taken out of the given ones, the same for every seed, so that all seeds share

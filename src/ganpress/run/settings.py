@@ -10,12 +10,21 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.run.recipes import config_file
+from ganpress.sizes import Size, as_size, covers, is_multiple, scaled, shorter, words
 
 
 class Settings(BaseModel):
@@ -29,19 +38,71 @@ class Settings(BaseModel):
     renamed: ClassVar[Mapping[str, str]] = {}
     """Settings, or groups of them, by the dotted names they had before."""
 
+    def with_given(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """What was given of this group, over what this default sets."""
+        return {**self.model_dump(exclude_defaults=True), **given}
+
+
+def _read_size(value: object) -> Size:
+    try:
+        return as_size(value, "it")
+    except ConfigError as error:
+        said = str(error).partition(": ")[2].rstrip(".")
+        raise PydanticCustomError("size", "{said}", {"said": said}) from error
+
+
+PixelSize = Annotated[Size, BeforeValidator(_read_size)]
+"""A size in pixels: 256, or "256x512" for height x width; an int where it is square."""
+
+
+def at_least(pixels: int) -> AfterValidator:
+    """Of a `PixelSize`: neither side is shorter than this."""
+
+    def check(size: Size) -> Size:
+        if shorter(size) < pixels:
+            raise PydanticCustomError(
+                "size", "Input should be greater than or equal to {pixels}", {"pixels": pixels}
+            )
+        return size
+
+    return AfterValidator(check)
+
+
+def multiple_of(step: int) -> AfterValidator:
+    """Of a `PixelSize`: both sides are divisible by this."""
+
+    def check(size: Size) -> Size:
+        if not is_multiple(size, step):
+            raise PydanticCustomError(
+                "size", "Input should be a multiple of {step}", {"step": step}
+            )
+        return size
+
+    return AfterValidator(check)
+
 
 class CropSettings(Settings):
     """What every description of training crops has; subclasses declare the fields."""
 
-    size: int
-    load_size: int | None = None
+    size: PixelSize
+    load_size: PixelSize | None = None
+
+    def with_given(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """As of every group; a default ``load_size`` keeps its proportion to a given size."""
+        out = super().with_given(given)
+        if self.load_size is not None and "size" in given and "load_size" not in given:
+            try:
+                out["load_size"] = scaled(self.load_size, self.size, as_size(given["size"]))
+            except ConfigError:
+                del out["load_size"]  # the size is refused by its own field
+        return out
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:
-        if self.load_size is not None and self.load_size < self.size:
+        if self.load_size is not None and not covers(self.load_size, self.size):
             raise ConfigError(
-                f"data.load_size is {self.load_size}, smaller than the crop data.size of "
-                f"{self.size}. Make it at least {self.size}, or leave it out."
+                f"data.load_size is {words(self.load_size)}, smaller than the crop data.size of "
+                f"{words(self.size)}. Make it at least {words(self.size)}, or leave it out."
             )
         return self
 
@@ -70,7 +131,7 @@ def read_config(kind: type[C], file: str | Path | None = None, sets: Iterable[st
         check_names(kind, values, str(file))
     for item in sets:
         key, value = _parse(item)
-        group = _put(values, key, value)
+        group = put(values, key, value)
         check_names(kind, values, f"--set {item}")
         if value == "":
             del group[key.split(".")[-1]]
@@ -95,8 +156,8 @@ def _over_defaults(kind: type[BaseModel], values: Mapping[str, Any]) -> dict[str
     out = dict(values)
     for name, info in kind.model_fields.items():
         given, default = out.get(name), info.default
-        if isinstance(default, BaseModel) and isinstance(given, Mapping):
-            out[name] = {**default.model_dump(exclude_defaults=True), **given}
+        if isinstance(default, Settings) and isinstance(given, Mapping):
+            out[name] = default.with_given(given)
     return out
 
 
@@ -161,7 +222,7 @@ def pairs(items: Iterable[str], flag: str) -> dict[str, Any]:
     """What was given as ``flag key=value``: dotted keys make groups, values are as in TOML."""
     values: dict[str, Any] = {}
     for item in items:
-        _put(values, *_parse(item, flag))
+        put(values, *_parse(item, flag))
     return values
 
 
@@ -175,7 +236,7 @@ def _parse(item: str, flag: str = "--set") -> tuple[str, Any]:
         return key.strip(), text.strip()  # a bare word is a string
 
 
-def _put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+def put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     """Put a value in its place; the group it is in."""
     *path, last = key.split(".")
     for part in path:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Adam
 
@@ -24,6 +24,7 @@ from ganpress.nn.edges import smooth_edges
 from ganpress.run import distributed
 from ganpress.run.ema import Average
 from ganpress.run.grid import first_rows
+from ganpress.run.proposals import Changes, fewer
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
 from ganpress.training import kit
@@ -77,18 +78,27 @@ class CartoonganTraining(TrainConfig):
     )
     content: ContentSettings = ContentSettings()
 
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> Self:
-        if self.data.size % 4:
-            raise ConfigError(f"data.size is {self.data.size}: make it a multiple of 4.")
-        smallest = 3 * 2**self.discriminator_layers
-        if self.data.size < smallest:
-            raise ConfigError(
-                f"A discriminator of discriminator_layers={self.discriminator_layers} needs crops "
-                f"of at least {smallest} pixels, got {self.data.size}: raise data.size or lower "
-                "discriminator_layers."
-            )
-        return self
+    @property
+    def crop_step(self) -> int:
+        """Two halvings."""
+        return 4
+
+    @property
+    def smallest_crop(self) -> int:
+        """So that a norm of the discriminator sees more than one pixel."""
+        return int(3 * 2**self.discriminator_layers)
+
+    def shallower(self) -> Iterator[Changes]:
+        """Fewer layers."""
+        return fewer("discriminator_layers", self.discriminator_layers)
+
+    def too_small(self, smallest: int) -> str:
+        """With the discriminator's layers."""
+        layers = self.discriminator_layers
+        return (
+            f"A discriminator of discriminator_layers={layers} needs crops of at least {smallest} "
+            "pixels"
+        )
 
 
 def train_cartoongan(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Adam
 
@@ -26,10 +26,10 @@ from ganpress.run.grid import first_rows
 from ganpress.run.run import Run
 from ganpress.training import kit
 from ganpress.training.pool import Pool
-from ganpress.training.settings import PatchSettings, TrainConfig, TrainData
+from ganpress.training.settings import PatchTraining, TrainData
 
 
-class CycleGANTraining(TrainConfig):
+class CycleGANTraining(PatchTraining):
     """CycleGAN (Zhu et al., ICCV 2017): 200 epochs of horse2zebra, one image a step."""
 
     renamed: ClassVar[Mapping[str, str]] = {"critic": "discriminator"}
@@ -55,15 +55,12 @@ class CycleGANTraining(TrainConfig):
     pool: int = Field(
         default=50, ge=0, description="generated images kept for the discriminators; 0: none"
     )
-    discriminator: PatchSettings = PatchSettings()
     data: TrainData = TrainData(load_size=286)
 
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> Self:
-        self.discriminator.check(self.data.size)
-        if self.data.size % 4:
-            raise ConfigError(f"data.size is {self.data.size}: make it a multiple of 4.")
-        return self
+    @property
+    def crop_step(self) -> int:
+        """Two halvings."""
+        return 4
 
 
 Terms = dict[str, Tensor]

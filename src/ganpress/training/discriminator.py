@@ -283,5 +283,5 @@ def check_size(discriminator: DiscriminatorWithLoss, side: int) -> None:
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
             f"The teacher's discriminator ('{discriminator.kind}') cannot judge pictures of {side} "
-            f"pixels ({error}): enlarge the crop, or --set discriminator.start=fresh."
+            f"pixels ({error})."
         ) from error

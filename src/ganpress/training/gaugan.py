@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, Self, cast
+from typing import ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Adam
 
@@ -27,6 +27,7 @@ from ganpress.nn.spade import add_spectral_norm, plain_state
 from ganpress.run import distributed
 from ganpress.run.ema import Average
 from ganpress.run.grid import first_rows
+from ganpress.run.proposals import Changes
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
 from ganpress.training import kit
@@ -73,15 +74,14 @@ class GauGANTraining(TrainConfig):
     )
     discriminator: MultiscaleSettings = MultiscaleSettings()
 
-    @model_validator(mode="after")
-    def _latent_grid_fits(self) -> Self:
-        step = {"more": 64, "most": 128}.get(str(self.options.get("upsampling")), 32)
-        if self.data.size % step:
-            raise ConfigError(
-                f"data.size is {self.data.size}, not a multiple of {step}, which the generator "
-                "needs: change it, or options.upsampling."
-            )
-        return self
+    @property
+    def crop_step(self) -> int:
+        """A factor of 2 for each doubling of the latent grid."""
+        return {"more": 64, "most": 128}.get(str(self.options.get("upsampling")), 32)
+
+    def finer_steps(self) -> Iterator[Changes]:
+        """Fewer doublings."""
+        return ({"options.upsampling": kind} for kind in ("more", "normal"))
 
 
 GAUGAN = family("gaugan")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Adam
 
@@ -23,6 +23,7 @@ from ganpress.nn.discriminators import build_discriminator
 from ganpress.run import distributed
 from ganpress.run.ema import Average
 from ganpress.run.grid import first_rows
+from ganpress.run.proposals import Changes, fewer
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
 from ganpress.training import kit
@@ -81,21 +82,37 @@ class MunitTraining(TrainConfig):
     )
     weights: MunitWeights = MunitWeights()
 
-    @model_validator(mode="after")
-    def _pictures_fit(self) -> Self:
+    @property
+    def crop_step(self) -> int:
+        """A factor of 2 for each of the encoder's halvings."""
         down = self.options.get("down", 2)
-        step = 2**down if isinstance(down, int) else 1  # other types are refused with the family
-        if self.data.size % step:
-            raise ConfigError(f"data.size is {self.data.size}: make it a multiple of {step}.")
-        smallest = 2 ** (self.discriminator_layers + self.discriminator_scales - 1)
-        if self.data.size < smallest:
-            raise ConfigError(
-                f"Discriminators of {self.discriminator_layers} layers at "
-                f"{self.discriminator_scales} scales need pictures of at least {smallest} "
-                f"pixels, data.size is {self.data.size}: raise it, or "
-                "lower discriminator_layers or discriminator_scales."
-            )
-        return self
+        return 2**down if isinstance(down, int) else 1  # other types are refused with the family
+
+    @property
+    def smallest_crop(self) -> int:
+        """So that the smallest scale has a pixel left after its layers."""
+        return int(2 ** (self.discriminator_layers + self.discriminator_scales - 1))
+
+    def finer_steps(self) -> Iterator[Changes]:
+        """Fewer halvings."""
+        down = self.options.get("down", 2)
+        return fewer("options.down", down) if isinstance(down, int) else iter(())
+
+    def shallower(self) -> Iterator[Changes]:
+        """Fewer scales, then fewer layers, then both."""
+        scales, layers = self.discriminator_scales, self.discriminator_layers
+        yield from fewer("discriminator_scales", scales)
+        yield from fewer("discriminator_layers", layers)
+        for one in fewer("discriminator_layers", layers):
+            yield {"discriminator_scales": 1, **one}
+
+    def too_small(self, smallest: int) -> str:
+        """With the discriminators' layers and scales."""
+        return (
+            f"Discriminators of {self.discriminator_layers} layers at {self.discriminator_scales} "
+            f"scales need pictures of at least {smallest} pixels (discriminator_layers, "
+            "discriminator_scales)"
+        )
 
 
 Terms = dict[str, Tensor]

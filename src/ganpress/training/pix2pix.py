@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 from torch.optim import Adam
 
@@ -23,12 +23,13 @@ from ganpress.nn.init import learning, normal
 from ganpress.run import distributed
 from ganpress.run.ema import Average
 from ganpress.run.grid import first_rows
+from ganpress.run.proposals import Changes, fewer
 from ganpress.run.run import Run
 from ganpress.training import kit
-from ganpress.training.settings import PatchSettings, TrainConfig, TrainData
+from ganpress.training.settings import PatchSettings, PatchTraining, TrainData
 
 
-class Pix2PixTraining(TrainConfig):
+class Pix2PixTraining(PatchTraining):
     """pix2pix (Isola et al., CVPR 2017): 200 epochs of facades' 400 pairs, one pair a step."""
 
     renamed: ClassVar[Mapping[str, str]] = {"critic": "discriminator"}
@@ -61,17 +62,27 @@ class Pix2PixTraining(TrainConfig):
         """Name of the family that is trained."""
         return "pix2pix" if self.generator == "unet" else "cyclegan"
 
-    @model_validator(mode="after")
-    def _sizes_fit(self) -> Self:
-        self.discriminator.check(self.data.size)
+    @property
+    def crop_step(self) -> int:
+        """A factor of 2 for each halving."""
         downs = self.options.get("downs", 8) if self.generator == "unet" else 2
-        step = 2**downs if isinstance(downs, int) else 1  # other types are refused with the family
-        if self.data.size % step:
-            raise ConfigError(
-                f"data.size is {self.data.size}, not a multiple of {step}, which the generator "
-                "needs: change it" + (", or options.downs." if self.generator == "unet" else ".")
-            )
-        return self
+        return 2**downs if isinstance(downs, int) else 1  # other types are refused with the family
+
+    def finer_steps(self) -> Iterator[Changes]:
+        """Fewer halvings of the U-Net."""
+        downs = self.options.get("downs", 8)
+        if self.generator == "unet" and isinstance(downs, int):
+            yield from fewer("options.downs", downs, least=2)
+
+    def crops_within(self, side: int) -> Iterator[Changes]:
+        """Also of a U-Net with fewer halvings."""
+        yield from super().crops_within(side)
+        for finer in self.finer_steps():
+            step = 2 ** finer["options.downs"]
+            crop = {**finer, "data.size": side // step * step}
+            yield crop
+            for shallow in self.shallower():
+                yield {**shallow, **crop}
 
 
 Objective = tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor], Tensor]]

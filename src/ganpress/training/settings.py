@@ -3,13 +3,23 @@ file of its name beside this one."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 
 from ganpress.errors import ConfigError
-from ganpress.run.settings import CropSettings, Settings
+from ganpress.run.proposals import Changes, fewer, ways
+from ganpress.run.settings import CropSettings, PixelSize, Settings, at_least
+from ganpress.sizes import (
+    as_size,
+    height_width,
+    is_multiple,
+    multiples_near,
+    shorter,
+    words,
+)
 
 
 class RunSettings(Settings):
@@ -50,9 +60,13 @@ def cpu_computes_bfloat16() -> bool:
 class TrainData(CropSettings):
     """How photos become batches."""
 
-    size: int = Field(default=256, ge=16, description="training crop, pixels")
-    load_size: int | None = Field(
-        default=None, description="shorter side before the crop, pixels; None: as size"
+    size: Annotated[PixelSize, at_least(16)] = Field(
+        default=256, description='training crop, pixels, or height x width as "256x512"'
+    )
+    load_size: PixelSize | None = Field(
+        default=None,
+        description="shorter side before the crop, or height x width that the picture is to cover, "
+        "pixels; None: as size",
     )
     enlarge: bool = Field(
         default=False, description="enlarge images smaller than the crop; false: they are refused"
@@ -73,14 +87,10 @@ class PatchSettings(Settings):
     )
     lr: float = Field(default=2e-4, gt=0, description="learning rate of the discriminators (Adam)")
 
-    def check(self, size: int) -> None:
-        """ConfigError for crops so small that no logit is left, or a norm sees one pixel."""
-        smallest = 3 * 2**self.layers
-        if size < smallest:
-            raise ConfigError(
-                f"A discriminator of discriminator.layers={self.layers} needs crops of at least "
-                f"{smallest} pixels, got {size}: raise data.size or lower discriminator.layers."
-            )
+    @property
+    def smallest(self) -> int:
+        """The smallest crop, pixels; on a smaller one a norm would see one pixel, or none."""
+        return int(3 * 2**self.layers)
 
 
 class TrainConfig(RunSettings):
@@ -115,10 +125,86 @@ class TrainConfig(RunSettings):
     sample_every: int = Field(default=500, ge=1, description="steps between two sample grids")
     data: TrainData = TrainData()
 
+    @property
+    def crop_step(self) -> int:
+        """Both sides of a crop are divisible by this: the generator halves so often."""
+        return 1
+
+    @property
+    def smallest_crop(self) -> int:
+        """The shortest side of a crop that the discriminators can judge, pixels."""
+        return 1
+
+    def finer_steps(self) -> Iterator[Changes]:
+        """Changes of the generator's options after which `crop_step` is smaller."""
+        return iter(())
+
+    def shallower(self) -> Iterator[Changes]:
+        """Changes of the discriminators after which `smallest_crop` is smaller."""
+        return iter(())
+
+    def crops_within(self, side: int) -> Iterator[Changes]:
+        """Changes that make the crop a square of at most this side, pixels, the best first."""
+        crop = {"data.size": side // self.crop_step * self.crop_step}
+        if self.data.load_size is not None:
+            crop["data.load_size"] = crop["data.size"]
+        yield {"data.size": crop["data.size"]}
+        yield crop
+        for changes in self.shallower():
+            yield {**changes, "data.size": crop["data.size"]}
+
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         if self.batch % self.accumulate:
+            up = -(-self.batch // self.accumulate) * self.accumulate
+            how = ways(self, fewer("accumulate", self.accumulate), [{"batch": up}])
             raise ConfigError(
-                f"accumulate is {self.accumulate}, which does not divide the batch of {self.batch}."
+                f"accumulate is {self.accumulate}, which does not divide the batch of "
+                f"{self.batch}{how}."
             )
         return self
+
+    @model_validator(mode="after")
+    def _networks_take_the_crop(self) -> Self:
+        size, step, smallest = self.data.size, self.crop_step, self.smallest_crop
+        enough = as_size(tuple(max(s, -(-smallest // step) * step) for s in height_width(size)))
+        if not is_multiple(size, step):
+            below, above = ([{"data.size": one}] for one in multiples_near(size, step))
+            larger = [*above, {"data.size": multiples_near(enough, step)[1]}]
+            how = ways(self, below, larger, self.finer_steps())
+            raise ConfigError(
+                f"data.size is {words(size)}, not a multiple of {step}, which the generator "
+                f"needs{how}."
+            )
+        if shorter(size) < smallest:
+            both = {"data.size": enough, "data.load_size": enough}
+            how = ways(self, [{"data.size": enough}, both], self.shallower())
+            raise ConfigError(f"{self.too_small(smallest)}, got {words(size)}{how}.")
+        return self
+
+    def too_small(self, smallest: int) -> str:
+        """The beginning of the message for a crop below `smallest_crop`."""
+        return f"The discriminators need crops of at least {smallest} pixels"
+
+
+class PatchTraining(TrainConfig):
+    """Training against a PatchGAN."""
+
+    discriminator: PatchSettings = PatchSettings()
+
+    @property
+    def smallest_crop(self) -> int:
+        """See `PatchSettings.smallest`."""
+        return self.discriminator.smallest
+
+    def shallower(self) -> Iterator[Changes]:
+        """Fewer layers."""
+        return fewer("discriminator.layers", self.discriminator.layers)
+
+    def too_small(self, smallest: int) -> str:
+        """With the discriminator's layers."""
+        layers = self.discriminator.layers
+        return (
+            f"A discriminator of discriminator.layers={layers} needs crops of at least {smallest} "
+            "pixels"
+        )

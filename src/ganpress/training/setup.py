@@ -18,6 +18,7 @@ from ganpress.models.inputs import inputs_of, is_drawn, reads
 from ganpress.models.source import Crops, Source
 from ganpress.run.files import replace_file
 from ganpress.run.run import Run
+from ganpress.sizes import Size, scaled
 from ganpress.training.discriminator import DiscriminatorWithLoss, starting_discriminator
 from ganpress.training.distil import Networks
 from ganpress.training.kit import place
@@ -45,7 +46,7 @@ class Setup:
         """The generator that is compressed."""
         return self.source.model
 
-    def cached_teacher(self, settings: MethodSettings, size: int) -> CachedTeacher:
+    def cached_teacher(self, settings: MethodSettings, size: Size) -> CachedTeacher:
         """The teacher with its cache of pictures of crops of ``size`` pixels."""
         return cached_teacher(self.source, settings.data, self.run.root, size)
 
@@ -102,12 +103,12 @@ def distance_on(inputs: Inputs, teacher: Model, distance: Distance) -> Callable[
 
 
 def training_crops(
-    settings: MethodSettings, *, size: int | None = None, batch: int | None = None
+    settings: MethodSettings, *, size: Size | None = None, batch: int | None = None
 ) -> Crops:
     """The crops of the settings, or of another size: then ``data.load_size`` in its proportion."""
     d = settings.data
     side = size or d.size
-    load = d.load_size if d.load_size is None else max(side, round(d.load_size * side / d.size))
+    load = d.load_size if d.load_size is None else scaled(d.load_size, d.size, side)
     return Crops(
         side,
         batch or d.batch,

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from ganpress.losses.distance import DistanceSettings
 from ganpress.measures.target import TargetSettings
 from ganpress.quantisation.settings import QuantiseSettings
-from ganpress.run.settings import CropSettings, Settings
+from ganpress.run.settings import CropSettings, PixelSize, Settings, at_least, multiple_of
 from ganpress.training.settings import RunSettings
 
 
 class DataSettings(CropSettings):
     """How photos become batches."""
 
-    size: int = Field(
-        default=256, ge=16, multiple_of=4, description="training crop, pixels; divisible by 4"
+    size: Annotated[PixelSize, at_least(16), multiple_of(4)] = Field(
+        default=256,
+        description='training crop, pixels, or height x width as "256x512"; divisible by 4',
     )
-    load_size: int | None = Field(
-        default=None, description="shorter side before the crop, pixels; None: as size"
+    load_size: PixelSize | None = Field(
+        default=None,
+        description="shorter side before the crop, or height x width that the picture is to cover, "
+        "pixels; None: as size",
     )
     batch: int = Field(default=8, ge=1, description="crops in a batch")
     flip: bool = Field(default=True, description="mirror each crop with probability 1/2")

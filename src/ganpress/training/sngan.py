@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -22,8 +22,10 @@ from ganpress.models.families.base import draw_inputs
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.run import distributed
 from ganpress.run.ema import Average
+from ganpress.run.proposals import Changes, ways
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
+from ganpress.sizes import words
 from ganpress.training import kit
 from ganpress.training.settings import TrainConfig, TrainData
 from ganpress.types import Inputs
@@ -68,12 +70,31 @@ class SNGANTraining(TrainConfig):
     @model_validator(mode="after")
     def _updates_fit(self) -> Self:
         if self.batch % (self.d_steps * self.accumulate):
+            parts = self.d_steps * self.accumulate
+            how = ways(self, [{"batch": -(-self.batch // parts) * parts}])
             raise ConfigError(
                 f"A batch of {self.batch} cannot be shared out to {self.d_steps} updates of "
-                f"{self.accumulate} part(s): make it a multiple of "
-                f"{self.d_steps * self.accumulate}."
+                f"{self.accumulate} part(s): make it a multiple of {parts}{how}."
             )
         return self
+
+    @model_validator(mode="after")
+    def _crop_is_the_picture(self) -> Self:
+        width = self.options.get("bottom_width", 4)
+        if isinstance(width, int) and self.data.size != 8 * width:  # others are refused later
+            size = self.data.size
+            bottom = [{"options.bottom_width": size // 8}] if isinstance(size, int) else []
+            how = ways(self, [{"data.size": 8 * width}], bottom)
+            raise ConfigError(
+                f"With bottom_width {width} SNGAN makes pictures of {8 * width} px, but data.size "
+                f"is {words(size)}: make them equal{how}."
+            )
+        return self
+
+    def crops_within(self, side: int) -> Iterator[Changes]:
+        """The picture of a generator that begins on a smaller grid."""
+        widths = reversed(range(1, side // 8 + 1))
+        return ({"data.size": 8 * one, "options.bottom_width": one} for one in widths)
 
 
 SNGAN = family("sngan")
@@ -165,14 +186,9 @@ def train_sngan(
 
 
 def _check(config: SNGANTraining, options: dict[str, int], other: Images | None) -> None:
-    c, side = config, 8 * options["bottom_width"]
+    c = config
     if other is not None:
         raise ConfigError("SNGAN learns from one set of photos: leave --other out.")
-    if c.data.size != side:
-        raise ConfigError(
-            f"With bottom_width {options['bottom_width']} SNGAN makes pictures of {side} px, but "
-            f"data.size is {c.data.size}: make them equal."
-        )
     if c.g_batch % (share := distributed.world() * c.accumulate):
         raise ConfigError(f"g_batch is {c.g_batch}; it must be a multiple of {share}.")
 

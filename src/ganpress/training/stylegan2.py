@@ -22,8 +22,10 @@ from ganpress.models.families.stylegan2 import StyleGAN2, resolutions
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.run import distributed
 from ganpress.run.ema import Average
+from ganpress.run.proposals import Changes, ways
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
+from ganpress.sizes import shorter, words
 from ganpress.training import kit
 from ganpress.training.settings import TrainConfig, TrainData
 
@@ -72,14 +74,26 @@ class StyleGAN2Training(TrainConfig):
     def _crop_is_the_picture(self) -> Self:
         size = self.options.get("size", 256)
         if size != self.data.size:
+            equal = [{"data.size": size}], [{"options.size": self.data.size}]
             raise ConfigError(
-                f"data.size is {self.data.size}, but the generator makes {size} pixels "
-                "(options.size): make them equal."
+                f"data.size is {words(self.data.size)}, but the generator makes {size} pixels "
+                f"(options.size): make them equal{ways(self, *equal, check=_check_options)}."
             )
         return self
 
+    def crops_within(self, side: int) -> Iterator[Changes]:
+        """The picture of a generator with fewer doublings."""
+        sizes = (2**i for i in reversed(range(3, side.bit_length())))
+        return ({"data.size": one, "options.size": one} for one in sizes)
+
 
 STYLEGAN2 = family("stylegan2")
+
+
+def _check_options(config: TrainConfig) -> None:
+    STYLEGAN2.full(STYLEGAN2.resolve(config.options))
+
+
 SHOWN = 36  # pictures in a grid of samples
 
 
@@ -239,6 +253,6 @@ def random_inputs(net: StyleGAN2, config: StyleGAN2Training, n: int) -> RandomIn
 
 def discriminator_options(config: StyleGAN2Training) -> dict[str, Any]:
     """How the discriminator is built."""
-    size, limits = config.data.size, config.discriminator
+    size, limits = shorter(config.data.size), config.discriminator
     channels = [max(1, min(limits.most, limits.base // side)) for side in resolutions(size)]
     return {"size": size, "channels": channels}

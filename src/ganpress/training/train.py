@@ -25,7 +25,9 @@ from ganpress.report import write_report
 from ganpress.run import distributed
 from ganpress.run.files import make_folder, read_json, read_log, replace_file
 from ganpress.run.grid import grid
+from ganpress.run.proposals import ways
 from ganpress.run.run import Run
+from ganpress.sizes import Size, covers, spelled
 from ganpress.training.cartoongan import CartoonganTraining, train_cartoongan
 from ganpress.training.cyclegan import CycleGANTraining, train_cyclegan
 from ganpress.training.forecast import MIN_STEPS, MINUTES, STEPS, announce, timed_stages
@@ -198,15 +200,17 @@ def check_sizes(images: Images, config: TrainConfig) -> None:
     small = [
         (name, height, width)
         for name, (height, width) in zip(images.names, images.sizes, strict=True)
-        if min(height, width) < size
+        if not covers((height, width), size)
     ]
     if small and not config.data.enlarge:
         name, height, width = small[0]
         more = f" (and {len(small) - 1} more)" if small[1:] else ""
+        least = min(min(sides) for _, *sides in small)
+        how = ways(config, config.crops_within(least))
         raise ImagesError(
-            f"'{name}'{more} is {width}x{height} pixels, smaller than the crop of {size}x{size}. "
-            f"Train on smaller crops (--set data.size={min(height, width)}), remove it, or let "
-            "small images be enlarged (--set data.enlarge=true)."
+            f"'{name}'{more} is {height}x{width} pixels (height x width), smaller than the crop of "
+            f"{spelled(size)}. {f'Train on smaller crops{how}, remove' if how else 'Remove'} it, "
+            "or let small images be enlarged (--set data.enlarge=true)."
         )
 
 
@@ -279,7 +283,7 @@ def _last(root: Path, stages: list[dict[str, Any]]) -> dict[str, float]:
     return {k: v for k, v in lines[-1].items() if k not in ("step", "elapsed_s")} if lines else {}
 
 
-def samples_of(model: Model, images: Images, size: int) -> tuple[Tensor, int, str]:
+def samples_of(model: Model, images: Images, size: Size) -> tuple[Tensor, int, str]:
     """A grid of what a teacher makes: (n, 3, h, w) in [-1, 1], its columns, and what they show."""
     batch = next(evaluation(images, batch=SHOWN, size=size))
     seed = torch.Generator().manual_seed(0)

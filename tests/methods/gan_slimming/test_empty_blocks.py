@@ -221,11 +221,12 @@ def test_a_target_below_the_floors_is_feasible_with_emptied_blocks_and_refused_w
     emptied, floor = limits()
     between = {"macs": (emptied + floor) / 2}
     check_target(teacher(), settings(target=between))
-    with pytest.raises(InfeasibleTarget, match=f"empty_blocks=true, down to {emptied:.4g}"):
+    with pytest.raises(InfeasibleTarget, match=r"--set sparsify\.empty_blocks=true"):
         check_target(teacher(), settings(target=between, sparsify={"empty_blocks": False}))
     with pytest.raises(InfeasibleTarget) as error:
         check_target(teacher(), settings(target={"macs": 0.9 * emptied}))
-    assert f"still has {emptied:.4g}" in str(error.value)
+    told = float(str(error.value).partition("still has ")[2].split()[0])
+    assert emptied <= told <= 1.001 * emptied
     assert "empty_blocks" not in str(error.value)
 
 

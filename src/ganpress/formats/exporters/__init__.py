@@ -11,8 +11,9 @@ from ganpress.formats.exporters.onnx import export_onnx
 from ganpress.formats.exporters.openvino import export_openvino
 from ganpress.formats.exporters.verify import ExportFacts
 from ganpress.models.checkpoint import Model
+from ganpress.sizes import Size
 
-TARGETS: dict[str, Callable[[Model, Path, int], ExportFacts]] = {
+TARGETS: dict[str, Callable[[Model, Path, Size], ExportFacts]] = {
     "onnx": export_onnx,
     "openvino": export_openvino,
     **pth.TARGETS,
@@ -20,14 +21,14 @@ TARGETS: dict[str, Callable[[Model, Path, int], ExportFacts]] = {
 
 
 def export(
-    model: Model, path: Path | str, *, to: str = "onnx", size: int | None = None
+    model: Model, path: Path | str, *, to: str = "onnx", size: Size | None = None
 ) -> ExportFacts:
     """Export a model and verify the file against torch; a file that differs is never written.
 
     Args:
         to: one of `TARGETS`.
-        size: height and width of the pictures to verify with, in pixels; the file takes others.
-            None: the network's own or its family's; a network of one size takes no notice.
+        size: side, or (height, width), of the pictures to verify with, in pixels; the file takes
+            others. None: the network's own or its family's.
 
     Raises:
         ConfigError: an unknown target, or a size the network cannot take.
@@ -42,13 +43,7 @@ def export(
             f"There is no export target '{to}'{did_you_mean(to, able)}. "
             f"Targets of a '{name}' generator: {', '.join(able)}."
         )
-    size = model.size if size is None else size
-    if not model.is_fixed and (size < model.min_size or size % model.multiple):
-        raise ConfigError(
-            f"Size {size} does not suit '{model.family.name}': it must be divisible by "
-            f"{model.multiple} and at least {model.min_size} pixels."
-        )
-    return TARGETS[to](model, Path(path), size)
+    return TARGETS[to](model, Path(path), model.resolve_size(size))
 
 
 __all__ = ["TARGETS", "ExportFacts", "export"]

@@ -35,13 +35,14 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
 from ganpress.nn.layers import fold_gates
 from ganpress.run.files import make_folder, replace_file
+from ganpress.sizes import Size
 from ganpress.types import Inputs
 
 OPSET = 18
 NORMS = ("InstanceNormalization", "BatchNormalization")
 
 
-def export_onnx(model: Model, path: Path, size: int) -> ExportFacts:
+def export_onnx(model: Model, path: Path, size: Size) -> ExportFacts:
     """Write `path` as one ONNX file; arguments and errors as in `ganpress.export`."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         try:

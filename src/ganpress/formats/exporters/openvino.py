@@ -26,12 +26,13 @@ from ganpress.formats.exporters.onnx import OPSET, to_bytes
 from ganpress.formats.exporters.verify import GREY, ExportFacts, Tolerance, compare
 from ganpress.models.checkpoint import Model
 from ganpress.run.files import make_folder, replace_pair
+from ganpress.sizes import Size
 
 FLOAT_MAX = 1e-3  # its float kernels reorder and fuse more than onnxruntime's
 PACKAGES = {"openvino": "openvino", "onnx": "onnx", "onnxscript": "onnx"}
 
 
-def export_openvino(model: Model, path: Path, size: int) -> ExportFacts:
+def export_openvino(model: Model, path: Path, size: Size) -> ExportFacts:
     """Write ``path``, a .xml, and its weights in a .bin; arguments and errors as in
     `ganpress.export`. A quantised network may be off by a mean of one grey level."""
     for package, extra in PACKAGES.items():

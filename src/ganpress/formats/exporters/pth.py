@@ -38,6 +38,7 @@ from ganpress.models.families.base import draw_inputs
 from ganpress.nn.layers import fold_gates
 from ganpress.quantisation.quantise import quantiser_of
 from ganpress.run.files import make_folder, replace_file
+from ganpress.sizes import Size
 from ganpress.types import State
 
 Layout = Callable[[Model], State]
@@ -65,7 +66,7 @@ AFFINE = "functools.partial(nn.InstanceNorm2d, affine=True, track_running_stats=
 SAME = 1e-4  # largest difference of the picture after reading the file's tensors back
 
 
-def export_pth(target: str, model: Model, path: Path, size: int) -> ExportFacts:
+def export_pth(target: str, model: Model, path: Path, size: Size) -> ExportFacts:
     """Write the generator's tensors under another code base's names; checked by reading them back.
 
     A StyleGAN2 file is rosinality's dictionary {g, g_ema}; the others are plain state dicts.
@@ -161,7 +162,7 @@ def _advice(target: str, which: str = "") -> str:
 
 
 def _compare(
-    model: Model, kind: str, state: State, size: int
+    model: Model, kind: str, state: State, size: Size
 ) -> tuple[float, float, tuple[int, ...]]:
     """Largest and mean difference between the model's picture and that of its exported tensors."""
     options = {o: model.options[o] for o in READERS[kind].options if o in model.options}

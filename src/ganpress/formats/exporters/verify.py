@@ -27,6 +27,7 @@ from ganpress.formats.exporters.layerwise import Session, check_layers
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import Generator, draw_inputs
 from ganpress.quantisation.quantise import quantiser_of
+from ganpress.sizes import Size, shorter
 from ganpress.types import Inputs
 
 OUTPUT = "image_out"
@@ -95,7 +96,7 @@ def compare(
     model: Model,
     data: bytes,
     open_: Callable[[bytes], Session],
-    size: int,
+    size: Size,
     *,
     float_max: float = FLOAT_MAX,
     quantised: Tolerance = Tolerance(),
@@ -106,7 +107,7 @@ def compare(
     Args:
         data: the ONNX file.
         open_: loads such a file in the program that it is for.
-        size: pixels; compared are one smooth picture of size x size and two of noise of about half
+        size: pixels; compared are one smooth picture of this size and two of noise of about half
             of it, or of the one size that the network makes.
         float_max: the largest difference allowed to a float network, and to a quantised one whose
             layers are fed torch's values.
@@ -116,10 +117,10 @@ def compare(
     Raises: ExportError where a difference is above the tolerance.
     """
     step = model.multiple
-    half = max(model.min_size, size // 2 // step * step)
+    half = max(model.min_size, shorter(size) // 2 // step * step)
     draw = torch.Generator().manual_seed(0)
     batches = [
-        smooth(model, draw_inputs(model.net, 1, (size, size), draw)),
+        smooth(model, draw_inputs(model.net, 1, size, draw)),
         draw_inputs(model.net, 2, (half, half + max(8, step)), draw),
     ]
     model = copy.copy(model)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
 from ganpress.channels.recalibrate import batch_norms
 from ganpress.data import Batch
-from ganpress.errors import NotPossible
+from ganpress.errors import ConfigError, NotPossible
 from ganpress.measures.cost import CostOf
 from ganpress.methods.base import Given
 from ganpress.methods.checks import check_images
@@ -30,8 +31,10 @@ from ganpress.models.inputs import from_noise, made_size, reads
 from ganpress.models.source import Crops
 from ganpress.nn.layers import add_gates
 from ganpress.quantisation.attach import attach_quantiser
+from ganpress.run.proposals import fewer, ways
 from ganpress.run.restarts import with_restarts
 from ganpress.run.run import Run, Stage
+from ganpress.sizes import shorter
 from ganpress.training.discriminator import check_size, starting_discriminator
 from ganpress.training.distil import Budget, Distillation, distil
 from ganpress.training.setup import Setup, keep, render_teacher, set_up, take_up, training_crops
@@ -109,8 +112,20 @@ def check(given: Given, settings: SlimConfig) -> None:
         )
     check_target(teacher, c)
     if of_teacher and (own := teacher.discriminator):
-        seen = made_size(teacher) if from_noise(teacher) else min([c.data.size, *sizes.values()])
-        check_size(starting_discriminator(c.discriminator, own, reads(teacher)), seen)
+        seen = (
+            made_size(teacher)
+            if from_noise(teacher)
+            else min(map(shorter, [c.data.size, *sizes.values()]))
+        )
+        try:
+            check_size(starting_discriminator(c.discriminator, own, reads(teacher)), seen)
+        except ConfigError as error:
+            start = {"discriminator.start": "fresh"}
+            layers = fewer("discriminator.layers", c.discriminator.layers)
+            how = ways(
+                c, [start, *({**start, **f} for f in layers)], check=partial(resolve_for, teacher)
+            )
+            raise ConfigError(f"{error} Enlarge the crop, or start from a new one{how}.") from error
 
 
 def joint_crops(c: SlimConfig) -> Crops:

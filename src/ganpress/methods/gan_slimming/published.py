@@ -194,6 +194,10 @@ def published(family: str) -> list[str]:
     return [head, "", *_table(["", "CEC", "GD", "GS-32", "GS-8"], rows)]
 
 
+def _pixels(size: Any) -> str:
+    return "x".join(map(str, size)) if isinstance(size, list) else str(size)
+
+
 def _protocol(columns: Sequence[tuple[str, list[Path]]]) -> list[str]:
     """How the numbers were measured."""
     folder = columns[0][1][0]
@@ -201,8 +205,8 @@ def _protocol(columns: Sequence[tuple[str, list[Path]]]) -> list[str]:
     size = model["student"].get("size")
     lines = [
         "Ratios are teacher over student: larger is better.",
-        f"MACs of one picture of {size} pixels, transposed convolutions at output resolution "
-        "(out-res) or at input resolution (true); sizes in weights as stored.",
+        f"MACs of one picture of {_pixels(size)} pixels, transposed convolutions at output "
+        "resolution (out-res) or at input resolution (true); sizes in weights as stored.",
     ]
     counts = {len(folders) for _, folders in columns}
     if counts != {1}:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from functools import partial
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from ganpress.errors import ConfigError
 from ganpress.quantisation.settings import QuantiseSettings
-from ganpress.run.settings import Settings
+from ganpress.run.proposals import fewer, ways
+from ganpress.run.settings import PixelSize, Settings, at_least, multiple_of
+from ganpress.sizes import shorter
 from ganpress.training.settings import precision_of
 from ganpress.training.shared_settings import MethodSettings
 
@@ -66,10 +69,8 @@ class SparsifySettings(Settings):
         default=True,
         description="soft-threshold relative to the mean magnitude of each group's initial scales",
     )
-    size: int | None = Field(
+    size: Annotated[PixelSize, at_least(16), multiple_of(4)] | None = Field(
         default=None,
-        ge=16,
-        multiple_of=4,
         description="training crop of this stage, pixels; None: data.size",
     )
     batch: int | None = Field(
@@ -157,7 +158,7 @@ def resolve(config: SlimConfig, *, fresh: bool = True, pictures: int | None = No
     if s.rounds > s.steps and config.procedure != "gd":
         raise ConfigError(
             f"sparsify.rounds={s.rounds} is more than sparsify.steps={s.steps}: give each round "
-            "at least one step."
+            f"at least one step{ways(config, [{'sparsify.rounds': s.steps}], check=resolve)}."
         )
     if config.procedure == "postq":
         _check_rounding(q)
@@ -180,7 +181,10 @@ def resolve(config: SlimConfig, *, fresh: bool = True, pictures: int | None = No
 
 def _check_rounding(quantise: QuantiseSettings) -> None:
     if quantise.bits == 32:
-        raise ConfigError("procedure 'postq' rounds to quantise.bits, which is 32: give 2 to 8.")
+        raise ConfigError(
+            "procedure 'postq' rounds to quantise.bits, which is 32: give 2 to 8, as --set "
+            "quantise.bits=8."
+        )
     if quantise.ranges == "learned":
         raise ConfigError(
             "procedure 'postq' rounds without training, so that it cannot learn ranges: set "
@@ -194,10 +198,23 @@ def _check_pictures(config: SlimConfig, *, fresh: bool, pictures: int | None) ->
     crops = [config.data.size]
     if joint_size and config.procedure != "gd":
         crops.append(joint_size)
-    size, smallest = pictures or min(crops), 3 * 2**d.layers
+    size, smallest = pictures or min(map(shorter, crops)), 3 * 2**d.layers
     if d.weight > 0 and fresh and size < smallest:
         made = "pictures" if pictures else "crops"
         raise ConfigError(
             f"A discriminator of discriminator.layers={d.layers} needs {made} of at least "
-            f"{smallest} pixels, got {size}: enlarge them or lower discriminator.layers."
+            f"{smallest} pixels, got {size}: {'' if pictures else 'enlarge them or '}lower "
+            f"discriminator.layers{_ways_to_fit(config, smallest, pictures)}."
         )
+
+
+def _ways_to_fit(config: SlimConfig, smallest: int, pictures: int | None) -> str:
+    """Larger crops, unless a generator makes the pictures, and fewer layers."""
+    larger: dict[str, int] = {}
+    if pictures is None and shorter(config.data.size) < smallest:
+        larger["data.size"] = smallest
+    if config.sparsify.size is not None and shorter(config.sparsify.size) < smallest:
+        larger["sparsify.size"] = smallest
+    check = partial(resolve, fresh=True, pictures=pictures)
+    fewer_layers = fewer("discriminator.layers", config.discriminator.layers)
+    return ways(config, [larger] if larger else [], fewer_layers, check=check)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
+from typing import Any
 
-import torch
-
-from ganpress.channels.ranking import cut_level, largest_ratio, widths_at_ratio
+from ganpress.channels.ranking import largest_ratio, rounded_width, widths_at_ratio
 from ganpress.channels.take import scales
 from ganpress.errors import ConfigError, InfeasibleTarget
 from ganpress.measures.cost import CostOf
@@ -18,6 +18,7 @@ from ganpress.models.checkpoint import Model
 from ganpress.nn.layers import add_gates
 from ganpress.quantisation.attach import quantiser_of_settings
 from ganpress.quantisation.quantise import quantise
+from ganpress.run.proposals import fewer, ways
 
 WIDE = 0.5  # of the channels that d+cp's first student has, at least
 
@@ -63,41 +64,61 @@ def check_target(teacher: Model, config: SlimConfig) -> None:
     groups = prunable(teacher, config)
     if config.target.chosen is None:
         if config.procedure == "gd" and config.width_ratio is None:
+            some = ({"target.macs": share} for share in (0.05, 0.1, 0.25, 0.5, 0.9))
+            ratio = [{"width_ratio": 0.5}]
             raise ConfigError(
-                "procedure 'gd' needs a target, such as --set target.macs=0.05, or a ratio of the "
-                "channels, such as --set width_ratio=0.5."
+                "procedure 'gd' needs a target or a ratio of the channels"
+                f"{ways(config, some, ratio, check=partial(check_target, teacher))}."
             )
         return
     name, wanted = config.target.chosen
-    scores = {g: torch.zeros(w) for g, w in teacher.widths.items() if g in groups}
-    cost, multiple = cost_ratio(teacher, config), config.channel_multiple
-    floors = floors_of(teacher, config)
-    try:
-        cut_level(scores, budget=wanted, cost=cost, floors=floors, multiple=multiple)
-    except InfeasibleTarget as error:
-        smallest = cost({g: min(floors[g], len(s)) for g, s in scores.items()})
-        emptied = _with_empty_blocks(teacher, config, list(scores))
-        kept = config.trunk == "keep" and config.procedure != "gd" and bool(teacher.family.tied)
-        bare = [g for g in teacher.widths if g not in groups and g not in teacher.family.tied]
-        raise InfeasibleTarget(
-            f"target.{name}={wanted:g} cannot be reached: with min_channels={config.min_channels}"
-            f"{' and the trunk kept' if kept else ''} the smallest network still has "
-            f"{smallest:.4g} of the teacher's {name}. Give at least that, or lower min_channels"
-            f"{' or set trunk=tied' if kept else ''}"
-            f"{f' or set sparsify.empty_blocks=true, down to {emptied:.4g}' if emptied else ''}."
-            + (f" Groups without scales stay whole: {', '.join(bare)}." if bare else "")
-        ) from error
+    smallest = _smallest_cost(teacher, config)
+    if smallest <= wanted:
+        return
+    kept = config.trunk == "keep" and config.procedure != "gd" and bool(teacher.family.tied)
+    bare = [g for g in teacher.widths if g not in groups and g not in teacher.family.tied]
+    raise InfeasibleTarget(
+        f"target.{name}={wanted:g} cannot be reached: with min_channels={config.min_channels}"
+        f"{' and the trunk kept' if kept else ''} the smallest network still has "
+        f"{_up(smallest):.4g} of the teacher's {name}. What can be reached"
+        f"{_ways_to_reach(teacher, config, smallest)}."
+        + (f" Groups without scales stay whole: {', '.join(bare)}." if bare else "")
+    )
 
 
-def _with_empty_blocks(teacher: Model, config: SlimConfig, groups: list[str]) -> float | None:
-    """The cost of the smallest network that ``sparsify.empty_blocks`` would allow; None where that
-    is set already or would change nothing."""
-    sparsify = config.sparsify.model_copy(update={"empty_blocks": True})
-    allowed = floors_of(teacher, config.model_copy(update={"sparsify": sparsify}))
-    if allowed == floors_of(teacher, config) or all(allowed[g] for g in groups):
-        return None
+def _smallest_cost(teacher: Model, config: SlimConfig) -> float:
+    """The targeted cost of the smallest network that pruning can leave, of the teacher's."""
+    floors, multiple = floors_of(teacher, config), config.channel_multiple
+    sizes = {g: teacher.widths[g] for g in prunable(teacher, config)}
     cost = cost_ratio(teacher, config)
-    return cost({g: min(allowed[g], teacher.widths[g]) for g in groups})
+    return float(cost({g: rounded_width(0, floors[g], n, multiple) for g, n in sizes.items()}))
+
+
+def _up(cost: float) -> float:
+    """Rounded up to four digits: what is said to be reached must not be below it."""
+    digits = 3 - math.floor(math.log10(cost))
+    return math.ceil(round(cost * 10.0**digits, 6)) / float(10.0**digits)
+
+
+def _ways_to_reach(teacher: Model, config: SlimConfig, smallest: float) -> str:
+    """The least target above, or what lowers the smallest network to the target that was asked."""
+
+    def is_met(changed: SlimConfig) -> None:
+        chosen = changed.target.chosen
+        if chosen is None or _smallest_cost(teacher, changed) > chosen[1]:
+            raise InfeasibleTarget("still above the target")
+
+    name = config.target.chosen[0] if config.target.chosen else "macs"
+    empty: dict[str, Any] = {"sparsify.empty_blocks": True}
+    channels = [*fewer("min_channels", config.min_channels)]
+    return ways(
+        config,
+        [{f"target.{name}": _up(smallest)}],
+        [*channels, *({**empty, **f} for f in channels)],
+        [{"trunk": "tied"}] if config.trunk == "keep" else [],
+        [empty],
+        check=is_met,
+    )
 
 
 def uniform_widths(teacher: Model, config: SlimConfig) -> dict[str, int]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ganpress.errors import ConfigError, WidthsError, did_you_mean
 from ganpress.nn.axes import fixed
+from ganpress.sizes import Size, height_width, words
 from ganpress.types import Inputs, Options, Widths
 
 RGB = fixed(3, "image")
@@ -19,13 +20,67 @@ RGB = fixed(3, "image")
 class Generator(nn.Module):
     """Base of every family's network: it knows what its forward reads, and can draw an example."""
 
+    family: str = "image"
+    """The family's name, for messages."""
+
     reads: tuple[str, ...] = ("image",)
     """Names of the inputs, in the order of `forward`; they name an exported file's inputs, too."""
+
+    multiple: int = 4
+    """Height and width must be divisible by this; options can raise it."""
+
+    @property
+    def min_size(self) -> int:
+        """The smallest height and width it is made for, pixels: 16, rounded up to `multiple`."""
+        return -(-16 // self.multiple) * self.multiple
+
+    @property
+    def needs(self) -> str:
+        """What `takes` asks of a size, as the end of a sentence."""
+        return f"at least {self.min_size} pixels, divisible by {self.multiple}"
+
+    def takes(self, height: int, width: int) -> bool:
+        """Whether it makes pictures of just this size, pixels: the one place that decides it."""
+        m, smallest = self.multiple, self.min_size
+        return height % m == 0 and width % m == 0 and height >= smallest and width >= smallest
+
+    def fit(self, height: int, width: int) -> tuple[int, int]:
+        """The size that it takes, at least this one in both directions, pixels."""
+        m, smallest = self.multiple, self.min_size
+        tall, wide = (max(smallest, -(-side // m) * m) for side in (height, width))
+        while not self.takes(tall, wide):
+            wide += m
+        return tall, wide
+
+    def check_size(self, height: int, width: int) -> None:
+        """Raises `ConfigError` where pictures of this size, pixels, cannot be made."""
+        if not self.takes(height, width):
+            height, width = int(height), int(width)
+            raise ConfigError(
+                f"The size is {words((height, width))}: a '{self.family}' generator needs "
+                f"{self.needs}. {words(self.fit(height, width))} would do."
+            )
+
+    def check_pictures(self, x: Tensor) -> None:
+        """Raises `ConfigError` where ``x`` is no (n, c, h, w) of a size that it takes."""
+        if x.ndim != 4:
+            raise ConfigError(
+                f"A '{self.family}' generator reads pictures (n, channels, height, width), not "
+                f"{tuple(x.shape)}."
+            )
+        self.check_size(x.shape[2], x.shape[3])
+
+    def check_rows(self, x: Tensor, name: str, count: int) -> None:
+        """Raises `ConfigError` where ``x`` is no (n, count)."""
+        if x.ndim != 2 or x.shape[1] != count:
+            raise ConfigError(
+                f"A '{self.family}' generator reads {name} as (n, {count}), not {tuple(x.shape)}."
+            )
 
     def draw(
         self,
         n: int,
-        size: int | tuple[int, int],
+        size: Size,
         generator: torch.Generator | None = None,
     ) -> Inputs:
         """Random inputs that the network can read, float32 on the CPU, one tensor per `reads`.
@@ -33,12 +88,12 @@ class Generator(nn.Module):
         Here: ((n, 3, h, w) in [-1, 1],). Families that read something else say so; those whose
         picture size is fixed by their options take no notice of ``size`` (pixels).
         """
-        h, w = (size, size) if isinstance(size, int) else size
+        h, w = height_width(size)
         return (torch.rand(n, 3, h, w, generator=generator) * 2 - 1,)
 
 
 def draw_inputs(
-    net: nn.Module, n: int, size: int | tuple[int, int], generator: torch.Generator | None = None
+    net: nn.Module, n: int, size: Size, generator: torch.Generator | None = None
 ) -> Inputs:
     """What `Generator.draw` gives; images in [-1, 1] for a plain module."""
     return (net if isinstance(net, Generator) else Generator()).draw(n, size, generator)

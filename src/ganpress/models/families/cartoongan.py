@@ -26,6 +26,8 @@ EPS = 1e-9
 class CartoonGenerator(Generator):
     """(n, 3, h, w) in [-1, 1] -> (n, 3, h, w) in [-1, 1]; h and w divisible by 4."""
 
+    family = "cartoongan"
+
     def __init__(self, widths: Widths, options: Options) -> None:
         super().__init__()
         a = named(widths)
@@ -63,6 +65,7 @@ class CartoonGenerator(Generator):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 3, h, w) -> (n, 3, h, w)."""
+        self.check_pictures(x)
         x = self.down2(self.down1(self.stem(x)))
         for block in self.blocks:
             x = block(x)

@@ -34,6 +34,8 @@ class ResnetGenerator(Generator):
     convolution has a bias, also before BatchNorm, so that constants can be absorbed into it.
     """
 
+    family = "cyclegan"
+
     def __init__(self, widths: Widths, options: Options) -> None:
         super().__init__()
         a = named(widths)
@@ -64,6 +66,7 @@ class ResnetGenerator(Generator):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 3, h, w) -> (n, 3, h, w)."""
+        self.check_pictures(x)
         if self.clamp:
             x = x.clamp(-1, 1)
         x = self.down2(self.down1(self.stem(x)))

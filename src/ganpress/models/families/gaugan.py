@@ -23,6 +23,7 @@ from ganpress.models.families.base import RGB, Family, Generator, Image
 from ganpress.nn.axes import fixed, named
 from ganpress.nn.layers import conv
 from ganpress.nn.spade import LEAK, SpadeBlock
+from ganpress.sizes import Size, height_width
 from ganpress.types import Inputs, Options, Widths
 
 OPTIONS: dict[str, Any] = {
@@ -46,6 +47,7 @@ class SpadeGenerator(Generator):
     `semantics`). Height and width are multiples of 32 (64 for "more", 128 for "most").
     """
 
+    family = "gaugan"
     reads = ("semantics",)
 
     def __init__(self, widths: Widths, options: Options) -> None:
@@ -77,23 +79,10 @@ class SpadeGenerator(Generator):
         self.conv_img = conv(a[last], RGB, 3, signed=True, padding=1)
 
     def forward(self, semantics: Tensor) -> Tensor:
-        """(n, channels, h, w) -> (n, 3, h, w).
-
-        Raises `ImagesError` where h or w is no multiple of the latent grid's cell, or the grid is
-        too small for the norm inside separable convolutions.
-        """
+        """(n, channels, h, w) -> (n, 3, h, w)."""
+        self.check_pictures(semantics)
         h, w = semantics.shape[2:]
-        if h % self.multiple or w % self.multiple:
-            raise ImagesError(
-                f"A label map of {w}x{h} does not fit: with upsampling '{self.upsampling}' width "
-                f"and height must be multiples of {self.multiple}."
-            )
         grid = (h // self.multiple, w // self.multiple)
-        if grid == (1, 1) and self.is_normed:
-            raise ImagesError(
-                f"A label map of {w}x{h} leaves a single pixel to the InstanceNorm of separable "
-                f"convolutions: give at least {2 * self.multiple} in one direction."
-            )
         x = self.fc(F.interpolate(semantics, size=grid, mode="nearest"))
         x = _double(self.head_0(x, semantics))
         x = self.G_middle_0(x, semantics)
@@ -105,11 +94,22 @@ class SpadeGenerator(Generator):
         out: Tensor = self.conv_img(F.leaky_relu(x, LEAK)).tanh()
         return out
 
-    def draw(
-        self, n: int, size: int | tuple[int, int], generator: torch.Generator | None = None
-    ) -> Inputs:
+    @property
+    def needs(self) -> str:
+        """What `takes` asks of a size, as the end of a sentence."""
+        least = f", and {2 * self.multiple} in one direction" if self.is_normed else ""
+        return super().needs + least
+
+    def takes(self, height: int, width: int) -> bool:
+        """Whether it makes pictures of just this size, pixels; the InstanceNorm inside separable
+        convolutions cannot do with a latent grid of one pixel."""
+        if self.is_normed and height // self.multiple == 1 and width // self.multiple == 1:
+            return False
+        return super().takes(height, width)
+
+    def draw(self, n: int, size: Size, generator: torch.Generator | None = None) -> Inputs:
         """Random label maps in cells of 8 pixels, each cell an instance: ((n, channels, h, w),)."""
-        h, w = (size, size) if isinstance(size, int) else size
+        h, w = height_width(size)
         grid = (n, -(-h // CELL), -(-w // CELL))
         labels = _spread(torch.randint(self.classes, grid, generator=generator), h, w)
         things = _spread(torch.randint(9, grid, generator=generator), h, w)

@@ -27,6 +27,7 @@ from ganpress.nn.axes import Axis, fixed, named, vanishing
 from ganpress.nn.blocks import ConvNorm, ResidualBlock, Separable
 from ganpress.nn.layers import conv, linear
 from ganpress.nn.norms import norm
+from ganpress.sizes import Size
 from ganpress.types import Inputs, Options, Widths
 
 OPTIONS: dict[str, Any] = {
@@ -111,12 +112,14 @@ class MunitGenerator(Generator):
     (cost counts what forward runs): see `ByReference` for translation in the style of a picture.
     """
 
+    family = "munit"
     reads = ("image", "style")
 
     def __init__(self, widths: Widths, options: Options) -> None:
         super().__init__()
         a = named(widths)
         self.style_dim = int(options["style_dim"])
+        self.multiple = max(4, 2 ** int(options["down"]))
         self.content = _content_encoder(a, options)
         self.decoder = Decoder(a, options)
         style = fixed(self.style_dim, "style")
@@ -131,7 +134,14 @@ class MunitGenerator(Generator):
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         """(n, 3, h, w), (n, style_dim) or (n, style_dim, 1, 1) -> (n, 3, h, w)."""
+        self.check_pictures(x)
+        self.check_rows(style.flatten(1), "style", self.style_dim)
         return self.decode(self.encode_content(x), style)
+
+    @property
+    def min_size(self) -> int:
+        """Of the content code at least 2 x 2 pixels are left, which its norms and borders need."""
+        return max(super().min_size, 2 * self.multiple)
 
     def encode_content(self, x: Tensor) -> Tensor:
         """(n, 3, h, w) of the first domain -> content code (n, trunk, h / 4, w / 4)."""
@@ -155,9 +165,7 @@ class MunitGenerator(Generator):
         out: Tensor = self.decoder(content, self.mlp(style.flatten(1)))
         return out
 
-    def draw(
-        self, n: int, size: int | tuple[int, int], generator: torch.Generator | None = None
-    ) -> Inputs:
+    def draw(self, n: int, size: Size, generator: torch.Generator | None = None) -> Inputs:
         """((n, 3, h, w) in [-1, 1], (n, style_dim) standard normal)."""
         images = super().draw(n, size, generator)
         return (*images, torch.randn(n, self.style_dim, generator=generator))
@@ -169,10 +177,12 @@ class ByReference(Generator):
     Its cost is what papers call MUNIT with the style encoder (77.28 G against 71.03 G MACs).
     """
 
+    family = "munit"
     reads = ("image", "reference")
 
     def __init__(self, translator: MunitGenerator) -> None:
         super().__init__()
+        self.multiple = translator.multiple
         self.translator = translator
 
     def forward(self, x: Tensor, reference: Tensor) -> Tensor:
@@ -181,9 +191,7 @@ class ByReference(Generator):
         out: Tensor = self.translator(x, style)
         return out
 
-    def draw(
-        self, n: int, size: int | tuple[int, int], generator: torch.Generator | None = None
-    ) -> Inputs:
+    def draw(self, n: int, size: Size, generator: torch.Generator | None = None) -> Inputs:
         """Two batches of pictures in [-1, 1]."""
         return (*super().draw(n, size, generator), *super().draw(n, size, generator))
 

@@ -44,6 +44,8 @@ class UnetGenerator(Generator):
     into it; the first one and the bottleneck have theirs under InstanceNorm only, as upstream.
     """
 
+    family = "pix2pix"
+
     def __init__(self, widths: Widths, options: Options) -> None:
         super().__init__()
         self.multiple = 2 ** options["downs"]
@@ -71,6 +73,7 @@ class UnetGenerator(Generator):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 3, h, w) -> (n, 3, h, w)."""
+        self.check_pictures(x)
         skips = []
         for down in self.downs:
             x = down(x)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ganpress.models.families.base import RGB, Family, Generator, Image
 from ganpress.nn.axes import Axis, as_dim, fixed, named, tag
 from ganpress.nn.layers import conv, linear
+from ganpress.sizes import Size
 from ganpress.types import Inputs, Options, Widths
 
 OPTIONS: dict[str, Any] = {
@@ -107,6 +108,9 @@ class SnganGenerator(Generator):
     A conditional network also reads y (n, classes), one-hot; other weights mix the classes' norms.
     """
 
+    family = "sngan"
+    multiple = 8
+
     def __init__(self, widths: Widths, options: Options) -> None:
         super().__init__()
         a = named(widths)
@@ -126,15 +130,16 @@ class SnganGenerator(Generator):
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """(n, latent_dim), (n, classes) or None -> (n, 3, s, s)."""
+        self.check_rows(z, "z", self.latent_dim)
+        if y is not None:
+            self.check_rows(y, "y", self.classes)
         x = self.l1(z).unflatten(1, (-1, self.side, self.side))
         for block in self.blocks:
             x = block(x, y)
         out: Tensor = self.c5(self.b5(x, y).relu()).tanh()
         return out
 
-    def draw(
-        self, n: int, size: int | tuple[int, int], generator: torch.Generator | None = None
-    ) -> Inputs:
+    def draw(self, n: int, size: Size, generator: torch.Generator | None = None) -> Inputs:
         """((n, latent_dim) standard normal, and one-hot classes (n, classes) if it reads them)."""
         z = torch.randn(n, self.latent_dim, generator=generator)
         if not self.classes:

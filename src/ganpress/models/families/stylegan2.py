@@ -21,6 +21,7 @@ from ganpress.errors import ConfigError
 from ganpress.models.families.base import RGB, Family, Generator, Image
 from ganpress.nn.axes import as_dim, fixed, named, tag
 from ganpress.nn.modulated import SQRT2, EqualLinear, StyledConv, ToRGB
+from ganpress.sizes import Size
 from ganpress.types import Inputs, Options, Widths
 
 OPTIONS: dict[str, Any] = {
@@ -40,6 +41,7 @@ class StyleGAN2(Generator):
     of every convolution (`conv4`, `up8`, `conv8`, ...): ToRGB reads that of its resolution's last.
     """
 
+    family = "stylegan2"
     const: Tensor
 
     def __init__(self, widths: Widths, options: Options) -> None:
@@ -72,9 +74,7 @@ class StyleGAN2(Generator):
         """Layers that w can differ between: one per convolution and the last ToRGB."""
         return len(self.layers) + 1
 
-    def draw(
-        self, n: int, size: int | tuple[int, int], generator: torch.Generator | None = None
-    ) -> Inputs:
+    def draw(self, n: int, size: Size, generator: torch.Generator | None = None) -> Inputs:
         """z, (n, style_dim), and a noise map (n, 1, h, w) per layer; ``size`` is the options'."""
         z = torch.randn(n, self.style_dim, generator=generator)
         maps = (torch.randn(n, 1, side, side, generator=generator) for side in self.sides)
@@ -89,6 +89,7 @@ class StyleGAN2(Generator):
 
     def forward(self, z: Tensor, *noise: Tensor) -> Tensor:
         """(n, style_dim) -> (n, 3, size, size); without maps the stored ones are used."""
+        self.check_rows(z, "z", self.style_dim)
         return self.synthesis(self.mapping(z), *noise)
 
     def mapping(self, z: Tensor) -> Tensor:
