@@ -54,7 +54,8 @@ def reference() -> tuple[State, State]:
 def test_an_imported_unet_makes_upstreams_picture() -> None:
     weights, held = reference()
     model = assemble(pix2pix.plan(weights, source="x", config=None), weights, source="x")
-    assert model.options == {"downs": 7, "norm": "batch", "affine": False, "dropout": False}
+    known = {"downs": 7, "norm": "batch", "affine": False, "dropout": False}
+    assert model.options == {**known, "in_channels": 3, "out_channels": 3}
     assert difference(model(held["input/x"]), held["output/y"]) < 2e-5
 
 

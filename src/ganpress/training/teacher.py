@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.models.checkpoint import fingerprint
-from ganpress.models.inputs import is_drawn
+from ganpress.models.inputs import channels_of, is_drawn
 from ganpress.models.source import Source
 from ganpress.nn.taps import tapped
 from ganpress.run.files import make_folder, raise_if_full
@@ -24,7 +24,7 @@ from ganpress.types import Inputs
 
 
 class Observed(NamedTuple):
-    """The teacher's outputs for a batch: pictures (n, 3, s, s) in [-1, 1], and feature maps."""
+    """The teacher's outputs for a batch: pictures (n, c, s, s) in [-1, 1], and feature maps."""
 
     pictures: Tensor
     maps: dict[str, Tensor]
@@ -34,7 +34,7 @@ class CachedTeacher:
     """A frozen generator with a cache of its pictures of each crop of the training images.
 
     Where the data stream draws from a fixed number of crops (``data.cached_crops``) and nothing
-    else is random (noise, a style), pictures are kept on disk in half precision, (crops, 3, s, s),
+    else is random (noise, a style), pictures are kept on disk in half precision, (crops, c, s, s),
     and read back when a crop comes round again: at 1/20 of its MACs a student's whole step costs
     less than the teacher's forward pass. Pictures are rounded to half precision also at first
     sight, and computed image by image, so that a run resumed with or without the cache is
@@ -52,7 +52,9 @@ class CachedTeacher:
         self._known: Any = None
         if cache is not None and crops > 0:
             make_folder(cache)
-            self._known, self._kept = _open(cache / f"{size}px", crops, size)
+            self._known, self._kept = _open(
+                cache / f"{size}px", (crops, channels_of(net)[1], size, size)
+            )
 
     @torch.no_grad()
     def __call__(self, inputs: Inputs, ids: Tensor, taps: Collection[str] = ()) -> Observed:
@@ -107,13 +109,13 @@ def cached_teacher(source: Source, data: DataSettings, root: Path, size: int) ->
     return CachedTeacher(teacher.net, cache=folder / key, crops=crops, size=size)
 
 
-def _open(stem: Path, crops: int, size: int) -> tuple[Any, Any]:
-    """Which crops are known, (crops,), and their pictures, both backed by files.
+def _open(stem: Path, pixels: tuple[int, int, int, int]) -> tuple[Any, Any]:
+    """Which crops are known, (crops,), and their pictures, (crops, c, s, s), both backed by files.
 
     Where either file is missing or torn, both are started anew: one says what the other holds.
     """
     known, kept = stem.with_suffix(".known"), stem.with_suffix(".f16")
-    pixels = (crops, 3, size, size)
+    crops = pixels[0]
     whole = {known: crops, kept: 2 * prod(pixels)}
     is_whole = all(p.exists() and p.stat().st_size == n for p, n in whole.items())
     for path in () if is_whole else whole:

@@ -26,7 +26,7 @@ from ganpress.methods.gan_slimming.targets import (
     wide_widths,
 )
 from ganpress.models.checkpoint import Model
-from ganpress.models.inputs import from_noise, made_size, reads
+from ganpress.models.inputs import channels_of, from_noise, made_size, reads
 from ganpress.models.source import Crops
 from ganpress.nn.layers import add_gates
 from ganpress.quantisation.attach import attach_quantiser
@@ -110,7 +110,8 @@ def check(given: Given, settings: SlimConfig) -> None:
     check_target(teacher, c)
     if of_teacher and (own := teacher.discriminator):
         seen = made_size(teacher) if from_noise(teacher) else min([c.data.size, *sizes.values()])
-        check_size(starting_discriminator(c.discriminator, own, reads(teacher)), seen)
+        known = starting_discriminator(c.discriminator, own, reads(teacher), channels_of(teacher))
+        check_size(known, seen)
 
 
 def joint_crops(c: SlimConfig) -> Crops:

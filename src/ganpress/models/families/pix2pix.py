@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError
-from ganpress.models.families.base import RGB, Family, Generator, Image
+from ganpress.models.families.base import MADE, READ, Family, Generator, Image, image_axis
 from ganpress.nn.axes import AxisLike, named
 from ganpress.nn.blocks import ConvNorm
 from ganpress.nn.layers import conv, deconv
@@ -27,6 +27,8 @@ from ganpress.nn.norms import norm
 from ganpress.types import Options, Widths
 
 OPTIONS: dict[str, Any] = {
+    **READ,
+    **MADE,
     "downs": 8,  # halvings: 8 is unet_256, 7 is unet_128
     "norm": "batch",  # or "instance"
     "affine": False,  # scales on InstanceNorm; BatchNorm has them always
@@ -36,14 +38,14 @@ STEP: dict[str, Any] = {"kernel": 4, "stride": 2, "padding": 1}
 
 
 class UnetGenerator(Generator):
-    """(n, 3, h, w) in [-1, 1] -> (n, 3, h, w) in [-1, 1]; h and w divisible by 2**downs.
+    """(n, in, h, w) in [-1, 1] -> (n, out, h, w) in [-1, 1]; h and w divisible by 2**downs.
 
     A convolution before a norm has a bias, also under BatchNorm, so that constants can be absorbed
     into it; the first one and the bottleneck have theirs under InstanceNorm only, as upstream.
     """
 
     def __init__(self, widths: Widths, options: Options) -> None:
-        super().__init__()
+        super().__init__(options)
         self.multiple = 2 ** options["downs"]
         a, downs, kind = named(widths), options["downs"], options["norm"]
         bare = kind != "batch"  # bias of a convolution that no norm follows
@@ -51,7 +53,8 @@ class UnetGenerator(Generator):
         def n(group: str) -> nn.Module:
             return norm(a[group], kind, affine=options["affine"])
 
-        first = conv(RGB, a["enc0"], signed=True, gated=True, bias=bare, **STEP)
+        seen, made = (image_axis(options, name) for name in ("in_channels", "out_channels"))
+        first = conv(seen, a["enc0"], signed=True, gated=True, bias=bare, **STEP)
         self.downs = nn.ModuleList([ConvNorm(first, nn.Identity(), nn.LeakyReLU(0.2))])
         for i in range(1, downs - 1):
             layer = conv(a[f"enc{i - 1}"], a[f"enc{i}"], signed=True, **STEP)
@@ -65,10 +68,10 @@ class UnetGenerator(Generator):
             drop = nn.Dropout(0.5) if options["dropout"] and 3 <= i < downs - 2 else None
             self.ups.append(ConvNorm(deconv(below, a[f"dec{i}"], **STEP), n(f"dec{i}"), drop))
             below = (a[f"enc{i}"], a[f"dec{i}"])
-        self.out = ConvNorm(deconv(below, RGB, **STEP), nn.Identity(), nn.Tanh())
+        self.out = ConvNorm(deconv(below, made, **STEP), nn.Identity(), nn.Tanh())
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w) -> (n, 3, h, w)."""
+        """(n, in_channels, h, w) -> (n, out_channels, h, w)."""
         skips = []
         for down in self.downs:
             x = down(x)
