@@ -4,6 +4,7 @@ and exported through the command line, on folders of grey pictures and of pictur
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from cli_runs import run_cli
 from picture_files import PAIRS, write_pictures
 from PIL import Image
+from torch import nn
 
 import ganpress
 from ganpress.formats.exporters import export
@@ -20,7 +22,10 @@ from ganpress.formats.exporters.pth import LAYOUTS
 from ganpress.formats.importers import import_model
 from ganpress.measures.cost import Latency, measure
 from ganpress.models.checkpoint import Model, load
+from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import FAMILIES
+from ganpress.models.families.base import draw_inputs
+from ganpress.nn.discriminators import build_discriminator
 
 TINY: dict[str, dict[str, Any]] = {
     "cyclegan": {"blocks": 1},
@@ -129,7 +134,7 @@ def test_a_network_reads_and_makes_its_channels_at_their_cost(
     family: str, seen: int, made: int
 ) -> None:
     model, rgb = model_of(family, seen, made), model_of(family, min(seen, 1) * 3, 3)
-    inputs = ganpress.models.families.base.draw_inputs(model.net, 2, 64)
+    inputs = draw_inputs(model.net, 2, 64)
     if seen:
         assert inputs[0].shape[1] == seen
     assert model(*inputs).shape[:2] == (2, made)
@@ -151,10 +156,75 @@ def test_the_channels_are_read_off_a_file_of_the_code_base(
     back = import_model(kind, tmp_path / "a.pth", **options)
     wanted = {"in_channels": seen, "out_channels": made} if seen else {"out_channels": made}
     assert {name: back.options[name] for name in wanted} == wanted
-    inputs = ganpress.models.families.base.draw_inputs(model.net, 1, 64)
+    inputs = draw_inputs(model.net, 1, 64)
     assert torch.allclose(back(*inputs), model(*inputs), atol=1e-5)
     again = load(ganpress.save(back, tmp_path / "a.safetensors"))
     assert torch.equal(again(*inputs), back(*inputs))
+
+
+@pytest.mark.parametrize("made", [1, 3])
+@pytest.mark.parametrize("beside", [False, True])
+def test_what_a_patchgan_reads_tells_its_objective(
+    tmp_path: Path, made: int, beside: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export(model_of("pix2pix", 1, made), tmp_path / "g.pth", to="pth-junyanz", size=32)
+    judge = build_discriminator("patch", inputs=made + beside, width=4, layers=2)
+    torch.save(judge.state_dict(), tmp_path / "d.pth")
+    out = tmp_path / "t.safetensors"
+    line = ["import", "pix2pix", tmp_path / "g.pth", "--discriminator", tmp_path / "d.pth"]
+    done = run_cli(capsys, *line, "-o", out)
+    assert done.code == 0, done.err
+    discriminator = load(out).discriminator
+    assert discriminator is not None
+    assert discriminator.objective == ("cross-entropy" if beside else "least-squares")
+
+
+class Junyanz(nn.Sequential):
+    """A ResNet generator of a grey or RGBA task, as junyanz's class writes its file."""
+
+    def __init__(self, seen: int, made: int) -> None:
+        def block() -> nn.Module:
+            pad, conv, norm = nn.ReflectionPad2d, partial(nn.Conv2d, 12, 12, 3), nn.InstanceNorm2d
+            layers = [pad(1), conv(), norm(12), nn.ReLU(), pad(1), conv(), norm(12)]
+            whole = nn.Module()
+            whole.conv_block = nn.Sequential(*layers)
+            whole.forward = lambda x: x + whole.conv_block(x)  # type: ignore[method-assign]
+            return whole
+
+        def up(i: int, o: int) -> nn.Module:
+            return nn.ConvTranspose2d(i, o, 3, 2, 1, output_padding=1)
+
+        super().__init__(
+            nn.ReflectionPad2d(3), nn.Conv2d(seen, 3, 7), nn.InstanceNorm2d(3), nn.ReLU(),
+            nn.Conv2d(3, 6, 3, 2, 1), nn.InstanceNorm2d(6), nn.ReLU(),
+            nn.Conv2d(6, 12, 3, 2, 1), nn.InstanceNorm2d(12), nn.ReLU(), block(),
+            up(12, 6), nn.InstanceNorm2d(6), nn.ReLU(), up(6, 3), nn.InstanceNorm2d(3), nn.ReLU(),
+            nn.ReflectionPad2d(3), nn.Conv2d(3, made, 7), nn.Tanh(),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(("seen", "made"), PAIRS)
+def test_a_plain_resnet_of_these_channels_makes_its_own_picture_once_imported(
+    tmp_path: Path, seen: int, made: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    theirs = Junyanz(seen, made).eval()
+    torch.save({f"model.{n}": t for n, t in theirs.state_dict().items()}, tmp_path / "g.pth")
+    done = run_cli(capsys, "import", "auto", tmp_path / "g.pth", "-o", tmp_path / "g.safetensors")
+    assert done.code == 0, done.err
+    x = torch.rand(2, seen, 32, 32) * 2 - 1
+    with torch.no_grad():
+        assert torch.allclose(load(tmp_path / "g.safetensors")(x), theirs(x), atol=1e-5)
+
+
+@pytest.mark.parametrize(("dim", "does"), [(1, "reads"), (0, "makes")])
+def test_a_file_of_more_channels_than_a_picture_has_is_refused(
+    tmp_path: Path, dim: int, does: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = Junyanz(7 if dim else 3, 3 if dim else 7)
+    torch.save({f"model.{n}": t for n, t in theirs.state_dict().items()}, tmp_path / "g.pth")
+    done = run_cli(capsys, "import", "cyclegan", tmp_path / "g.pth", "-o", tmp_path / "o")
+    assert done.code == 2 and f"{does} 7 channels (model." in done.err, done
 
 
 @every_case
@@ -280,10 +350,8 @@ def test_a_discriminator_of_other_channels_is_refused_with_what_to_do(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = model_of("cyclegan", 1, 1)
-    net = ganpress.nn.discriminators.build_discriminator("patch", width=4, layers=2)
-    model.discriminator = ganpress.models.discriminator.Discriminator(
-        net, "patch", {"width": 4, "layers": 2}
-    )
+    net = build_discriminator("patch", width=4, layers=2)
+    model.discriminator = Discriminator(net, "patch", {"width": 4, "layers": 2})
     ganpress.save(model, tmp_path / "t.safetensors")
     line = [
         "compress", "slim", "--teacher", tmp_path / "t.safetensors", "--images", home / "1",
