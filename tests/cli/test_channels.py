@@ -17,14 +17,16 @@ from PIL import Image
 from torch import nn
 
 import ganpress
+from ganpress.data import open_images
 from ganpress.formats.exporters import export
 from ganpress.formats.exporters.pth import LAYOUTS
-from ganpress.formats.importers import import_model
+from ganpress.formats.importers import cartoongan, import_model
 from ganpress.measures.cost import Latency, measure
 from ganpress.models.checkpoint import Model, load
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import FAMILIES
 from ganpress.models.families.base import draw_inputs
+from ganpress.models.inputs import images_for, reals_for
 from ganpress.nn.discriminators import build_discriminator
 
 TINY: dict[str, dict[str, Any]] = {
@@ -179,6 +181,33 @@ def test_what_a_patchgan_reads_tells_its_objective(
     assert discriminator.objective == ("cross-entropy" if beside else "least-squares")
 
 
+@pytest.mark.parametrize(("seen", "made"), PAIRS)
+def test_cartoongans_colours_are_turned_round_where_there_are_three(seen: int, made: int) -> None:
+    model = model_of("cartoongan", seen, made)
+    state, net = cartoongan.state_of(model), model.net.state_dict()
+    first, last = net["stem.conv.weight"], net["out.conv.bias"]
+    assert torch.equal(state["conv01_1.weight"], first.flip(1) if seen == 3 else first)
+    assert torch.equal(state["deconv03_1.bias"], last.flip(0) if made == 3 else last)
+
+
+@every_case
+@quiet
+def test_images_are_decoded_to_what_a_generator_reads_and_makes(
+    home: Path, family: str, seen: int, made: int
+) -> None:
+    model, images = model_of(family, seen, made), open_images(home / "4", pairs=home / "3")
+    assert images_for(model, images).channels == (seen or made, made)
+    assert reals_for(model, images).channels == (made, made)
+    assert images_for(model_of(family, min(seen, 1) * 3, 3), images) is images
+
+
+@pytest.mark.parametrize(("family", "seen", "made"), [("pix2pix", 1, 4), ("cyclegan", 4, 1)])
+def test_openvino_takes_them(tmp_path: Path, family: str, seen: int, made: int) -> None:
+    pytest.importorskip("openvino")
+    facts = export(model_of(family, seen, made), tmp_path / "a.xml", to="openvino", size=32)
+    assert facts.sizes_checked[0] == (1, made, 32, 32)
+
+
 class Junyanz(nn.Sequential):
     """A ResNet generator of a grey or RGBA task, as junyanz's class writes its file."""
 
@@ -267,8 +296,8 @@ def test_a_teacher_goes_down_the_whole_line(
     run(*trained(home, tmp_path / "t", family, seen, made))
     name = "teacher-A2B" if (tmp_path / "t/teacher-A2B.safetensors").exists() else "teacher"
     teacher = tmp_path / f"t/{name}.safetensors"
-    noise = seen == 0 and family != "gaugan"
-    photos = [] if noise else ["--images", home / str(seen or made)]
+    photos = [] if family == "stylegan2" else ["--images", home / str(seen or made)]
+    real = {"discriminator.real": "images"} if family == "sngan" else {}
     photos += ["--labels", home / "labels"] if family == "gaugan" else []
     run(
         "compress", "slim", "--teacher", teacher, *photos, "--run", tmp_path / "c",
@@ -276,7 +305,7 @@ def test_a_teacher_goes_down_the_whole_line(
             "procedure": "gd", "target.macs": 0.95 if family == "gaugan" else 0.7,
             "min_channels": 1, "finetune.steps": 2, "data.size": 64 if family == "gaugan" else 32,
             "data.batch": 2, "data.workers": 0, "data.cached_crops": 1,
-            "distance.features": "tiny", "distance.unit": 1, "distance.pixel": 1,
+            "distance.features": "tiny", "distance.unit": 1, "distance.pixel": 1, **real,
         }),
     )  # fmt: skip
     student = load(tmp_path / "c/student.safetensors")
