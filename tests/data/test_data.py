@@ -305,7 +305,7 @@ BAD_PACKS: dict[str, tuple[dict[str, NDArray[np.generic]], str]] = {
         "holds no images",
     ),
     "float pixels": ({"images": np.zeros((2, 4, 4, 3))}, r"is float64 \(2, 4, 4, 3\)"),
-    "channels first": ({"images": np.zeros((2, 3, 4, 4), np.uint8)}, r"\(2, 3, 4, 4\); a pack"),
+    "channels first": ({"images": np.zeros((2, 3, 8, 8), np.uint8)}, r"\(2, 3, 8, 8\); a pack"),
     "offsets beyond": (
         {"jpeg": np.zeros(9, np.uint8), "offsets": np.array([0, 5, 10])},
         "do not rise from 0 to at most 9",

@@ -318,7 +318,7 @@ def test_values_that_are_not_finite_are_refused() -> None:
             {"model.10.conv_block.0.weight": torch.zeros(1)},
             "padding_type='zero'",
         ),
-        ("cyclegan", {"model.1.weight": torch.zeros(4, 1, 7, 7)}, "reads 1 channels"),
+        ("cyclegan", {"model.1.weight": torch.zeros(4, 5, 7, 7)}, "reads 5 channels"),
     ],
 )
 def test_a_file_of_something_else_says_what_it_looks_like(

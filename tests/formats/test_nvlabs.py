@@ -177,7 +177,7 @@ def test_an_nvlabs_pickle_is_read_without_its_code(
     assert largest(model(z), want) < 1e-5 * float(want.abs().max())
     left = found["d"]
     judge = assemble_discriminator(nvlabs.discriminator_plan(left, source="x"), left, source="x")
-    assert judge.options == {"size": 16, "channels": [7, 5, 3]}
+    assert judge.options == {"size": 16, "channels": [7, 5, 3], "inputs": 3}
     assert judge.net(torch.randn(4, 3, 16, 16)).shape == (4, 1)
     whole = import_model("auto", path)
     assert largest(whole(z), model(z)) == 0

@@ -55,8 +55,9 @@ def reference() -> tuple[State, State]:
 def test_an_imported_unet_makes_upstreams_picture() -> None:
     weights, held = reference()
     model = assemble(pix2pix.plan(weights, source="x", config=None), weights, source="x")
-    usual = {"affine": False, "dropout": False, "upsampling": "deconv"}
-    assert model.options == {"downs": 7, "norm": "batch", **usual}
+    known = {"downs": 7, "norm": "batch", "affine": False, "dropout": False}
+    usual = {"upsampling": "deconv", "in_channels": 3, "out_channels": 3}
+    assert model.options == {**known, **usual}
     assert difference(model(held["input/x"]), held["output/y"]) < 2e-5
 
 

@@ -229,7 +229,8 @@ def test_it_saves_and_loads_with_its_discriminator(tmp_path: Path) -> None:
 def test_upstreams_generator_makes_its_picture_and_goes_back_to_its_keys() -> None:
     weights, rest = reference("sngan_cifar_generator")
     model = assemble(plan(weights, source="x"), weights, source="x")
-    assert model.options == {"latent_dim": 32, "bottom_width": 4, "classes": 0}
+    known = {"latent_dim": 32, "bottom_width": 4, "classes": 0}
+    assert model.options == {**known, "out_channels": 3}
     assert (model(rest["z"]) - rest["y"]).abs().max() < 1e-5
     back = state_of(model)
     assert back.keys() == weights.keys()
@@ -243,7 +244,8 @@ def test_upstreams_discriminator_gives_its_logits() -> None:
         discriminator_plan(weights, source="x"), weights, source="x"
     )
     assert (discriminator.net(rest["x"]) - rest["logits"]).abs().max() < 2e-5
-    assert discriminator.options == {"width": 16, "classes": 0, "spectral_norm": True}
+    known = {"width": 16, "classes": 0, "spectral_norm": True}
+    assert discriminator.options == {**known, "inputs": 3}
 
 
 def test_a_file_of_our_own_network_comes_back_at_other_widths() -> None:
@@ -319,7 +321,8 @@ def test_training_leaves_a_teacher_with_its_discriminator(
     model = train(pack, tmp_path / "run", settings(options=options))
     assert not model.net.training
     assert model.discriminator is not None
-    assert model.discriminator.options == {"classes": classes, "width": 4, "spectral_norm": True}
+    known = {"classes": classes, "width": 4, "spectral_norm": True}
+    assert model.discriminator.options == {**known, "inputs": 3}
     again = load(save(model, tmp_path / "teacher.safetensors"))
     inputs = drawn(model, 3)
     assert torch.equal(again(*inputs), model(*inputs))

@@ -50,7 +50,7 @@ def check_teacher(zoo: Path, name: str) -> None:
         with safe_open(path, "pt") as stored:
             assert not any(stored.get_tensor(k).dtype == torch.float32 for k in stored.keys())  # noqa: SIM118
     model = load(zoo / f"{name}.safetensors", expect=card["family"])
-    options = model.family.resolve(card["options"])  # a card of before lacks newer ones
+    options = model.family.resolve(card["options"])  # RGB where the card is from before channels
     assert (model.options, model.widths) == (options, card["widths"])
     assert sum(p.numel() for p in model.net.parameters()) == card["params"]
     made = model(*draw_inputs(model.net, 2, card["size"], torch.Generator().manual_seed(0)))

@@ -25,6 +25,7 @@ from ganpress.errors import ConfigError, DiskFull, ImagesError
 from ganpress.report import write_report
 from ganpress.report.amounts import duration, moment, si, significant
 from ganpress.report.curves import exponential_mean
+from ganpress.report.pictures import difference, whole_picture
 from ganpress.report.toml import to_toml
 
 GROUPS = ["stem", "down1", "down2", "trunk", *(f"block{n}" for n in range(9)), "up1", "up2"]
@@ -541,6 +542,20 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     bare_run(tmp_path / "horses")
     with pytest.raises(ConfigError, match="did you mean 'horses'"):
         write_report(tmp_path / "horse")
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_a_difference_in_alpha_alone_is_seen_and_alpha_is_kept(tmp_path: Path, mode: str) -> None:
+    teacher = Image.new(mode, (200, 200), (90,) * (len(mode) - 1) + (255,))
+    student = teacher.copy()
+    student.putalpha(235)
+    picture, mean = difference(teacher, student)
+    assert picture.getextrema() in ((80, 80), ((80, 80),) * 3)  # 4 times 20, opaque
+    assert mean == pytest.approx(20 / len(mode))
+    student.save(tmp_path / "a.png")
+    shown = whole_picture(tmp_path / "a.png", "alt", "label").src
+    with Image.open(io.BytesIO(base64.b64decode(shown.split(",")[1]))) as kept:
+        assert kept.mode == mode and kept.tobytes() == student.tobytes()
 
 
 def test_a_broken_or_misfitting_picture_is_named(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from ganpress.errors import ConfigError, ImagesError
 from ganpress.sizes import Size, as_size, covers, height_width, words
 
 Planes: TypeAlias = NDArray[Any]
-"""(3, h, w) uint8 RGB 0..255, or (h, w) ids."""
+"""(channels, h, w) uint8 0..255, or (h, w) ids."""
 
 _Raw: TypeAlias = dict[str, NDArray[Any]]
 """The arrays of a batch by the names of its fields."""
@@ -41,7 +41,7 @@ _CROPS = 1  # keeps the seeds of crops apart from those of permutations: numpy p
 class Batch:
     """Images on their way to a network.
 
-    x: (n, 3, h, w) float32 RGB in [-1, 1].
+    x: (n, channels, h, w) float32 in [-1, 1]: RGB, or what `Images.with_channels` asked for.
     ids: (n,) int64, the crop's number, image * crops + crop; -1 where crops are not limited.
     y: the paired targets, as x and under the same crop and flip, or None.
     labels: (n, h, w) int64 label maps under the same crop and flip, or None.
@@ -256,8 +256,11 @@ def centred(pair: Sequence[Planes], size: Size) -> tuple[Planes, ...]:
 
 
 def _scaled(pixels: Planes, to: tuple[int, int]) -> Planes:
-    how = _NEAREST if pixels.ndim == 2 else _BICUBIC
-    return np.asarray(Image.fromarray(pixels).resize(to, how))
+    if pixels.ndim == 2:
+        return np.asarray(Image.fromarray(pixels).resize(to, _NEAREST))
+    if pixels.shape[2] == 1:
+        return np.asarray(Image.fromarray(pixels[:, :, 0]).resize(to, _BICUBIC))[:, :, None]
+    return np.asarray(Image.fromarray(pixels).resize(to, _BICUBIC))  # colours weighted by alpha
 
 
 def _planes(pixels: Planes) -> Planes:
@@ -287,7 +290,7 @@ def _to_batch(raw: _Raw) -> Batch:
 
 
 def _to_unit(planes: NDArray[np.uint8]) -> Tensor:
-    """(n, 3, h, w) uint8 0..255 to float32 [-1, 1]: the door's range conversion."""
+    """(n, c, h, w) uint8 0..255 to float32 [-1, 1]: the door's range conversion."""
     return torch.from_numpy(planes).to(torch.float32).div_(127.5).sub_(1.0)
 
 

@@ -1,4 +1,4 @@
-"""One image file, of any mode, to uint8 RGB; and whether a file can be decoded at all."""
+"""One image file, of any mode, to uint8 pixels; and whether a file can be decoded at all."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ _FORMATS = (
     GifImagePlugin.GifImageFile.format,
 )
 _READABLE = "JPEG, PNG, WebP, BMP, TIFF or GIF"
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 _ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -87,12 +89,16 @@ def encoded(file: Path | bytes | BinaryIO, name: str) -> bytes:
         raise ImagesError(f"Cannot read {name}: {error.strerror or error}.") from error
 
 
-def decode(stored: bytes, name: str) -> NDArray[np.uint8]:
-    """`read_rgb` of bytes that leaves Pillow's warnings alone, so that threads can call it."""
+def decode(stored: bytes, name: str, channels: int = 3) -> NDArray[np.uint8]:
+    """`read_rgb` of bytes that leaves Pillow's warnings alone, so that threads can call it.
+
+    Args: channels: of the pixels, (h, w, channels): 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and
+        alpha. Without alpha transparency is laid over white; what had none is opaque, 255.
+    """
     try:
         with Image.open(io.BytesIO(stored), formats=_FORMATS) as image:
             turn = _UPRIGHT.get(_orientation(image))
-            return _to_rgb(image if turn is None else image.transpose(turn))
+            return converted(image if turn is None else image.transpose(turn), channels)
     except Exception as error:  # Pillow raises nearly anything on bad bytes
         raise ImagesError(f"Cannot decode {name}: {_reason(error)}.") from error
 
@@ -111,7 +117,7 @@ def probe(stored: bytes, name: str) -> tuple[int, int]:
                 image.draft("L", (1, 1))
                 image.load()
             else:
-                _to_rgb(image)
+                converted(image, 3)
     except Exception as error:  # Pillow raises nearly anything on bad bytes
         raise ImagesError(f"Cannot decode {name}: {_reason(error)}.") from error
     return (width, height) if turned else (height, width)
@@ -152,25 +158,32 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) else 1
 
 
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8 of an image in any of Pillow's modes."""
+def converted(image: Image.Image, channels: int) -> NDArray[np.uint8]:
+    """(h, w, channels) uint8 of an image in any of Pillow's modes; channels as in `decode`.
+
+    Colours become grey by BT.601's luma.
+    """
     if image.mode.startswith("I"):
-        return _from_16_bits(np.asarray(image))
+        image = Image.fromarray(_from_16_bits(np.asarray(image)))
     if image.mode == "F":
         raise ValueError("floating-point pixels have no agreed range; save it with 8 or 16 bits")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        seen = image.convert("RGBA")
-        white = Image.new("RGBA", seen.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, seen)
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    if image.mode in _ALPHA or "transparency" in image.info:
+        image = image.convert("RGBA")
+        if channels in (1, 3):
+            white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+            image = Image.alpha_composite(white, image).convert("RGB")
+    elif image.mode not in ("RGB", "L"):
+        image = image.convert("RGB")
+    mode = _MODES[channels]
+    pixels = np.array(image if image.mode == mode else image.convert(mode))
+    return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
 def _from_16_bits(grey: NDArray[np.integer]) -> NDArray[np.uint8]:
     wide = grey.astype(np.int64)
     if wide.size and (wide.min() < 0 or wide.max() > 65535):
         raise ValueError("32-bit pixels beyond 0..65535; save it with 8 or 16 bits")
-    narrow = ((wide * 255 + 32767) // 65535).astype(np.uint8)
-    return np.repeat(narrow[:, :, None], 3, axis=2)
+    return ((wide * 255 + 32767) // 65535).astype(np.uint8)
 
 
 def _reason(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import warnings
@@ -14,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ganpress.data.colours import warn_of_lost_colours
 from ganpress.data.decode import Ids, ImagesWarning
 from ganpress.data.sources import (
     Facts,
@@ -28,7 +30,7 @@ from ganpress.data.sources import (
 from ganpress.errors import ConfigError, ImagesError, did_you_mean
 
 Pixels: TypeAlias = NDArray[np.uint8]
-"""(h, w, 3) RGB 0..255."""
+"""(h, w, channels) 0..255."""
 
 Kept: TypeAlias = tuple[Source, Facts]
 
@@ -41,8 +43,8 @@ class Images:
 
     Made by `open_images`. Holds where the pixels lie, not the pixels; can be pickled.
 
-    names: of the images. classes: (n,) int64 class of each image, or None.
-    class_names: the classes' names, () if they have none.
+    names: of the images. channels: of their pixels, and of their targets'. classes: (n,) int64
+    class of each image, or None. class_names: the classes' names, () if they have none.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class Images:
         side_by_side: str | None = None,
         classes: NDArray[np.int64] | None = None,
         class_names: Sequence[str] = (),
+        channels: tuple[int, int] = (3, 3),
     ) -> None:
         self.names = tuple(names)
         self.classes = classes
         self.class_names = tuple(class_names)
         self._columns = {name: tuple(column) for name, column in columns.items()}
         self._side_by_side = side_by_side
+        self.channels = channels
 
     def __len__(self) -> int:
         return len(self.names)
@@ -67,7 +71,22 @@ class Images:
         columns = {name: [column[i] for i in indices] for name, column in self._columns.items()}
         names = [self.names[i] for i in indices]
         classes = None if self.classes is None else self.classes[list(indices)]
-        return Images(names, columns, self._side_by_side, classes, self.class_names)
+        side_by_side, channels = self._side_by_side, self.channels
+        return Images(names, columns, side_by_side, classes, self.class_names, channels)
+
+    def with_channels(self, x: int, y: int = 3) -> Images:
+        """The same images, decoded to ``x`` channels and their targets to ``y``, as `decode` does:
+        1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha. Warns once of colours that are lost."""
+        if (x, y) == self.channels:
+            return self
+        coloured, made = copy.copy(self), copy.copy(self)
+        coloured.channels, made.channels = (3, 3), (x, y)
+        warn_of_lost_colours(coloured, made)
+        return made
+
+    def where(self, kind: str) -> str:
+        """Where the first picture ("x") or target ("y") lies, for messages."""
+        return self._columns.get(kind, self._columns["x"])[0][0].where
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -117,18 +136,25 @@ class Images:
         return tuple((f.height, f.width // halves) for _, f in self._columns["x"])
 
     def read(self, index: int) -> tuple[Pixels | Ids, ...]:
-        """What `columns` names, at full size: each (h, w, 3) uint8 RGB 0..255, maps (h, w) ids.
+        """What `columns` names, at full size: each (h, w, channels) uint8 0..255, maps (h, w) ids.
 
         Raises ImagesError: the file has gone or changed since it was opened.
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's; the file was checked when it was opened
-            found = {name: _read(name, *column[index]) for name, column in self._columns.items()}
-        if self._side_by_side is not None:
-            whole = found["x"]
-            middle = whole.shape[1] // 2
-            halves = whole[:, :middle], whole[:, middle:]
-            found["x"], found["y"] = halves if self._side_by_side == "AB" else halves[::-1]
+            found = {
+                name: _read(name, *column[index], channels=self.channels[name == "y"])
+                for name, column in self._columns.items()
+            }
+            if self._side_by_side is not None:
+                x = found["x"]
+                y = x
+                if len(set(self.channels)) > 1:
+                    y = _read("y", *self._columns["x"][index], channels=self.channels[1])
+                middle = x.shape[1] // 2
+                left, right = np.s_[:, :middle], np.s_[:, middle:]
+                of_x, of_y = (left, right) if self._side_by_side == "AB" else (right, left)
+                found["x"], found["y"] = x[of_x], y[of_y]
         return tuple(found[name] for name in self.columns)
 
     def digest(self) -> str:
@@ -147,8 +173,8 @@ class Images:
         return seen.hexdigest()
 
 
-def _read(kind: str, source: Source, facts: Facts) -> Pixels | Ids:
-    pixels = ids_of(source) if kind in _MAPS else pixels_of(source)
+def _read(kind: str, source: Source, facts: Facts, *, channels: int) -> Pixels | Ids:
+    pixels = ids_of(source) if kind in _MAPS else pixels_of(source, channels)
     if pixels.shape[:2] != (facts.height, facts.width):
         raise ImagesError(
             f"{source.where} has changed its size since it was opened. "
@@ -170,7 +196,7 @@ def open_images(
 
     Args:
         paths: each a folder (searched to the bottom; endings in `EXTENSIONS`) or an .npz pack
-            (`jpeg` + `offsets`, or `images` NHWC uint8 RGB; `labels` (n,) are the classes, with
+            (`jpeg` + `offsets`, or `images` NHWC or NHW uint8; `labels` (n,) are the classes, with
             their names in `classes`). Several are joined in order, with classes if all have
             the same ones.
         pairs: a folder or pack of targets, paired with the images by name without its ending;

@@ -12,12 +12,24 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from ganpress.data.decode import EXTENSIONS, Ids, NotIds, decode, decode_ids, encoded, probe
+from ganpress.data.decode import (
+    EXTENSIONS,
+    Ids,
+    NotIds,
+    converted,
+    decode,
+    decode_ids,
+    encoded,
+    probe,
+)
 from ganpress.errors import ImagesError, did_you_mean
+from ganpress.pictures import CHANNELS
 
 _PACK = (
-    "'jpeg' (uint8, files end to end) with 'offsets' (int, n + 1), or 'images' (n, h, w, 3) uint8"
+    "'jpeg' (uint8, files end to end) with 'offsets' (int, n + 1), or "
+    "'images' (n, h, w[, 1 to 4]) uint8"
 )
 
 
@@ -64,7 +76,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A decoded image inside a pack: (h, w, 3) uint8 RGB."""
+    """A decoded image inside a pack: (h, w, 1 to 4) uint8: grey, with alpha, RGB, RGB and alpha."""
 
     where: str
     pixels: NDArray[np.uint8]
@@ -73,11 +85,15 @@ class Frame:
 Source: TypeAlias = File | Member | Frame
 
 
-def pixels_of(source: Source) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8 RGB of a source; ImagesError where it cannot be decoded."""
-    if isinstance(source, Frame):
-        return source.pixels
-    return decode(source.encoded(), source.where)
+def pixels_of(source: Source, channels: int = 3) -> NDArray[np.uint8]:
+    """(h, w, channels) uint8 of a source, as `decode`; ImagesError where it cannot be decoded."""
+    if not isinstance(source, Frame):
+        return decode(source.encoded(), source.where, channels)
+    pixels = source.pixels
+    if pixels.shape[2] == channels:
+        return pixels
+    grey = pixels.shape[2] == 1
+    return converted(Image.fromarray(pixels[:, :, 0] if grey else pixels), channels)
 
 
 def ids_of(source: Source) -> Ids:
@@ -186,7 +202,8 @@ def _pack(path: Path) -> dict[str, Source]:
     sources: list[Source]
     if "images" in arrays:
         pixels = arrays["images"]
-        if pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.dtype != np.uint8:
+        pixels = pixels[..., None] if pixels.ndim == 3 else pixels
+        if pixels.ndim != 4 or pixels.shape[3] not in CHANNELS or pixels.dtype != np.uint8:
             raise ImagesError(
                 f"'images' in {path} is {pixels.dtype} {pixels.shape}; a pack needs {_PACK}."
             )

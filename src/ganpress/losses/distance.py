@@ -83,7 +83,7 @@ class Distance:
         return self
 
     def __call__(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(n, 3, h, w) twice, in [-1, 1] -> a scalar, 0 for equal pictures.
+        """(n, 1 to 4, h, w) twice, in [-1, 1] -> a scalar, 0 for equal pictures.
 
         Args: mask: (n, 1, h, w) in [0, 1], by which both pictures are multiplied first.
         """

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ganpress.errors import ConfigError, WeightsError, did_you_mean
 from ganpress.losses.weights import WeightFile, find_weights, fingerprint, published, zoo_path
+from ganpress.pictures import CHANNELS, as_rgb
 from ganpress.types import State
 
 VGG16 = WeightFile(
@@ -109,16 +110,17 @@ class Features(nn.Module):
         differ by less than the rounding error of bfloat16.
 
         Args:
-            x: (n, 3, h, w) RGB in [-1, 1], at least 16 x 16; the gradient flows back to it.
+            x: (n, 1 to 4, h, w) in [-1, 1], at least 16 x 16, seen as `pictures.as_rgb` has it; the
+                gradient flows back to it.
         Returns: tap name -> (n, c, h', w'), after the ReLU, so >= 0.
         Raises: ValueError for another shape.
         """
-        if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < 16:
+        if x.ndim != 4 or x.shape[1] not in CHANNELS or min(x.shape[2:]) < 16:
             raise ValueError(
-                f"Features '{self.name}' take (n, 3, h, w) RGB pictures of at least 16 x 16 "
+                f"Features '{self.name}' take (n, 1 to 4, h, w) pictures of at least 16 x 16 "
                 f"in [-1, 1], not {tuple(x.shape)}."
             )
-        hidden = x.index_select(1, self.order) * self.scale + self.shift
+        hidden = as_rgb(x).index_select(1, self.order) * self.scale + self.shift
         hidden = hidden.contiguous(memory_format=torch.channels_last)  # pooling: 15 times as fast
         found = {}
         for index, layer in enumerate(self.layers):

@@ -18,7 +18,7 @@ from ganpress.losses.features import Features, load_features
 from ganpress.losses.terms import unit_distance
 from ganpress.measures.cost import latency, measure
 from ganpress.models.checkpoint import Model, fingerprint
-from ganpress.models.inputs import drawn, from_noise, inputs_of, reads
+from ganpress.models.inputs import channels_of, drawn, from_noise, images_for, inputs_of, reads
 from ganpress.run.settings import CropSettings
 from ganpress.sizes import Size, as_size, height_width, scaled, shorter, words
 from ganpress.types import Inputs
@@ -79,6 +79,8 @@ def evaluate(
             f"The student is a '{student.family.name}', the teacher a '{teacher.family.name}': "
             "compare a student with the teacher it was made from."
         )
+    check_channels(student, teacher)
+    images = images_for(teacher, images) if images and not from_noise(teacher) else images
     size = teacher.resolve_size(size)
     net = load_features(features, weights=None if weights is None else Path(weights))
     generator = torch.Generator().manual_seed(seed)
@@ -122,6 +124,16 @@ def check_opened(**given: object) -> None:
                 f"{name} is a {type(images).__name__} ({str(images)[:60]}), not images: open them "
                 "with ganpress.open_images(...)."
             )
+
+
+def check_channels(student: Model, teacher: Model) -> None:
+    """Refuse to compare pictures of different channels: ConfigError."""
+    ours, theirs = channels_of(student), channels_of(teacher)
+    if ours != theirs:
+        raise ConfigError(
+            f"The student has {ours[0]} channels in and {ours[1]} out, the teacher {theirs[0]} and "
+            f"{theirs[1]}: compare a student with the teacher it was made from."
+        )
 
 
 _MOST_BYTES = 1 << 29

@@ -35,7 +35,7 @@ from ganpress.measures.metrics import (
 )
 from ganpress.measures.metrics.classifier import CLASSES
 from ganpress.models.checkpoint import Model
-from ganpress.models.inputs import drawn, from_noise, inputs_of, reads
+from ganpress.models.inputs import drawn, from_noise, images_for, inputs_of, reads, reals_for
 from ganpress.sizes import Size, as_size, height_width
 
 MOST = {"cpu": 5_000, "cuda": 50_000}
@@ -83,6 +83,7 @@ def judge(
         raise ConfigError("count is for pictures made from noise, and at least 2.")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError("device is 'cuda', but torch sees no CUDA device: leave it out.")
+    images, other = images_for(model, images), other and reals_for(model, other)
     size = model.resolve_size(size, trained_size(model))
     batch = batch or max(1, min(64, 8 * 256**2 // prod(height_width(size))))
     net = load_features(features, weights=weights).to(device)
@@ -137,7 +138,7 @@ class _Context:
         return every_image(images, batch=self.batch, size=self.size)
 
     def pool(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w) -> (n, d): the last tap's features averaged over space."""
+        """(n, c, h, w) -> (n, d): the last tap's features averaged over space."""
         last: Tensor = self.net(x.to(self.device))[self.net.taps[-1]]
         return last.mean((2, 3))
 
@@ -296,7 +297,7 @@ def _truth(batch: Batch) -> Tensor:
 
 
 def _mean(pictures: Iterable[Tensor]) -> Tensor:
-    """(1, 3, h, w): the mean of all pictures."""
+    """(1, c, h, w): the mean of all pictures."""
     total, count = torch.zeros(()), 0
     for x in pictures:
         total, count = total + x.double().sum(0, keepdim=True), count + len(x)

@@ -18,7 +18,7 @@ from ganpress.methods import method as method_of
 from ganpress.methods.base import Given, Method
 from ganpress.methods.finish import Shown, finish, is_finished
 from ganpress.models.checkpoint import Model, fingerprint, load, save
-from ganpress.models.inputs import reads
+from ganpress.models.inputs import channels_of, images_for, reads, reals_for
 from ganpress.run import distributed
 from ganpress.run.files import read_json
 from ganpress.run.progress import say
@@ -70,11 +70,14 @@ def compress(
     check_request(method, config)
     check_opened(images=images, test=test, reals=reals)
     run, weights = Path(run), None if weights is None else Path(weights)
-    if match_colours and "image" not in reads(teacher):
+    if match_colours and ("image" not in reads(teacher) or channels_of(teacher) != (3, 3)):
+        lacks = "no RGB photo, or makes none," if "image" in reads(teacher) else "no photo"
         raise ConfigError(
-            f"A '{teacher.family.name}' generator reads no photo whose colours could be matched: "
+            f"This '{teacher.family.name}' generator reads {lacks} whose colours could be matched: "
             "leave --match-colours out."
         )
+    images, reals = images and images_for(teacher, images), reals and reals_for(teacher, reals)
+    test = test and images_for(teacher, test)
     if config.threads:
         torch.set_num_threads(config.threads)
     c: MethodSettings = chosen.resolve(teacher, config)

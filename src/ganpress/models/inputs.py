@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganpress.data import Batch
+from ganpress.data import Batch, Images
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
@@ -28,6 +28,26 @@ def reads(of: Model | nn.Module) -> tuple[str, ...]:
 def from_noise(of: Model | nn.Module) -> bool:
     """Whether it reads neither photos nor label maps."""
     return not set(GIVEN) & set(reads(of))
+
+
+def channels_of(of: Model | nn.Module) -> tuple[int, int]:
+    """Channels of the picture that the generator reads (where it reads one), and of what it makes;
+    RGB for a plain module."""
+    net = _net(of)
+    return int(getattr(net, "in_channels", 3)), int(getattr(net, "out_channels", 3))
+
+
+def images_for(of: Model | nn.Module, images: Images) -> Images:
+    """The images decoded to the channels that the generator has: what it reads, and their targets
+    to what it makes; of one that reads label maps or noise, all to what it makes."""
+    seen, made = channels_of(of)
+    return images.with_channels(seen if "image" in reads(of) else made, made)
+
+
+def reals_for(of: Model | nn.Module, images: Images) -> Images:
+    """Pictures of the domain that the generator makes, decoded to the channels that it makes."""
+    made = channels_of(of)[1]
+    return images.with_channels(made, made)
 
 
 def is_drawn(of: Model | nn.Module) -> bool:

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-LUMA = (0.299, 0.587, 0.114)
+from ganpress.pictures import as_grey
+
 SIZE = 5  # of the dilation and of the Gaussian, pixels
 TRACED = 16  # steps of hysteresis: how far a weak edge is followed from a strong one, pixels
 
@@ -16,7 +17,7 @@ def smooth_edges(x: Tensor, *, low: float = 100, high: float = 200) -> Tensor:
     """Blur a picture where it has edges: Canny's edges, dilated to 5 x 5, under a 5 x 5 Gaussian.
 
     Args:
-        x: (n, 3, h, w) in [-1, 1], at least 5 x 5.
+        x: (n, 1 to 4, h, w) in [-1, 1], at least 5 x 5.
         low, high: Canny's thresholds of the gradient, on the scale of 8-bit pictures under Sobel.
     Returns: as x; away from edges it is x itself.
     """
@@ -26,13 +27,13 @@ def smooth_edges(x: Tensor, *, low: float = 100, high: float = 200) -> Tensor:
 
 @torch.no_grad()
 def canny(x: Tensor, *, low: float = 100, high: float = 200) -> Tensor:
-    """Canny's edges of pictures (n, 3, h, w) in [-1, 1] -> (n, 1, h, w), 1 on an edge, else 0.
+    """Canny's edges of pictures (n, 1 to 4, h, w) in [-1, 1] -> (n, 1, h, w), 1 on an edge, else 0.
 
     Sobel gradients, non-maximum suppression over four directions, and weak edges kept where they
     hang on a strong one (followed over 16 pixels).
     """
     x = x.float()
-    grey = (x * x.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True) * 127.5
+    grey = as_grey(x) * 127.5
     sobel = x.new_tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])
     padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
     dx, dy = F.conv2d(padded, torch.stack([sobel, sobel.T])[:, None]).split(1, 1)

@@ -156,7 +156,8 @@ class StyledConv(nn.Module):
 
 
 class ToRGB(nn.Module):
-    """A modulated 1x1 convolution to RGB, without demodulation, added to the picture so far."""
+    """A modulated 1x1 convolution to the picture's channels, without demodulation, added to the
+    picture so far."""
 
     def __init__(self, i: Axis, rgb: Axis, style: Axis, *, fan_in: int, first: bool) -> None:
         super().__init__()
@@ -166,7 +167,7 @@ class ToRGB(nn.Module):
         self.blur = None if first else Blur(gain=4.0)
 
     def forward(self, x: Tensor, w: Tensor, image: Tensor | None) -> Tensor:
-        """(n, in, h, w) -> (n, 3, h, w); ``image`` is the sum of the coarser ones at h/2, w/2."""
+        """(n, in, h, w) -> (n, c, h, w); ``image`` is the sum of the coarser ones at h/2, w/2."""
         y = self.modulated(x, w)[0] + self.bias[:, None, None]
         if image is None or self.blur is None:
             out: Tensor = y

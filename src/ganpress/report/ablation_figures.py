@@ -160,6 +160,7 @@ def picture_grid(run: Path, variants: Sequence[Mapping[str, Any]], out: Path) ->
             path = folder / f"{stem}_{kind}.png"
             if path.exists():
                 picture = open_picture(path).resize((side, side), Image.Resampling.LANCZOS)
-                canvas.paste(picture, (_NAMES + column * (side + _GAP), top))
+                shown = picture.convert("RGBA")
+                canvas.paste(shown, (_NAMES + column * (side + _GAP), top), shown)
     replace_file(out, partial(canvas.save, format="PNG"))
     return True

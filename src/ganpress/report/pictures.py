@@ -89,17 +89,30 @@ def whole_picture(path: Path, alt: str, label: str) -> Picture:
 
 
 def difference(teacher: Image.Image, student: Image.Image) -> tuple[Image.Image, float]:
-    """|teacher - student| times four (clipped at 255), and its mean before that, in 0..255."""
+    """|teacher - student| times four (clipped at 255), and its mean before that, in 0..255.
+
+    Where they have alpha, the larger of the colour's difference and the alpha's, opaque.
+    """
     raw = ImageChops.difference(teacher, student)
-    mean = sum(ImageStat.Stat(raw).mean) / 3
-    return raw.point(lambda level: min(255, level * AMPLIFIED)), mean
+    means = ImageStat.Stat(raw).mean
+    if _has_alpha(raw):
+        *colours, alpha = raw.split()
+        lighter = [ImageChops.lighter(band, alpha) for band in colours]
+        raw = lighter[0] if len(lighter) == 1 else Image.merge("RGB", lighter)
+    return raw.point(lambda level: min(255, level * AMPLIFIED)), sum(means) / len(means)
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("LA", "RGBA")
 
 
 def open_picture(path: Path) -> Image.Image:
-    """The file as RGB. Raises ImagesError."""
+    """The file as grey or RGB, with its alpha if it has one. Raises ImagesError."""
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
+            if image.mode in ("L", "LA", "RGB", "RGBA"):
+                return image.copy()
+            return image.convert("RGBA" if "transparency" in image.info else "RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImagesError(
             f"The picture '{path}' cannot be read: {error}. "
@@ -147,7 +160,7 @@ def _picture(image: Image.Image, kind: str, alt: str, label: str, lossless: bool
         image = image.copy()
         image.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    if lossless or max(image.size) < 160:
+    if lossless or max(image.size) < 160 or _has_alpha(image):
         image.save(buffer, "PNG", optimize=True)
     else:
         image.save(buffer, "JPEG", quality=88, subsampling=0)  # optimize breaks on noise

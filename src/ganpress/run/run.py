@@ -216,7 +216,7 @@ class Stage:
         """Write a grid of images to images/{name}-{step:07d}.png. Raises: DiskFull.
 
         Args:
-            tensor: (n, 3 or 1, h, w), [-1, 1]; values outside are clamped.
+            tensor: (n, 1 to 4, h, w), [-1, 1]; values outside are clamped.
             columns: images in a row; the default makes the grid about square.
         """
         check_name(name, "The image")

@@ -182,7 +182,9 @@ def train_cartoongan(
 
 
 def _discriminator_options(config: CartoonganTraining) -> dict[str, int]:
-    return {"width": config.discriminator_width, "layers": config.discriminator_layers}
+    inputs = kit.channels_of(CARTOONGAN, config)[1]
+    width, layers = config.discriminator_width, config.discriminator_layers
+    return {"inputs": inputs, "width": width, "layers": layers}
 
 
 def _discriminator(config: CartoonganTraining) -> nn.Module:

@@ -23,6 +23,7 @@ from ganpress.nn.init import learning, normal
 from ganpress.run import distributed
 from ganpress.run.ema import Average
 from ganpress.run.grid import first_rows
+from ganpress.run.progress import say
 from ganpress.run.run import Run
 from ganpress.training import kit
 from ganpress.training.pool import Pool
@@ -88,10 +89,16 @@ def train_cyclegan(
         raise ConfigError("CycleGAN goes between two sets of pictures: give the second, other.")
     run.seed_all("init")
     patch: dict[str, Any] = c.discriminator.model_dump(exclude={"lr"})
+    channels = dict(zip("AB", kit.channels_of(CYCLEGAN, c), strict=True))
+    identity = _identity(run, c, channels)
     G, D = nn.ModuleDict(), nn.ModuleDict()
     for way in ("A2B", "B2A"):
-        G[way] = kit.place(normal(kit.scaled(CYCLEGAN, c)), c, device)
-        D[way[-1]] = kit.place(normal(build_discriminator("patch", **patch)), c, device)
+        ends = {"in_channels": channels[way[0]], "out_channels": channels[way[-1]]}
+        G[way] = kit.place(normal(kit.scaled(CYCLEGAN, c, **ends)), c, device)
+        inputs = channels[way[-1]]
+        D[way[-1]] = kit.place(
+            normal(build_discriminator("patch", inputs=inputs, **patch)), c, device
+        )
     opt_g = Adam(learning(G), c.lr, betas=(0.5, 0.999))
     opt_d = Adam(learning(D), c.discriminator.lr, betas=(0.5, 0.999))
     average, pool_a, pool_b = Average(G, c.ema), Pool(c.pool), Pool(c.pool)
@@ -116,8 +123,8 @@ def train_cyclegan(
         logs: list[Terms] = []
         for x, y in parts:
             with kit.autocast(c):
-                terms, fake_a, fake_b = _translate(G, D, x, y, identity=c.identity > 0)
-                weight = {"gan": 1.0, "cycle": c.cycle, "identity": c.cycle * c.identity}
+                terms, fake_a, fake_b = _translate(G, D, x, y, identity=identity > 0)
+                weight = {"gan": 1.0, "cycle": c.cycle, "identity": c.cycle * identity}
                 loss = torch.stack([w * terms[f"loss/{n}"] for n, w in weight.items()]).sum()
             (loss / c.accumulate).backward()
             fakes.append((fake_a.detach(), fake_b.detach()))
@@ -153,10 +160,25 @@ def train_cyclegan(
             net,
             CYCLEGAN,
             c,
-            Discriminator(D[way[-1]], "patch", {"inputs": 3, **patch}, "least-squares"),
+            Discriminator(
+                D[way[-1]], "patch", {"inputs": channels[way[-1]], **patch}, "least-squares"
+            ),
         )
         for way, net in G.items()
     }
+
+
+def _identity(run: Run, config: CycleGANTraining, channels: dict[str, int]) -> float:
+    """The weight of the identity loss; 0, with a sentence, where a picture of one domain has other
+    channels than the generator that ends there reads."""
+    if config.identity == 0 or channels["A"] == channels["B"]:
+        return config.identity
+    say(
+        f"The identity loss is left out: it gives a picture of {channels['B']} channels to a "
+        f"generator that reads {channels['A']} (set identity=0 to leave this line out).",
+        quiet=run.quiet or distributed.rank() > 0,
+    )
+    return 0.0
 
 
 def _translate(

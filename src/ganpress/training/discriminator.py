@@ -50,6 +50,7 @@ class DiscriminatorWithLoss(nn.Module):
         pooled: bool = True,
         own: Discriminator | None = None,
         reads: tuple[str, ...] = ("image",),
+        channels: tuple[int, int] = (3, 3),
         fixed: bool = False,
         half: bool = False,
     ) -> None:
@@ -57,6 +58,7 @@ class DiscriminatorWithLoss(nn.Module):
         width, layers, pooled: of a fresh PatchGAN; a teacher's own has them on its card.
         own: the teacher's discriminator, which is copied; None: a fresh PatchGAN.
         reads: names of the generator's inputs.
+        channels: of the picture that the generator reads, and of what it makes.
         fixed: it is never trained; the loss compares its logits of the student's and the
                 teacher's pictures.
         half: bfloat16 where autocast has it; logits and losses stay float32.
@@ -66,13 +68,14 @@ class DiscriminatorWithLoss(nn.Module):
         if own is not None:
             self.net = copy.deepcopy(own.net).requires_grad_(not fixed).train(not fixed)
         else:
-            own = _fresh(width, layers, pooled)
+            own = _fresh(channels[1], width, layers, pooled)
             self.net = own.net
         self.kind, options = own.kind, own.options
         self.objective, self.pooled = own.objective, own.pooled
         self.r1, self.r1_every = own.r1, own.r1_every
-        self.at = _place(self.kind, options, reads)
-        self.extra_channels = _extra(self.kind, options)
+        self.made_channels = channels[1]
+        self.extra_channels = _extra(self.kind, options, channels)
+        self.at = _place(self.kind, self.extra_channels, reads)
         batch_statistics = (nn.BatchNorm2d,)  # real and generated pictures go through separately
         self.is_per_image = self.kind != "stylegan2" and not any(
             isinstance(m, batch_statistics) for m in self.net.modules()
@@ -88,7 +91,7 @@ class DiscriminatorWithLoss(nn.Module):
         return super().train(mode and not self.fixed)
 
     def forward(self, x: Tensor, seen: Tensor | None = None) -> Tensor:
-        """(n, 3, h, w) -> logits: (n,) or (n, 1, h', w') of a PatchGAN, else (n, k): the logits of
+        """(n, c, h, w) -> logits: (n,) or (n, 1, h', w') of a PatchGAN, else (n, k): the logits of
         all scales side by side, each scale weighing as much as another in a mean.
 
         Args: seen: what a conditional one reads beside the picture.
@@ -132,7 +135,7 @@ class DiscriminatorWithLoss(nn.Module):
     def real_side(
         self, batch: Batch, inputs: Inputs, target: Tensor, source: str
     ) -> tuple[Tensor, Tensor | None]:
-        """The pictures that the discriminator takes as real, (n, 3, h, w), and their condition.
+        """The pictures that the discriminator takes as real, (n, c, h, w), and their condition.
 
         Args:
             target: the teacher's pictures. source: "teacher": those are real; "images": the batch's
@@ -200,13 +203,13 @@ class DiscriminatorWithLoss(nn.Module):
         return torch.stack(terms).mean()
 
 
-def _fresh(width: int, layers: int, pooled: bool) -> Discriminator:
+def _fresh(inputs: int, width: int, layers: int, pooled: bool) -> Discriminator:
     """A new PatchGAN under least squares, initialised as CycleGAN's."""
-    net = PatchDiscriminator(3, width, layers, norm="instance-affine")
+    net = PatchDiscriminator(inputs, width, layers, norm="instance-affine")
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.normal_(module.weight, 0.0, 0.02)
-    return Discriminator(net, "patch", {}, objective="least-squares", pooled=pooled)
+    return Discriminator(net, "patch", {"inputs": inputs}, objective="least-squares", pooled=pooled)
 
 
 def _together(scales: list[Tensor]) -> Tensor:
@@ -215,17 +218,15 @@ def _together(scales: list[Tensor]) -> Tensor:
     return torch.stack([s.flatten(1).mean(1) for s in scales], 1)
 
 
-def _place(kind: str, options: dict[str, Any], reads: tuple[str, ...]) -> int | None:
+CONDITIONS = {"patch": "image", "spade": "semantics", "sngan": "y"}
+"""The generator's input that a kind of discriminator reads beside the picture, if it reads any."""
+
+
+def _place(kind: str, extra: int, reads: tuple[str, ...]) -> int | None:
     """Which of the generator's inputs a discriminator reads beside the picture; None: none."""
-    name = None
-    if kind == "patch" and options.get("inputs", 3) == 6:
-        name = "image"
-    elif kind == "spade":
-        name = "semantics"
-    elif kind == "sngan" and options.get("classes"):
-        name = "y"
-    if name is None:
+    if not extra:
         return None
+    name = CONDITIONS[kind]
     if name not in reads:
         raise ConfigError(
             f"The teacher's discriminator reads '{name}', which its generator does not: "
@@ -234,15 +235,25 @@ def _place(kind: str, options: dict[str, Any], reads: tuple[str, ...]) -> int | 
     return reads.index(name)
 
 
-def _extra(kind: str, options: dict[str, Any]) -> int:
-    """Channels or classes that a discriminator reads beside the picture."""
-    return int(options.get("classes", 0) if kind == "sngan" else options.get("inputs", 3) - 3)
+def _extra(kind: str, options: dict[str, Any], channels: tuple[int, int]) -> int:
+    """Channels or classes that a discriminator reads beside the picture. Raises: ConfigError where
+    it does not read the pictures of a generator that reads and makes these ``channels``."""
+    seen, made = channels
+    more = int(options.get("inputs", 3)) - made
+    fits = more > 0 if kind == "spade" else more in ((0, seen) if kind == "patch" else (0,))
+    if not fits:
+        raise ConfigError(
+            f"The teacher's discriminator ('{kind}') reads {more + made} channels, and its "
+            f"generator's pictures have {made}: --set discriminator.start=fresh."
+        )
+    return int(options.get("classes", 0)) if kind == "sngan" else more
 
 
 def starting_discriminator(
     settings: DiscriminatorSettings,
     own: Discriminator | None,
     reads: tuple[str, ...],
+    channels: tuple[int, int] = (3, 3),
     *,
     half: bool = False,
 ) -> DiscriminatorWithLoss:
@@ -250,6 +261,7 @@ def starting_discriminator(
     global state.
 
     Args: own: the discriminator saved with the teacher. reads: names of the generator's inputs.
+        channels: of the picture that it reads, and of what it makes.
     Raises: ConfigError for a fixed discriminator without the teacher's.
     """
     own = own if settings.start == "teacher" else None
@@ -261,7 +273,9 @@ def starting_discriminator(
             + ": import or train the teacher with it, or set discriminator.fixed=false."
         )
     shape = settings.model_dump(include={"width", "layers", "pooled"})
-    return DiscriminatorWithLoss(**shape, own=own, reads=reads, fixed=settings.fixed, half=half)
+    return DiscriminatorWithLoss(
+        **shape, own=own, reads=reads, channels=channels, fixed=settings.fixed, half=half
+    )
 
 
 def check_size(discriminator: DiscriminatorWithLoss, side: int) -> None:
@@ -276,7 +290,7 @@ def check_size(discriminator: DiscriminatorWithLoss, side: int) -> None:
         if discriminator.kind != "sngan" or not extra
         else (torch.zeros(2, extra, device="meta"),)
     )
-    channels = 3 + (extra if discriminator.kind != "sngan" else 0)
+    channels = discriminator.made_channels + (extra if discriminator.kind != "sngan" else 0)
     try:
         with torch.no_grad():
             ghost(torch.zeros(2, channels, side, side, device="meta"), *seen)

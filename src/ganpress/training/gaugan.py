@@ -193,7 +193,7 @@ def networks(c: GauGANTraining, device: str) -> tuple[SpadeGenerator, Discrimina
     """Generator and discriminator at their start, both under spectral norm."""
     net = add_spectral_norm(xavier(kit.scaled(GAUGAN, c)))
     G = cast(SpadeGenerator, kit.place(net, c, device))
-    options = {"inputs": G.channels + 3, **c.discriminator.model_dump()}
+    options = {"inputs": G.channels + G.out_channels, **c.discriminator.model_dump()}
     D = kit.place(xavier(build_discriminator("spade", **options)), c, device)
     if distributed.world() > 1 and device.startswith("cuda"):
         nn.SyncBatchNorm.convert_sync_batchnorm(G)

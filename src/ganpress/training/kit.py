@@ -19,6 +19,7 @@ from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import Family
+from ganpress.models.families.base import MADE, READ
 from ganpress.run import distributed
 from ganpress.run.ema import Average
 from ganpress.training.settings import RunSettings, TrainConfig
@@ -26,14 +27,17 @@ from ganpress.training.settings import RunSettings, TrainConfig
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def scaled(family: Family, config: TrainConfig) -> nn.Module:
+def scaled(family: Family, config: TrainConfig, **options: Any) -> nn.Module:
     """The family's network under `config.options`, every group at `config.width` of its channels.
+
+    Args: options: in place of those of the config.
 
     Seed torch before: the weights are initialised from its global generator.
     """
-    full = family.full(family.resolve(config.options))
+    chosen = {**config.options, **options}
+    full = family.full(family.resolve(chosen))
     widths = {group: max(1, round(width * config.width)) for group, width in full.items()}
-    return family.build(widths, **config.options)
+    return family.build(widths, **chosen)
 
 
 def batches(images: Images, config: TrainConfig, first: int, *, salt: str = "") -> Iterator[Batch]:
@@ -56,6 +60,12 @@ def batches(images: Images, config: TrainConfig, first: int, *, salt: str = "") 
         rank=distributed.rank(),
         world=distributed.world(),
     )
+
+
+def channels_of(family: Family, config: TrainConfig) -> tuple[int, int]:
+    """Channels of the picture that the config's generator reads, and of what it makes."""
+    options = family.resolve(config.options)
+    return int(options.get("in_channels", 0)), int(options["out_channels"])
 
 
 def check_split(config: TrainConfig) -> None:
@@ -125,11 +135,13 @@ def model_of(
     discriminator: Discriminator | None = None,
     provenance: dict[str, Any] | None = None,
 ) -> Model:
-    """A finished teacher: copies of the networks on the CPU, in eval mode."""
+    """A finished teacher: copies of the networks on the CPU, in eval mode. Its options are the
+    config's, with the channels that the network has."""
     own = discriminator and replace(
         discriminator, net=_finished(discriminator.net), options=dict(discriminator.options)
     )
-    options = family.resolve(config.options)
+    channels = {name: getattr(net, name) for name in (*READ, *MADE) if name in family.options}
+    options = family.resolve({**config.options, **channels})
     return Model(_finished(net), family, options, dict(provenance or {}), own)
 
 

@@ -28,7 +28,6 @@ from ganpress.run.run import Run
 from ganpress.run.settings import Settings
 from ganpress.training import kit
 from ganpress.training.settings import TrainConfig
-from ganpress.types import State
 
 
 class MunitWeights(Settings):
@@ -139,9 +138,11 @@ def train_munit(
     if other is None:
         raise ConfigError("MUNIT translates between two sets of pictures: give the second, other.")
     run.seed_all("init")
-    A, B = (kit.place(_auto_encoder(c), c, device) for _ in "AB")
+    channels = kit.channels_of(MUNIT, c)  # of the domains A and B
+    A, B = (kit.place(_auto_encoder(c, own), c, device) for own in channels)
     G = nn.ModuleDict({"A": A, "B": B})
-    D = nn.ModuleDict({domain: kit.place(_discriminator(c), c, device) for domain in "AB"})
+    seen = {d: _discriminator_options(c, own) for d, own in zip("AB", channels, strict=True)}
+    D = nn.ModuleDict({d: kit.place(_discriminator(seen[d]), c, device) for d in "AB"})
     decay, dim = c.weight_decay, A.style_dim
     opt_g = Adam(G.parameters(), c.lr, betas=(0.5, 0.999), weight_decay=decay)
     opt_d = Adam(D.parameters(), c.lr, betas=(0.5, 0.999), weight_decay=decay)
@@ -210,14 +211,15 @@ def train_munit(
             _translator(G[i], G[o]),
             MUNIT,
             c,
-            discriminator=Discriminator(D[o], "munit", _discriminator_options(c), "least-squares"),
+            discriminator=Discriminator(D[o], "munit", seen[o], "least-squares"),
         )
         for i, o in ("AB", "BA")
     }
 
 
-def _auto_encoder(config: MunitTraining) -> MunitGenerator:
-    net = kit.scaled(MUNIT, config)
+def _auto_encoder(config: MunitTraining, channels: int) -> MunitGenerator:
+    """One of a domain whose pictures have these channels."""
+    net = kit.scaled(MUNIT, config, in_channels=channels, out_channels=channels)
     if not isinstance(net, MunitGenerator) or net.style is None:
         raise ConfigError("MUNIT is trained with style encoders: leave options.style_encoder true.")
     for layer in net.modules():
@@ -228,17 +230,18 @@ def _auto_encoder(config: MunitTraining) -> MunitGenerator:
     return net
 
 
-def _discriminator_options(config: MunitTraining) -> dict[str, int]:
+def _discriminator_options(config: MunitTraining, channels: int) -> dict[str, int]:
     c = config
     return {
+        "inputs": channels,
         "width": c.discriminator_width,
         "layers": c.discriminator_layers,
         "scales": c.discriminator_scales,
     }
 
 
-def _discriminator(config: MunitTraining) -> nn.Module:
-    net = build_discriminator("munit", **_discriminator_options(config))
+def _discriminator(options: dict[str, int]) -> nn.Module:
+    net = build_discriminator("munit", **options)
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, 0.0, 0.02)
@@ -301,6 +304,6 @@ def _mean(logs: list[Terms]) -> Terms:
 def _translator(source: nn.Module, target: nn.Module) -> nn.Module:
     """The content encoder of one auto-encoder in a copy of the other."""
     net = copy.deepcopy(target)
-    content: State = source.get_submodule("content").state_dict()
-    net.get_submodule("content").load_state_dict(content)
+    assert isinstance(source, MunitGenerator) and isinstance(net, MunitGenerator)
+    net.content, net.in_channels = copy.deepcopy(source.content), source.in_channels
     return net

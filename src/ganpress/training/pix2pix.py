@@ -107,7 +107,7 @@ def train_pix2pix(
     """Train on ``images``, each with its target: the discriminator first, then the generator.
 
     Args: other, weights: not used; pix2pix needs no second domain and no other network.
-    Returns: {"": the generator with its discriminator, which reads input and picture, 6 channels}.
+    Returns: {"": the generator with its discriminator, which reads input and picture}.
     Raises: ConfigError for images without targets.
     """
     c, device = config, kit.device_of(config)
@@ -116,7 +116,10 @@ def train_pix2pix(
     family, (d_loss_of, g_loss_of) = FAMILIES[c.family], OBJECTIVES[c.objective]
     run.seed_all("init")
     G = kit.place(normal(kit.scaled(family, c)), c, device)
-    patch: dict[str, Any] = {"inputs": 6, **c.discriminator.model_dump(exclude={"lr"})}
+    patch: dict[str, Any] = {
+        "inputs": sum(kit.channels_of(family, c)),
+        **c.discriminator.model_dump(exclude={"lr"}),
+    }
     D = kit.place(normal(build_discriminator("patch", **patch)), c, device)
     opt_g = Adam(learning(G), c.lr, betas=(0.5, 0.999))
     opt_d = Adam(learning(D), c.discriminator.lr, betas=(0.5, 0.999))
@@ -177,7 +180,7 @@ def train_pix2pix(
 
 
 def _pair(part: Batch) -> tuple[Tensor, Tensor]:
-    """Inputs and targets, (n, 3, s, s) each."""
+    """Inputs and targets, (n, c, s, s) each."""
     if part.y is None:
         raise ConfigError("A batch without targets: the images are not paired.")
     return part.x, part.y

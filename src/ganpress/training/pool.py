@@ -15,7 +15,7 @@ class Pool:
         self.size, self.images = size, list[Tensor]()
 
     def __call__(self, fake: Tensor) -> Tensor:
-        """(n, 3, h, w) -> (n, 3, h, w), some of them replaced by older ones."""
+        """(n, c, h, w) -> (n, c, h, w), some of them replaced by older ones."""
         if self.size == 0:
             return fake.detach()
         out = []

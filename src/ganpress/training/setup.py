@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ganpress.data import Images
 from ganpress.losses.distance import Distance
 from ganpress.models.checkpoint import Model, load, save
-from ganpress.models.inputs import inputs_of, is_drawn, reads
+from ganpress.models.inputs import channels_of, inputs_of, is_drawn, reads
 from ganpress.models.source import Crops, Source
 from ganpress.run.files import replace_file
 from ganpress.run.run import Run
@@ -75,7 +75,7 @@ def set_up(
     run.seed_all("critic")  # the first version's salt, which fresh discriminators depend on
     half = c.precision == "bfloat16"
     discriminator = starting_discriminator(
-        c.discriminator, teacher.discriminator, reads(teacher), half=half
+        c.discriminator, teacher.discriminator, reads(teacher), channels_of(teacher), half=half
     )
     distance = Distance(c.distance, weights=weights, half=half).to(c.device)
     place(teacher.net, c, c.device)

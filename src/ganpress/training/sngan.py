@@ -123,7 +123,8 @@ def train_sngan(
     _check_classes(images, classes)
     device = kit.device_of(c)
     run.seed_all("init")
-    discriminator = {"classes": classes, **c.discriminator.model_dump()}
+    made = int(options["out_channels"])
+    discriminator = {"inputs": made, "classes": classes, **c.discriminator.model_dump()}
     G = kit.place(glorot(kit.scaled(SNGAN, c)), c, device)
     D = kit.place(glorot(build_discriminator("sngan", **discriminator)), c, device)
     opt_g = Adam(G.parameters(), c.lr_g, betas=(0.0, 0.9))

@@ -255,4 +255,5 @@ def discriminator_options(config: StyleGAN2Training) -> dict[str, Any]:
     """How the discriminator is built."""
     size, limits = shorter(config.data.size), config.discriminator
     channels = [max(1, min(limits.most, limits.base // side)) for side in resolutions(size)]
-    return {"size": size, "channels": channels}
+    inputs = kit.channels_of(STYLEGAN2, config)[1]
+    return {"size": size, "channels": channels, "inputs": inputs}

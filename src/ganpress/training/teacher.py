@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.models.checkpoint import fingerprint
-from ganpress.models.inputs import is_drawn
+from ganpress.models.inputs import channels_of, is_drawn
 from ganpress.models.source import Source
 from ganpress.nn.taps import tapped
 from ganpress.run.files import make_folder, raise_if_full
@@ -25,7 +25,7 @@ from ganpress.types import Inputs
 
 
 class Observed(NamedTuple):
-    """The teacher's outputs for a batch: pictures (n, 3, h, w) in [-1, 1], and feature maps."""
+    """The teacher's outputs for a batch: pictures (n, c, h, w) in [-1, 1], and feature maps."""
 
     pictures: Tensor
     maps: dict[str, Tensor]
@@ -35,7 +35,7 @@ class CachedTeacher:
     """A frozen generator with a cache of its pictures of each crop of the training images.
 
     Where the data stream draws from a fixed number of crops (``data.cached_crops``) and nothing
-    else is random (noise, a style), pictures are kept on disk in half precision, (crops, 3, h, w),
+    else is random (noise, a style), pictures are kept on disk in half precision, (crops, c, h, w),
     and read back when a crop comes round again: at 1/20 of its MACs a student's whole step costs
     less than the teacher's forward pass. Pictures are rounded to half precision also at first
     sight, and computed image by image, so that a run resumed with or without the cache is
@@ -53,7 +53,8 @@ class CachedTeacher:
         self._known: Any = None
         if cache is not None and crops > 0:
             make_folder(cache)
-            self._known, self._kept = _open(cache / f"{words(size)}px", crops, size)
+            pixels = (crops, channels_of(net)[1], *height_width(size))
+            self._known, self._kept = _open(cache / f"{words(size)}px", pixels)
 
     @torch.no_grad()
     def __call__(self, inputs: Inputs, ids: Tensor, taps: Collection[str] = ()) -> Observed:
@@ -108,13 +109,13 @@ def cached_teacher(source: Source, data: DataSettings, root: Path, size: Size) -
     return CachedTeacher(teacher.net, cache=folder / key, crops=crops, size=size)
 
 
-def _open(stem: Path, crops: int, size: Size) -> tuple[Any, Any]:
-    """Which crops are known, (crops,), and their pictures, both backed by files.
+def _open(stem: Path, pixels: tuple[int, int, int, int]) -> tuple[Any, Any]:
+    """Which crops are known, (crops,), and their pictures, (crops, c, h, w), both backed by files.
 
     Where either file is missing or torn, both are started anew: one says what the other holds.
     """
     known, kept = stem.with_suffix(".known"), stem.with_suffix(".f16")
-    pixels = (crops, 3, *height_width(size))
+    crops = pixels[0]
     whole = {known: crops, kept: 2 * prod(pixels)}
     is_whole = all(p.exists() and p.stat().st_size == n for p, n in whole.items())
     for path in () if is_whole else whole:

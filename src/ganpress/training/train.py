@@ -20,7 +20,8 @@ from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.families import family as family_of
 from ganpress.models.families.base import draw_inputs
 from ganpress.models.families.gaugan import UNKNOWN
-from ganpress.models.inputs import from_noise, inputs_of
+from ganpress.models.inputs import from_noise, images_for, inputs_of
+from ganpress.pictures import as_widest
 from ganpress.report import write_report
 from ganpress.run import distributed
 from ganpress.run.files import make_folder, read_json, read_log, replace_file
@@ -32,7 +33,7 @@ from ganpress.training.cartoongan import CartoonganTraining, train_cartoongan
 from ganpress.training.cyclegan import CycleGANTraining, train_cyclegan
 from ganpress.training.forecast import MIN_STEPS, MINUTES, STEPS, announce, timed_stages
 from ganpress.training.gaugan import GauGANTraining, train_gaugan
-from ganpress.training.kit import check_split, device_of
+from ganpress.training.kit import channels_of, check_split, device_of
 from ganpress.training.munit import MunitTraining, train_munit
 from ganpress.training.outcome import forgotten_if_refused, stage_facts
 from ganpress.training.pix2pix import Pix2PixTraining, train_pix2pix
@@ -116,6 +117,7 @@ def train(
     check_request(family, how, c, images, other)
     if test and how.needs == "labels" and not test.has_labels:
         raise ConfigError("The test photos have no label maps to make pictures from: leave --test.")
+    images, other, test = _in_channels(family, how, c, images, other, test)
     data = {"data_hash": images.digest(), "photos": len(images)}
     if other:
         data |= {"other_hash": other.digest(), "other_photos": len(other)}
@@ -133,6 +135,19 @@ def train(
         model.provenance = {**_provenance(folder, settings, data), **model.provenance}
     distributed.first(partial(finish, folder, models, c, shown=test or images, other=other))
     return models
+
+
+def _in_channels(family: str, how: Trainer, config: TrainConfig, *sets: Images | None) -> list[Any]:
+    """Images, those of the other domain and the test images, decoded to the channels of the
+    generator: what it reads is ``images``, or nothing but labels or noise; the rest is as it makes.
+    """
+    seen, made = channels_of(family_of(getattr(config, "family", family)), config)
+    reads_pictures = how.needs in ("other", "pairs")
+    first = seen if reads_pictures else made
+    return [
+        one and one.with_channels(x, made)
+        for one, x in zip(sets, (first, made, first), strict=True)
+    ]
 
 
 def forecast(
@@ -284,8 +299,8 @@ def _last(root: Path, stages: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def samples_of(model: Model, images: Images, size: Size) -> tuple[Tensor, int, str]:
-    """A grid of what a teacher makes: (n, 3, h, w) in [-1, 1], its columns, and what they show."""
-    batch = next(evaluation(images, batch=SHOWN, size=size))
+    """A grid of what a teacher makes: (n, c, h, w) in [-1, 1], its columns, and what they show."""
+    batch = next(evaluation(images_for(model, images), batch=SHOWN, size=size))
     seed = torch.Generator().manual_seed(0)
     if from_noise(model):
         return model(*draw_inputs(model.net, DRAWN, size, seed)), 8, "made from noise"
@@ -295,7 +310,7 @@ def samples_of(model: Model, images: Images, size: Size) -> tuple[Tensor, int, s
         kinds = {"label map": _coloured(batch.labels), "made": made, "photo": batch.x}
     elif batch.y is not None:
         kinds["target"] = batch.y
-    rows = torch.stack(list(kinds.values()), 1).flatten(0, 1)
+    rows = torch.stack(as_widest(*kinds.values()), 1).flatten(0, 1)
     return rows, len(kinds), ", ".join(kinds)
 
 

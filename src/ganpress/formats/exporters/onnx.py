@@ -1,10 +1,10 @@
 """ONNX, by torch's dynamo exporter, checked in onnxruntime.
 
-The inputs have the names of the network's `reads`, all float32: `image` is NCHW RGB in [-1, 1], as
-is the output, `image_out`. The batch is free; so are height and width, in steps of the family's
-multiple, where the network reads pictures or label maps. A fake-quantised network becomes
-QuantizeLinear/DequantizeLinear nodes with int8 weights, so the file is small and a runtime with
-int8 kernels can use them.
+The inputs have the names of the network's `reads`, all float32: `image` is NCHW in [-1, 1], as is
+the output, `image_out`; their channels are RGB or what the metadata say. The batch is free; so are
+height and width, in steps of the family's multiple, where the network reads pictures or label maps.
+A fake-quantised network becomes QuantizeLinear/DequantizeLinear nodes with int8 weights, so the
+file is small and a runtime with int8 kernels can use them.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from ganpress.formats.exporters.verify import OUTPUT, ExportFacts, compare, read
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
 from ganpress.nn.layers import fold_gates
+from ganpress.pictures import CHANNELS
 from ganpress.run.files import make_folder, replace_file
 from ganpress.sizes import Size
 from ganpress.types import Inputs
@@ -207,10 +208,17 @@ def _metadata(model: Model) -> dict[str, str]:
         "quantiser": json.dumps(card["quantiser"]),
         "provenance": json.dumps(card["provenance"], default=str),
         "layout": "NCHW",
-        "colour": "RGB",
+        **_colours(model),
         "range": "[-1, 1]",
         "multiple": str(model.multiple),
     }
+
+
+def _colours(model: Model) -> dict[str, str]:
+    """What the channels of the picture that is made are, and of the one that is read, if any."""
+    net = model.net
+    seen, made = (CHANNELS[int(getattr(net, n))] for n in ("in_channels", "out_channels"))
+    return {"colour": made, **({"colour_in": seen} if "image" in reads(model) else {})}
 
 
 def session(data: bytes) -> Session:

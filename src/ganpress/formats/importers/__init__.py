@@ -13,6 +13,7 @@ from ganpress.formats.importers.fitting import assemble, assemble_discriminator
 from ganpress.formats.importers.foreign import plain_state, read_discriminator, read_foreign
 from ganpress.formats.importers.kinds import READERS
 from ganpress.formats.importers.looks import looks_like
+from ganpress.formats.importers.patch import objective_of
 from ganpress.losses.weights import fingerprint
 from ganpress.models.checkpoint import Model
 from ganpress.models.discriminator import Discriminator
@@ -64,9 +65,10 @@ def import_model(
     found = read_foreign(discriminator) if discriminator else read_discriminator(path)
     if found:
         where = Path(discriminator).name if discriminator else f"{path.name} (its discriminator)"
-        model.discriminator = discriminator_from_state(
-            model.provenance["kind"], found, source=where
-        )
+        own = discriminator_from_state(model.provenance["kind"], found, source=where)
+        if own.kind == "patch":  # whose objective depends on what it reads beside the picture
+            own.objective = objective_of(own.options["inputs"], model.options["out_channels"])
+        model.discriminator = own
     model.provenance["sha256"] = digest = fingerprint(path)
     if digest in LICENCES:
         model.provenance["licence"] = LICENCES[digest]

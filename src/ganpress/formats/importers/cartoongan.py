@@ -2,7 +2,8 @@
 
 conv01_1 .. conv03_2 go down, conv04_1 onwards are the blocks, deconv* go up, in*.scale and .shift
 are InstanceNorm's. The published nets read and write BGR: the first convolution's inputs and the
-last one's outputs are turned round, so that ours reads and writes RGB.
+last one's outputs are turned round, so that ours reads and writes RGB. Those of other numbers of
+channels (grey, alpha) have no such order and are taken as they are.
 """
 
 from __future__ import annotations
@@ -34,16 +35,18 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
     for group, layer in groups.items():
         transposed = group in ("up1a", "up2a")  # (in, out, h, w)
         made.width(state, group, f"{layers[layer]}.weight", 1 if transposed else 0)
+    made.channels(state, "in_channels", names["stem.conv.weight"], 1, source)
+    made.channels(state, "out_channels", names["out.conv.weight"], 0, source)
     made.turned = TURNED
     return made
 
 
 def _turn_inputs(tensor: Tensor) -> Tensor:
-    return tensor.flip(1)
+    return tensor.flip(1) if tensor.shape[1] == 3 else tensor
 
 
 def _turn_outputs(tensor: Tensor) -> Tensor:
-    return tensor.flip(0)
+    return tensor.flip(0) if tensor.shape[0] == 3 else tensor
 
 
 TURNED = {
@@ -87,7 +90,8 @@ def tensor_names(blocks: int) -> dict[str, str]:
 
 
 def state_of(model: Model) -> State:
-    """The generator's tensors under the port's names, reading and writing BGR as it does.
+    """The generator's tensors under the port's names, reading and writing BGR as it does
+    where it has three channels.
 
     Raises: ConfigError for what the port does not have: separable blocks, BatchNorm, norms
         without scales, and residual blocks that were emptied.

@@ -73,6 +73,8 @@ def resnet_plan(state: State, *, source: str, clamp: bool = False, norm: str | N
         {"blocks": blocks, "norm": kind, "affine": affine, "separable": separable, "clamp": clamp},
         names=tensor_names(state, blocks),
     )
+    made.channels(state, "in_channels", made.names["stem.conv.weight"], 1, source)
+    made.channels(state, "out_channels", made.names["out.conv.weight"], 0, source)
     _widths(made, state, blocks, separable)
     _may_be_absent(made, state, blocks)
     if kind == "instance":  # 2018 files keep statistics that their own loader drops
@@ -85,12 +87,6 @@ def _refuse_other_wirings(state: State, source: str) -> None:
         raise CheckpointError(
             f"{source} pads its residual blocks with zeros (padding_type='zero'); ganpress's "
             "are padded by reflection, so the picture would differ. It cannot be imported."
-        )
-    first = state.get("model.1.weight")
-    if first is not None and first.ndim == 4 and first.shape[1] != 3:
-        raise CheckpointError(
-            f"{source} reads {first.shape[1]} channels (model.1.weight); ganpress's generators "
-            "read RGB."
         )
 
 

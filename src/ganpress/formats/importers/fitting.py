@@ -18,6 +18,7 @@ from ganpress.models.checkpoint import Model, fill
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import family
 from ganpress.nn.discriminators import build_discriminator
+from ganpress.pictures import CHANNELS
 from ganpress.types import State
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -56,6 +57,20 @@ class Plan:
             self.widths[group] = 1
         else:
             self.widths[group] = found.shape[dim]
+
+    def channels(self, state: State, option: str, tensor: str, dim: int, source: str) -> None:
+        """Read the channels of a picture, "in_channels" or "out_channels", off one dim of a tensor
+        of the file. Raises: CheckpointError for more than a picture can have."""
+        found = state.get(tensor)
+        if found is None or found.ndim < 4:
+            return  # `assemble` says that it is missing, or of the wrong shape
+        if found.shape[dim] not in CHANNELS:
+            does = "reads" if option == "in_channels" else "makes"
+            raise CheckpointError(
+                f"{source} {does} {found.shape[dim]} channels ({tensor}); ganpress's generators "
+                f"read and make pictures of 1 to {max(CHANNELS)}."
+            )
+        self.options[option] = found.shape[dim]
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
     made = Plan("munit", found, names=names)
     other = [n for n in state if n not in used and n.startswith(("a.", "b."))] if first else []
     made.ignored = {*other, *(n for n in state if _DUMMY.fullmatch(n))}
+    made.channels(state, "in_channels", names["content.0.conv.weight"], 1, source)
+    made.channels(state, "out_channels", names["decoder.out.conv.weight"], 0, source)
     _read_widths(made, state, first, second)
     if config is not None:
         _check(config, made, source)

@@ -163,6 +163,7 @@ def plan(state: State, *, source: str, config: str | None = None, **options: Any
     made.width(state, groups[0], made.names[layers[0]], 1)
     for group, layer in zip(groups[1:], layers, strict=True):
         made.width(state, group, made.names[layer], 0)
+    made.channels(state, "out_channels", "synthesis.b4.torgb.weight", 0, source)
     made.options |= capacity(made.widths, sides[-1])
     made.made = _worked_out(made.names)
     used = {*made.names.values()}
@@ -249,4 +250,5 @@ def discriminator_plan(state: State, *, source: str) -> DiscriminatorPlan:
         names |= {f"{ours}.{t}": f"b4.{theirs}.{t}" for t in ("weight", "bias")}
     ignored = [n for n in state if _idle(n)]
     options = {"size": size, "channels": channels}
+    options["inputs"] = state[f"b{size}.fromrgb.weight"].shape[1]
     return DiscriminatorPlan("stylegan2", options, names, ignored, r1=R1)

@@ -6,8 +6,6 @@ follows at once and under BatchNorm takes the place of their bias; the last one 
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from ganpress.errors import CheckpointError
 from ganpress.formats.importers.fitting import STATISTICS, DiscriminatorPlan
 from ganpress.types import State
@@ -36,13 +34,14 @@ def discriminator_plan(state: State, *, source: str) -> DiscriminatorPlan:
     kept = [n for n in state if n.endswith(STATISTICS)]  # of InstanceNorm: 2018 files have them
     ignored = kept if kind != "batch" else ()
     names = _names(state, layers)
-    return DiscriminatorPlan("patch", {**options, "norm": kind}, names, ignored, _objective(first))
+    objective = objective_of(first.shape[1], 3)
+    return DiscriminatorPlan("patch", {**options, "norm": kind}, names, ignored, objective)
 
 
-def _objective(first: Tensor) -> str:
+def objective_of(inputs: int, made: int) -> str:
     """junyanz's defaults: cross-entropy of pix2pix's discriminator, which reads input and picture,
-    and least squares of CycleGAN's."""
-    return "cross-entropy" if first.shape[1] == 6 else "least-squares"
+    and least squares of CycleGAN's, which reads the picture alone, of ``made`` channels."""
+    return "cross-entropy" if inputs > made else "least-squares"
 
 
 def _norm_kind(state: State) -> str:

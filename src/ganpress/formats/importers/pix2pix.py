@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ganpress.errors import CheckpointError, ConfigError, ExportError
+from ganpress.errors import ConfigError, ExportError
 from ganpress.formats.importers.cyclegan import fold_into_means
 from ganpress.formats.importers.fitting import STATISTICS, Plan, fill_together
 from ganpress.models.checkpoint import Model
@@ -20,7 +20,7 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
     """How a UnetGenerator's checkpoint becomes a `pix2pix` generator; widths from the shapes.
 
     Args: options: `dropout`, whether it had dropout in training; makes no difference to pictures.
-    Raises: ConfigError for another option; CheckpointError for a network that reads no RGB.
+    Raises: ConfigError for another option; CheckpointError for one that reads no picture.
     """
     unknown = [*(["config"] if config is not None else []), *(options.keys() - {"dropout"})]
     if unknown:
@@ -46,18 +46,9 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
         fill_together(made, state, [f"{n}.num_batches_tracked" for n in norms], 0)
     else:
         made.ignored = [n for n in state if n.endswith(STATISTICS)]
-    _refuse_other_pictures(state, names, source)
+    made.channels(state, "in_channels", names["downs.0.conv.weight"], 1, source)
+    made.channels(state, "out_channels", names["out.conv.weight"], 1, source)
     return made
-
-
-def _refuse_other_pictures(state: State, names: dict[str, str], source: str) -> None:
-    for ours, dim, does in (("downs.0.conv.weight", 1, "reads"), ("out.conv.weight", 1, "makes")):
-        weight = state.get(names[ours])
-        if weight is not None and weight.ndim == 4 and weight.shape[dim] != 3:
-            raise CheckpointError(
-                f"{source} {does} {weight.shape[dim]} channels ({names[ours]}); ganpress's "
-                "generators read and make RGB."
-            )
 
 
 def _count(state: State) -> int:

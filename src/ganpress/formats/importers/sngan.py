@@ -51,6 +51,7 @@ def plan(state: State, *, source: str, config: str | None = None, **options: Any
         found.width(state, f"mid{i}", f"block{i + 2}.c1.weight", 0)
         found.width(state, f"block{i}", f"block{i + 2}.c2.weight", 0)
     found.options = _options(state, found.widths["stem"], source)
+    found.channels(state, "out_channels", "c5.weight", 0, source)
     found.made = {
         ours: ((theirs,), _row)
         for ours, theirs in found.names.items()
@@ -100,6 +101,8 @@ def discriminator_plan(state: State, *, source: str) -> DiscriminatorPlan:
     if bias is None or bias.ndim != 1:
         raise CheckpointError(f"{source} does not hold a discriminator of SNGAN (block1.c1.bias).")
     sn = "block1.c1.weight_orig" in state
+    first = state.get("block1.c1.weight_orig" if sn else "block1.c1.weight")
+    inputs = first.shape[1] if first is not None and first.ndim == 4 else 3
     names: dict[str, str] = {}
     for i in range(1, 5):
         for layer in ("c1", "c2", "c_sc")[: 3 if i <= 2 else 2]:
@@ -107,7 +110,9 @@ def discriminator_plan(state: State, *, source: str) -> DiscriminatorPlan:
             names[f"block{i}.{layer}.bias"] = f"block{i}.{layer}.bias"
     names |= _weight("l5", sn)
     return DiscriminatorPlan(
-        "sngan", {"width": len(bias), "classes": 0, "spectral_norm": sn}, names
+        "sngan",
+        {"inputs": inputs, "width": len(bias), "classes": 0, "spectral_norm": sn},
+        names,
     )
 
 

@@ -36,6 +36,7 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
     """
     resolved = _options(state, source, options)
     made = Plan("gaugan", resolved, names=tensor_names(resolved))
+    made.channels(state, "out_channels", "conv_img.weight", 0, source)
     made.width(state, "trunk", "fc.weight", 0)
     for name in _blocks(resolved):
         norms = ("0", "1", "s") if name.startswith("up_") else ("0", "1")

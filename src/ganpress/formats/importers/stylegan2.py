@@ -41,6 +41,7 @@ def plan(state: State, *, source: str, config: str | None = None, **options: Any
     made.width(shapes, groups[0], "conv1.conv.weight", 1)
     for k, group in enumerate(groups[1:]):
         made.width(shapes, group, f"{_theirs(k)}.conv.weight", 0)
+    made.channels(shapes, "out_channels", "to_rgb1.conv.weight", 0, source)
     made.options |= capacity(made.widths, size)
     made.made = _worked_out(made.names, convs)
     fill_together(made, state, [f"noise_{k}" for k in range(convs + 1)], 0)  # before 2020
@@ -124,7 +125,7 @@ def state_of(model: Model) -> State:
             tensor = (tensor.transpose(0, 1) if up else tensor)[None]
             tensor = tensor * (own[ours.replace("conv.weight", "gain")] / _gain(tensor))
         elif ours.startswith("to_rgb.") and ours.count(".") == 2:
-            tensor = tensor.view(1, 3, 1, 1)
+            tensor = tensor.view(1, -1, 1, 1)
         out[theirs] = (tensor.view(1) if tensor.ndim == 0 else tensor).contiguous().clone()
     return out
 
@@ -144,6 +145,7 @@ def discriminator_plan(state: State, *, source: str) -> DiscriminatorPlan:
         raise CheckpointError(f"{source} holds no whole StyleGAN2 discriminator: no {missing}.")
     channels = [state[n].shape[0] for n in reversed(wanted)]
     options = {"size": 4 * 2**blocks, "channels": channels}
+    options["inputs"] = state[wanted[0]].shape[1]
     return DiscriminatorPlan("stylegan2", options, discriminator_names(blocks), r1=R1)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ganpress.errors import ConfigError, WeightsError, did_you_mean
 from ganpress.losses.weights import WeightFile, find_weights, fingerprint, published
+from ganpress.pictures import CHANNELS, as_rgb
 
 CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
@@ -38,7 +39,7 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as the
 
 
 class CifarResNet(nn.Module):
-    """(n, 3, 32, 32) RGB in [-1, 1] -> (n, 10) logits; He et al., CVPR 2016, section 4.2.
+    """(n, 1 to 4, 32, 32) in [-1, 1], seen as RGB -> (n, 10) logits; He et al., CVPR 2016, 4.2.
 
     Three stages of n blocks (6 n + 2 layers), shortcuts without weights. Frozen: always in eval
     mode. `name` says which weights these are, `digest` is the SHA-256 of their file.
@@ -67,10 +68,12 @@ class CifarResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits in the order of `CLASSES`. Raises: ValueError for another shape."""
-        if x.ndim != 4 or x.shape[1:] != (3, 32, 32):
+        if x.ndim != 4 or x.shape[1] not in CHANNELS or x.shape[2:] != (32, 32):
             raise ValueError(
-                f"'{self.name}' takes (n, 3, 32, 32) RGB pictures in [-1, 1], not {tuple(x.shape)}."
+                f"'{self.name}' takes (n, 1 to 4, 32, 32) pictures in [-1, 1], not "
+                f"{tuple(x.shape)}."
             )
+        x = as_rgb(x)
         x = self.bn1(self.conv1(((x + 1) / 2 - self.mean) / self.std)).relu()
         x = self.layer3(self.layer2(self.layer1(x)))
         out: Tensor = self.linear(x.mean((2, 3)))

@@ -27,7 +27,7 @@ from ganpress.methods.gan_slimming.targets import (
     wide_widths,
 )
 from ganpress.models.checkpoint import Model
-from ganpress.models.inputs import from_noise, made_size, reads
+from ganpress.models.inputs import channels_of, from_noise, made_size, reads
 from ganpress.models.source import Crops
 from ganpress.nn.layers import add_gates
 from ganpress.quantisation.attach import attach_quantiser
@@ -117,8 +117,9 @@ def check(given: Given, settings: SlimConfig) -> None:
             if from_noise(teacher)
             else min(map(shorter, [c.data.size, *sizes.values()]))
         )
+        known = starting_discriminator(c.discriminator, own, reads(teacher), channels_of(teacher))
         try:
-            check_size(starting_discriminator(c.discriminator, own, reads(teacher)), seen)
+            check_size(known, seen)
         except ConfigError as error:
             start = {"discriminator.start": "fresh"}
             layers = fewer("discriminator.layers", c.discriminator.layers)

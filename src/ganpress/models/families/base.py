@@ -10,11 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError, WidthsError, did_you_mean
-from ganpress.nn.axes import fixed
+from ganpress.nn.axes import Axis, fixed
+from ganpress.pictures import CHANNELS
 from ganpress.sizes import Size, height_width, words
 from ganpress.types import Inputs, Options, Widths
 
-RGB = fixed(3, "image")
+READ: Options = {"in_channels": 3}  # of the picture that is read
+MADE: Options = {"out_channels": 3}  # of the picture that is made
+"""Options of every family that reads pictures, and of every family: see `pictures.CHANNELS`."""
+
+
+def image_axis(options: Options, name: str) -> Axis:
+    """The channels of the picture that is read ("in_channels") or made ("out_channels")."""
+    return fixed(int(options[name]), "image")
 
 
 class Generator(nn.Module):
@@ -28,6 +36,12 @@ class Generator(nn.Module):
 
     multiple: int = 4
     """Height and width must be divisible by this; options can raise it."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        """Keeps the channels of the pictures that are read (where any are) and made."""
+        super().__init__()
+        known = {**READ, **MADE, **(options or {})}
+        self.in_channels, self.out_channels = int(known["in_channels"]), int(known["out_channels"])
 
     @property
     def min_size(self) -> int:
@@ -85,11 +99,11 @@ class Generator(nn.Module):
     ) -> Inputs:
         """Random inputs that the network can read, float32 on the CPU, one tensor per `reads`.
 
-        Here: ((n, 3, h, w) in [-1, 1],). Families that read something else say so; those whose
-        picture size is fixed by their options take no notice of ``size`` (pixels).
+        Here: ((n, in_channels, h, w) in [-1, 1],). Families that read something else say so; those
+        whose picture size is fixed by their options take no notice of ``size`` (pixels).
         """
         h, w = height_width(size)
-        return (torch.rand(n, 3, h, w, generator=generator) * 2 - 1,)
+        return (torch.rand(n, self.in_channels, h, w, generator=generator) * 2 - 1,)
 
 
 def draw_inputs(
@@ -101,9 +115,8 @@ def draw_inputs(
 
 @dataclass(frozen=True)
 class Image:
-    """What a generator writes: float32 NCHW in [-1, 1], RGB; a family's default size."""
+    """The size of what a generator writes, float32 NCHW in [-1, 1], by default; pixels."""
 
-    channels: int = 3
     size: int = 256
     multiple: int = 4
     """Height and width must be divisible by this."""
@@ -176,6 +189,9 @@ def _check_option(name: str, value: Any, default: Any) -> None:
     fits = type(value) is kind or (kind is float and type(value) is int)
     if not fits:
         raise ConfigError(f"Option '{name}' is {kinds[kind]}, such as {default}; got {value!r}.")
+    if name in {**READ, **MADE} and value not in CHANNELS:
+        known = ", ".join(f"{count} ({what})" for count, what in CHANNELS.items())
+        raise ConfigError(f"Option '{name}' is {value}; pictures have {known} channels.")
     minimum = int(default > 0 and name not in ("blocks", "res")) if kind is int else value
     if value < minimum:
         raise ConfigError(f"Option '{name}' is at least {minimum}; got {value}.")

@@ -12,24 +12,39 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ganpress.models.families.base import RGB, Family, Generator, Image, residual_groups
+from ganpress.models.families.base import (
+    MADE,
+    READ,
+    Family,
+    Generator,
+    Image,
+    image_axis,
+    residual_groups,
+)
 from ganpress.nn.axes import Axis, named
 from ganpress.nn.blocks import ConvNorm, ResidualBlock, up
 from ganpress.nn.layers import conv
 from ganpress.nn.norms import norm
 from ganpress.types import Options, Widths
 
-OPTIONS: dict[str, Any] = {"blocks": 8, "norm": "instance", "affine": True, "separable": False}
+OPTIONS: dict[str, Any] = {
+    **READ,
+    **MADE,
+    "blocks": 8,
+    "norm": "instance",
+    "affine": True,
+    "separable": False,
+}
 EPS = 1e-9
 
 
 class CartoonGenerator(Generator):
-    """(n, 3, h, w) in [-1, 1] -> (n, 3, h, w) in [-1, 1]; h and w divisible by 4."""
+    """(n, in, h, w) in [-1, 1] -> (n, out, h, w) in [-1, 1]; h and w divisible by 4."""
 
     family = "cartoongan"
 
     def __init__(self, widths: Widths, options: Options) -> None:
-        super().__init__()
+        super().__init__(options)
         a = named(widths)
         kind, affine = options["norm"], options["affine"]
 
@@ -43,7 +58,8 @@ class CartoonGenerator(Generator):
         def down(i: str, o: str) -> nn.Module:
             return conv(a[i], a[o], 3, gated=True, stride=2, padding=1)
 
-        stem = conv(RGB, a["stem"], 7, signed=True)
+        seen, made = (image_axis(options, name) for name in ("in_channels", "out_channels"))
+        stem = conv(seen, a["stem"], 7, signed=True)
         self.stem = ConvNorm(stem, n(a["stem"]), nn.ReLU(), reflect=3)
         self.down1 = step(down("stem", "down1a"), a["down1a"], a["down1"])
         self.down2 = step(down("down1", "down2a"), a["down2a"], a["trunk"])
@@ -61,10 +77,10 @@ class CartoonGenerator(Generator):
         up1 = up(a["trunk"], a["up1a"], signed=True, gated=True)
         self.up1 = step(up1, a["up1a"], a["up1"])
         self.up2 = step(up(a["up1"], a["up2a"], gated=True), a["up2a"], a["up2"])
-        self.out = ConvNorm(conv(a["up2"], RGB, 7), nn.Identity(), nn.Tanh(), reflect=3)
+        self.out = ConvNorm(conv(a["up2"], made, 7), nn.Identity(), nn.Tanh(), reflect=3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w) -> (n, 3, h, w)."""
+        """(n, in_channels, h, w) -> (n, out_channels, h, w)."""
         self.check_pictures(x)
         x = self.down2(self.down1(self.stem(x)))
         for block in self.blocks:

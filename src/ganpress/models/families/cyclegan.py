@@ -11,7 +11,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ganpress.models.families.base import RGB, Family, Generator, Image, residual_groups
+from ganpress.models.families.base import (
+    MADE,
+    READ,
+    Family,
+    Generator,
+    Image,
+    image_axis,
+    residual_groups,
+)
 from ganpress.nn.axes import named
 from ganpress.nn.blocks import ConvNorm, ResidualBlock, up
 from ganpress.nn.layers import conv
@@ -19,6 +27,8 @@ from ganpress.nn.norms import norm
 from ganpress.types import Options, Widths
 
 OPTIONS: dict[str, Any] = {
+    **READ,
+    **MADE,
     "blocks": 9,  # residual blocks in the trunk
     "norm": "instance",  # or "batch"
     "affine": False,  # scales on InstanceNorm: False in junyanz's files, True while slimming
@@ -28,7 +38,7 @@ OPTIONS: dict[str, Any] = {
 
 
 class ResnetGenerator(Generator):
-    """(n, 3, h, w) in [-1, 1] -> (n, 3, h, w) in [-1, 1]; h and w divisible by 4.
+    """(n, in, h, w) in [-1, 1] -> (n, out, h, w) in [-1, 1]; h and w divisible by 4.
 
     InstanceNorm's statistics are of each image, so a picture's borders and size matter. Every
     convolution has a bias, also before BatchNorm, so that constants can be absorbed into it.
@@ -37,7 +47,7 @@ class ResnetGenerator(Generator):
     family = "cyclegan"
 
     def __init__(self, widths: Widths, options: Options) -> None:
-        super().__init__()
+        super().__init__(options)
         a = named(widths)
         kind, affine, clamp = options["norm"], options["affine"], options["clamp"]
         self.clamp = bool(clamp)
@@ -48,7 +58,8 @@ class ResnetGenerator(Generator):
         def down(i: str, o: str) -> ConvNorm:
             return ConvNorm(conv(a[i], a[o], 3, stride=2, padding=1), n(o), nn.ReLU())
 
-        self.stem = ConvNorm(conv(RGB, a["stem"], 7, signed=True), n("stem"), nn.ReLU(), reflect=3)
+        seen, made = (image_axis(options, name) for name in ("in_channels", "out_channels"))
+        self.stem = ConvNorm(conv(seen, a["stem"], 7, signed=True), n("stem"), nn.ReLU(), reflect=3)
         self.down1, self.down2 = down("stem", "down1"), down("down1", "trunk")
         self.blocks = nn.ModuleList(
             ResidualBlock(
@@ -62,10 +73,10 @@ class ResnetGenerator(Generator):
         )
         self.up1 = ConvNorm(up(a["trunk"], a["up1"], signed=True), n("up1"), nn.ReLU())
         self.up2 = ConvNorm(up(a["up1"], a["up2"]), n("up2"), nn.ReLU())
-        self.out = ConvNorm(conv(a["up2"], RGB, 7), nn.Identity(), nn.Tanh(), reflect=3)
+        self.out = ConvNorm(conv(a["up2"], made, 7), nn.Identity(), nn.Tanh(), reflect=3)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w) -> (n, 3, h, w)."""
+        """(n, in_channels, h, w) -> (n, out_channels, h, w)."""
         self.check_pictures(x)
         if self.clamp:
             x = x.clamp(-1, 1)

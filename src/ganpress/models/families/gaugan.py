@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganpress.errors import ConfigError, ImagesError, did_you_mean
-from ganpress.models.families.base import RGB, Family, Generator, Image
+from ganpress.models.families.base import MADE, Family, Generator, Image, image_axis
 from ganpress.nn.axes import fixed, named
 from ganpress.nn.layers import conv
 from ganpress.nn.spade import LEAK, SpadeBlock
@@ -27,6 +27,7 @@ from ganpress.sizes import Size, height_width
 from ganpress.types import Inputs, Options, Widths
 
 OPTIONS: dict[str, Any] = {
+    **MADE,
     "labels": 35,  # classes of the label map: ids 0 to labels - 1
     "dontcare": False,  # one more class, last, for pixels nobody labelled (id 255)
     "edges": True,  # one more channel: edges between instances
@@ -41,7 +42,7 @@ CELL = 8  # pixels of a random label map that share a label
 
 
 class SpadeGenerator(Generator):
-    """(n, channels, h, w) semantics -> (n, 3, h, w) in [-1, 1].
+    """(n, channels, h, w) semantics -> (n, out_channels, h, w) in [-1, 1].
 
     ``semantics`` is one-hot: a channel for each label, then don't-care, then instance edges (see
     `semantics`). Height and width are multiples of 32 (64 for "more", 128 for "most").
@@ -51,7 +52,7 @@ class SpadeGenerator(Generator):
     reads = ("semantics",)
 
     def __init__(self, widths: Widths, options: Options) -> None:
-        super().__init__()
+        super().__init__(options)
         a = named(widths)
         self.labels, self.upsampling = int(options["labels"]), options["upsampling"]
         self.dontcare, self.edges = bool(options["dontcare"]), bool(options["edges"])
@@ -76,10 +77,11 @@ class SpadeGenerator(Generator):
             self.add_module(name, block(name, last, name))
             last = name
         self.ups = ups(options)
-        self.conv_img = conv(a[last], RGB, 3, signed=True, padding=1)
+        made = image_axis(options, "out_channels")
+        self.conv_img = conv(a[last], made, 3, signed=True, padding=1)
 
     def forward(self, semantics: Tensor) -> Tensor:
-        """(n, channels, h, w) -> (n, 3, h, w)."""
+        """(n, channels, h, w) -> (n, out_channels, h, w)."""
         self.check_pictures(semantics)
         h, w = semantics.shape[2:]
         grid = (h // self.multiple, w // self.multiple)

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError
-from ganpress.models.families.base import RGB, Family, Generator, Image
+from ganpress.models.families.base import MADE, READ, Family, Generator, Image, image_axis
 from ganpress.nn.adain import AdaIN, SampleNorm
 from ganpress.nn.axes import Axis, fixed, named, vanishing
 from ganpress.nn.blocks import ConvNorm, ResidualBlock, Separable
@@ -31,6 +31,8 @@ from ganpress.sizes import Size
 from ganpress.types import Inputs, Options, Widths
 
 OPTIONS: dict[str, Any] = {
+    **READ,
+    **MADE,
     "style_dim": 8,  # numbers in a style code
     "down": 2,  # stride-2 convolutions of the content encoder; as many steps up
     "res": 4,  # residual blocks of the content encoder, and of the decoder
@@ -87,10 +89,11 @@ class Decoder(nn.Module):
             )
             for i, o in pairwise(steps)
         )
-        self.out = ConvNorm(conv(steps[-1], RGB, 7), nn.Identity(), nn.Tanh(), reflect=3)
+        made = image_axis(options, "out_channels")
+        self.out = ConvNorm(conv(steps[-1], made, 7), nn.Identity(), nn.Tanh(), reflect=3)
 
     def forward(self, content: Tensor, adain: Tensor) -> Tensor:
-        """(n, trunk, h, w) and (n, p) -> (n, 3, h', w').
+        """(n, trunk, h, w) and (n, p) -> (n, out_channels, h', w').
 
         The columns of ``adain`` are, for each AdaIN layer in order, its biases, then its scales.
         """
@@ -106,7 +109,7 @@ class Decoder(nn.Module):
 
 
 class MunitGenerator(Generator):
-    """A photo (n, 3, h, w) in [-1, 1] and a style (n, style_dim) -> (n, 3, h, w) in [-1, 1].
+    """A photo (n, in, h, w) in [-1, 1] and a style (n, style_dim) -> (n, out, h, w) in [-1, 1].
 
     Height and width must be divisible by 2 ** down. The style encoder is not part of `forward`
     (cost counts what forward runs): see `ByReference` for translation in the style of a picture.
@@ -116,14 +119,15 @@ class MunitGenerator(Generator):
     reads = ("image", "style")
 
     def __init__(self, widths: Widths, options: Options) -> None:
-        super().__init__()
+        super().__init__(options)
         a = named(widths)
         self.style_dim = int(options["style_dim"])
         self.multiple = max(4, 2 ** int(options["down"]))
         self.content = _content_encoder(a, options)
         self.decoder = Decoder(a, options)
         style = fixed(self.style_dim, "style")
-        self.style = _style_encoder(a, style) if options["style_encoder"] else None
+        made = image_axis(options, "out_channels")
+        self.style = _style_encoder(a, made, style) if options["style_encoder"] else None
         self.mlp = nn.Sequential(
             linear(style, a["mlp0"]),
             nn.ReLU(),
@@ -133,7 +137,7 @@ class MunitGenerator(Generator):
         )
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        """(n, 3, h, w), (n, style_dim) or (n, style_dim, 1, 1) -> (n, 3, h, w)."""
+        """(n, in, h, w), (n, style_dim) or (n, style_dim, 1, 1) -> (n, out, h, w)."""
         self.check_pictures(x)
         self.check_rows(style.flatten(1), "style", self.style_dim)
         return self.decode(self.encode_content(x), style)
@@ -144,12 +148,12 @@ class MunitGenerator(Generator):
         return max(super().min_size, 2 * self.multiple)
 
     def encode_content(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w) of the first domain -> content code (n, trunk, h / 4, w / 4)."""
+        """(n, in_channels, h, w) of the first domain -> content code (n, trunk, h / 4, w / 4)."""
         out: Tensor = self.content(x)
         return out
 
     def encode_style(self, y: Tensor) -> Tensor:
-        """(n, 3, h, w) of the second domain, at least 16 x 16 -> style code (n, style_dim, 1, 1).
+        """(n, out, h, w) of the second domain, at least 16 x 16 -> style code (n, style_dim, 1, 1).
 
         Raises: RuntimeError where the network was built without a style encoder.
         """
@@ -161,12 +165,12 @@ class MunitGenerator(Generator):
         return out
 
     def decode(self, content: Tensor, style: Tensor) -> Tensor:
-        """Content code (n, trunk, h, w) and style -> picture (n, 3, 4 h, 4 w)."""
+        """Content code (n, trunk, h, w) and style -> picture (n, out_channels, 4 h, 4 w)."""
         out: Tensor = self.decoder(content, self.mlp(style.flatten(1)))
         return out
 
     def draw(self, n: int, size: Size, generator: torch.Generator | None = None) -> Inputs:
-        """((n, 3, h, w) in [-1, 1], (n, style_dim) standard normal)."""
+        """((n, in_channels, h, w) in [-1, 1], (n, style_dim) standard normal)."""
         images = super().draw(n, size, generator)
         return (*images, torch.randn(n, self.style_dim, generator=generator))
 
@@ -181,19 +185,21 @@ class ByReference(Generator):
     reads = ("image", "reference")
 
     def __init__(self, translator: MunitGenerator) -> None:
-        super().__init__()
+        kept = ("in_channels", "out_channels")
+        super().__init__({name: getattr(translator, name) for name in kept})
         self.multiple = translator.multiple
         self.translator = translator
 
     def forward(self, x: Tensor, reference: Tensor) -> Tensor:
-        """(n, 3, h, w) and (n or 1, 3, h', w') -> (n, 3, h, w)."""
+        """(n, in, h, w) and (n or 1, out, h', w') -> (n, out, h, w)."""
         style = self.translator.encode_style(reference).expand(len(x), -1, -1, -1)
         out: Tensor = self.translator(x, style)
         return out
 
     def draw(self, n: int, size: Size, generator: torch.Generator | None = None) -> Inputs:
-        """Two batches of pictures in [-1, 1]."""
-        return (*super().draw(n, size, generator), *super().draw(n, size, generator))
+        """Two batches of pictures in [-1, 1]: of the first domain, and of the second."""
+        second = Generator({"in_channels": self.out_channels})
+        return (*super().draw(n, size, generator), *second.draw(n, size, generator))
 
 
 def _conv(i: Axis, o: Axis, kernel: int, *, signed: bool, separable: bool) -> nn.Module:
@@ -209,7 +215,8 @@ def _content_encoder(a: dict[str, Axis], options: Options) -> nn.Sequential:
     def step(layer: nn.Module, o: Axis, reflect: int) -> ConvNorm:
         return ConvNorm(layer, norm(o, "instance"), nn.ReLU(), reflect=reflect)
 
-    stem = step(conv(RGB, a["stem"], 7, signed=True), a["stem"], 3)
+    seen = image_axis(options, "in_channels")
+    stem = step(conv(seen, a["stem"], 7, signed=True), a["stem"], 3)
     downs = [step(conv(a[i], a[o], 4, stride=2), a[o], 1) for i, o in pairwise(names)]
     blocks = [
         ResidualBlock(a["trunk"], a[f"res{i}"], separable=options["separable"])
@@ -218,7 +225,7 @@ def _content_encoder(a: dict[str, Axis], options: Options) -> nn.Sequential:
     return nn.Sequential(stem, *downs, *blocks)
 
 
-def _style_encoder(a: dict[str, Axis], style: Axis) -> nn.Sequential:
+def _style_encoder(a: dict[str, Axis], shown: Axis, style: Axis) -> nn.Sequential:
     """7x7, four stride-2 4x4s, mean over the picture, 1x1; no norms, which would remove the style.
 
     Its convolutions are not gated: `forward` gives them no gradient, so slimming would cut them
@@ -229,7 +236,7 @@ def _style_encoder(a: dict[str, Axis], style: Axis) -> nn.Sequential:
     def step(layer: nn.Module, reflect: int) -> ConvNorm:
         return ConvNorm(layer, nn.Identity(), nn.ReLU(), reflect=reflect)
 
-    stem = step(conv(RGB, groups[0], 7, signed=True), 3)
+    stem = step(conv(shown, groups[0], 7, signed=True), 3)
     downs = [step(conv(i, o, 4, stride=2), 1) for i, o in pairwise(groups)]
     return nn.Sequential(stem, *downs, nn.AdaptiveAvgPool2d(1), conv(groups[-1], style, 1))
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError, did_you_mean
-from ganpress.models.families.base import RGB, Family, Generator, Image
+from ganpress.models.families.base import MADE, READ, Family, Generator, Image, image_axis
 from ganpress.nn.axes import Axis, AxisLike, named
 from ganpress.nn.blocks import ConvNorm
 from ganpress.nn.layers import conv, deconv
@@ -27,6 +27,8 @@ from ganpress.nn.norms import norm
 from ganpress.types import Options, Widths
 
 OPTIONS: dict[str, Any] = {
+    **READ,
+    **MADE,
     "downs": 8,  # halvings: 8 is unet_256, 7 is unet_128
     "norm": "batch",  # or "instance"
     "affine": False,  # scales on InstanceNorm; BatchNorm has them always
@@ -38,7 +40,7 @@ STEP: dict[str, Any] = {"kernel": 4, "stride": 2, "padding": 1}
 
 
 class UnetGenerator(Generator):
-    """(n, 3, h, w) in [-1, 1] -> (n, 3, h, w) in [-1, 1]; h and w divisible by 2**downs.
+    """(n, in, h, w) in [-1, 1] -> (n, out, h, w) in [-1, 1]; h and w divisible by 2**downs.
 
     A convolution before a norm has a bias, also under BatchNorm, so that constants can be absorbed
     into it; the first one and the bottleneck have theirs under InstanceNorm only, as upstream.
@@ -47,7 +49,7 @@ class UnetGenerator(Generator):
     family = "pix2pix"
 
     def __init__(self, widths: Widths, options: Options) -> None:
-        super().__init__()
+        super().__init__(options)
         self.multiple = 2 ** options["downs"]
         a, downs, kind = named(widths), options["downs"], options["norm"]
         bare = kind != "batch"  # bias of a convolution that no norm follows
@@ -55,7 +57,8 @@ class UnetGenerator(Generator):
         def n(group: str) -> nn.Module:
             return norm(a[group], kind, affine=options["affine"])
 
-        first = conv(RGB, a["enc0"], signed=True, gated=True, bias=bare, **STEP)
+        seen, made = (image_axis(options, name) for name in ("in_channels", "out_channels"))
+        first = conv(seen, a["enc0"], signed=True, gated=True, bias=bare, **STEP)
         self.downs = nn.ModuleList([ConvNorm(first, nn.Identity(), nn.LeakyReLU(0.2))])
         for i in range(1, downs - 1):
             layer = conv(a[f"enc{i - 1}"], a[f"enc{i}"], signed=True, **STEP)
@@ -69,10 +72,10 @@ class UnetGenerator(Generator):
             drop = nn.Dropout(0.5) if options["dropout"] and 3 <= i < downs - 2 else None
             self.ups.append(_double(below, a[f"dec{i}"], n(f"dec{i}"), drop, options))
             below = (a[f"enc{i}"], a[f"dec{i}"])
-        self.out = _double(below, RGB, nn.Identity(), nn.Tanh(), options)
+        self.out = _double(below, made, nn.Identity(), nn.Tanh(), options)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, 3, h, w) -> (n, 3, h, w)."""
+        """(n, in_channels, h, w) -> (n, out_channels, h, w)."""
         self.check_pictures(x)
         skips = []
         for down in self.downs:

@@ -17,13 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganpress.models.families.base import RGB, Family, Generator, Image
+from ganpress.models.families.base import MADE, Family, Generator, Image, image_axis
 from ganpress.nn.axes import Axis, as_dim, fixed, named, tag
 from ganpress.nn.layers import conv, linear
 from ganpress.sizes import Size
 from ganpress.types import Inputs, Options, Widths
 
 OPTIONS: dict[str, Any] = {
+    **MADE,
     "latent_dim": 128,  # numbers in z
     "bottom_width": 4,  # pixels of the first map's side; pictures have 8 times as many
     "classes": 0,  # classes of the conditional network; 0: unconditional
@@ -103,7 +104,7 @@ class UpBlock(nn.Module):
 
 
 class SnganGenerator(Generator):
-    """z (n, latent_dim), standard normal -> (n, 3, s, s) in [-1, 1], s = 8 * bottom_width.
+    """z (n, latent_dim), standard normal -> (n, out, s, s) in [-1, 1], s = 8 * bottom_width.
 
     A conditional network also reads y (n, classes), one-hot; other weights mix the classes' norms.
     """
@@ -112,7 +113,7 @@ class SnganGenerator(Generator):
     multiple = 8
 
     def __init__(self, widths: Widths, options: Options) -> None:
-        super().__init__()
+        super().__init__(options)
         a = named(widths)
         self.latent_dim, self.side = int(options["latent_dim"]), int(options["bottom_width"])
         self.size, self.classes = 8 * self.side, int(options["classes"])
@@ -126,10 +127,10 @@ class SnganGenerator(Generator):
         self.b5 = ClassNorm(a[outs[-1]], self.classes, bypassed=False)
         blocks = range(BLOCKS) if self.classes else ()
         self.norms_behind = {f"blocks.{i}.c1": f"blocks.{i}.b2" for i in blocks}
-        self.c5 = conv(a[outs[-1]], RGB, 3, padding=1)
+        self.c5 = conv(a[outs[-1]], image_axis(options, "out_channels"), 3, padding=1)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """(n, latent_dim), (n, classes) or None -> (n, 3, s, s)."""
+        """(n, latent_dim), (n, classes) or None -> (n, out_channels, s, s)."""
         self.check_rows(z, "z", self.latent_dim)
         if y is not None:
             self.check_rows(y, "y", self.classes)

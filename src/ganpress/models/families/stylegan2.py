@@ -18,13 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError
-from ganpress.models.families.base import RGB, Family, Generator, Image
+from ganpress.models.families.base import MADE, Family, Generator, Image, image_axis
 from ganpress.nn.axes import as_dim, fixed, named, tag
 from ganpress.nn.modulated import SQRT2, EqualLinear, StyledConv, ToRGB
 from ganpress.sizes import Size
 from ganpress.types import Inputs, Options, Widths
 
 OPTIONS: dict[str, Any] = {
+    **MADE,
     "size": 256,  # pixels: a power of two from 8 to 1024
     "style_dim": 512,  # width of z, w and the mapping network
     "n_mlp": 8,  # layers of the mapping network
@@ -35,7 +36,7 @@ OPTIONS: dict[str, Any] = {
 
 
 class StyleGAN2(Generator):
-    """(n, style_dim) standard normal [, one noise map per layer] -> (n, 3, size, size).
+    """(n, style_dim) standard normal [, one noise map per layer] -> (n, out, size, size).
 
     Pictures are about [-1, 1]; nothing clamps them. Groups in order: the constant, then the output
     of every convolution (`conv4`, `up8`, `conv8`, ...): ToRGB reads that of its resolution's last.
@@ -45,7 +46,7 @@ class StyleGAN2(Generator):
     const: Tensor
 
     def __init__(self, widths: Widths, options: Options) -> None:
-        super().__init__()
+        super().__init__(options)
         a, wide = named(widths), full(options)
         self.size, self.style_dim = int(options["size"]), int(options["style_dim"])
         z, w = fixed(self.style_dim, "z"), fixed(self.style_dim, "style")
@@ -60,8 +61,9 @@ class StyleGAN2(Generator):
             for i, o in pairwise(wide)
         )
         last = [g for g in wide if g.startswith("conv")]
+        made = image_axis(options, "out_channels")
         self.to_rgb = nn.ModuleList(
-            ToRGB(a[g], RGB, w, fan_in=wide[g], first=g == "conv4") for g in last
+            ToRGB(a[g], made, w, fan_in=wide[g], first=g == "conv4") for g in last
         )
         sides = [int(g.removeprefix("up").removeprefix("conv")) for g in list(wide)[1:]]
         for k, side in enumerate(sides):
@@ -88,7 +90,7 @@ class StyleGAN2(Generator):
         )
 
     def forward(self, z: Tensor, *noise: Tensor) -> Tensor:
-        """(n, style_dim) -> (n, 3, size, size); without maps the stored ones are used."""
+        """(n, style_dim) -> (n, out, size, size); without maps the stored ones are used."""
         self.check_rows(z, "z", self.style_dim)
         return self.synthesis(self.mapping(z), *noise)
 
@@ -100,11 +102,11 @@ class StyleGAN2(Generator):
         return w
 
     def synthesis(self, w: Tensor, *noise: Tensor) -> Tensor:
-        """w, (n, dim), or W+, (n, styles, dim) -> (n, 3, size, size)."""
+        """w, (n, dim), or W+, (n, styles, dim) -> (n, out_channels, size, size)."""
         return self.rgbs(w, *noise)[-1]
 
     def rgbs(self, w: Tensor, *noise: Tensor) -> list[Tensor]:
-        """The sum of the ToRGBs up to each resolution: (n, 3, 4, 4), ..., (n, 3, size, size).
+        """The sum of the ToRGBs up to each resolution: (n, out, 4, 4), ..., (n, out, size, size).
 
         Args:
             w: (n, dim) or (n, styles, dim).

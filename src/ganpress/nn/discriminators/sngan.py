@@ -8,7 +8,7 @@ from torch.nn.utils import parametrizations
 
 
 class SnganDiscriminator(nn.Module):
-    """(n, 3, h, w) -> (n, 1) raw logits; Miyato et al., ICLR 2018, table 4b.
+    """(n, inputs, h, w) -> (n, 1) raw logits; Miyato et al., ICLR 2018, table 4b.
 
     Four residual blocks, two of which halve the picture, then the sum over space and a linear layer
     without bias. With ``classes`` the inner product of the features and the class's embedding is
@@ -16,10 +16,12 @@ class SnganDiscriminator(nn.Module):
     upstream's (GongXinyuu/sngan.pytorch).
     """
 
-    def __init__(self, width: int = 128, *, classes: int = 0, spectral_norm: bool = True) -> None:
+    def __init__(
+        self, width: int = 128, *, classes: int = 0, spectral_norm: bool = True, inputs: int = 3
+    ) -> None:
         super().__init__()
         sn = spectral_norm
-        self.block1 = _Block(3, width, sn, halves=True, first=True)
+        self.block1 = _Block(inputs, width, sn, halves=True, first=True)
         self.block2 = _Block(width, width, sn, halves=True)
         self.block3, self.block4 = (_Block(width, width, sn, halves=False) for _ in range(2))
         self.l5 = _normed(nn.Linear(width, 1, bias=False), sn)

@@ -59,14 +59,18 @@ class DownBlock(nn.Module):
 
 
 class StyleGAN2Discriminator(nn.Module):
-    """(n, 3, size, size) in [-1, 1] -> (n, 1) logits.
+    """(n, inputs, size, size) in [-1, 1] -> (n, 1) logits.
 
     The standard deviation over a group of at most ``group`` samples (i, i + n/group, ...) is
     appended as a channel at 4x4, so logits depend on the whole batch.
     """
 
     def __init__(
-        self, size: int = 256, channels: Sequence[int] | None = None, group: int = 4
+        self,
+        size: int = 256,
+        channels: Sequence[int] | None = None,
+        group: int = 4,
+        inputs: int = 3,
     ) -> None:
         """Args: channels: width at 4, 8, ..., size pixels; config-f's where None.
 
@@ -81,7 +85,7 @@ class StyleGAN2Discriminator(nn.Module):
                 f"{', '.join(map(str, sides))} pixels, not {widths}"
             )
         self.group = group
-        self.stem = EqualConv(3, widths[-1], 1)
+        self.stem = EqualConv(inputs, widths[-1], 1)
         self.blocks = nn.ModuleList(DownBlock(i, o) for i, o in pairwise(reversed(widths)))
         self.last = EqualConv(widths[0] + 1, widths[0], 3, padding=1)
         inner = fixed(widths[0], "inner")
