@@ -78,8 +78,9 @@ class Model:
 
     @property
     def min_size(self) -> int:
-        """The smallest height and width it is made for, pixels: 16, rounded up to `multiple`."""
-        return -(-16 // self.multiple) * self.multiple
+        """The smallest height and width it is made for, pixels: the network's own, or 16 rounded
+        up to `multiple`."""
+        return int(getattr(self.net, "min_size", -(-16 // self.multiple) * self.multiple))
 
     @property
     def widths(self) -> dict[str, int]:

@@ -100,7 +100,15 @@ def state_of(model: Model) -> State:
 
     Under BatchNorm biases are folded into the means. With option ``affine`` the InstanceNorms'
     scales are there, which upstream's class takes if its norm layer is given affine=True.
+
+    Raises: ConfigError for PyTorch-GAN's wiring.
     """
+    if model.options["leaky_skips"] or model.options["last"] != "transposed":
+        raise ConfigError(
+            "junyanz's UnetGenerator has a transposed convolution last, and ReLU on what the "
+            f"decoder reads; this network has last={model.options['last']} and leaky_skips="
+            f"{model.options['leaky_skips']}: export to pth-pytorch-gan or onnx."
+        )
     state, downs = dict(model.net.state_dict()), model.options["downs"]
     if model.options["norm"] == "batch":
         state = fold_into_means(state, _normed_biases(downs))

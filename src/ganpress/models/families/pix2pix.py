@@ -4,6 +4,10 @@ Halve ``downs`` times with 4x4 convolutions down to the bottleneck, then double 
 decoder step reads the encoder's map of its size beside the decoder's (skip connections). The
 paper's other generator, the ResNet one, is family ``cyclegan`` (9 or 6 blocks, norm "batch").
 
+PyTorch-GAN's U-Net is this one with ``leaky_skips``, where the decoder reads the encoder's maps
+(and the bottleneck) as LeakyReLU left them, and ``last="nearest"``, whose last step doubles by
+nearest neighbours before its convolution.
+
 An encoder group has two readers: the next encoder convolution, after LeakyReLU, and the decoder
 step of its size, after ReLU. A channel whose scale and shift are both 0 is cut exactly, and so are
 those of enc0 and of the bottleneck, which no norm follows (their gates take the bias along). The
@@ -24,6 +28,7 @@ from ganpress.nn.axes import AxisLike, named
 from ganpress.nn.blocks import ConvNorm
 from ganpress.nn.layers import conv, deconv
 from ganpress.nn.norms import norm
+from ganpress.nn.resample import Double, check_word
 from ganpress.types import Options, Widths
 
 OPTIONS: dict[str, Any] = {
@@ -31,8 +36,19 @@ OPTIONS: dict[str, Any] = {
     "norm": "batch",  # or "instance"
     "affine": False,  # scales on InstanceNorm; BatchNorm has them always
     "dropout": False,  # in the middle of the decoder, in training only
+    "leaky_skips": False,  # the decoder reads negative values too (PyTorch-GAN)
+    "last": "transposed",  # the step that makes the picture; or "nearest" (PyTorch-GAN)
 }
 STEP: dict[str, Any] = {"kernel": 4, "stride": 2, "padding": 1}
+LAST = ("transposed", "nearest")
+
+
+class Crop(nn.Module):
+    """(n, c, h + 1, w + 1) -> (n, c, h, w): without the last row and column."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return x[:, :, :-1, :-1]
 
 
 class UnetGenerator(Generator):
@@ -47,6 +63,8 @@ class UnetGenerator(Generator):
         self.multiple = 2 ** options["downs"]
         a, downs, kind = named(widths), options["downs"], options["norm"]
         bare = kind != "batch"  # bias of a convolution that no norm follows
+        self.leaky_skips = leaky = bool(options["leaky_skips"])
+        check_word("last", options["last"], LAST)
 
         def n(group: str) -> nn.Module:
             return norm(a[group], kind, affine=options["affine"])
@@ -58,14 +76,21 @@ class UnetGenerator(Generator):
             self.downs.append(ConvNorm(layer, n(f"enc{i}"), nn.LeakyReLU(0.2)))
         last = f"enc{downs - 1}"
         layer = conv(a[f"enc{downs - 2}"], a[last], signed=True, gated=True, bias=bare, **STEP)
-        self.downs.append(ConvNorm(layer, nn.Identity(), nn.ReLU()))
+        inmost = nn.LeakyReLU(0.2) if leaky else nn.ReLU()
+        self.downs.append(ConvNorm(layer, nn.Identity(), inmost))
         below: AxisLike = a[last]
         self.ups = nn.ModuleList()
         for i in reversed(range(downs - 1)):
             drop = nn.Dropout(0.5) if options["dropout"] and 3 <= i < downs - 2 else None
-            self.ups.append(ConvNorm(deconv(below, a[f"dec{i}"], **STEP), n(f"dec{i}"), drop))
+            step = deconv(below, a[f"dec{i}"], signed=leaky, **STEP)
+            self.ups.append(ConvNorm(step, n(f"dec{i}"), drop))
             below = (a[f"enc{i}"], a[f"dec{i}"])
-        self.out = ConvNorm(deconv(below, RGB, **STEP), nn.Identity(), nn.Tanh())
+        if options["last"] == "nearest":  # cropped: upstream pads by 2 above and left, 1 elsewhere
+            layer = conv(below, RGB, 4, signed=leaky, padding=2)
+            self.out = ConvNorm(layer, Crop(), nn.Tanh(), before=Double("nearest"))
+        else:
+            step = deconv(below, RGB, signed=leaky, **STEP)
+            self.out = ConvNorm(step, nn.Identity(), nn.Tanh())
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 3, h, w) -> (n, 3, h, w)."""
@@ -75,7 +100,10 @@ class UnetGenerator(Generator):
             skips.append(x)
         x = skips.pop()
         for up in self.ups:
-            x = torch.cat([skips.pop(), up(x)], 1).relu()
+            if self.leaky_skips:
+                x = torch.cat([skips.pop(), up(x).relu()], 1)
+            else:
+                x = torch.cat([skips.pop(), up(x)], 1).relu()
         out: Tensor = self.out(x)
         return out
 
