@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from upstream_nets import Resnet, Unet, kernel, shaken
 
+from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.formats.exporters import export
 from ganpress.formats.importers import from_state, import_model
@@ -311,6 +312,26 @@ def test_a_deep_network_refuses_pictures_that_leave_its_trunk_one_pixel(
     told = run_cli(capsys, "export", file, "-o", tmp_path / "x.onnx", "--size", 16)
     assert told.code == 2
     assert "at least 32 pixels" in told.err
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [("cyclegan", []), ("pix2pix", ["generator=resnet"])],
+    ids=["cyclegan", "pix2pix"],
+)
+def test_the_crops_of_a_deep_network_are_checked_before_training(
+    kind: str, more: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path / "x", 2, size=64)
+    for size, advised in ((36, "a multiple of 16 from 32"), (16, "a multiple of 16 from 32")):
+        sets = [f"data.size={size}", "options.downsamplings=4", "discriminator.layers=1", *more]
+        asked = [word for value in sets for word in ("--set", value)]
+        told = run_cli(
+            capsys, "train", kind, "--images", tmp_path / "x", "--run", tmp_path / "r", *asked
+        )
+        assert told.code == 2
+        assert advised in told.err
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from ganpress.errors import ConfigError
 from ganpress.losses.terms import lsgan_d, lsgan_g
 from ganpress.models.checkpoint import Model
 from ganpress.models.discriminator import Discriminator
-from ganpress.models.families.cyclegan import CYCLEGAN
+from ganpress.models.families.cyclegan import CYCLEGAN, size_problem
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.init import learning, normal
 from ganpress.run import distributed
@@ -61,8 +61,8 @@ class CycleGANTraining(TrainConfig):
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         self.discriminator.check(self.data.size)
-        if self.data.size % 4:
-            raise ConfigError(f"data.size is {self.data.size}: make it a multiple of 4.")
+        if problem := size_problem(self.data.size, self.options):
+            raise ConfigError(problem)
         return self
 
 

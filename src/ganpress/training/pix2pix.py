@@ -18,6 +18,7 @@ from ganpress.losses.terms import hinge_d, hinge_g, logistic_d, logistic_g, lsga
 from ganpress.models.checkpoint import Model
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import FAMILIES
+from ganpress.models.families.cyclegan import size_problem
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.init import learning, normal
 from ganpress.run import distributed
@@ -64,12 +65,16 @@ class Pix2PixTraining(TrainConfig):
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
         self.discriminator.check(self.data.size)
-        downs = self.options.get("downs", 8) if self.generator == "unet" else 2
+        if self.generator != "unet":
+            if problem := size_problem(self.data.size, self.options):
+                raise ConfigError(problem)
+            return self
+        downs = self.options.get("downs", 8)
         step = 2**downs if isinstance(downs, int) else 1  # other types are refused with the family
         if self.data.size % step:
             raise ConfigError(
                 f"data.size is {self.data.size}, not a multiple of {step}, which the generator "
-                "needs: change it" + (", or options.downs." if self.generator == "unet" else ".")
+                "needs: change it, or options.downs."
             )
         return self
 

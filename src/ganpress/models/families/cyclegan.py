@@ -9,6 +9,7 @@ PyTorch-GAN's (nearest neighbours double): they differ in widths and options onl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -49,10 +50,8 @@ class ResnetGenerator(Generator):
         self.clamp = bool(clamp)
         check_word("padding", options["padding"], PADDINGS)
         check_word("up", options["up"], UPS)
-        halvings: int = options["downsamplings"]
-        self.multiple = 2**halvings
-        self.min_size = max(16, 2 * self.multiple)  # the trunk's reflection wants two pixels
-        self.steps = tuple(range(1, halvings + 1))
+        self.multiple, self.min_size = sizes(options)
+        self.steps = tuple(range(1, options["downsamplings"] + 1))
 
         def n(group: str) -> nn.Module:
             return norm(a[group], kind, affine=affine)
@@ -107,6 +106,25 @@ def _up(i: Axis, o: Axis, norm: nn.Module, how: str, *, signed: bool) -> ConvNor
         return ConvNorm(up(i, o, signed=signed), norm, nn.ReLU())
     layer = conv(i, o, 3, signed=signed, padding=1)
     return ConvNorm(layer, norm, nn.ReLU(), before=Double(how))
+
+
+def sizes(options: Options) -> tuple[int, int]:
+    """What height and width have to be divisible by, and at least: at 1/2**downsamplings of them
+    the trunk still has the two pixels that reflection and InstanceNorm want."""
+    step: int = 2 ** options["downsamplings"]
+    return step, max(16, 2 * step)
+
+
+def size_problem(size: int, options: Mapping[str, Any]) -> str:
+    """What is wrong with training crops of ``size`` pixels under these options; "" if nothing."""
+    halvings = options.get("downsamplings", OPTIONS["downsamplings"])
+    if type(halvings) is not int or halvings < 1:  # refused with the family
+        return ""
+    step, minimum = sizes({"downsamplings": halvings})
+    if size % step == 0 and size >= minimum:
+        return ""
+    least = f" from {minimum}" if minimum > 16 else ""
+    return f"data.size is {size}: make it a multiple of {step}{least}."
 
 
 def down_groups(options: Options) -> tuple[str, ...]:
