@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ganpress.errors import CheckpointError, ConfigError
+from ganpress.formats.importers.fitting import first_ten
 from ganpress.models.families.cyclegan import down_groups
 from ganpress.nn.resample import MAX_TAPS, binomial
 from ganpress.types import Options, State, Widths
@@ -180,6 +181,11 @@ def resampling_of(state: State, layout: Layout, up: str | None, source: str) -> 
     """The options ``antialias`` and ``up``; what filters the file has must be those we compute."""
     taps = 0
     stored = {name: total for name, total in layout.filters().items() if name in state}
+    if lacks := [name for name in layout.filters() if stored and name not in stored]:
+        raise CheckpointError(
+            f"{source} does not hold a whole anti-aliased generator, whose filters are stored with "
+            f"it. {first_ten('missing', lacks)}"
+        )
     for name, total in stored.items():
         size = state[name].shape[-1] if state[name].ndim == 4 else 0
         wanted = (DOUBLING_TAPS,) if total == 4 else range(2, MAX_TAPS + 1)
