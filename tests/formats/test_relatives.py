@@ -33,6 +33,7 @@ RELATIVES: dict[str, tuple[dict[str, Any], list[int], str, dict[str, Any]]] = {
     "CUT, no_antialias_up": ({"taps": 3}, WIDTHS, "cut", {"antialias": 3, "up": "transposed"}),
     "CUT, no_antialias": ({"up": "blur"}, WIDTHS, "cut", {"antialias": 0, "up": "bilinear"}),
     "CUT, another filter": ({"taps": 4, "up": "blur"}, WIDTHS, "cut", {"antialias": 4}),
+    "CUT, the shortest filter": ({"taps": 2, "up": "blur"}, WIDTHS, "cut", {"antialias": 2}),
     "CUT, a wide filter": ({"taps": 7}, WIDTHS, "cut", {"antialias": 7}),
     "CUT, BatchNorm": (
         {"taps": 3, "up": "blur", "norm": nn.BatchNorm2d}, WIDTHS, "cut", {"norm": "batch"},
