@@ -38,7 +38,8 @@ from ganpress.formats.exporters import openvino
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.formats.exporters.verify import reads
 from ganpress.models.checkpoint import Model
-from ganpress.quantisation.quantise import FakeQuantiser, calibrate, quantise, quantiser_of
+from ganpress.quantisation.exact import make_quantiser
+from ganpress.quantisation.quantise import calibrate, quantise, quantiser_of
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "quantised-agreement-cpu.json"
@@ -99,7 +100,7 @@ def measured(
     plain: Tensor | None = None
     if quantiser_of(model.net) is None:
         plain = model(x)
-        net = quantise(copy.deepcopy(model.net), FakeQuantiser(per_channel=True, exact=exact))
+        net = quantise(copy.deepcopy(model.net), make_quantiser(per_channel=True, exact=exact))
         float_size = file_size(model)
         model = Model(calibrate(net, model.net, heard), model.family, model.options)
     else:

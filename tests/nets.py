@@ -190,8 +190,9 @@ WIRINGS = {
     "pix2pix instance": Wiring("pix2pix", {"norm": "instance", "affine": True}),
     "pix2pix leaky": Wiring(
         "pix2pix",
-        {"norm": "instance", "affine": True, "leaky_skips": True, "last": "nearest"},
+        {"norm": "instance", "affine": True, "leaky_skips": True, "upsampling": "resize-last"},
     ),
+    "pix2pix resize": Wiring("pix2pix", {"norm": "instance", "upsampling": "resize"}),
     "gaugan": Wiring("gaugan"),
     "gaugan separable": Wiring("gaugan", {"separable": True, "edges": False, "dontcare": True}),
     "munit": Wiring("munit"),

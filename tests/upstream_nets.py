@@ -5,6 +5,8 @@ So that a mistake in an importer's map cannot hide in the test as well.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -60,7 +62,14 @@ class Block(nn.Module):
     """junyanz's residual block; `inner` is what its layers are kept under."""
 
     def __init__(
-        self, c: int, mid: int, *, padding: str, inner: str, dropout: bool, norm: type[nn.Module]
+        self,
+        c: int,
+        mid: int,
+        *,
+        padding: str,
+        inner: str,
+        dropout: bool,
+        norm: Callable[[int], nn.Module],
     ) -> None:
         super().__init__()
         zeros = int(padding == "zero")
@@ -95,7 +104,7 @@ class Resnet(nn.Module):
         padding: str = "reflect",
         inner: str = "conv_block",
         dropout: bool = False,
-        norm: type[nn.Module] = nn.InstanceNorm2d,
+        norm: Callable[[int], nn.Module] = nn.InstanceNorm2d,
     ) -> None:
         super().__init__()
         [stem, *rest], c = widths, widths[0]

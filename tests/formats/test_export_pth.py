@@ -21,7 +21,7 @@ from ganpress.nn.layers import add_gates
 from ganpress.quantisation.quantise import FakeQuantiser, quantise
 
 OURS_ALONE = (
-    *("cyclegan deep", "pix2pix leaky"),
+    *("cyclegan deep", "pix2pix leaky", "pix2pix resize"),
     *("cartoongan separable", "cartoongan batch", "sngan conditional"),
 )
 """Wirings that no other code base has; or biases, which PyTorch-GAN's U-Net has none of."""
@@ -54,6 +54,12 @@ def test_every_family_survives_the_way_out_and_back(wiring: Wiring, tmp_path: Pa
         inputs = draw_inputs(model.net, 2, size, torch.Generator().manual_seed(3))
         assert (back(*inputs) - model(*inputs)).abs().max() < 1e-5
     assert taken
+
+
+def test_a_unet_that_resizes_has_no_place_in_junyanz_code(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="upsampling 'resize'"):
+        export(WIRINGS["pix2pix resize"].model(), tmp_path / "g.pth", to="pth-junyanz", size=32)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_separable_student_has_no_place_in_junyanz_code(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ The networks are small plain-torch copies of upstream's classes (`upstream_nets`
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,19 @@ def test_a_filter_that_is_not_binomial_is_refused() -> None:
     bare = {n: t for n, t in state.items() if not n.endswith("filt")}
     with pytest.raises(CheckpointError, match=r"no filter behind its down-sampling"):
         from_state("cut", bare)
+
+
+def test_a_deep_network_may_have_no_scales_on_its_trunk_alone() -> None:
+    """As GAN Slimming's class has none behind the last halving and at the end of its blocks."""
+    widths = [*DEEP[:4], 4, 2, *DEEP[-3:]]
+    net = shaken(Resnet(widths, downs=3, norm=partial(nn.InstanceNorm2d, affine=True)))
+    state = net.state_dict()
+    unscaled = [n for n in state if n.startswith("model.11.") or ".conv_block.6." in n]
+    for name in unscaled:
+        state[name].fill_(float(name.endswith("weight")))
+    left = {n: t for n, t in state.items() if n not in unscaled}
+    assert len(left) == len(state) - 6
+    assert same(from_state("auto", left), net) < 1e-5
 
 
 @pytest.mark.parametrize("affine", [False, True])

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from nets import difference, photos, random_counts, random_indices, randomise
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 
 from ganpress.channels.silence import extract, survivors
 from ganpress.channels.take import Elastic, shrink
@@ -54,7 +55,8 @@ def reference() -> tuple[State, State]:
 def test_an_imported_unet_makes_upstreams_picture() -> None:
     weights, held = reference()
     model = assemble(pix2pix.plan(weights, source="x", config=None), weights, source="x")
-    assert model.options == {"downs": 7, "norm": "batch", "affine": False, "dropout": False}
+    usual = {"affine": False, "dropout": False, "leaky_skips": False, "upsampling": "deconv"}
+    assert model.options == {"downs": 7, "norm": "batch", **usual}
     assert difference(model(held["input/x"]), held["output/y"]) < 2e-5
 
 
@@ -116,3 +118,27 @@ def test_dropout_acts_in_training_only() -> None:
 def test_a_unet_halves_at_least_twice() -> None:
     with pytest.raises(ConfigError, match="twice"):
         FAMILY.build(downs=1)
+
+
+def test_resizing_doubles_by_nearest_neighbours_before_a_convolution() -> None:
+    net = FAMILY.build({"enc0": 3, "enc1": 4, "dec0": 5}, downs=2, norm="none", upsampling="resize")
+    x = torch.randn(1, 3, 8, 8)
+    first = F.leaky_relu(F.conv2d(x, *of(net.downs[0].conv), stride=2, padding=1), 0.2)
+    least = F.relu(F.conv2d(first, *of(net.downs[1].conv), stride=2, padding=1))
+    larger = F.conv2d(doubled(least), *of(net.ups[0].conv), padding=1)
+    both = torch.cat([first, larger], 1).relu()
+    wanted = F.conv2d(doubled(both), *of(net.out.conv), padding=1).tanh()
+    assert torch.allclose(net(x), wanted, atol=1e-6)
+
+
+def test_an_unknown_upsampling_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"no upsampling 'resise' \(did you mean 'resize'\?\)"):
+        FAMILY.build(upsampling="resise")
+
+
+def doubled(x: Tensor) -> Tensor:
+    return x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+def of(layer: nn.Module) -> tuple[Tensor, Tensor | None]:
+    return layer.weight, layer.bias

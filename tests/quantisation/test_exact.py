@@ -21,6 +21,12 @@ from ganpress.nn.axes import widths
 from ganpress.nn.layers import quantisable
 from ganpress.nn.norms import BatchNorm2d, InstanceNorm2d
 from ganpress.quantisation.attach import attach_quantiser
+from ganpress.quantisation.exact import (
+    ExactQuantiser,
+    power_of_two,
+    powers_of_two,
+    quantiser_from_card,
+)
 from ganpress.quantisation.quantise import (
     FakeQuantiser,
     calibrate,
@@ -30,11 +36,9 @@ from ganpress.quantisation.quantise import (
     quantise,
     range_of,
     ranges_of,
-    weight_scale,
 )
-from ganpress.quantisation.rounding import power_of_two, powers_of_two
 
-EXACT = FakeQuantiser(per_channel=True, exact=True)
+EXACT = ExactQuantiser(per_channel=True)
 WIRINGS = {
     "cyclegan affine": Wiring("cyclegan", {"affine": True}),
     "cyclegan batch": Wiring("cyclegan", {"norm": "batch"}),
@@ -69,11 +73,12 @@ def test_weight_steps_are_powers_of_two_and_stay_when_rounded_again(
     out_dim: int | None, bits: int
 ) -> None:
     w = torch.randn(5, 7, 3, 3)
-    step = weight_scale(w, bits=bits, out_dim=out_dim, exact=True)
+    exact = ExactQuantiser(bits, per_channel=out_dim is not None)
+    step = exact.weight_step(w, out_dim=out_dim or 0)
     assert are_powers_of_two(step)
     levels = (w / step).round()
     assert levels.abs().max() <= 2 ** (bits - 1) - 1
-    assert torch.equal(weight_scale(levels * step, bits=bits, out_dim=out_dim, exact=True), step)
+    assert torch.equal(exact.weight_step(levels * step, out_dim=out_dim or 0), step)
 
 
 @pytest.mark.parametrize("ranges", ["fixed", "calibrated", "learned"])
@@ -196,7 +201,7 @@ def test_saving_keeps_the_picture_to_the_bit_and_old_cards_are_not_exact(tmp_pat
     assert ranges_of(again.net) == ranges_of(model.net)
     card = FakeQuantiser().card()
     del card["exact"]
-    assert FakeQuantiser.from_card(card) == FakeQuantiser()
+    assert quantiser_from_card(card) == FakeQuantiser()
 
 
 def test_the_setting_reaches_the_network() -> None:

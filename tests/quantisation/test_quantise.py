@@ -11,6 +11,7 @@ from ganpress.channels.take import Elastic, shrink
 from ganpress.errors import ConfigError
 from ganpress.nn.layers import convolutions, quantisable, read_inputs
 from ganpress.quantisation.attach import attach_quantiser, quantiser_of_settings
+from ganpress.quantisation.exact import quantiser_from_card
 from ganpress.quantisation.quantise import (
     FakeQuantiser,
     calibrate,
@@ -409,10 +410,10 @@ def test_the_card_says_what_is_quantised_and_gives_the_quantiser_back() -> None:
         "norms": "float",
         "biases": "float",
     }
-    assert FakeQuantiser.from_card(card) == quantiser
+    assert quantiser_from_card(card) == quantiser
     old = {"bits": 8, "p": 4.0, "per_channel": False, "levels": "gs2020"}
-    assert FakeQuantiser.from_card(old) == FakeQuantiser(levels="gs2020", trunk="clamped")
-    assert FakeQuantiser.from_card({**old, "levels": "int"}) == FakeQuantiser()
+    assert quantiser_from_card(old) == FakeQuantiser(levels="gs2020", trunk="clamped")
+    assert quantiser_from_card({**old, "levels": "int"}) == FakeQuantiser()
 
 
 def test_layers_that_hear_nothing_get_a_range_above_zero() -> None:

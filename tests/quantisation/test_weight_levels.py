@@ -14,6 +14,7 @@ from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model, fingerprint, load, save
 from ganpress.nn.layers import convolutions
 from ganpress.quantisation.attach import quantiser_of_settings
+from ganpress.quantisation.exact import ExactQuantiser, quantiser_from_card
 from ganpress.quantisation.quantise import (
     FakeQuantiser,
     calibrate,
@@ -171,9 +172,9 @@ def test_settings_and_card_say_which_levels_and_files_of_before_are_narrow() -> 
     quantiser = quantiser_of_settings(settings)
     assert quantiser == FakeQuantiser(weight_levels="full")
     card = quantiser.card()
-    assert FakeQuantiser.from_card(card) == quantiser
+    assert quantiser_from_card(card) == quantiser
     del card["weight_levels"]
-    assert FakeQuantiser.from_card(card) == FakeQuantiser()
+    assert quantiser_from_card(card) == FakeQuantiser()
     assert quantiser_of_settings(QuantiseSettings(bits=8)) == FakeQuantiser()
 
 
@@ -181,7 +182,7 @@ def test_exact_steps_and_equation_8_exclude_each_other() -> None:
     with pytest.raises(ConfigError, match=r"quantise\.exact .* quantise\.weight_levels=full"):
         checked(QuantiseSettings, {"bits": 8, "exact": True, "weight_levels": "full"})
     with pytest.raises(ConfigError, match="weight_levels 'narrow'"):
-        quantise(SMALL.net(), FakeQuantiser(exact=True, weight_levels="full"))
+        ExactQuantiser(weight_levels="full")
 
 
 def test_rounding_on_all_levels_is_finer_than_on_as_many_to_each_side() -> None:

@@ -25,6 +25,7 @@ from ganpress.models.families import FAMILIES, Family, family
 from ganpress.nn.axes import widths
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.layers import add_gates, quantisable
+from ganpress.quantisation.exact import quantiser_from_card
 from ganpress.quantisation.quantise import (
     FakeQuantiser,
     learn_ranges,
@@ -265,7 +266,7 @@ def _described(card: dict[str, Any], which: Family, path: Path) -> Model:
         with torch.device("meta"):
             net = which.build(card["widths"], **options).eval()
         if card.get("quantiser"):
-            quantise(net, FakeQuantiser.from_card(card["quantiser"]))
+            quantise(net, quantiser_from_card(card["quantiser"]))
             set_ranges(net, card.get("ranges", {}))
         discriminator = (
             _described_discriminator(fields) if (fields := card.get("discriminator")) else None

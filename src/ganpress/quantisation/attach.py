@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from ganpress.quantisation.exact import make_quantiser
 from ganpress.quantisation.quantise import FakeQuantiser, calibrate, learn_ranges, quantise
 from ganpress.quantisation.settings import QuantiseSettings
 from ganpress.types import Inputs
@@ -11,10 +12,7 @@ from ganpress.types import Inputs
 
 def quantiser_of_settings(settings: QuantiseSettings) -> FakeQuantiser:
     """The quantiser that the settings describe, ranges as yet fixed."""
-    q = settings
-    return FakeQuantiser(
-        q.bits, q.p, q.per_channel, q.levels, q.trunk, q.last, q.exact, q.weight_levels
-    )
+    return make_quantiser(**settings.model_dump(exclude={"ranges"}))
 
 
 def attach_quantiser(

@@ -18,16 +18,14 @@ The range p is one number a layer: fixed (the paper's 4), calibrated (a high per
 of the same layer of the float teacher), or a parameter that is learned with the weights
 (`learn_ranges`).
 
-With ``exact`` every step is a power of two, and image and biases lie on grids as well (ADR 0015):
-products and sums are then whole numbers times a power of two, which float32 holds exactly (below
-2^24 steps) whatever the order of a sum, so that another program makes the same picture on a CPU.
+The form that makes the same picture in another program is `exact.ExactQuantiser`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -37,17 +35,12 @@ from ganpress.nn.layers import Quantisable, out_axes, quantisable, read_inputs
 from ganpress.nn.norms import set_exact
 from ganpress.quantisation.rounding import (
     MIN_RANGE,
-    Replaced,
     RoundClamped,
     RoundLearned,
     RoundWeight,
     RoundWeightClamped,
-    power_of_two,
-    powers_of_two,
 )
 
-SHORT = 0.99  # of the range asked for, where a power of two lies as near
-IMAGE_STEP = 2.0**-7  # of an exact network's image: int8 from -1 to 127/128
 QUANTILE = 0.9999  # of |input|; 0.999 cuts so much that the picture is 3 to 6 times as far off
 
 
@@ -83,17 +76,11 @@ def fake_activation(
 
 
 def weight_scale(
-    w: Tensor,
-    *,
-    bits: int = 8,
-    out_dim: int | None = None,
-    exact: bool = False,
-    levels: str = "narrow",
+    w: Tensor, *, bits: int = 8, out_dim: int | None = None, levels: str = "narrow"
 ) -> Tensor:
     """The step s_w; one for the tensor, or one per output channel.
 
     Args:
-        exact: the next power of two, at or above that.
         levels: "narrow": max|w| / (2^(n-1) - 1); "full": equation 8's max|w| / 2^(n-1).
     """
     if out_dim is None:
@@ -101,26 +88,26 @@ def weight_scale(
     else:
         top = w.abs().amax([d for d in range(w.ndim) if d != out_dim], keepdim=True)
     step: Tensor = top.clamp_min(1e-8) / (2 ** (bits - 1) - int(levels != "full"))
-    return powers_of_two(step) if exact else step
+    return step
 
 
 def fake_weight(
-    w: Tensor,
-    *,
-    bits: int = 8,
-    out_dim: int | None = None,
-    exact: bool = False,
-    levels: str = "narrow",
+    w: Tensor, *, bits: int = 8, out_dim: int | None = None, levels: str = "narrow"
 ) -> Tensor:
     """q_w of equation 8; gradient 1 (eq. 10), also where a level is clamped.
 
     Args:
         w: any shape. out_dim: None for one scale per tensor (the paper), else the dim that has a
-            scale of its own per channel. exact, levels: see `weight_scale`.
+            scale of its own per channel. levels: see `weight_scale`.
     Returns: same shape, whole steps: 2^(n-1) - 1 of them to each side, or with "full" one more
         below 0.
     """
-    step = weight_scale(w.detach(), bits=bits, out_dim=out_dim, exact=exact, levels=levels)
+    step = weight_scale(w.detach(), bits=bits, out_dim=out_dim, levels=levels)
+    return round_weight(w, step, bits=bits, levels=levels)
+
+
+def round_weight(w: Tensor, step: Tensor, *, bits: int, levels: str) -> Tensor:
+    """`fake_weight` where the step is known."""
     if levels == "full":
         top = 2 ** (bits - 1)
         cut: Tensor = RoundWeightClamped.apply(w, step, -top, top - 1)  # type: ignore[no-untyped-call]
@@ -140,12 +127,9 @@ class FakeQuantiser:
     Attributes:
         trunk: what becomes of an input that can be negative: a signed grid, or (the authors'
             code) the same as all others, which cuts what is below 0.
-        exact: steps are powers of two (ranges follow, upwards), the image lies on int8 steps of
-            1/128, biases on the grid of their layer's sums, and norms sum in double in eval mode.
-            That makes pictures equal in other programs for generators that read images and whose
-            norms are InstanceNorm, BatchNorm or none (cyclegan, pix2pix, cartoongan) and whose
-            ``last`` is int8. Layers that read a latent code or labels keep float inputs.
-        weight_levels: see `weight_scale`; "full" goes with steps that are not exact.
+        weight_levels: see `weight_scale`.
+        exact: whether it is an `exact.ExactQuantiser`.
+        image_step: of the grid on which the first layer reads the image; None: it reads floats.
     """
 
     bits: int = 8
@@ -154,17 +138,17 @@ class FakeQuantiser:
     levels: Literal["int", "gs2020"] = "int"
     trunk: Literal["signed", "clamped"] = "signed"
     last: Literal["int8", "float"] = "int8"
-    exact: bool = False
     weight_levels: Literal["narrow", "full"] = "narrow"
+    exact: ClassVar[bool] = False
+    image_step: ClassVar[float | None] = None
 
     def input(self, x: Tensor, *, signed: bool, learned: Tensor | None = None) -> Tensor:
         """q_a; ``signed``: it can be negative; ``learned``: the range, or None for ``p``."""
         p: float | Tensor = (
-            self.resolved_range(self.p, signed=signed) if learned is None else learned
+            self.resolved_range(self.p, signed=signed)
+            if learned is None
+            else self.learned_range(learned, signed=signed)
         )
-        if learned is not None and self.exact:
-            at = self.resolved_range(max(MIN_RANGE, float(learned.detach())), signed=signed)
-            p = Replaced.apply(learned, at)  # type: ignore[no-untyped-call]
         is_signed = self.is_signed(signed)
         return fake_activation(x, bits=self.bits, p=p, signed=is_signed, levels=self.levels)
 
@@ -173,11 +157,12 @@ class FakeQuantiser:
         return steps_of(self.bits, signed=self.is_signed(signed), levels=self.levels)
 
     def resolved_range(self, p: float, *, signed: bool) -> float:
-        """The range in use where ``p`` is asked for: p itself; where steps are exact, the smallest
-        range of power-of-two steps that is at least `SHORT` * p (for the paper's 4: 255 steps
-        of 1/64)."""
-        steps = self.steps(signed)
-        return power_of_two(SHORT * p / steps) * steps if self.exact else p
+        """The range in use where ``p`` is asked for: p itself."""
+        return p
+
+    def learned_range(self, learned: Tensor, *, signed: bool) -> Tensor:
+        """The range in use of a parameter, () float, with its gradient: the parameter itself."""
+        return learned
 
     def is_signed(self, signed: bool) -> bool:
         """Whether an input that can be negative (or not) has a signed grid."""
@@ -185,14 +170,13 @@ class FakeQuantiser:
 
     def weight(self, w: Tensor, *, out_dim: int) -> Tensor:
         """q_w, per tensor or per output channel."""
-        dim, levels = out_dim if self.per_channel else None, self.weight_levels
-        return fake_weight(w, bits=self.bits, out_dim=dim, exact=self.exact, levels=levels)
+        step = self.weight_step(w, out_dim=out_dim)
+        return round_weight(w, step, bits=self.bits, levels=self.weight_levels)
 
     def weight_step(self, w: Tensor, *, out_dim: int) -> Tensor:
         """s_w: () per tensor, or as many dims as ``w`` per output channel."""
-        dim, levels = out_dim if self.per_channel else None, self.weight_levels
-        own = weight_scale(w.detach(), bits=self.bits, out_dim=dim, exact=self.exact, levels=levels)
-        return own
+        dim = out_dim if self.per_channel else None
+        return weight_scale(w.detach(), bits=self.bits, out_dim=dim, levels=self.weight_levels)
 
     def weight_integers(self, w: Tensor, *, out_dim: int) -> tuple[Tensor, Tensor]:
         """A weight as it is stored: its levels, int8, and s_w, which they are multiplied by."""
@@ -216,20 +200,12 @@ class FakeQuantiser:
         return w
 
     def image(self, x: Tensor) -> Tensor:
-        """The picture as it is, or if `exact` on the grid of `IMAGE_STEP`; gradient 1 inside."""
-        if not self.exact:
-            return x
-        low, high = -1.0, 1.0 - IMAGE_STEP
-        out: Tensor = RoundClamped.apply(x, low, high, IMAGE_STEP)  # type: ignore[no-untyped-call]
-        return out
+        """The picture as the first layer reads it: as it is."""
+        return x
 
     def bias(self, b: Tensor, layer: Quantisable) -> Tensor:
-        """The bias as it is, or on the grid s_x s_w of the layer's sums; gradient 1."""
-        if not self.exact or not (layer.quantises_input or layer.reads_image):
-            return b
-        step = self.weight_step(layer.gated_weight(), out_dim=layer.out_dim) * input_step(layer)
-        out: Tensor = RoundWeight.apply(b, step.flatten())  # type: ignore[no-untyped-call]
-        return out
+        """The bias that the layer adds: as it is."""
+        return b
 
     def card(self) -> dict[str, Any]:
         """The entry of a checkpoint's card: the settings, and what they amount to, in words."""
@@ -237,22 +213,13 @@ class FakeQuantiser:
         image, others = ("int8 image", "exact") if self.exact else ("float image", "float")
         first = f"int{self.bits} weight, {image}"
         policy = {"first": first, "last": last, "norms": others, "biases": others}
-        return {**asdict(self), "policy": policy}
-
-    @classmethod
-    def from_card(cls, card: Mapping[str, Any]) -> FakeQuantiser:
-        """The quantiser of a card. Cards of before ``trunk`` meant clamped by gs2020."""
-        said = {"trunk": "clamped" if card.get("levels") == "gs2020" else "signed", **card}
-        said.pop("policy", None)
-        return cls(**said)
+        return {**asdict(self), "exact": self.exact, "policy": policy}
 
 
 def quantise(model: nn.Module, quantiser: FakeQuantiser | None) -> nn.Module:
     """Attach a quantiser to every convolution, in place; None removes it (back to float)."""
     if quantiser is not None and not 2 <= quantiser.bits <= 8:
         raise ConfigError(f"Fake quantisation needs 2 to 8 bits, got {quantiser.bits}.")
-    if quantiser is not None and quantiser.exact and quantiser.weight_levels == "full":
-        raise ConfigError("An exact quantiser has weight_levels 'narrow', not 'full'.")
     for layer in quantisable(model).values():
         stays_float = quantiser is not None and quantiser.last == "float" and _is_last(layer)
         layer.quantiser = None if stays_float else quantiser
@@ -297,13 +264,14 @@ def range_of(layer: Quantisable) -> float:
     return layer.quantiser.resolved_range(p, signed=layer.signed)
 
 
-def input_step(layer: Quantisable) -> float:
-    """The step of the grid on which a layer's input lies: of its range, or of the image."""
-    if not layer.quantises_input:
-        return IMAGE_STEP
+def input_step(layer: Quantisable) -> float | None:
+    """The step of the grid on which a layer's input lies: of its range, or of the image; None
+    where it reads floats."""
     q = layer.quantiser
     assert isinstance(q, FakeQuantiser)
-    return range_of(layer) / q.steps(layer.signed)
+    if layer.quantises_input:
+        return range_of(layer) / q.steps(layer.signed)
+    return q.image_step if layer.reads_image else None
 
 
 def quantiser_of(model: nn.Module) -> FakeQuantiser | None:

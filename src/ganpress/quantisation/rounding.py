@@ -1,5 +1,4 @@
-"""Rounding to grids with gradients of 1: the autograd functions of `quantise`, and steps
-that are powers of two."""
+"""Rounding to grids with gradients of 1: the autograd functions of `quantise`."""
 
 from __future__ import annotations
 
@@ -103,29 +102,3 @@ class RoundWeightClamped(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         """Straight through."""
         return grads[0], None, None, None
-
-
-class Replaced(torch.autograd.Function):
-    """A number in the place of a parameter, () float; gradient 1."""
-
-    @staticmethod
-    def forward(ctx: Any, p: Tensor, value: float) -> Tensor:
-        """() -> ()."""
-        return torch.full_like(p, value)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        """Straight through."""
-        return grads[0], None
-
-
-def power_of_two(step: float) -> float:
-    """The smallest power of two at or above a positive number, exactly."""
-    mantissa, exponent = math.frexp(step)  # in [0.5, 1)
-    return math.ldexp(1.0, exponent - int(mantissa == 0.5))
-
-
-def powers_of_two(steps: Tensor) -> Tensor:
-    """`power_of_two` of each number, any shape."""
-    mantissas, _ = torch.frexp(steps)
-    return torch.where(mantissas == 0.5, steps, steps / mantissas)

@@ -128,7 +128,9 @@ def check_layers(
     outputs = open_(changed)({**inputs, **{n + FEED: on_grid[n] for n in made}})
     layers = convolutions(net)
     for name, output in made.items():
-        _check(name, outputs[output], on_grid[name], input_step(layers[name]))
+        step = input_step(layers[name])
+        assert step is not None  # it lies on a grid
+        _check(name, outputs[output], on_grid[name], step)
     return outputs
 
 

@@ -42,9 +42,9 @@ class ExportQuantiser(nn.Module):
         self.p = range_of(layer)
         self.low = -self.p if is_signed else 0.0
         self.fills_byte = quantiser.bits == 8 and not is_signed
-        self.rounds_image = quantiser.exact and layer.reads_image
+        self.rounds_image = quantiser.image_step is not None and layer.reads_image
         kind = torch.int8 if is_signed or self.rounds_image else torch.uint8
-        self.register_buffer("activation_step", torch.tensor(input_step(layer)))
+        self.register_buffer("activation_step", torch.tensor(input_step(layer) or 1.0))
         self.register_buffer("activation_zero", torch.zeros((), dtype=kind))
 
     def input(self, x: Tensor, *, signed: bool, learned: Tensor | None = None) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ganpress.errors import CheckpointError, ConfigError
+from ganpress.errors import CheckpointError, ConfigError, ExportError
 from ganpress.formats.importers.cyclegan import fold_into_means
 from ganpress.formats.importers.fitting import STATISTICS, Plan, fill_together
 from ganpress.models.checkpoint import Model
@@ -101,13 +101,21 @@ def state_of(model: Model) -> State:
     Under BatchNorm biases are folded into the means. With option ``affine`` the InstanceNorms'
     scales are there, which upstream's class takes if its norm layer is given affine=True.
 
-    Raises: ConfigError for PyTorch-GAN's wiring.
+    Raises: ExportError for upsampling by resizing, which that class has not; ConfigError for
+        PyTorch-GAN's wiring.
     """
-    if model.options["leaky_skips"] or model.options["last"] != "transposed":
+    if model.options["upsampling"] == "resize":
+        raise ExportError(
+            "This U-Net has upsampling 'resize'; upstream's UnetGenerator has transposed "
+            "convolutions, and no form of these weights. An export to onnx takes it."
+        )
+    if model.options["leaky_skips"] or model.options["upsampling"] != "deconv":
+        has = (
+            f"upsampling={model.options['upsampling']}, leaky_skips={model.options['leaky_skips']}"
+        )
         raise ConfigError(
-            "junyanz's UnetGenerator has a transposed convolution last, and ReLU on what the "
-            f"decoder reads; this network has last={model.options['last']} and leaky_skips="
-            f"{model.options['leaky_skips']}: export to pth-pytorch-gan or onnx."
+            "junyanz's UnetGenerator has transposed convolutions alone, and ReLU on what the "
+            f"decoder reads; this network has {has}: export to pth-pytorch-gan or onnx."
         )
     state, downs = dict(model.net.state_dict()), model.options["downs"]
     if model.options["norm"] == "batch":

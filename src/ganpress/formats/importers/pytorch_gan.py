@@ -22,7 +22,7 @@ from ganpress.formats.importers.fitting import STATISTICS, Plan, fill_together
 from ganpress.models.checkpoint import Model
 from ganpress.types import State
 
-UNET: dict[str, Any] = {"norm": "instance", "leaky_skips": True, "last": "nearest"}
+UNET: dict[str, Any] = {"norm": "instance", "leaky_skips": True, "upsampling": "resize-last"}
 
 
 def plan(state: State, *, source: str, config: str | None, **options: Any) -> Plan:
@@ -134,9 +134,10 @@ def unet_state_of(model: Model) -> State:
     options, state = model.options, dict(model.net.state_dict())
     lacks = [f"{o}={options[o]}" for o, value in UNET.items() if options[o] != value]
     if lacks:
+        is_junyanz = options["upsampling"] == "deconv" and not options["leaky_skips"]
         raise ConfigError(
             f"PyTorch-GAN's GeneratorUNet cannot be this network ({', '.join(lacks)}): export to "
-            f"{'onnx' if len(lacks) < len(UNET) - 1 else 'pth-junyanz or onnx'}."
+            f"{'pth-junyanz or onnx' if is_junyanz else 'onnx'}."
         )
     downs, biases = options["downs"], []
     for name in [n for n in state if n.endswith("conv.bias") and n != "out.conv.bias"]:
