@@ -74,9 +74,10 @@ class Wiring:
     @property
     def widths(self) -> dict[str, int]:
         """A prime for each group, the largest where pictures are smallest."""
-        if self.name in ("cyclegan", "cartoongan"):
-            return dict(CYCLEGAN if self.name == "cyclegan" else CARTOONGAN)
         groups = self.family.full(self.settled)
+        for known in (CYCLEGAN, CARTOONGAN):
+            if groups.keys() == known.keys():
+                return dict(known)
         return dict(zip(groups, reversed(PRIMES[: len(groups)]), strict=True))
 
     @property
@@ -176,11 +177,21 @@ WIRINGS = {
     "cyclegan separable": Wiring("cyclegan", {"separable": True}),
     "cyclegan separable affine": Wiring("cyclegan", {"separable": True, "affine": True}),
     "cyclegan separable batch": Wiring("cyclegan", {"separable": True, "norm": "batch"}),
+    "cyclegan blurred": Wiring("cyclegan", {"affine": True, "antialias": 3, "up": "bilinear"}),
+    "cyclegan deep": Wiring(
+        "cyclegan",
+        {"affine": True, "downsamplings": 3, "up": "nearest", "padding": "replicate"},
+    ),
+    "cyclegan zeros": Wiring("cyclegan", {"norm": "batch", "padding": "zero"}),
     "cartoongan": Wiring("cartoongan"),
     "cartoongan separable": Wiring("cartoongan", {"separable": True}),
     "cartoongan batch": Wiring("cartoongan", {"norm": "batch"}),
     "pix2pix": Wiring("pix2pix"),
     "pix2pix instance": Wiring("pix2pix", {"norm": "instance", "affine": True}),
+    "pix2pix leaky": Wiring(
+        "pix2pix",
+        {"norm": "instance", "affine": True, "leaky_skips": True, "upsampling": "resize-last"},
+    ),
     "pix2pix resize": Wiring("pix2pix", {"norm": "instance", "upsampling": "resize"}),
     "gaugan": Wiring("gaugan"),
     "gaugan separable": Wiring("gaugan", {"separable": True, "edges": False, "dontcare": True}),

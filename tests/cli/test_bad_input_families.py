@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ import numpy as np
 import pytest
 import torch
 from cli_runs import run_cli
-from nets import WIRINGS
+from nets import WIRINGS, Wiring
 from nvlabs_nets import nvlabs_generator
 from PIL import Image
 
 from ganpress.data.drawn.draw import write_folder
 from ganpress.formats.exporters.pth import LAYOUTS
+from ganpress.formats.importers import RESNETS
 from ganpress.formats.importers.kinds import READERS
 from ganpress.formats.importers.stylegan2 import discriminator_names
 from ganpress.models.checkpoint import load, save
@@ -31,18 +33,22 @@ Refused = Callable[..., str]
 Done = Callable[..., None]
 
 SHOWN = {
-    "cyclegan": ("cyclegan instance", "pth-junyanz"),
-    "pix2pix": ("pix2pix", "pth-junyanz"),
-    "gan-compression": ("cyclegan separable", "pth-gan-compression"),
-    "cartoongan": ("cartoongan", "pth-cartoongan"),
-    "spade": ("gaugan", "pth-nvlabs"),
-    "munit": ("munit", "pth-nvlabs"),
-    "stylegan2": ("stylegan2", "pth-rosinality"),
-    "sngan": ("sngan", "pth-sngan"),
+    "cyclegan": (WIRINGS["cyclegan instance"], "pth-junyanz"),
+    "cut": (WIRINGS["cyclegan blurred"], "pth-cut"),
+    "pix2pixhd": (Wiring("cyclegan", {"downsamplings": 3}), "pth-pix2pixhd"),
+    "pytorch-gan": (Wiring("cyclegan", {"up": "nearest"}), "pth-pytorch-gan"),
+    "pix2pix": (WIRINGS["pix2pix"], "pth-junyanz"),
+    "gan-compression": (WIRINGS["cyclegan separable"], "pth-gan-compression"),
+    "cartoongan": (WIRINGS["cartoongan"], "pth-cartoongan"),
+    "spade": (WIRINGS["gaugan"], "pth-nvlabs"),
+    "munit": (WIRINGS["munit"], "pth-nvlabs"),
+    "stylegan2": (WIRINGS["stylegan2"], "pth-rosinality"),
+    "sngan": (WIRINGS["sngan"], "pth-sngan"),
 }
 """Import kind -> a tiny network of it, and the target that writes its file."""
-TAKEN = {("gan-compression", "spade"), ("gan-compression", "munit")}
-"""Kinds that read files of another kind, too: GAN Compression has networks of three families."""
+TAKEN = {("gan-compression", "spade"), ("gan-compression", "munit"), *permutations(RESNETS, 2)}
+"""Kinds that read files of another kind, too: GAN Compression has networks of three families, and
+the ResNets' kinds have one reader."""
 
 
 @pytest.fixture
@@ -80,8 +86,8 @@ def generator_states() -> dict[str, State]:
     torch.manual_seed(0)
     states = {}
     for kind, (wiring, target) in SHOWN.items():
-        _, state_of = LAYOUTS[target][WIRINGS[wiring].name]
-        states[kind] = state_of(WIRINGS[wiring].model())
+        _, state_of = LAYOUTS[target][wiring.name]
+        states[kind] = state_of(wiring.model())
     return states | {"stylegan2-nvlabs": nvlabs_generator({4: 7, 8: 5, 16: 3}, 6, 2)}
 
 

@@ -112,8 +112,10 @@ def test_the_file_holds_no_paths_of_this_machine(exported: tuple[Model, ExportFa
     ("name", "options"),
     [
         ("cyclegan", {"norm": "batch", "separable": True, "clamp": True}),
+        ("cyclegan", {"downsamplings": 4, "antialias": 4, "up": "nearest", "padding": "zero"}),
         ("cartoongan", {}),
         ("pix2pix", {"norm": "instance", "affine": True}),
+        ("pix2pix", {"norm": "instance", "leaky_skips": True, "upsampling": "resize-last"}),
         ("gaugan", {}),
         ("munit", {"separable": True}),
         ("sngan", {"classes": 3}),

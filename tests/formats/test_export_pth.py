@@ -20,8 +20,11 @@ from ganpress.models.families.base import draw_inputs
 from ganpress.nn.layers import add_gates
 from ganpress.quantisation.quantise import FakeQuantiser, quantise
 
-OURS_ALONE = ("cartoongan separable", "cartoongan batch", "sngan conditional", "pix2pix resize")
-"""Wirings that no other code base has."""
+OURS_ALONE = (
+    *("cyclegan deep", "pix2pix leaky", "pix2pix resize"),
+    *("cartoongan separable", "cartoongan batch", "sngan conditional"),
+)
+"""Wirings that no other code base has; or biases, which PyTorch-GAN's U-Net has none of."""
 UPSTREAM = {name: w for name, w in WIRINGS.items() if name not in OURS_ALONE}
 
 
@@ -33,13 +36,16 @@ def targets_of(wiring: Wiring) -> list[str]:
 def test_every_family_survives_the_way_out_and_back(wiring: Wiring, tmp_path: Path) -> None:
     model = wiring.model()
     size = model.size if "size" in model.options else wiring.pixels
-    assert targets_of(wiring)
+    taken = []
     for target in targets_of(wiring):
-        if target == "pth-junyanz" and model.options.get("separable"):
-            continue
         with warnings.catch_warnings():  # of scales: below
             warnings.filterwarnings("ignore", ".*the InstanceNorms have scales")
-            facts = export(model, tmp_path / f"{target}.pth", to=target, size=size)
+            try:
+                facts = export(model, tmp_path / f"{target}.pth", to=target, size=size)
+            except ConfigError as error:  # its class cannot be this network: in test_relatives
+                assert "export to" in str(error)
+                continue
+        taken.append(target)
         assert facts.bytes == facts.file.stat().st_size
         kind, _ = LAYOUTS[target][wiring.name]
         told = {o: v for o, v in model.options.items() if o in READERS[kind].options}
@@ -47,6 +53,7 @@ def test_every_family_survives_the_way_out_and_back(wiring: Wiring, tmp_path: Pa
         assert back.widths == model.widths
         inputs = draw_inputs(model.net, 2, size, torch.Generator().manual_seed(3))
         assert (back(*inputs) - model(*inputs)).abs().max() < 1e-5
+    assert taken
 
 
 def test_a_unet_that_resizes_has_no_place_in_junyanz_code(tmp_path: Path) -> None:

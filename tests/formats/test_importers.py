@@ -315,8 +315,8 @@ def test_values_that_are_not_finite_are_refused() -> None:
         ("cyclegan", {"strange.weight": torch.zeros(1)}, "missing: model.1.weight"),
         (
             "cyclegan",
-            {"model.10.conv_block.0.weight": torch.zeros(1)},
-            "padding_type='zero'",
+            {"model.11.conv_block.1.weight": torch.zeros(4, 4, 3, 3)},
+            r"first residual block at model\.11",
         ),
         ("cyclegan", {"model.1.weight": torch.zeros(4, 5, 7, 7)}, "reads 5 channels"),
     ],
@@ -336,8 +336,8 @@ def test_unknown_kinds_and_options_offer_the_nearest_name(tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match="one of instance, batch"):
         from_state("cyclegan", {}, norm="layer")
     assert (
-        *("auto", "cyclegan", "pix2pix", "gan-compression", "cartoongan", "spade", "munit"),
-        *("stylegan2", "stylegan2-nvlabs", "sngan"),
+        *("auto", "cyclegan", "pix2pix", "cut", "pix2pixhd", "pytorch-gan", "gan-compression"),
+        *("cartoongan", "spade", "munit", "stylegan2", "stylegan2-nvlabs", "sngan"),
     ) == KINDS
 
 

@@ -22,6 +22,7 @@ from ganpress.formats.exporters import export
 from ganpress.formats.importers import from_state, import_model
 from ganpress.formats.importers.cyclegan import tensor_names
 from ganpress.formats.importers.gan_compression import widths_of
+from ganpress.formats.importers.resnet_layout import layout_of
 from ganpress.losses.terms import group_soft_threshold
 from ganpress.measures.cost import measure
 from ganpress.models.checkpoint import Model
@@ -111,7 +112,7 @@ def test_elastic_widths_equal_the_authors_super_net_in_picture_and_gradient(conf
     y = Elastic(model.build, model.net)(widths_of(config), file.input["x"])
     (y * file.input["cotangent"]).sum().backward()
     assert largest(y, file.output[f"y/{config}"]) < 2e-5
-    ours = {theirs: name for name, theirs in tensor_names(file.weights, 9).items()}
+    ours = {theirs: name for name, theirs in tensor_names(layout_of(file.weights, "x")).items()}
     for key in json.loads(file.said["grad_parameters"]):
         found = model.net.get_parameter(ours[key]).grad
         assert found is not None

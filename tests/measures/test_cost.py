@@ -24,7 +24,8 @@ def build(changed: Mapping[str, int] | None = None, **options: object) -> nn.Mod
 
 def scaled(ngf: int) -> dict[str, int]:
     """The widths of GAN Compression's ResNets with `ngf` channels in the stem."""
-    return {g: w * ngf // 64 for g, w in family("cyclegan").full({"blocks": 9}).items()}
+    cyclegan = family("cyclegan")
+    return {g: w * ngf // 64 for g, w in cyclegan.full(cyclegan.resolve({})).items()}
 
 
 # --- published numbers (methods.md 1.4) ----------------------------------------------------------

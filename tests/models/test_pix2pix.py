@@ -56,7 +56,7 @@ def test_an_imported_unet_makes_upstreams_picture() -> None:
     weights, held = reference()
     model = assemble(pix2pix.plan(weights, source="x", config=None), weights, source="x")
     known = {"downs": 7, "norm": "batch", "affine": False, "dropout": False}
-    usual = {"upsampling": "deconv", "in_channels": 3, "out_channels": 3}
+    usual = {"leaky_skips": False, "upsampling": "deconv", "in_channels": 3, "out_channels": 3}
     assert model.options == {**known, **usual}
     assert difference(model(held["input/x"]), held["output/y"]) < 2e-5
 

@@ -10,9 +10,14 @@ from ganpress.nn.axes import Axis, vanishing
 from ganpress.nn.layers import conv, deconv, depthwise
 from ganpress.nn.norms import NormKind, norm, shift
 
+PADS: dict[str, type[nn.Module]] = {
+    "reflect": nn.ReflectionPad2d,
+    "replicate": nn.ReplicationPad2d,
+}
+
 
 class ConvNorm(nn.Module):
-    """[reflection pad, or nearest-neighbour enlargement] -> convolution -> norm -> activation."""
+    """[reflection pad, or another step before] -> convolution -> norm -> activation."""
 
     def __init__(
         self,
@@ -21,12 +26,10 @@ class ConvNorm(nn.Module):
         act: nn.Module | None,
         *,
         reflect: int = 0,
-        enlarge: int = 1,
+        before: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.pad: nn.Module = nn.ReflectionPad2d(reflect) if reflect else nn.Identity()
-        if enlarge > 1:
-            self.pad = nn.Upsample(scale_factor=enlarge, mode="nearest")
+        self.pad = nn.ReflectionPad2d(reflect) if reflect else before or nn.Identity()
         self.conv, self.norm, self.act = layer, norm, act if act is not None else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,20 +44,22 @@ class Separable(nn.Module):
     The middle norm is InstanceNorm whatever the network's own norm is, as in the authors' code.
     """
 
-    def __init__(self, i: Axis, o: Axis, *, signed: bool, kernel: int = 3) -> None:
+    def __init__(
+        self, i: Axis, o: Axis, *, signed: bool, kernel: int = 3, padding: int = 0
+    ) -> None:
         super().__init__()
-        self.depthwise = depthwise(i, kernel, signed=signed)
+        self.depthwise = depthwise(i, kernel, signed=signed, padding=padding)
         self.norm = norm(i, "instance")
         self.pointwise = conv(i, o, 1, signed=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, in, h + k - 1, w + k - 1) -> (n, out, h, w): padding is the caller's."""
+        """(n, in, h + k - 1, w + k - 1) -> (n, out, h, w), less what ``padding`` adds in zeros."""
         out: Tensor = self.pointwise(self.norm(self.depthwise(x)))
         return out
 
 
 class ResidualBlock(nn.Module):
-    """x + norm(conv(relu(norm(conv(x))))), reflection padded.
+    """x + norm(conv(relu(norm(conv(x))))), padded by reflection, copies of the border, or zeros.
 
     With an inner width of 0 the block is the identity (plus the last norm's shift, if affine):
     never 2x, which is what the authors' extraction made of an emptied block.
@@ -68,6 +73,7 @@ class ResidualBlock(nn.Module):
         kind: NormKind = "instance",
         affine: bool = False,
         separable: bool = False,
+        padding: str = "reflect",
         eps: float = 1e-5,
     ) -> None:
         super().__init__()
@@ -78,10 +84,11 @@ class ResidualBlock(nn.Module):
             self.norm2: nn.Module = shift(trunk) if has_shift else nn.Identity()
             return
         convs: Any = Separable if separable else _plain
-        self.pad = nn.ReflectionPad2d(1)
-        self.conv1 = convs(trunk, mid, signed=True)
+        zeros = int(padding == "zero")
+        self.pad = nn.Identity() if zeros else PADS[padding](1)
+        self.conv1 = convs(trunk, mid, signed=True, padding=zeros)
         self.norm1 = norm(mid, kind, affine=affine, eps=eps)
-        self.conv2 = convs(mid, trunk, signed=False)
+        self.conv2 = convs(mid, trunk, signed=False, padding=zeros)
         self.norm2 = norm(trunk, kind, affine=affine, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,8 +101,8 @@ class ResidualBlock(nn.Module):
         return out
 
 
-def _plain(i: Axis, o: Axis, *, signed: bool) -> nn.Module:
-    return conv(i, o, 3, signed=signed)
+def _plain(i: Axis, o: Axis, *, signed: bool, padding: int) -> nn.Module:
+    return conv(i, o, 3, signed=signed, padding=padding)
 
 
 def up(i: Axis, o: Axis, *, signed: bool = False, gated: bool = False) -> nn.Module:

@@ -17,7 +17,7 @@ from ganpress.errors import ConfigError
 from ganpress.losses.terms import lsgan_d, lsgan_g
 from ganpress.models.checkpoint import Model
 from ganpress.models.discriminator import Discriminator
-from ganpress.models.families.cyclegan import CYCLEGAN
+from ganpress.models.families.cyclegan import CYCLEGAN, halvings_of
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.init import learning, normal
 from ganpress.run import distributed
@@ -60,8 +60,13 @@ class CycleGANTraining(PatchTraining):
 
     @property
     def crop_step(self) -> int:
-        """Two halvings."""
-        return 4
+        """A factor of 2 for each halving."""
+        return int(2 ** halvings_of(self.options))
+
+    @property
+    def smallest_crop(self) -> int:
+        """Also of the generator: two pixels of its trunk."""
+        return max(super().smallest_crop, 2 * self.crop_step)
 
 
 Terms = dict[str, Tensor]

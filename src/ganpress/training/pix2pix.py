@@ -18,6 +18,7 @@ from ganpress.losses.terms import hinge_d, hinge_g, logistic_d, logistic_g, lsga
 from ganpress.models.checkpoint import Model
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import FAMILIES
+from ganpress.models.families.cyclegan import halvings_of
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.init import learning, normal
 from ganpress.run import distributed
@@ -65,8 +66,16 @@ class Pix2PixTraining(PatchTraining):
     @property
     def crop_step(self) -> int:
         """A factor of 2 for each halving."""
-        downs = self.options.get("downs", 8) if self.generator == "unet" else 2
+        if self.generator == "resnet":
+            return int(2 ** halvings_of(self.options))
+        downs = self.options.get("downs", 8)
         return 2**downs if isinstance(downs, int) else 1  # other types are refused with the family
+
+    @property
+    def smallest_crop(self) -> int:
+        """Also of the ResNet: two pixels of its trunk."""
+        trunk = 2 * self.crop_step if self.generator == "resnet" else 1
+        return max(super().smallest_crop, trunk)
 
     def finer_steps(self) -> Iterator[Changes]:
         """Fewer halvings of the U-Net."""

@@ -28,11 +28,13 @@ from ganpress.formats.importers import (
     gan_compression,
     munit,
     pix2pix,
+    pytorch_gan,
     sngan,
     spade,
     stylegan2,
 )
 from ganpress.formats.importers.kinds import READERS
+from ganpress.formats.importers.resnet_layout import layout_for
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
 from ganpress.nn.layers import fold_gates
@@ -46,6 +48,14 @@ LAYOUTS: dict[str, dict[str, tuple[str, Layout]]] = {
     "pth-junyanz": {
         "cyclegan": ("cyclegan", cyclegan.state_of),
         "pix2pix": ("pix2pix", pix2pix.state_of),
+    },
+    **{
+        f"pth-{kind}": {"cyclegan": (kind, partial(cyclegan.state_of, target=f"pth-{kind}"))}
+        for kind in ("cut", "pix2pixhd")
+    },
+    "pth-pytorch-gan": {
+        "cyclegan": ("pytorch-gan", partial(cyclegan.state_of, target="pth-pytorch-gan")),
+        "pix2pix": ("pytorch-gan", pytorch_gan.unet_state_of),
     },
     "pth-gan-compression": {
         "cyclegan": ("gan-compression", gan_compression.state_of),
@@ -135,11 +145,11 @@ def _scaled_layers(model: Model, target: str) -> dict[str, str]:
     if options.get("norm") != "instance" or not options["affine"]:
         return {}
     if model.family.name == "pix2pix":
+        if target == "pth-pytorch-gan":
+            return pytorch_gan.layer_names(options["downs"])
         return pix2pix.layer_names(options["downs"])
     if model.family.name == "cyclegan":
-        second = 5 if target == "pth-junyanz" else 6
-        blocks, separable = options["blocks"], options["separable"]
-        return cyclegan.numbered_layers(blocks, second=second, separable=separable)
+        return layout_for(options, dropout=target == "pth-gan-compression").layers()
     return {}
 
 
@@ -153,10 +163,13 @@ def _advice(target: str, which: str = "") -> str:
         " (SubMobileResnetGenerator must also give every norm the width of the convolution in "
         "front of it)"
     )
+    how = f"made with norm_layer={AFFINE}"
+    if target == "pth-pytorch-gan":
+        how = "given affine=True, each nn.InstanceNorm2d(...) of models.py"
     return (
         f"the InstanceNorms {which}have scales and shifts, which those of the class behind "
-        f"'{target}' lack: its strict load_state_dict refuses this file until they are made with "
-        f"norm_layer={AFFINE}{students if target == 'pth-gan-compression' else ''}. "
+        f"'{target}' lack: its strict load_state_dict refuses this file until they are {how}"
+        f"{students if target == 'pth-gan-compression' else ''}. "
         "An export to onnx needs no such change."
     )
 

@@ -140,7 +140,9 @@ def compare(
 
 def claims_exactness(model: Model) -> bool:
     """Whether a program with other sums has to make torch's picture (`FakeQuantiser.exact`)."""
-    q = quantiser_of(model.net)
+    q, options = quantiser_of(model.net), model.options
+    if options.get("antialias") or options.get("up") == "bilinear":  # sums of floats
+        return False
     return q is not None and q.exact and q.last == "int8" and model.family.name in EXACT_FAMILIES
 
 

@@ -9,10 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from ganpress.errors import CheckpointError, ConfigError, did_you_mean
+from ganpress.formats.importers import pytorch_gan
 from ganpress.formats.importers.fitting import assemble, assemble_discriminator
 from ganpress.formats.importers.foreign import plain_state, read_discriminator, read_foreign
 from ganpress.formats.importers.kinds import READERS
-from ganpress.formats.importers.looks import looks_like
+from ganpress.formats.importers.looks import how_far, looks_like
+from ganpress.formats.importers.normed_weights import fold_normed_weights
 from ganpress.formats.importers.patch import objective_of
 from ganpress.losses.weights import fingerprint
 from ganpress.models.checkpoint import Model
@@ -20,6 +22,7 @@ from ganpress.models.discriminator import Discriminator
 from ganpress.types import State
 
 KINDS = ("auto", *READERS)
+RESNETS = ("cyclegan", "cut", "pix2pixhd", "pytorch-gan")  # one reader, whatever the name
 _BESIDE = "Import its generator, and name this file beside it (--discriminator FILE)."
 
 LICENCES = {
@@ -63,7 +66,7 @@ def import_model(
     _check_request(kind, options)
     model = from_state(kind, read_foreign(path), config=config, source=path.name, **options)
     found = read_foreign(discriminator) if discriminator else read_discriminator(path)
-    if found:
+    if found and (discriminator or READERS[model.provenance["kind"]].discriminator):
         where = Path(discriminator).name if discriminator else f"{path.name} (its discriminator)"
         own = discriminator_from_state(model.provenance["kind"], found, source=where)
         if own.kind == "patch":  # whose objective depends on what it reads beside the picture
@@ -89,11 +92,14 @@ def from_state(
     seems, known = looks_like(plain)
     if kind == "auto":
         if known is None:
-            raise CheckpointError(_unknown(source, seems, plain))
+            raise CheckpointError(_how_far(source, seems, plain) or _unknown(source, seems, plain))
         kind = known
         _check_request(kind, options)
-    elif seems is not None and _is_other(kind, known):
-        raise CheckpointError(_another(source, kind, seems, known))
+    elif seems is not None and _is_other(kind, known, plain):
+        raise CheckpointError(
+            _how_far(source, seems, plain) or _another(source, kind, seems, known)
+        )
+    plain = fold_normed_weights(plain, source=source)
     made = READERS[kind].plan(plain, source=source, config=config, **options)
     model = assemble(made, plain, source=source)
     model.provenance = {"source": source, "kind": kind}
@@ -139,11 +145,20 @@ def _check_request(kind: str, options: Mapping[str, Any]) -> None:
             raise ConfigError(f"Import option '{name}' is {expected}, got {value!r}.")
 
 
-def _is_other(kind: str, known: str | None) -> bool:
+def _is_other(kind: str, known: str | None, state: State) -> bool:
     """Whether a file seen as ``known`` cannot be ``kind``; the readers of GAN Compression and of
-    the two ResNets decide by themselves."""
-    shared = {"cyclegan": ("gan-compression",), "gan-compression": ("cyclegan", "spade", "munit")}
-    return known != kind and known not in shared.get(kind, ())
+    the ResNets decide by themselves."""
+    shared: dict[str, tuple[str, ...]]
+    shared = dict.fromkeys(RESNETS, (*RESNETS, "gan-compression"))
+    shared["gan-compression"] = ("cyclegan", "spade", "munit")
+    is_unet = known == "pytorch-gan" and pytorch_gan.is_unet(state)
+    return known != kind and (is_unet or known not in shared.get(kind, ()))
+
+
+def _how_far(source: str, seems: str | None, state: State) -> str | None:
+    """The message for a network that is named but not imported, or None."""
+    far = how_far(state)
+    return f"{source} looks like {seems}. {far}" if far else None
 
 
 def _another(source: str, kind: str, seems: str, known: str | None) -> str:

@@ -1,9 +1,9 @@
-"""ResNet generators of junyanz's CycleGAN and pix2pix, and of GAN Slimming.
+"""ResNet generators of junyanz's CycleGAN and pix2pix, of GAN Slimming, and of their relatives:
+pix2pixHD's global generator, CUT's anti-aliased one, PyTorch-GAN's.
 
-`model.1` is the stem, `model.4` and `model.7` the down-sampling, `model.10` onwards the blocks,
-then two transposed convolutions and a last convolution. A dropout layer in the blocks moves their
-second convolution from conv_block.5 to .6. Blocks padded with copies of the border have the keys
-of reflect-padded ones and cannot be distinguished: ganpress pads by reflection.
+`resnet_layout` says what lies where in each. Blocks padded with copies of the border have the keys
+of reflect-padded ones (option ``padding``), and nearest neighbours have those of bilinear
+interpolation without a stored filter (option ``up``).
 """
 
 from __future__ import annotations
@@ -15,16 +15,27 @@ import torch
 
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.formats.importers.fitting import STATISTICS, Plan, fill_together
+from ganpress.formats.importers.resnet_layout import (
+    CUT_TAPS,
+    Layout,
+    is_separable,
+    layout_for,
+    layout_of,
+    padding_of,
+    resampling_of,
+    stored_filters,
+)
 from ganpress.models.checkpoint import Model
+from ganpress.models.families.cyclegan import down_groups
 from ganpress.nn.axes import widths
 from ganpress.types import State
 
-BLOCKS_FROM = 10
 PARAMETERS = ("weight", "bias")
 
 
 def plan(state: State, *, source: str, config: str | None, **options: Any) -> Plan:
-    """How a CycleGAN or GAN Slimming checkpoint becomes a `cyclegan` generator.
+    """How a checkpoint of CycleGAN, GAN Slimming, pix2pixHD, CUT or PyTorch-GAN becomes a
+    `cyclegan` generator.
 
     The input is not clamped. GAN Slimming's InstanceNorms have scales on some layers only; the
     others get gamma 1 and beta 0, which changes nothing.
@@ -42,167 +53,161 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
     return resnet_plan(state, source=source, **options)
 
 
-def is_separable(state: State) -> bool:
-    """Whether the residual blocks are depthwise and pointwise convolutions."""
-    return any(".conv_block.1.conv.0." in name for name in state)
-
-
-def second_convolution(state: State) -> int:
-    """Where a block keeps its second convolution: 6 after a dropout layer, else 5."""
-    later = (
-        n for n in state if n.endswith((".conv_block.6.weight", ".conv_block.6.conv.0.weight"))
-    )
-    return 6 if any(state[name].ndim == 4 for name in later) else 5
-
-
-def resnet_plan(state: State, *, source: str, clamp: bool = False, norm: str | None = None) -> Plan:
+def resnet_plan(
+    state: State,
+    *,
+    source: str,
+    clamp: bool = False,
+    norm: str | None = None,
+    padding: str | None = None,
+    up: str | None = None,
+) -> Plan:
     """The plan of any ResNet generator with junyanz's key numbers; widths from the shapes.
 
     Args:
         clamp: whether the network clamps its input to [-1, 1].
         norm: "instance" or "batch"; read off the file when None.
+        padding: of the residual blocks, "reflect" or "replicate" (reflect when None); zero padding
+            is read off the file.
+        up: "nearest" or "bilinear" where the file has up-sampling without a filter (nearest when
+            None).
     """
-    _refuse_other_wirings(state, source)
-    last = [int(n.split(".")[1]) for n in state if n.startswith("model.") and ".conv_block." in n]
-    blocks = max(last, default=BLOCKS_FROM - 1) - BLOCKS_FROM + 1
-    kind = norm or _norm_kind(state, blocks)
-    affine = kind == "instance" and any(f"{n}.weight" in state for n in _norms(state, blocks))
-    separable = is_separable(state)
-    made = Plan(
-        "cyclegan",
-        {"blocks": blocks, "norm": kind, "affine": affine, "separable": separable, "clamp": clamp},
-        names=tensor_names(state, blocks),
-    )
-    made.channels(state, "in_channels", made.names["stem.conv.weight"], 1, source)
-    made.channels(state, "out_channels", made.names["out.conv.weight"], 0, source)
-    _widths(made, state, blocks, separable)
-    _may_be_absent(made, state, blocks)
+    layout = layout_of(state, source)
+    names = tensor_names(layout)
+    kind = norm or _norm_kind(state, layout)
+    affine = kind == "instance" and any(f"{n}.weight" in state for n in _norms(layout))
+    found = {
+        "blocks": layout.blocks,
+        "norm": kind,
+        "affine": affine,
+        "separable": layout.separable,
+        "clamp": clamp,
+        "downsamplings": layout.downs,
+        "padding": padding_of(layout, padding, source),
+        **resampling_of(state, layout, up, source),
+    }
+    made = Plan("cyclegan", found, names=names)
+    made.channels(state, "in_channels", names["stem.conv.weight"], 1, source)
+    made.channels(state, "out_channels", names["out.conv.weight"], 0, source)
+    _widths(made, state, layout)
+    _may_be_absent(made, state, layout)
+    made.ignored = [n for n in layout.filters() if n in state]
     if kind == "instance":  # 2018 files keep statistics that their own loader drops
-        made.ignored = [n for n in state if n.endswith(STATISTICS)]
+        made.ignored += [n for n in state if n.endswith(STATISTICS)]
     return made
 
 
-def _refuse_other_wirings(state: State, source: str) -> None:
-    if any(name.endswith(".conv_block.0.weight") for name in state):
-        raise CheckpointError(
-            f"{source} pads its residual blocks with zeros (padding_type='zero'); ganpress's "
-            "are padded by reflection, so the picture would differ. It cannot be imported."
-        )
-
-
-def layer_names(state: State, blocks: int) -> dict[str, str]:
-    """Our layers -> the file's, convolutions and norms alike."""
-    second = second_convolution(state)
-    return numbered_layers(blocks, second=second, separable=is_separable(state))
-
-
-def numbered_layers(blocks: int, *, second: int, separable: bool) -> dict[str, str]:
-    """Our layers -> junyanz's; ``second``: where a block keeps its second convolution, 5 or 6."""
-    end = BLOCKS_FROM + blocks
-    names = {"stem.conv": "model.1", "stem.norm": "model.2"}
-    for place, i in {"down1": 4, "down2": 7, "up1": end, "up2": end + 3}.items():
-        names |= {f"{place}.conv": f"model.{i}", f"{place}.norm": f"model.{i + 1}"}
-    names["out.conv"] = f"model.{end + 7}"
-    parts = {".depthwise": ".conv.0", ".pointwise": ".conv.2"} if separable else {"": ""}
-    for b in range(blocks):
-        block = f"model.{BLOCKS_FROM + b}.conv_block"
-        for ours, theirs in parts.items():
-            names[f"blocks.{b}.conv1{ours}"] = f"{block}.1{theirs}"
-            names[f"blocks.{b}.conv2{ours}"] = f"{block}.{second}{theirs}"
-        names[f"blocks.{b}.norm1"] = f"{block}.2"
-        names[f"blocks.{b}.norm2"] = f"{block}.{second + 1}"
-    return names
-
-
-def tensor_names(state: State, blocks: int) -> dict[str, str]:
+def tensor_names(layout: Layout) -> dict[str, str]:
     """Our tensors -> the file's; more than any one network has."""
     return {
         f"{ours}.{tensor}": f"{theirs}.{tensor}"
-        for ours, theirs in layer_names(state, blocks).items()
+        for ours, theirs in layout.layers().items()
         for tensor in (*PARAMETERS, *STATISTICS)
     }
 
 
-def _norms(state: State, blocks: int) -> list[str]:
-    return [theirs for ours, theirs in layer_names(state, blocks).items() if ".norm" in ours]
+def _norms(layout: Layout) -> list[str]:
+    return [theirs for ours, theirs in layout.layers().items() if ".norm" in ours]
 
 
-def _norm_kind(state: State, blocks: int) -> str:
+def _norm_kind(state: State, layout: Layout) -> str:
     """Batch if a norm has both scales and running statistics, else instance."""
-    batch = any(
-        f"{n}.weight" in state and f"{n}.running_mean" in state for n in _norms(state, blocks)
-    )
+    batch = any(f"{n}.weight" in state and f"{n}.running_mean" in state for n in _norms(layout))
     return "batch" if batch else "instance"
 
 
-def _widths(made: Plan, state: State, blocks: int, separable: bool) -> None:
-    where = {"stem": "stem", "down1": "down1", "trunk": "down2"}
-    for group, place in where.items():
-        made.width(state, group, made.names[f"{place}.conv.weight"], 0)
-    for b in range(blocks):
-        part = ".pointwise" if separable else ""
+def _widths(made: Plan, state: State, layout: Layout) -> None:
+    made.width(state, "stem", made.names["stem.conv.weight"], 0)
+    for k, group in enumerate(down_groups(made.options), start=1):
+        made.width(state, group, made.names[f"down{k}.conv.weight"], 0)
+    for b in range(layout.blocks):
+        part = ".pointwise" if layout.separable else ""
         made.width(state, f"block{b}", made.names[f"blocks.{b}.conv1{part}.weight"], 0)
-    for group in ("up1", "up2"):  # transposed convolutions are (in, out, h, w)
-        made.width(state, group, made.names[f"{group}.conv.weight"], 1)
+    for k in range(1, layout.downs + 1):  # transposed convolutions are (in, out, h, w)
+        made.width(state, f"up{k}", made.names[f"up{k}.conv.weight"], int(not layout.doubled))
 
 
-def _may_be_absent(made: Plan, state: State, blocks: int) -> None:
+def _may_be_absent(made: Plan, state: State, layout: Layout) -> None:
     """What a whole file may lack: biases in front of norms, and scales of InstanceNorm."""
-    layers = layer_names(state, blocks)
+    layers = layout.layers()
     outer = [n for n in layers if n.endswith(".conv") and n != "out.conv"]
     inner = [n for n in layers if n.startswith("blocks.") and ".conv" in n]
     norms = [n for n in layers if ".norm" in n]
     for group in (outer, inner):
         fill_together(made, state, [f"{n}.bias" for n in group], 0)
     if made.options["affine"]:
-        for group in _trunk_and_rest(norms):
+        for group in _trunk_and_rest(norms, layout.downs):
             fill_together(made, state, [f"{n}.weight" for n in group], 1)
             fill_together(made, state, [f"{n}.bias" for n in group], 0)
     fill_together(made, state, [f"{n}.num_batches_tracked" for n in norms], 0)
 
 
-def _trunk_and_rest(norms: Collection[str]) -> tuple[list[str], list[str]]:
+def _trunk_and_rest(norms: Collection[str], downs: int) -> tuple[list[str], list[str]]:
     """Norms that write the residual trunk, of which GAN Slimming scales none; and the others."""
-    trunk = [n for n in norms if n == "down2.norm" or n.endswith(".norm2")]
+    trunk = [n for n in norms if n == f"down{downs}.norm" or n.endswith(".norm2")]
     return trunk, [n for n in norms if n not in trunk]
 
 
-def state_of(model: Model) -> State:
-    """The generator's tensors under junyanz's names, for a ResnetGenerator without dropout.
+_JUNYANZ = {"downsamplings": (2,), "antialias": (0,), "up": ("transposed",)}
+CLASSES: dict[str, dict[str, tuple[Any, ...]]] = {
+    "pth-junyanz": {**_JUNYANZ, "separable": (False,)},
+    "pth-gan-compression": _JUNYANZ,
+    "pth-cut": {
+        "downsamplings": (2,),
+        "antialias": (0, CUT_TAPS),
+        "up": ("transposed", "bilinear"),
+        "separable": (False,),
+    },
+    "pth-pix2pixhd": {"antialias": (0,), "up": ("transposed",), "separable": (False,)},
+    "pth-pytorch-gan": {
+        "downsamplings": (2,),
+        "antialias": (0,),
+        "up": ("nearest",),
+        "padding": ("reflect",),
+        "norm": ("instance",),
+        "separable": (False,),
+    },
+}
+"""What the ResNet classes of each code base can be, by option; any value where none is named."""
+
+
+def state_of(model: Model, target: str = "pth-junyanz") -> State:
+    """The generator's tensors under the names of a code base, for its class without dropout
+    (GAN Compression's: with).
 
     Option ``affine`` makes it GAN Slimming's: InstanceNorms whose scales are all 1 and shifts all 0
     are left out, as its class has none on the trunk. An emptied block becomes one of a single
-    channel and zeros, which adds as much.
+    channel and zeros, which adds as much. Upstream's classes have no biases before BatchNorm
+    (except in separable blocks): here they are folded into the means.
 
-    Raises: ConfigError for separable blocks, which junyanz's code does not have.
-    """
-    if model.options["separable"]:
-        raise ConfigError(
-            "junyanz's generators have no separable blocks; GAN Compression's have: export to "
-            "'pth-gan-compression'."
-        )
-    return resnet_state(model, second=5)
-
-
-def resnet_state(model: Model, *, second: int) -> State:
-    """A `cyclegan` generator under junyanz's key numbers.
-
-    Upstream's classes have no biases before BatchNorm (except in separable blocks): here they
-    are folded into the means.
-
-    Args: second: where a block keeps its second convolution, 5 or 6 (with a dropout layer).
+    Raises: ConfigError for a network that no class of the code base is.
     """
     options, state = model.options, _whole(model)
-    blocks, separable = options["blocks"], options["separable"]
-    layers = numbered_layers(blocks, second=second, separable=separable)
+    _refuse_other_classes(model, target)
+    layout = layout_for(options, dropout=target == "pth-gan-compression")
+    layers = layout.layers()
     convolutions = [n for n in layers if n.endswith(("conv", "conv1", "conv2")) and n != "out.conv"]
     if options["norm"] == "batch":
         state = fold_into_means(state, [f"{n}.bias" for n in convolutions])
     if options["affine"]:
-        for norms in _trunk_and_rest([n for n in layers if ".norm" in n]):
+        for norms in _trunk_and_rest([n for n in layers if ".norm" in n], layout.downs):
             state = _without_identities(state, norms)
     names = {f"{o}.{t}": f"{layers[o]}.{t}" for o in layers for t in (*PARAMETERS, *STATISTICS)}
-    return {names[ours]: tensor for ours, tensor in state.items()}
+    out = {names[ours]: tensor for ours, tensor in state.items()}
+    return out | stored_filters(options, model.widths)
+
+
+def _refuse_other_classes(model: Model, target: str) -> None:
+    def lacking(holds: dict[str, tuple[Any, ...]]) -> list[str]:
+        return [o for o, values in holds.items() if model.options[o] not in values]
+
+    if lacks := lacking(CLASSES[target]):
+        able = [name for name, holds in CLASSES.items() if not lacking(holds)]
+        has = ", ".join(f"{o}={model.options[o]}" for o in lacks)
+        raise ConfigError(
+            f"The class behind '{target}' cannot be this network ({has}): export to "
+            f"{' or '.join(able or ['onnx'])}."
+        )
 
 
 def _whole(model: Model) -> State:

@@ -14,13 +14,10 @@ from __future__ import annotations
 from typing import Any
 
 from ganpress.errors import CheckpointError, ConfigError
-from ganpress.formats.importers.cyclegan import (
-    is_separable,
-    resnet_plan,
-    resnet_state,
-    second_convolution,
-)
+from ganpress.formats.importers import cyclegan
+from ganpress.formats.importers.cyclegan import resnet_plan
 from ganpress.formats.importers.fitting import Plan
+from ganpress.formats.importers.resnet_layout import has_dropout, is_separable, layout_of
 from ganpress.models.checkpoint import Model
 from ganpress.types import State
 
@@ -31,14 +28,15 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
     Raises: ConfigError where ``config`` is no config string or is not that of the file.
     """
     separable = is_separable(state)
-    has_blocks = any(".conv_block." in n for n in state)
-    if not separable and has_blocks and second_convolution(state) == 5:
+    layout = layout_of(state, source)
+    if not separable and layout.blocks and not has_dropout(layout):
         raise CheckpointError(
-            f"{source} keeps the second convolution of a block at conv_block.5, which GAN "
-            "Compression never does: it looks like a CycleGAN or GAN Slimming generator. Import "
-            "it with kind 'cyclegan'."
+            f"{source} keeps the second convolution of a block at {layout.inner}.{layout.second}, "
+            "which GAN Compression never does: it looks like a CycleGAN or GAN Slimming generator. "
+            "Import it with kind 'cyclegan'."
         )
-    made = resnet_plan(state, source=source, clamp=False, norm=options.get("norm"))
+    own = {name: options[name] for name in ("norm", "padding", "up") if name in options}
+    made = resnet_plan(state, source=source, clamp=False, **own)
     mobile = separable and config is None and _is_uniform(made.widths)
     made.options["clamp"] = options.get("clamp", not mobile)
     if config is not None:
@@ -93,4 +91,4 @@ def _check(config: str, made: Plan, separable: bool, source: str) -> None:
 def state_of(model: Model) -> State:
     """The generator's tensors under GAN Compression's names: ResnetGenerator, or with option
     ``separable`` MobileResnetGenerator and SubMobileResnetGenerator (in its own widths)."""
-    return resnet_state(model, second=6)
+    return cyclegan.state_of(model, "pth-gan-compression")

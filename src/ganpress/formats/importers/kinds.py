@@ -14,12 +14,14 @@ from ganpress.formats.importers import (
     nvlabs,
     patch,
     pix2pix,
+    pytorch_gan,
     sngan,
     spade,
     stylegan2,
 )
 from ganpress.formats.importers.fitting import DiscriminatorPlan, Plan
 from ganpress.formats.importers.looks import looks_like
+from ganpress.nn.resample import PADDINGS, UPS
 from ganpress.types import State
 
 
@@ -72,7 +74,12 @@ SPADE: dict[str, Sequence[Any]] = {
     "middle": ("instance", "none"),
     "labels": range(1, 1000),
 }
-RESNET: dict[str, Sequence[Any]] = {"clamp": YES_OR_NO, "norm": ("instance", "batch")}
+RESNET: dict[str, Sequence[Any]] = {
+    "clamp": YES_OR_NO,
+    "norm": ("instance", "batch"),
+    "padding": PADDINGS,
+    "up": UPS,
+}
 READERS: dict[str, Kind] = {
     "cyclegan": Kind(
         "ResNet generators of junyanz's CycleGAN and pix2pix, and of GAN Slimming",
@@ -80,6 +87,14 @@ READERS: dict[str, Kind] = {
     ),
     "pix2pix": Kind(
         "U-Net generators of junyanz's pix2pix", pix2pix.plan, patch.discriminator_plan
+    ),
+    "cut": Kind(
+        "ResNet generators of CUT, anti-aliased by blurs or not", cyclegan.plan, None, RESNET
+    ),
+    "pix2pixhd": Kind("global generators of NVIDIA's pix2pixHD", cyclegan.plan, None, RESNET),
+    "pytorch-gan": Kind(
+        "generators of PyTorch-GAN: CycleGAN's ResNet, pix2pix's U-Net",
+        pytorch_gan.plan, None, RESNET,
     ),
     "gan-compression": Kind(
         "generators of GAN Compression: ResNet, SPADE, MUNIT; full, mobile and students",

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
+from ganpress.formats.importers.normed_weights import under_plain_names
+from ganpress.formats.importers.relatives import relative_of
 from ganpress.types import State
+
+CYCLEGANS_FIRST_BLOCK = 10  # its place in `model`, behind two down-samplings
 
 # What it is, the kind that imports it (None: nothing does), and a name only it has.
 SIGNS: tuple[tuple[str, str | None, str], ...] = (
@@ -30,6 +34,9 @@ SIGNS: tuple[tuple[str, str | None, str], ...] = (
         r"l5\.weight|block\d\.c1\.weight_orig",
     ),
     ("an SNGAN generator", "sngan", r"block\d\.(c1|c_sc)\.weight"),
+    ("a U-Net generator of PyTorch-GAN", "pytorch-gan", r"down1\.model\.0\.weight"),
+    ("a ResNet generator of PyTorch-GAN", "pytorch-gan", r"model\.\d+\.block\.\d\."),
+    ("an anti-aliased ResNet generator (CUT)", "cut", r"model\.\d+\.filt"),
     ("a ResNet generator of CycleGAN", "cyclegan", r"model\.\d+\.conv_block\.\d\."),
     ("a SPADE discriminator (a generator is needed)", None, r"discriminator_\d\.model\d"),
     ("a MUNIT discriminator (a generator is needed)", None, r"([ab]\.)?cnns\.\d\."),
@@ -40,14 +47,31 @@ SIGNS: tuple[tuple[str, str | None, str], ...] = (
 
 def looks_like(state: State) -> tuple[str | None, str | None]:
     """What the file is in words, and the import kind for it; None for what is not known."""
+    named = under_plain_names(state)
+    if relative := relative_of(named):
+        return relative.what, None
     for what, kind, pattern in SIGNS:
-        if any(re.match(pattern, name) for name in state):
+        if any(re.match(pattern, name) for name in named):
+            if kind == "cyclegan" and _first_block(named) > CYCLEGANS_FIRST_BLOCK:
+                return "a global generator of pix2pixHD", "pix2pixhd"
             return what, kind
-    if _is_patch_discriminator(state):
+    if _is_patch_discriminator(named):
         return "a PatchGAN discriminator (a generator is needed)", None
-    if {"model.1.weight", "model.4.weight", "model.7.weight"} <= state.keys():
+    if {"model.1.weight", "model.4.weight", "model.7.weight"} <= named.keys():
         return "a ResNet generator of CycleGAN without blocks", "cyclegan"
     return None, None
+
+
+def how_far(state: State) -> str | None:
+    """What ganpress can do with a network that it names but does not import, or None."""
+    relative = relative_of(under_plain_names(state))
+    return relative.far if relative else None
+
+
+def _first_block(state: State) -> int:
+    """The place of the first residual block."""
+    blocks = (re.match(r"model\.(\d+)\.conv_block\.", name) for name in state)
+    return min(int(block[1]) for block in blocks if block)
 
 
 def _is_patch_discriminator(state: State) -> bool:

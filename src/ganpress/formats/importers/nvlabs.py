@@ -39,7 +39,7 @@ class Record(dict[Any, Any]):
 
 
 def _inert(*args: object) -> Record:
-    """Stands for a value that a network's tensors do not need (a numpy number)."""
+    """Stands for a value that a network's tensors do not need (a numpy number or array)."""
     return Record(args=args)
 
 
@@ -76,6 +76,9 @@ ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "dtype"): _inert,
     ("numpy.core.multiarray", "scalar"): _inert,
     ("numpy._core.multiarray", "scalar"): _inert,
+    ("numpy", "ndarray"): _inert,
+    ("numpy.core.multiarray", "_reconstruct"): _inert,
+    ("numpy._core.multiarray", "_reconstruct"): _inert,
 }
 """What a file may ask for, and what it gets: stand-ins, and plain containers."""
 

@@ -89,15 +89,24 @@ def _normed_biases(downs: int) -> list[str]:
 def state_of(model: Model) -> State:
     """The generator's tensors under junyanz's names, for a UnetGenerator of the same norm.
 
-    Raises: ExportError for upsampling by resizing, which that class has not.
-
     Under BatchNorm biases are folded into the means. With option ``affine`` the InstanceNorms'
     scales are there, which upstream's class takes if its norm layer is given affine=True.
+
+    Raises: ExportError for upsampling by resizing, which that class has not; ConfigError for
+        PyTorch-GAN's wiring.
     """
-    if model.options["upsampling"] != "deconv":
+    if model.options["upsampling"] == "resize":
         raise ExportError(
             "This U-Net has upsampling 'resize'; upstream's UnetGenerator has transposed "
             "convolutions, and no form of these weights. An export to onnx takes it."
+        )
+    if model.options["leaky_skips"] or model.options["upsampling"] != "deconv":
+        has = (
+            f"upsampling={model.options['upsampling']}, leaky_skips={model.options['leaky_skips']}"
+        )
+        raise ConfigError(
+            "junyanz's UnetGenerator has transposed convolutions alone, and ReLU on what the "
+            f"decoder reads; this network has {has}: export to pth-pytorch-gan or onnx."
         )
     state, downs = dict(model.net.state_dict()), model.options["downs"]
     if model.options["norm"] == "batch":

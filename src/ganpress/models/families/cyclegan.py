@@ -1,12 +1,15 @@
 """The ResNet generator of CycleGAN and pix2pix (Johnson et al.; Zhu et al., ICCV 2017).
 
 stem 7x7 -> two stride-2 convolutions -> residual trunk -> two transposed convolutions -> 7x7 tanh.
-The same class serves junyanz's networks, GAN Slimming's (InstanceNorm with scales everywhere) and
-GAN Compression's separable students: they differ in widths and options only.
+The same class serves junyanz's networks, GAN Slimming's (InstanceNorm with scales everywhere),
+GAN Compression's separable students, pix2pixHD's global generator (more halvings), CUT's
+(anti-aliased: a blur halves, and bilinear interpolation doubles, with 3x3 convolutions between) and
+PyTorch-GAN's (nearest neighbours double): they differ in widths and options only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,10 +23,11 @@ from ganpress.models.families.base import (
     image_axis,
     residual_groups,
 )
-from ganpress.nn.axes import named
+from ganpress.nn.axes import Axis, named
 from ganpress.nn.blocks import ConvNorm, ResidualBlock, up
 from ganpress.nn.layers import conv
 from ganpress.nn.norms import norm
+from ganpress.nn.resample import PADDINGS, UPS, BlurDown, Double, check_word
 from ganpress.types import Options, Widths
 
 OPTIONS: dict[str, Any] = {
@@ -34,11 +38,16 @@ OPTIONS: dict[str, Any] = {
     "affine": False,  # scales on InstanceNorm: False in junyanz's files, True while slimming
     "separable": False,  # residual blocks of GAN Compression's students
     "clamp": False,  # clamp the input to [-1, 1], as GAN Compression's classes do
+    "downsamplings": 2,  # halvings: 2, or as many as pix2pixHD's network has (3, 4)
+    "padding": "reflect",  # of the residual blocks; or "replicate", "zero"
+    "antialias": 0,  # taps of the blur that halves (CUT: 3); 0: strided convolutions
+    "up": "transposed",  # what doubles; or "nearest", "bilinear" (CUT) before a 3x3 convolution
 }
 
 
 class ResnetGenerator(Generator):
-    """(n, in, h, w) in [-1, 1] -> (n, out, h, w) in [-1, 1]; h and w divisible by 4.
+    """(n, in, h, w) in [-1, 1] -> (n, out, h, w) in [-1, 1]; h and w divisible by
+    2**downsamplings.
 
     InstanceNorm's statistics are of each image, so a picture's borders and size matter. Every
     convolution has a bias, also before BatchNorm, so that constants can be absorbed into it.
@@ -51,16 +60,20 @@ class ResnetGenerator(Generator):
         a = named(widths)
         kind, affine, clamp = options["norm"], options["affine"], options["clamp"]
         self.clamp = bool(clamp)
+        check_word("padding", options["padding"], PADDINGS)
+        check_word("up", options["up"], UPS)
+        self.multiple = 2 ** options["downsamplings"]
+        self.steps = tuple(range(1, options["downsamplings"] + 1))
 
         def n(group: str) -> nn.Module:
             return norm(a[group], kind, affine=affine)
 
-        def down(i: str, o: str) -> ConvNorm:
-            return ConvNorm(conv(a[i], a[o], 3, stride=2, padding=1), n(o), nn.ReLU())
-
         seen, made = (image_axis(options, name) for name in ("in_channels", "out_channels"))
         self.stem = ConvNorm(conv(seen, a["stem"], 7, signed=True), n("stem"), nn.ReLU(), reflect=3)
-        self.down1, self.down2 = down("stem", "down1"), down("down1", "trunk")
+        last = "stem"
+        for k, group in zip(self.steps, down_groups(options), strict=True):
+            self.add_module(f"down{k}", _down(a[last], a[group], n(group), options["antialias"]))
+            last = group
         self.blocks = nn.ModuleList(
             ResidualBlock(
                 a["trunk"],
@@ -68,36 +81,80 @@ class ResnetGenerator(Generator):
                 kind=kind,
                 affine=affine,
                 separable=options["separable"],
+                padding=options["padding"],
             )
             for i in range(options["blocks"])
         )
-        self.up1 = ConvNorm(up(a["trunk"], a["up1"], signed=True), n("up1"), nn.ReLU())
-        self.up2 = ConvNorm(up(a["up1"], a["up2"]), n("up2"), nn.ReLU())
-        self.out = ConvNorm(conv(a["up2"], made, 7), nn.Identity(), nn.Tanh(), reflect=3)
+        for k in self.steps:
+            layer = _up(a[last], a[f"up{k}"], n(f"up{k}"), options["up"], signed=last == "trunk")
+            self.add_module(f"up{k}", layer)
+            last = f"up{k}"
+        self.out = ConvNorm(conv(a[last], made, 7), nn.Identity(), nn.Tanh(), reflect=3)
+
+    @property
+    def min_size(self) -> int:
+        """The trunk has at least the two pixels that reflection and InstanceNorm want."""
+        return max(super().min_size, 2 * self.multiple)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, in_channels, h, w) -> (n, out_channels, h, w)."""
         self.check_pictures(x)
         if self.clamp:
             x = x.clamp(-1, 1)
-        x = self.down2(self.down1(self.stem(x)))
+        x = self.stem(x)
+        for k in self.steps:
+            x = self.get_submodule(f"down{k}")(x)
         for block in self.blocks:
             x = block(x)
-        out: Tensor = self.out(self.up2(self.up1(x)))
+        for k in self.steps:
+            x = self.get_submodule(f"up{k}")(x)
+        out: Tensor = self.out(x)
         return out
 
 
+def _down(i: Axis, o: Axis, norm: nn.Module, taps: int) -> ConvNorm:
+    """Halve: a strided convolution, or one at every pixel and a blur behind its activation."""
+    if not taps:
+        return ConvNorm(conv(i, o, 3, stride=2, padding=1), norm, nn.ReLU())
+    return ConvNorm(conv(i, o, 3, padding=1), norm, nn.Sequential(nn.ReLU(), BlurDown(taps)))
+
+
+def _up(i: Axis, o: Axis, norm: nn.Module, how: str, *, signed: bool) -> ConvNorm:
+    """Double: a transposed convolution, or interpolation and a convolution at every pixel."""
+    if how == "transposed":
+        return ConvNorm(up(i, o, signed=signed), norm, nn.ReLU())
+    layer = conv(i, o, 3, signed=signed, padding=1)
+    return ConvNorm(layer, norm, nn.ReLU(), before=Double(how))
+
+
+def halvings_of(options: Mapping[str, Any]) -> int:
+    """Option ``downsamplings`` of a configuration; the usual 2 where it is of no use, which is
+    refused with the family."""
+    given = options.get("downsamplings", OPTIONS["downsamplings"])
+    return given if type(given) is int and given > 0 else 2
+
+
+def down_groups(options: Options) -> tuple[str, ...]:
+    """The group behind each halving: down1, ..., and the residual trunk behind the last."""
+    return (*(f"down{k}" for k in range(1, options["downsamplings"])), "trunk")
+
+
 def full(options: Options) -> Widths:
-    """Widths at ngf 64: 11.378 M parameters with 9 blocks."""
-    inner = {f"block{i}": 256 for i in range(options["blocks"])}
-    return {"stem": 64, "down1": 128, "trunk": 256, **inner, "up1": 128, "up2": 64}
+    """Widths at ngf 64: 11.378 M parameters with 9 blocks (pix2pixHD's global generator, with 4
+    halvings: 182.44 M)."""
+    halvings = options["downsamplings"]
+    trunk = 64 * 2**halvings
+    down = {group: 128 * 2**i for i, group in enumerate(down_groups(options))}
+    inner = {f"block{i}": trunk for i in range(options["blocks"])}
+    up = {f"up{k}": trunk // 2**k for k in range(1, halvings + 1)}
+    return {"stem": 64, **down, **inner, **up}
 
 
 def taps(options: Options) -> tuple[str, ...]:
-    """After the second down-sampling and after each third of the blocks (GAN Compression)."""
+    """After the last down-sampling and after each third of the blocks (GAN Compression)."""
     blocks = options["blocks"]
     ends = sorted({round(blocks * k / 3) - 1 for k in (1, 2, 3) if blocks * k >= 3})
-    return ("down2", *(f"blocks.{i}" for i in ends))
+    return (f"down{options['downsamplings']}", *(f"blocks.{i}" for i in ends))
 
 
 CYCLEGAN = Family(

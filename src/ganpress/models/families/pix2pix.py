@@ -4,6 +4,10 @@ Halve ``downs`` times with 4x4 convolutions down to the bottleneck, then double 
 decoder step reads the encoder's map of its size beside the decoder's (skip connections). The
 paper's other generator, the ResNet one, is family ``cyclegan`` (9 or 6 blocks, norm "batch").
 
+PyTorch-GAN's U-Net is this one with ``leaky_skips``, where the decoder reads the encoder's maps
+(and the bottleneck) as LeakyReLU left them, and ``upsampling="resize-last"``, whose last step
+doubles by nearest neighbours before its convolution.
+
 An encoder group has two readers: the next encoder convolution, after LeakyReLU, and the decoder
 step of its size, after ReLU. A channel whose scale and shift are both 0 is cut exactly, and so are
 those of enc0 and of the bottleneck, which no norm follows (their gates take the bias along). The
@@ -24,6 +28,7 @@ from ganpress.nn.axes import Axis, AxisLike, named
 from ganpress.nn.blocks import ConvNorm
 from ganpress.nn.layers import conv, deconv
 from ganpress.nn.norms import norm
+from ganpress.nn.resample import Double
 from ganpress.types import Options, Widths
 
 OPTIONS: dict[str, Any] = {
@@ -33,10 +38,20 @@ OPTIONS: dict[str, Any] = {
     "norm": "batch",  # or "instance"
     "affine": False,  # scales on InstanceNorm; BatchNorm has them always
     "dropout": False,  # in the middle of the decoder, in training only
-    "upsampling": "deconv",  # or "resize": nearest neighbours, then a 3x3 convolution
+    "leaky_skips": False,  # the decoder reads negative values too (PyTorch-GAN)
+    "upsampling": "deconv",  # or "resize": nearest neighbours, then a 3x3 convolution; or
+    # "resize-last" (PyTorch-GAN): deconv, but for the last step, by a 4x4 convolution
 }
-UPSAMPLINGS = ("deconv", "resize")
+UPSAMPLINGS = ("deconv", "resize", "resize-last")
 STEP: dict[str, Any] = {"kernel": 4, "stride": 2, "padding": 1}
+
+
+class Crop(nn.Module):
+    """(n, c, h + 1, w + 1) -> (n, c, h, w): without the last row and column."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        return x[:, :, :-1, :-1]
 
 
 class UnetGenerator(Generator):
@@ -53,6 +68,7 @@ class UnetGenerator(Generator):
         self.multiple = 2 ** options["downs"]
         a, downs, kind = named(widths), options["downs"], options["norm"]
         bare = kind != "batch"  # bias of a convolution that no norm follows
+        self.leaky_skips = leaky = bool(options["leaky_skips"])
 
         def n(group: str) -> nn.Module:
             return norm(a[group], kind, affine=options["affine"])
@@ -65,7 +81,8 @@ class UnetGenerator(Generator):
             self.downs.append(ConvNorm(layer, n(f"enc{i}"), nn.LeakyReLU(0.2)))
         last = f"enc{downs - 1}"
         layer = conv(a[f"enc{downs - 2}"], a[last], signed=True, gated=True, bias=bare, **STEP)
-        self.downs.append(ConvNorm(layer, nn.Identity(), nn.ReLU()))
+        inmost = nn.LeakyReLU(0.2) if leaky else nn.ReLU()
+        self.downs.append(ConvNorm(layer, nn.Identity(), inmost))
         below: AxisLike = a[last]
         self.ups = nn.ModuleList()
         for i in reversed(range(downs - 1)):
@@ -83,7 +100,10 @@ class UnetGenerator(Generator):
             skips.append(x)
         x = skips.pop()
         for up in self.ups:
-            x = torch.cat([skips.pop(), up(x)], 1).relu()
+            if self.leaky_skips:
+                x = torch.cat([skips.pop(), up(x).relu()], 1)
+            else:
+                x = torch.cat([skips.pop(), up(x)], 1).relu()
         out: Tensor = self.out(x)
         return out
 
@@ -96,9 +116,15 @@ def _double(
     A transposed convolution of stride 2 can weave a pattern of its two phases into the picture;
     resizing before a convolution cannot (Odena et al., Distill 2016), for 9/4 of the MACs.
     """
+    signed = bool(options["leaky_skips"])
     if options["upsampling"] == "resize":
-        return ConvNorm(conv(i, o, 3, padding=1), norm, act, enlarge=2)
-    return ConvNorm(deconv(i, o, **STEP), norm, act)
+        layer = conv(i, o, 3, signed=signed, padding=1)
+        return ConvNorm(layer, norm, act, before=Double("nearest"))
+    if options["upsampling"] == "resize-last" and o.fixed:
+        # cropped, since upstream pads by 2 above and on the left, by 1 below and on the right
+        layer = conv(i, o, 4, signed=signed, padding=2)
+        return ConvNorm(layer, Crop(), act, before=Double("nearest"))
+    return ConvNorm(deconv(i, o, signed=signed, **STEP), norm, act)
 
 
 def full(options: Options) -> Widths:
