@@ -3,7 +3,7 @@
 `model.1` is the stem, `model.4` and `model.7` the down-sampling, `model.10` onwards the blocks,
 then two transposed convolutions and a last convolution. A dropout layer in the blocks moves their
 second convolution from conv_block.5 to .6. Blocks padded with copies of the border have the keys
-of reflect-padded ones and cannot be distinguished: ganpress pads by reflection.
+of reflect-padded ones and cannot be distinguished: reflection is assumed.
 """
 
 from __future__ import annotations
@@ -15,6 +15,13 @@ import torch
 
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.formats.importers.fitting import STATISTICS, Plan, fill_together
+from ganpress.formats.importers.unsaid import (
+    FULL_CLAMPS,
+    assume_no_clamp,
+    assume_padding,
+    assume_statistics,
+    norm_of,
+)
 from ganpress.models.checkpoint import Model
 from ganpress.nn.axes import widths
 from ganpress.types import State
@@ -26,8 +33,8 @@ PARAMETERS = ("weight", "bias")
 def plan(state: State, *, source: str, config: str | None, **options: Any) -> Plan:
     """How a CycleGAN or GAN Slimming checkpoint becomes a `cyclegan` generator.
 
-    The input is not clamped. GAN Slimming's InstanceNorms have scales on some layers only; the
-    others get gamma 1 and beta 0, which changes nothing.
+    The input is not clamped unless option ``clamp`` says so. GAN Slimming's InstanceNorms have
+    scales on some layers only; the others get gamma 1 and beta 0, which changes nothing.
     """
     if config is not None:
         raise ConfigError(
@@ -39,7 +46,13 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
             f"{source} has separable residual blocks (conv_block.1.conv.0): it looks like a "
             "student of GAN Compression. Import it with kind 'gan-compression'."
         )
-    return resnet_plan(state, source=source, **options)
+    made = resnet_plan(state, source=source, **options)
+    has_dropout = second_convolution(state) == 6
+    assume_statistics(made, options, dropout=has_dropout)
+    assume_padding(made, options)
+    if has_dropout:
+        assume_no_clamp(made, options, FULL_CLAMPS)
+    return made
 
 
 def is_separable(state: State) -> bool:
@@ -65,7 +78,7 @@ def resnet_plan(state: State, *, source: str, clamp: bool = False, norm: str | N
     _refuse_other_wirings(state, source)
     last = [int(n.split(".")[1]) for n in state if n.startswith("model.") and ".conv_block." in n]
     blocks = max(last, default=BLOCKS_FROM - 1) - BLOCKS_FROM + 1
-    kind = norm or _norm_kind(state, blocks)
+    kind = _norm_kind(state, blocks, source, norm)
     affine = kind == "instance" and any(f"{n}.weight" in state for n in _norms(state, blocks))
     separable = is_separable(state)
     made = Plan(
@@ -131,12 +144,12 @@ def _norms(state: State, blocks: int) -> list[str]:
     return [theirs for ours, theirs in layer_names(state, blocks).items() if ".norm" in ours]
 
 
-def _norm_kind(state: State, blocks: int) -> str:
-    """Batch if a norm has both scales and running statistics, else instance."""
-    batch = any(
-        f"{n}.weight" in state and f"{n}.running_mean" in state for n in _norms(state, blocks)
-    )
-    return "batch" if batch else "instance"
+def _norm_kind(state: State, blocks: int, source: str, given: str | None) -> str:
+    """The norm; the convolutions outside of the blocks have a bias under InstanceNorm only."""
+    layers = layer_names(state, blocks)
+    outer = [theirs for o, theirs in layers.items() if o.endswith(".conv") and o != "out.conv"]
+    norms = _norms(state, blocks)
+    return norm_of(state, norms=norms, convolutions=outer, given=given, source=source)
 
 
 def _widths(made: Plan, state: State, blocks: int, separable: bool) -> None:

@@ -32,7 +32,9 @@ OPTIONS: dict[str, Any] = {
     "upsampling": "normal",  # doublings: "normal" 5, "more" 6, "most" 7 (and a block more)
     "separable": False,  # gamma and beta of GAN Compression's students
     "middle": "instance",  # norm inside a separable gamma or beta; or "none"
+    "norm": "batch",  # in front of gamma and beta; or "instance": each picture's own statistics
 }
+NORMS = ("batch", "instance")
 UNKNOWN = 255  # the id that data sets give to pixels nobody labelled
 DOUBLINGS = {"normal": 5, "more": 6, "most": 7}
 TRUNK = ("head_0", "G_middle_0", "G_middle_1")
@@ -56,9 +58,10 @@ class SpadeGenerator(Generator):
         self.multiple = 2 ** doublings(options)
         self.classes = self.labels + self.dontcare
         self.channels = self.classes + self.edges
-        self.is_normed = options["separable"] and options["middle"] == "instance"
+        separable, middle, kind = options["separable"], options["middle"], _norm_of(options)
+        self.needs_pixels = kind == "instance" or (separable and middle == "instance")
         seen = fixed(self.channels, "labels")
-        how: dict[str, Any] = {"separable": options["separable"], "middle": options["middle"]}
+        how: dict[str, Any] = {"separable": separable, "middle": middle, "kind": kind}
 
         def block(name: str, i: str, o: str | None) -> SpadeBlock:
             hidden = tuple(a[f"{name}_hidden_{k}"] for k in ("0", "1", *("s" if o else "")))
@@ -80,7 +83,7 @@ class SpadeGenerator(Generator):
         """(n, channels, h, w) -> (n, 3, h, w).
 
         Raises `ImagesError` where h or w is no multiple of the latent grid's cell, or the grid is
-        too small for the norm inside separable convolutions.
+        too small for an InstanceNorm.
         """
         h, w = semantics.shape[2:]
         if h % self.multiple or w % self.multiple:
@@ -89,10 +92,10 @@ class SpadeGenerator(Generator):
                 f"and height must be multiples of {self.multiple}."
             )
         grid = (h // self.multiple, w // self.multiple)
-        if grid == (1, 1) and self.is_normed:
+        if grid == (1, 1) and self.needs_pixels:
             raise ImagesError(
-                f"A label map of {w}x{h} leaves a single pixel to the InstanceNorm of separable "
-                f"convolutions: give at least {2 * self.multiple} in one direction."
+                f"A label map of {w}x{h} leaves a single pixel to the first InstanceNorm: give at "
+                f"least {2 * self.multiple} in one direction."
             )
         x = self.fc(F.interpolate(semantics, size=grid, mode="nearest"))
         x = _double(self.head_0(x, semantics))
@@ -190,6 +193,16 @@ def doublings(options: Options) -> int:
             f"Choose from: {', '.join(DOUBLINGS)}."
         )
     return DOUBLINGS[kind]
+
+
+def _norm_of(options: Options) -> str:
+    kind = str(options["norm"])
+    if kind not in NORMS:
+        raise ConfigError(
+            f"There is no norm '{kind}' in front of gamma and beta{did_you_mean(kind, NORMS)}. "
+            f"Choose from: {', '.join(NORMS)}."
+        )
+    return kind
 
 
 def ups(options: Options) -> tuple[str, ...]:

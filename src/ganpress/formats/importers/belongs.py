@@ -1,0 +1,41 @@
+"""Whether a discriminator belongs to the generator that it lies beside."""
+
+from __future__ import annotations
+
+from ganpress.errors import CheckpointError
+from ganpress.models.checkpoint import Model
+
+PICTURE = 3
+
+
+def check_discriminator(model: Model, *, source: str) -> None:
+    """Refuse a discriminator that cannot read what the model makes.
+
+    Args: source: the discriminator's file, for messages.
+    Raises: CheckpointError saying what it reads, and what it would have to.
+    """
+    if model.discriminator is None:
+        return
+    options = model.discriminator.options
+    found, fitting, what = options.get("inputs", PICTURE), _channels(model), "{} channels"
+    if model.discriminator.kind == "stylegan2":
+        found, fitting, what = options["size"], (model.size,), "pictures of {} pixels"
+    if found not in fitting:
+        wanted = " or ".join(map(str, fitting))
+        raise CheckpointError(
+            f"{source} is no discriminator of {model.provenance.get('source', 'this generator')}: "
+            f"it reads {what.format(found)}, and this generator's would read {wanted}. Give the "
+            "discriminator that was trained with it, or leave it out."
+        )
+
+
+def _channels(model: Model) -> tuple[int, ...]:
+    """How many channels a discriminator of this generator may read: the picture, or the picture
+    and what it was made from."""
+    made = model.options.get("out_channels", PICTURE)
+    if model.family.name == "gaugan":  # labels, don't-care and edges beside the picture
+        semantics = (model.options[name] for name in ("labels", "dontcare", "edges"))
+        return (made + sum(map(int, semantics)),)
+    if model.net.reads == ("image",):
+        return (made, made + model.options.get("in_channels", PICTURE))
+    return (made,)
