@@ -20,7 +20,10 @@ from ganpress.models.families.base import draw_inputs
 from ganpress.nn.layers import add_gates
 from ganpress.quantisation.quantise import FakeQuantiser, quantise
 
-OURS_ALONE = ("cartoongan separable", "cartoongan batch", "sngan conditional")
+OURS_ALONE = (
+    *("cartoongan separable", "cartoongan batch", "sngan conditional"),
+    *("sngan instance", "sngan conditional instance"),
+)
 """Wirings that no other code base has."""
 UPSTREAM = {name: w for name, w in WIRINGS.items() if name not in OURS_ALONE}
 

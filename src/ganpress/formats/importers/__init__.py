@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ganpress.errors import CheckpointError, ConfigError, did_you_mean
-from ganpress.formats.importers.belongs import check_discriminator
+from ganpress.formats.importers.belongs import ALONE, ELSE, check_discriminator
 from ganpress.formats.importers.fitting import assemble, assemble_discriminator
 from ganpress.formats.importers.foreign import plain_state, read_discriminator, read_foreign
 from ganpress.formats.importers.kinds import READERS, Positive
@@ -70,7 +70,7 @@ def import_model(
         known = READERS[kind].discriminator_options
         told = {name: value for name, value in options.items() if name in known}
         model.discriminator = discriminator_from_state(kind, found, source=where, **told)
-        check_discriminator(model, source=where)
+        check_discriminator(model, source=where, advice=ELSE if discriminator else ALONE)
     model.provenance["sha256"] = digest = fingerprint(path)
     if digest in LICENCES:
         model.provenance["licence"] = LICENCES[digest]
