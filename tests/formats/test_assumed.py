@@ -13,9 +13,9 @@ import pytest
 import torch
 from cli_runs import run_cli
 from nets import WIRINGS
+from plain_nets import Sngan, Spade, Unet
 from test_importers import Cartoon, Upstream, saved, shaken
 from torch import Tensor, nn
-from upstream_nets import Sngan, Spade, Unet
 
 from ganpress.formats.importers import munit, stylegan2
 from ganpress.formats.importers.assumed import values

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 from cli_runs import run_cli
+from plain_nets import Sngan, Spade, Unet
 from test_importers import Upstream, saved, shaken
 from torch import Tensor, nn
-from upstream_nets import Sngan, Spade, Unet
 
 from ganpress.channels.silence import scale_magnitudes
 from ganpress.errors import ImagesError
