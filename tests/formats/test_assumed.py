@@ -383,5 +383,5 @@ def test_assumptions_are_on_the_card_of_the_model_and_of_a_run_from_it(importing
     assert found["why"] in about(lines, "upsampling")
     given: Any = SimpleNamespace(images=None, reals=None, teacher=model)
     config: Any = SimpleNamespace(device="cpu")
-    shown = card_of(given, config)["assumed of the teacher's file"]
+    shown = card_of(given, config)["teacher_assumed"]
     assert shown == "upsampling=normal, labels=4, dontcare=false, edges=true"

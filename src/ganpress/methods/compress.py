@@ -171,5 +171,5 @@ def card_of(given: Given, config: MethodSettings) -> dict[str, Any]:
         "photos": len(images) if images else 0,
         **({"reals_hash": reals.digest(), "reals": len(reals)} if reals else {}),
         "teacher": fingerprint(given.teacher.net),
-        **({"assumed of the teacher's file": assumed} if assumed else {}),
+        **({"teacher_assumed": assumed} if assumed else {}),
     }

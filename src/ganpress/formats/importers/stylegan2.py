@@ -69,12 +69,10 @@ def resolve_rate(made: Plan, mapping: list[Tensor], given: float | None) -> None
     if given is not None or not mapping:
         return
     deviation = sqrt(sum(float(w.square().mean()) for w in mapping) / len(mapping))
-    if USUAL_RATE / 3 < 1 / max(deviation, 1e-12) < USUAL_RATE * 3:
-        return
     near = 10.0 ** round(-log10(max(deviation, 1e-12)))
-    why = f"{RATE} (here their deviation is {deviation:.3g})"
-    others = [f"{near:g}"] if near != USUAL_RATE else []
-    made.assumed |= assumption("lr_mlp", USUAL_RATE, others, why)
+    if near != USUAL_RATE:
+        why = f"{RATE} (here their deviation is {deviation:.3g})"
+        made.assumed |= assumption("lr_mlp", USUAL_RATE, [f"{near:g}"], why)
 
 
 def capacity(widths: dict[str, int], size: int) -> dict[str, int]:
