@@ -195,10 +195,13 @@ WIRINGS = {
     "pix2pix resize": Wiring("pix2pix", {"norm": "instance", "upsampling": "resize"}),
     "gaugan": Wiring("gaugan"),
     "gaugan separable": Wiring("gaugan", {"separable": True, "edges": False, "dontcare": True}),
+    "gaugan instance": Wiring("gaugan", {"norm": "instance"}),
     "munit": Wiring("munit"),
     "munit separable": Wiring("munit", {"separable": True, "style_encoder": False}),
     "sngan": Wiring("sngan"),
     "sngan conditional": Wiring("sngan", {"classes": 4}),
+    "sngan instance": Wiring("sngan", {"norm": "instance"}),
+    "sngan conditional instance": Wiring("sngan", {"classes": 4, "norm": "instance"}),
     "stylegan2": Wiring("stylegan2"),
 }
 

@@ -175,7 +175,7 @@ def test_what_is_absorbed_is_nowhere_worse_than_the_constant_of_the_interior(
             scale[gone[group]] = 0
     fold_gates(net)
     inputs = wiring.inputs(2)
-    if "sngan conditional" in WIRINGS and wiring == WIRINGS["sngan conditional"]:
+    if wiring.options.get("classes"):
         inputs = (inputs[0], torch.eye(4)[[2, 2]])
         del net.norms_behind  # one class: nothing for its norms to take in
     heard: dict[str, Tensor] = {}

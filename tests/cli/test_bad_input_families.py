@@ -200,7 +200,7 @@ def test_a_file_that_lacks_a_tensor_names_it(files: Path, tmp_path: Path, refuse
         ("munit", "direction=b2a", ["leave 'direction' out"]),
         ("cyclegan", "norm=layer", ["one of instance, batch"]),
         ("cyclegan", "norm=[1]", ["one of instance, batch"]),
-        ("sngan", "classes=3", ["has no option 'classes'", "It takes none."]),
+        ("sngan", "classes=3", ["has no option 'classes'", "Options: norm."]),
         ("auto", "clam=true", ["did you mean 'clamp'?"]),
         ("sngn", "clamp=true", ["did you mean 'sngan'?"]),
     ],

@@ -23,6 +23,7 @@ from ganpress.quantisation.quantise import FakeQuantiser, quantise
 OURS_ALONE = (
     *("cyclegan deep", "pix2pix leaky", "pix2pix resize"),
     *("cartoongan separable", "cartoongan batch", "sngan conditional"),
+    *("sngan instance", "sngan conditional instance"),
 )
 """Wirings that no other code base has; or biases, which PyTorch-GAN's U-Net has none of."""
 UPSTREAM = {name: w for name, w in WIRINGS.items() if name not in OURS_ALONE}

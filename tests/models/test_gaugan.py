@@ -165,7 +165,7 @@ def test_a_student_that_keeps_statistics_of_the_full_width_is_read() -> None:
 def test_files_of_other_networks_are_refused() -> None:
     model = kit.model_of(tiny(), GAUGAN, GauGANTraining(options=TINY))
     state = spade.state_of(model)
-    with pytest.raises(ConfigError, match=r"4 channels.*5 labels"):
+    with pytest.raises(ConfigError, match=r"4 channels, and labels=5, edges=false does not give"):
         spade.plan(state, source="x", config=None, labels=5, edges=False)
     with pytest.raises(ConfigError, match=r"Config '8_8_8_8_8_8_8_8' is not that of x: trunk 3 in"):
         spade.plan(state, source="x", config="8_8_8_8_8_8_8_8")

@@ -229,7 +229,7 @@ def test_it_saves_and_loads_with_its_discriminator(tmp_path: Path) -> None:
 def test_upstreams_generator_makes_its_picture_and_goes_back_to_its_keys() -> None:
     weights, rest = reference("sngan_cifar_generator")
     model = assemble(plan(weights, source="x"), weights, source="x")
-    known = {"latent_dim": 32, "bottom_width": 4, "classes": 0}
+    known = {"latent_dim": 32, "bottom_width": 4, "classes": 0, "norm": "batch"}
     assert model.options == {**known, "out_channels": 3}
     assert (model(rest["z"]) - rest["y"]).abs().max() < 1e-5
     back = state_of(model)

@@ -100,8 +100,12 @@ def import_(
         typer.Option("--option", help="key=value that the file cannot say, as upsampling=more"),
     ] = None,
 ) -> None:
-    """Read a checkpoint of another code base and write it as a ganpress model."""
+    """Read a checkpoint of another code base and write it as a ganpress model.
+
+    Prints what the file cannot say and had to be assumed, with the alternatives.
+    """
     from ganpress.formats.importers import import_model
+    from ganpress.formats.importers.assumed import sentence
     from ganpress.measures.cost import measure
     from ganpress.models.checkpoint import save
     from ganpress.run.settings import pairs
@@ -121,6 +125,9 @@ def import_(
     console.print(
         f"{out}: {model.family.name}, {cost.params:,} parameters{beside}.", soft_wrap=True
     )
+    for option, found in model.provenance.get("assumed", {}).items():
+        line = sentence(option, found)
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 @app.command()

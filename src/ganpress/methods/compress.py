@@ -13,6 +13,7 @@ import torch
 
 from ganpress.data import Images
 from ganpress.errors import ConfigError
+from ganpress.formats.importers.assumed import summary
 from ganpress.measures.fidelity import check_opened
 from ganpress.methods import method as method_of
 from ganpress.methods.base import Given, Method
@@ -163,8 +164,9 @@ def check_teacher(run: Path, fingerprint: str) -> None:
 
 
 def card_of(given: Given, config: MethodSettings) -> dict[str, Any]:
-    """The run's card: device, data and teacher."""
+    """The run's card: device, data and teacher, and what was assumed when that was imported."""
     images, reals = given.images, given.reals
+    assumed = summary(given.teacher.provenance)
     return {
         "device": torch.cuda.get_device_name() if config.device == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
@@ -172,4 +174,5 @@ def card_of(given: Given, config: MethodSettings) -> dict[str, Any]:
         "photos": len(images) if images else 0,
         **({"reals_hash": reals.digest(), "reals": len(reals)} if reals else {}),
         "teacher": fingerprint(given.teacher.net),
+        **({"teacher_assumed": assumed} if assumed else {}),
     }

@@ -16,6 +16,7 @@ from ganpress.nn.norms import norm
 from ganpress.types import State
 
 Middle = Literal["instance", "none"]
+Free = Literal["batch", "instance"]
 LEAK = 0.2
 
 
@@ -36,18 +37,19 @@ class SeparableModulation(nn.Module):
 
 
 class Spade(nn.Module):
-    """BatchNorm without affine, then (1 + gamma) x + beta, both read off the label map (eq. 1).
+    """A norm without affine, then (1 + gamma) x + beta, both read off the label map (eq. 1).
 
-    The norm has running statistics, (c,) each. Only the hidden channels carry gates: a zero in any
-    other group is not a constant behind it, since beta differs from pixel to pixel.
+    BatchNorm has running statistics, (c,) each; InstanceNorm none. Only the hidden channels carry
+    gates: a zero in any other group is not a constant behind it, since beta differs from pixel to
+    pixel.
     """
 
     def __init__(
-        self, c: Axis, hidden: Axis, labels: Axis, *, separable: bool, middle: Middle
+        self, c: Axis, hidden: Axis, labels: Axis, *, separable: bool, middle: Middle, kind: Free
     ) -> None:
+        """Args: kind: of the norm without affine."""
         super().__init__()
-        stats = nn.BatchNorm2d(c.width, affine=False)
-        self.norm = tag(stats, running_mean=(as_dim(c),), running_var=(as_dim(c),))
+        self.norm = _free_norm(c, kind)
         self.shared = conv(labels, hidden, 3, gated=True, padding=1)
 
         def modulation() -> nn.Module:
@@ -62,6 +64,13 @@ class Spade(nn.Module):
         hidden = self.shared(semantics).relu()
         out: Tensor = self.norm(x) * (1 + self.gamma(hidden)) + self.beta(hidden)
         return out
+
+
+def _free_norm(c: Axis, kind: Free) -> nn.Module:
+    if kind == "instance":
+        return norm(c, "instance")
+    layer = nn.BatchNorm2d(c.width, affine=False)
+    return tag(layer, running_mean=(as_dim(c),), running_var=(as_dim(c),))
 
 
 class SpadeBlock(nn.Module):
@@ -82,12 +91,13 @@ class SpadeBlock(nn.Module):
         *,
         separable: bool,
         middle: Middle,
+        kind: Free,
     ) -> None:
         """Args: hidden: of norm_0, norm_1 and, with a learned shortcut, norm_s."""
         super().__init__()
 
         def spade(c: Axis, h: Axis) -> Spade:
-            return Spade(c, h, labels, separable=separable, middle=middle)
+            return Spade(c, h, labels, separable=separable, middle=middle, kind=kind)
 
         self.norm_0 = spade(i, hidden[0])
         self.conv_0 = conv(i, mid, 3, signed=True, padding=1)

@@ -142,7 +142,7 @@ def _scaled_layers(model: Model, target: str) -> dict[str, str]:
     """Our layers -> upstream's, where ours has scales in its InstanceNorms and upstream's class
     none; else empty."""
     options = model.options
-    if options.get("norm") != "instance" or not options["affine"]:
+    if options.get("norm") != "instance" or not options.get("affine"):
         return {}
     if model.family.name == "pix2pix":
         if target == "pth-pytorch-gan":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ganpress.errors import CheckpointError, ConfigError, did_you_mean
 from ganpress.formats.importers import pytorch_gan
+from ganpress.formats.importers.belongs import ALONE, ELSE, check_discriminator
 from ganpress.formats.importers.fitting import assemble, assemble_discriminator
 from ganpress.formats.importers.foreign import plain_state, read_discriminator, read_foreign
-from ganpress.formats.importers.kinds import READERS
+from ganpress.formats.importers.kinds import READERS, Positive
 from ganpress.formats.importers.looks import how_far, looks_like
 from ganpress.formats.importers.normed_weights import fold_normed_weights
 from ganpress.formats.importers.patch import objective_of
@@ -53,13 +54,14 @@ def import_model(
         kind: one of `KINDS`; "auto" guesses from the names of the tensors.
         config: GAN Compression's config string; if given, the file must agree with it.
         discriminator: the file of its discriminator, where that is another one.
-        options: what cannot be read off a file, to overrule the guess: ``clamp`` (the input is
-            clamped to [-1, 1]), ``norm`` ("instance" or "batch"), ``direction`` of a MUNIT pair.
+        options: what cannot be read off a file, such as ``upsampling`` of SPADE: `Kind.options`.
+            Where one is needed and not given, the usual value is assumed, and said in
+            ``model.provenance["assumed"]``: by option its value, why, and the alternatives.
 
     Raises:
         UnsafePickle: the file asks for code to be run; none was.
         CheckpointError: missing, damaged, or not a generator of this kind (what it looks like,
-            and which tensors do not fit, are named).
+            and which tensors do not fit, are named); a discriminator of another network.
         ConfigError: an unknown kind or option, or a config that is not the file's.
     """
     path = Path(source)
@@ -68,10 +70,14 @@ def import_model(
     found = read_foreign(discriminator) if discriminator else read_discriminator(path)
     if found and (discriminator or READERS[model.provenance["kind"]].discriminator):
         where = Path(discriminator).name if discriminator else f"{path.name} (its discriminator)"
-        own = discriminator_from_state(model.provenance["kind"], found, source=where)
+        kind = model.provenance["kind"]
+        known = READERS[kind].discriminator_options
+        told = {name: value for name, value in options.items() if name in known}
+        own = discriminator_from_state(kind, found, source=where, **told)
         if own.kind == "patch":  # whose objective depends on what it reads beside the picture
             own.objective = objective_of(own.options["inputs"], model.options["out_channels"])
         model.discriminator = own
+        check_discriminator(model, source=where, advice=ELSE if discriminator else ALONE)
     model.provenance["sha256"] = digest = fingerprint(path)
     if digest in LICENCES:
         model.provenance["licence"] = LICENCES[digest]
@@ -103,22 +109,25 @@ def from_state(
     made = READERS[kind].plan(plain, source=source, config=config, **options)
     model = assemble(made, plain, source=source)
     model.provenance = {"source": source, "kind": kind}
+    if made.assumed:
+        model.provenance["assumed"] = made.assumed
     return model
 
 
 def discriminator_from_state(
-    kind: str, state: Mapping[str, Tensor], *, source: str = "the state"
+    kind: str, state: Mapping[str, Tensor], *, source: str = "the state", **options: Any
 ) -> Discriminator:
     """The discriminator of a code base, from tensors by their foreign names.
 
+    Args: options: ``direction`` of a MUNIT pair, as the generator's.
     Raises: ConfigError for a kind without one; CheckpointError for tensors that do not fit.
     """
-    _check_request(kind, {})
+    _check_request(kind, options)
     read = READERS[kind].discriminator if kind in READERS else None
     if read is None:
         raise ConfigError(f"Kind '{kind}' has no discriminator that ganpress reads.")
     plain: State = plain_state(state, source=source)
-    return assemble_discriminator(read(plain, source=source), plain, source=source)
+    return assemble_discriminator(read(plain, source=source, **options), plain, source=source)
 
 
 def _check_request(kind: str, options: Mapping[str, Any]) -> None:
@@ -137,12 +146,15 @@ def _check_request(kind: str, options: Mapping[str, Any]) -> None:
             )
         if value not in known[name]:
             allowed = known[name]
-            expected = (
-                f"a number from {allowed[0]} to {allowed[-1]}"
-                if isinstance(allowed, range)
-                else f"one of {', '.join(map(str, allowed))}"
-            )
-            raise ConfigError(f"Import option '{name}' is {expected}, got {value!r}.")
+            raise ConfigError(f"Import option '{name}' is {_expected(allowed)}, got {value!r}.")
+
+
+def _expected(allowed: Sequence[Any] | Positive) -> str:
+    if isinstance(allowed, Positive):
+        return "a number above 0"
+    if isinstance(allowed, range):
+        return f"a number from {allowed[0]} to {allowed[-1]}"
+    return f"one of {', '.join(map(str, allowed))}"
 
 
 def _is_other(kind: str, known: str | None, state: State) -> bool:

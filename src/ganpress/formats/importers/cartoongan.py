@@ -2,8 +2,9 @@
 
 conv01_1 .. conv03_2 go down, conv04_1 onwards are the blocks, deconv* go up, in*.scale and .shift
 are InstanceNorm's. The published nets read and write BGR: the first convolution's inputs and the
-last one's outputs are turned round, so that ours reads and writes RGB. Those of other numbers of
-channels (grey, alpha) have no such order and are taken as they are.
+last one's outputs are turned round, so that ours reads and writes RGB. A network of the same class
+that was trained on RGB has the same tensors: option ``colours``. Those of other numbers of channels
+(grey, alpha) have no such order and are taken as they are.
 """
 
 from __future__ import annotations
@@ -13,18 +14,26 @@ from typing import Any
 from torch import Tensor
 
 from ganpress.errors import ConfigError
+from ganpress.formats.importers.assumed import assumption
 from ganpress.formats.importers.fitting import Plan
 from ganpress.models.checkpoint import Model
 from ganpress.types import State
 
 FIRST_BLOCK = 4
+COLOURS = (
+    "the published files read and write BGR; one trained on RGB has the same tensors, and would "
+    "come out with red and blue exchanged"
+)
 
 
 def plan(state: State, *, source: str, config: str | None, **options: Any) -> Plan:
-    """How a CartoonGAN checkpoint becomes a `cartoongan` generator; widths from the shapes."""
-    if config is not None or options:
-        given = "config" if config is not None else next(iter(options))
-        raise ConfigError(f"Kind 'cartoongan' takes no '{given}': all is read off {source}.")
+    """How a CartoonGAN checkpoint becomes a `cartoongan` generator; widths from the shapes.
+
+    Args: options: ``colours``, the order of its channels: "bgr" (the default) or "rgb".
+    """
+    unknown = [*(["config"] if config is not None else []), *(options.keys() - {"colours"})]
+    if unknown:
+        raise ConfigError(f"Kind 'cartoongan' takes no '{unknown[0]}': all is read off {source}.")
     blocks = _count_blocks(state)
     layers, names = layer_names(blocks), tensor_names(blocks)
     made = Plan("cartoongan", {"blocks": blocks}, names=names)
@@ -37,7 +46,13 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
         made.width(state, group, f"{layers[layer]}.weight", 1 if transposed else 0)
     made.channels(state, "in_channels", names["stem.conv.weight"], 1, source)
     made.channels(state, "out_channels", names["out.conv.weight"], 0, source)
-    made.turned = TURNED
+    if options.get("colours", "bgr") == "bgr":
+        made.turned = TURNED
+    if "colours" not in options and 3 in (
+        made.options["in_channels"],
+        made.options["out_channels"],
+    ):
+        made.assumed |= assumption("colours", "bgr", ["rgb"], COLOURS)
     return made
 
 

@@ -14,10 +14,12 @@ from typing import Any
 import torch
 
 from ganpress.errors import CheckpointError, ConfigError
+from ganpress.formats.importers.assumed import assumption
 from ganpress.formats.importers.fitting import STATISTICS, Plan, fill_together
 from ganpress.formats.importers.resnet_layout import (
     CUT_TAPS,
     Layout,
+    has_dropout,
     is_separable,
     layout_for,
     layout_of,
@@ -25,20 +27,28 @@ from ganpress.formats.importers.resnet_layout import (
     resampling_of,
     stored_filters,
 )
+from ganpress.formats.importers.unsaid import (
+    FULL_CLAMPS,
+    assume_no_clamp,
+    assume_padding,
+    assume_statistics,
+    norm_of,
+)
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.cyclegan import down_groups
 from ganpress.nn.axes import widths
 from ganpress.types import State
 
 PARAMETERS = ("weight", "bias")
+NO_FILTER = "up-sampling without a stored filter is by nearest neighbours or bilinear"
 
 
 def plan(state: State, *, source: str, config: str | None, **options: Any) -> Plan:
     """How a checkpoint of CycleGAN, GAN Slimming, pix2pixHD, CUT or PyTorch-GAN becomes a
     `cyclegan` generator.
 
-    The input is not clamped. GAN Slimming's InstanceNorms have scales on some layers only; the
-    others get gamma 1 and beta 0, which changes nothing.
+    The input is not clamped unless option ``clamp`` says so. GAN Slimming's InstanceNorms have
+    scales on some layers only; the others get gamma 1 and beta 0, which changes nothing.
     """
     if config is not None:
         raise ConfigError(
@@ -50,7 +60,15 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
             f"{source} has separable residual blocks (conv_block.1.conv.0): it looks like a "
             "student of GAN Compression. Import it with kind 'gan-compression'."
         )
-    return resnet_plan(state, source=source, **options)
+    made = resnet_plan(state, source=source, **options)
+    drops = has_dropout(layout_of(state, source))
+    assume_statistics(made, options, dropout=drops)
+    assume_padding(made, options)
+    if made.options["up"] == "nearest" and "up" not in options:
+        made.assumed |= assumption("up", "nearest", ["bilinear"], NO_FILTER)
+    if drops:
+        assume_no_clamp(made, options, FULL_CLAMPS)
+    return made
 
 
 def resnet_plan(
@@ -74,7 +92,7 @@ def resnet_plan(
     """
     layout = layout_of(state, source)
     names = tensor_names(layout)
-    kind = norm or _norm_kind(state, layout)
+    kind = _norm_kind(state, layout, source, norm)
     affine = kind == "instance" and any(f"{n}.weight" in state for n in _norms(layout))
     found = {
         "blocks": layout.blocks,
@@ -110,10 +128,12 @@ def _norms(layout: Layout) -> list[str]:
     return [theirs for ours, theirs in layout.layers().items() if ".norm" in ours]
 
 
-def _norm_kind(state: State, layout: Layout) -> str:
-    """Batch if a norm has both scales and running statistics, else instance."""
-    batch = any(f"{n}.weight" in state and f"{n}.running_mean" in state for n in _norms(layout))
-    return "batch" if batch else "instance"
+def _norm_kind(state: State, layout: Layout, source: str, given: str | None) -> str:
+    """The norm; the convolutions outside of the blocks have a bias under InstanceNorm only."""
+    layers = layout.layers()
+    outer = [theirs for o, theirs in layers.items() if o.endswith(".conv") and o != "out.conv"]
+    norms = _norms(layout)
+    return norm_of(state, norms=norms, convolutions=outer, given=given, source=source)
 
 
 def _widths(made: Plan, state: State, layout: Layout) -> None:

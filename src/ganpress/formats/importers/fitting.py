@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import CheckpointError
+from ganpress.formats.importers.assumed import Assumptions
 from ganpress.models.checkpoint import Model, fill
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import family
@@ -37,6 +38,7 @@ class Plan:
         made: our tensors that are worked out from several of the file (a folded spectral norm):
             the names read, and what is made of those tensors.
         unread: width tensors that the file lacks; shapes are then not complained about.
+        assumed: what no tensor says and no option gave.
     """
 
     family: str
@@ -48,6 +50,7 @@ class Plan:
     turned: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
     made: Mapping[str, tuple[tuple[str, ...], Callable[..., Tensor]]] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
+    assumed: Assumptions = field(default_factory=dict)
 
     def width(self, state: State, group: str, tensor: str, dim: int) -> None:
         """Read a group's width off one dim of a (o, i, h, w) tensor of the file."""

@@ -5,7 +5,7 @@ c2*4 channels; each group of three blocks has an inner width of b*4 on a trunk o
 u0*2, then u1.
 
 Upstream's full and student classes clamp the input to [-1, 1], its mobile class does not. A file
-does not show its class: separable blocks at uniform widths are taken for the mobile class
+does not show its class: separable blocks at uniform widths are assumed to be the mobile class
 unless a config is given. Inside ganpress images never leave [-1, 1], where both are the same.
 """
 
@@ -15,17 +15,24 @@ from typing import Any
 
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.formats.importers import cyclegan
+from ganpress.formats.importers.assumed import reject_others
 from ganpress.formats.importers.cyclegan import resnet_plan
 from ganpress.formats.importers.fitting import Plan
 from ganpress.formats.importers.resnet_layout import has_dropout, is_separable, layout_of
+from ganpress.formats.importers.unsaid import STUDENTS_CLAMP, assume_no_clamp, assume_padding
 from ganpress.models.checkpoint import Model
 from ganpress.types import State
+
+OPTIONS = ("clamp", "norm", "padding", "up")
 
 
 def plan(state: State, *, source: str, config: str | None, **options: Any) -> Plan:
     """How a GAN Compression checkpoint becomes a `cyclegan` generator.
 
-    Raises: ConfigError where ``config`` is no config string or is not that of the file.
+    BatchNorm takes the file's statistics, as upstream's test script does.
+
+    Raises: ConfigError where ``config`` is no config string or is not that of the file, and for an
+        option of another family.
     """
     separable = is_separable(state)
     layout = layout_of(state, source)
@@ -35,10 +42,14 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
             "which GAN Compression never does: it looks like a CycleGAN or GAN Slimming generator. "
             "Import it with kind 'cyclegan'."
         )
+    reject_others("ResNet", options, OPTIONS, source)
     own = {name: options[name] for name in ("norm", "padding", "up") if name in options}
     made = resnet_plan(state, source=source, clamp=False, **own)
     mobile = separable and config is None and _is_uniform(made.widths)
     made.options["clamp"] = options.get("clamp", not mobile)
+    assume_padding(made, options)
+    if mobile:
+        assume_no_clamp(made, options, STUDENTS_CLAMP)
     if config is not None:
         _check(config, made, separable, source)
     return made

@@ -16,12 +16,19 @@ from typing import Any
 import torch
 
 from ganpress.errors import CheckpointError, ConfigError
+from ganpress.formats.importers.assumed import Assumed, assumption
 from ganpress.formats.importers.fitting import DiscriminatorPlan, Plan
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.munit import STYLE_DOWN
 from ganpress.types import State
 
 DIRECTIONS = ("a2b", "b2a")
+BOTH = "the file has both directions"
+PLAIN = {"pad_type": "reflect", "activ": "relu"}
+UNSAID = (
+    "the settings of NVlabs' published networks; with another padding or activation in its .yaml a "
+    "network has the same tensors"
+)
 _DUMMY = re.compile(r"(?:[ab]\.)?dec\..*\.norm\.running_(?:mean|var)")
 
 
@@ -47,6 +54,9 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
     made.ignored = {*other, *(n for n in state if _DUMMY.fullmatch(n))}
     made.channels(state, "in_channels", names["content.0.conv.weight"], 1, source)
     made.channels(state, "out_channels", names["decoder.out.conv.weight"], 0, source)
+    if first and "direction" not in options:
+        made.assumed |= assumption("direction", "a2b", ["b2a"], BOTH)
+    made.assumed |= {"pad_type": Assumed(value=PLAIN, why=UNSAID, otherwise=[])}
     _read_widths(made, state, first, second)
     if config is not None:
         _check(config, made, source)
@@ -250,4 +260,5 @@ def discriminator_plan(state: State, *, source: str, direction: str = "a2b") -> 
         for j in range(layers + 1):
             part = f"cnns.{i}.{j}" + (".conv" if j < layers else "")
             names |= {f"{part}.{leaf}": f"{at}{part}.{leaf}" for leaf in ("weight", "bias")}
-    return DiscriminatorPlan("munit", options, names)
+    other = [n for n in state if both and not n.startswith(at)]
+    return DiscriminatorPlan("munit", options, names, other)

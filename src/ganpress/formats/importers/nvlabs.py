@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ganpress.errors import CheckpointError, UnsafePickle
 from ganpress.formats.importers.fitting import DiscriminatorPlan, Plan
-from ganpress.formats.importers.stylegan2 import R1, capacity
+from ganpress.formats.importers.stylegan2 import R1, capacity, resolve_rate
 from ganpress.models.families.stylegan2 import STYLEGAN2
 from ganpress.types import State
 
@@ -143,8 +143,9 @@ def _tensors(module: Record, prefix: str = "") -> list[tuple[str, Tensor]]:
 
 
 def plan(state: State, *, source: str, config: str | None = None, **options: Any) -> Plan:
-    """The plan of a generator's state dict (G_ema); ``config`` and ``options`` are ignored.
+    """The plan of a generator's state dict (G_ema); ``config`` is ignored.
 
+    Args: options: ``lr_mlp``, as the family's.
     Its activation clamp (256, for half precision) is not carried over.
     Raises: CheckpointError for a class-conditional network and one without skips.
     """
@@ -168,6 +169,8 @@ def plan(state: State, *, source: str, config: str | None = None, **options: Any
         made.width(state, group, made.names[layer], 0)
     made.channels(state, "out_channels", "synthesis.b4.torgb.weight", 0, source)
     made.options |= capacity(made.widths, sides[-1])
+    mapping = [state[n] for k in range(n_mlp) if (n := f"mapping.fc{k}.weight") in state]
+    resolve_rate(made, mapping, options.get("lr_mlp"))
     made.made = _worked_out(made.names)
     used = {*made.names.values()}
     made.ignored = ["mapping.w_avg", *(n for n in state if n.endswith(_FILTER) and n not in used)]

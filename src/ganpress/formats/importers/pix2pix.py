@@ -12,6 +12,7 @@ from typing import Any
 from ganpress.errors import ConfigError, ExportError
 from ganpress.formats.importers.cyclegan import fold_into_means
 from ganpress.formats.importers.fitting import STATISTICS, Plan, fill_together
+from ganpress.formats.importers.unsaid import assume_statistics, norm_of
 from ganpress.models.checkpoint import Model
 from ganpress.types import State
 
@@ -19,32 +20,38 @@ from ganpress.types import State
 def plan(state: State, *, source: str, config: str | None, **options: Any) -> Plan:
     """How a UnetGenerator's checkpoint becomes a `pix2pix` generator; widths from the shapes.
 
-    Args: options: `dropout`, whether it had dropout in training; makes no difference to pictures.
+    Args: options: `norm`, as the family's ("instance" for a file with BatchNorm: the statistics of
+        each picture); `dropout`, whether it had dropout in training, which changes no picture.
     Raises: ConfigError for another option; CheckpointError for one that reads no picture.
     """
-    unknown = [*(["config"] if config is not None else []), *(options.keys() - {"dropout"})]
+    unknown = [*(["config"] if config is not None else []), *(options.keys() - {"dropout", "norm"})]
     if unknown:
         raise ConfigError(f"Kind 'pix2pix' takes no '{unknown[0]}': all is read off {source}.")
     downs = _count(state)
     names = tensor_names(downs)
-    norms = [n for n in layer_names(downs) if n.endswith(".norm")]
-    batch = any(names[f"{n}.weight"] in state for n in norms) and any(
-        names[f"{n}.running_var"] in state for n in norms
+    layers = layer_names(downs)
+    norms = [n for n in layers if n.endswith(".norm")]
+    bare = [n for n in layers if n.endswith(".conv") and n != "out.conv"]
+    kind = norm_of(
+        state,
+        norms=[layers[n] for n in norms],
+        convolutions=[layers[n] for n in bare],
+        given=options.get("norm"),
+        source=source,
     )
-    affine = not batch and any(names[f"{n}.weight"] in state for n in norms)
-    made = Plan(
-        "pix2pix",
-        {"downs": downs, "norm": "batch" if batch else "instance", "affine": affine, **options},
-        names=names,
-    )
+    affine = kind == "instance" and any(names[f"{n}.weight"] in state for n in norms)
+    found = {"downs": downs, "affine": affine, **options, "norm": kind}
+    made = Plan("pix2pix", found, names=names)
+    assume_statistics(made, options, dropout=True)
     for i in range(downs):
         made.width(state, f"enc{i}", names[f"downs.{i}.conv.weight"], 0)
     for i in range(downs - 1):  # transposed convolutions are (in, out, h, w)
         made.width(state, f"dec{downs - 2 - i}", names[f"ups.{i}.conv.weight"], 1)
-    if batch:
+    if kind == "batch":
         fill_together(made, state, _normed_biases(downs), 0)
         fill_together(made, state, [f"{n}.num_batches_tracked" for n in norms], 0)
     else:
+        fill_together(made, state, [f"{n}.bias" for n in bare], 0)  # made with BatchNorm
         made.ignored = [n for n in state if n.endswith(STATISTICS)]
     made.channels(state, "in_channels", names["downs.0.conv.weight"], 1, source)
     made.channels(state, "out_channels", names["out.conv.weight"], 1, source)

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from ganpress.errors import CheckpointError, ConfigError
-from ganpress.formats.importers.fitting import DiscriminatorPlan, Plan
+from ganpress.formats.importers.fitting import STATISTICS, DiscriminatorPlan, Plan
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.sngan import BLOCKS
 from ganpress.types import State
@@ -39,6 +39,7 @@ def tensor_names() -> dict[str, str]:
 def plan(state: State, *, source: str, config: str | None = None, **options: Any) -> Plan:
     """How a generator's file becomes an 'sngan' generator.
 
+    Args: options: ``norm`` "instance" takes each picture's statistics, not those of the file.
     Raises: ConfigError for a config string; CheckpointError where l1 does not fit the blocks.
     """
     if config is not None:
@@ -50,8 +51,10 @@ def plan(state: State, *, source: str, config: str | None = None, **options: Any
     for i in range(BLOCKS):
         found.width(state, f"mid{i}", f"block{i + 2}.c1.weight", 0)
         found.width(state, f"block{i}", f"block{i + 2}.c2.weight", 0)
-    found.options = _options(state, found.widths["stem"], source)
+    found.options = {**_options(state, found.widths["stem"], source), **options}
     found.channels(state, "out_channels", "c5.weight", 0, source)
+    if options.get("norm") == "instance":
+        found.ignored = [n for n in state if n.endswith(STATISTICS)]
     found.made = {
         ours: ((theirs,), _row)
         for ours, theirs in found.names.items()
@@ -81,8 +84,14 @@ def _row(vector: Tensor) -> Tensor:
 def state_of(model: Model) -> State:
     """The generator's tensors under upstream's names.
 
-    Raises: ConfigError for a conditional network, which upstream does not have.
+    Raises: ConfigError for a conditional network and one with InstanceNorm, which upstream does
+        not have.
     """
+    if model.options["norm"] == "instance":
+        raise ConfigError(
+            "GongXinyuu's SNGAN has BatchNorm only, and this network (norm=instance) takes the "
+            "statistics of each picture: export it to onnx."
+        )
     if model.options["classes"]:
         raise ConfigError("GongXinyuu's SNGAN has no classes: this network does not fit its keys.")
     state = model.net.state_dict()

@@ -3,8 +3,9 @@
 Both code bases name the layers alike; they differ in the widths, which are read off the shapes. A
 spectral norm is folded with the vectors of the file, weight_orig / (u^T W v), as both do in eval
 mode. A file does not show the options ``upsampling`` ("normal" and "more" have the same tensors),
-``dontcare`` and ``edges`` (of which only the sum shows), and ``middle``, the norm inside separable
-convolutions: they are given as options, or taken to be "normal", false, true and "instance".
+``labels``, ``dontcare`` and ``edges`` (of which only the sum shows), and ``middle``, the norm
+inside separable convolutions: what is not given as an option is assumed to be "normal", no
+don't-care, edges, and "instance".
 
 A student's config string is c0_c1_..._c7: a trunk of 16 c0, inner widths 16 c1 to 16 c3 of its
 three blocks, then up-blocks of 8 c4, 4 c5, 2 c6 and c7; the hidden width of a block's SPADEs is
@@ -19,23 +20,40 @@ from typing import Any
 from torch import Tensor
 
 from ganpress.errors import CheckpointError, ConfigError
+from ganpress.formats.importers.assumed import (
+    Assumed,
+    Assumptions,
+    assumption,
+    named,
+    pick,
+    reject_others,
+    typed,
+)
 from ganpress.formats.importers.fitting import STATISTICS, DiscriminatorPlan, Plan, fill_together
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.gaugan import TRUNK, ups
 from ganpress.types import State
 
-OPTIONS = ("upsampling", "dontcare", "edges", "middle", "labels")
+OPTIONS = ("upsampling", "dontcare", "edges", "middle", "labels", "norm")
+FREE_NORM = ".param_free_norm."
+UPSAMPLING = (
+    "networks that double once more inside ('more', which NVlabs uses at 512 pixels and GAN "
+    "Compression by default) have the same tensors"
+)
+SUM = "the network reads {} channels, of which only the sum shows"
+MIDDLE = "an InstanceNorm inside separable convolutions (--separable_conv_norm) has no tensors"
 
 
 def plan(state: State, *, source: str, config: str | None, **options: Any) -> Plan:
     """How a SPADE checkpoint becomes a `gaugan` generator.
 
-    Args: options: `upsampling`, `dontcare`, `edges`, `middle` and `labels`, as the family's.
+    Args: options: `OPTIONS`, as the family's.
     Raises: CheckpointError for a network with an image encoder (a latent vector instead of a label
         map); ConfigError where options or ``config`` are not those of the file.
     """
-    resolved = _options(state, source, options)
-    made = Plan("gaugan", resolved, names=tensor_names(resolved))
+    reject_others("SPADE", options, OPTIONS, source)
+    resolved, assumed = _options(state, source, options)
+    made = Plan("gaugan", resolved, names=tensor_names(resolved), assumed=assumed)
     made.channels(state, "out_channels", "conv_img.weight", 0, source)
     made.width(state, "trunk", "fc.weight", 0)
     for name in _blocks(resolved):
@@ -47,36 +65,86 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
             made.width(state, name, _stored_name(state, f"{name}.conv_1.weight"), 0)
     counters = [n for n in made.names if n.endswith("num_batches_tracked")]
     fill_together(made, state, counters, 0)  # torch before 0.4.1 had none
-    made.made = {**_folded(made, state), **_cut_statistics(made, state)}
+    cut = _cut_statistics(made, state)
+    made.made = {**_folded(made, state), **cut}
+    if resolved["norm"] == "instance":
+        made.ignored = [n for n in state if FREE_NORM in n]
+    is_student = config is not None or cut  # of SubMobileSPADE, whose middle norm is InstanceNorm
+    if resolved["separable"] and "middle" not in options and not is_student:
+        made.assumed |= assumption("middle", "instance", ["none"], MIDDLE)
     if config is not None:
         _check(config, made, source)
     return made
 
 
-def _options(state: State, source: str, given: dict[str, Any]) -> dict[str, Any]:
+def _options(
+    state: State, source: str, given: dict[str, Any]
+) -> tuple[dict[str, Any], Assumptions]:
+    """The family's options, and which of them were assumed."""
     fc = state.get("fc.weight")
     if fc is not None and fc.ndim != 4:
         raise CheckpointError(
             f"{source} starts from a latent vector (fc.weight is {tuple(fc.shape)}; trained with "
             "--use_vae), not from a label map. It cannot be imported."
         )
-    found = {
-        "upsampling": "most" if any(n.startswith("up_4.") for n in state) else "normal",
-        "dontcare": False,
-        "edges": True,
-        "middle": "instance",
-        **{name: value for name, value in given.items() if name in OPTIONS},
+    has_up_4 = any(n.startswith("up_4.") for n in state)
+    upsampling = pick(
+        source,
+        "upsampling",
+        given.get("upsampling"),
+        ("most",) if has_up_4 else ("normal", "more"),
+        f"only 'most' has a block up_4, which is {'there' if has_up_4 else 'not there'}",
+    )
+    free = any(FREE_NORM in n for n in state)
+    norm = pick(
+        source,
+        "norm",
+        given.get("norm"),
+        ("batch", "instance") if free else ("instance",),
+        "its norms (param_free_norm) have no running statistics",
+    )
+    assumed: Assumptions = {}
+    if not has_up_4 and "upsampling" not in given:
+        assumed |= assumption("upsampling", "normal", ["more"], UPSAMPLING)
+    meaning, unsaid = _meaning(fc.shape[1] if fc is not None else None, given, source)
+    return {
+        "upsampling": upsampling,
+        "norm": norm,
+        "middle": given.get("middle", "instance"),
         "separable": any(".mlp_gamma.conv.0." in n for n in state),
-    }
-    channels = fc.shape[1] if fc is not None else 1 + found["dontcare"] + found["edges"]
-    labels = channels - found["dontcare"] - found["edges"]
-    if labels < 1 or found.setdefault("labels", labels) != labels:
+        **meaning,
+    }, assumed | unsaid
+
+
+def _meaning(
+    channels: int | None, given: dict[str, Any], source: str
+) -> tuple[dict[str, Any], Assumptions]:
+    """What the channels that a network reads are: its options labels, dontcare and edges.
+
+    Args: channels: None where a damaged file does not say.
+    Raises: ConfigError where the options given do not add up to them.
+    """
+    known = {n: v for n, v in given.items() if n in ("labels", "dontcare", "edges")}
+    if channels is None:
+        return known, {}
+    possible: list[dict[str, Any]] = [
+        {"labels": channels - dontcare - edges, "dontcare": dontcare, "edges": edges}
+        for dontcare, edges in ((False, True), (False, False), (True, True), (True, False))
+        if channels > dontcare + edges
+    ]
+    fitting = [one for one in possible if all(one[n] == v for n, v in known.items())]
+    if not fitting:
         raise ConfigError(
-            f"{source} reads {channels} channels, which are not "
-            f"{found.get('labels', 'any')} labels with dontcare={found['dontcare']} and "
-            f"edges={found['edges']}: give the options that it was trained with."
+            f"{source} reads {channels} channels, and {named(known)} does not give as many: a "
+            "channel for each label, one for don't-care and one for edges, where they are true. "
+            f"Give {' or '.join(map(typed, possible))}."
         )
-    return found
+    first, *others = [{n: v for n, v in one.items() if n not in known} for one in fitting]
+    if not others:
+        return fitting[0], {}
+    otherwise = [typed(one) for one in others]
+    unsaid = Assumed(value=first, why=SUM.format(channels), otherwise=otherwise)
+    return fitting[0], {"labels": unsaid}
 
 
 def _blocks(options: dict[str, Any]) -> tuple[str, ...]:
@@ -195,10 +263,11 @@ def state_of(model: Model) -> State:
     """The generator's tensors under both code bases' names, without spectral norm.
 
     GAN Compression's compressed networks have none; its and NVlabs' full classes take these tensors
-    strictly when built with --norm_G spadesyncbatch3x3 (NVlabs' with 128 hidden channels only).
+    strictly when built with --norm_G spadesyncbatch3x3, or spadeinstance3x3 where the option norm
+    is "instance" (NVlabs' with 128 hidden channels only).
     """
-    state = model.net.state_dict()
-    return {theirs: state[ours] for ours, theirs in tensor_names(model.options).items()}
+    state, names = model.net.state_dict(), tensor_names(model.options)
+    return {theirs: state[ours] for ours, theirs in names.items() if ours in state}
 
 
 def discriminator_plan(state: State, *, source: str) -> DiscriminatorPlan:

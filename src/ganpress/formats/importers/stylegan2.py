@@ -8,21 +8,31 @@ carry the difference.
 
 from __future__ import annotations
 
-from math import sqrt
+from math import log10, sqrt
 from typing import Any
 
 from torch import Tensor, nn
 
 from ganpress.errors import CheckpointError
+from ganpress.formats.importers.assumed import assumption
 from ganpress.formats.importers.fitting import DiscriminatorPlan, Plan, fill_together
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.stylegan2 import STYLEGAN2, StyleGAN2
 from ganpress.nn.discriminators.stylegan2 import StyleGAN2Discriminator
 from ganpress.types import State
 
+USUAL_RATE = 0.01
+RATE = (
+    "both code bases' default factor of the mapping network's weights, which are then stored with "
+    "a deviation near 100"
+)
+
 
 def plan(state: State, *, source: str, config: str | None = None, **options: Any) -> Plan:
-    """The plan of a rosinality generator; ``config`` and ``options`` are ignored."""
+    """The plan of a rosinality generator; ``config`` is ignored.
+
+    Args: options: ``lr_mlp``, as the family's.
+    """
     convs = sum(n.startswith("convs.") and n.endswith(".conv.weight") for n in state)
     if convs % 2 or not 2 <= convs <= 16:
         raise CheckpointError(
@@ -43,9 +53,27 @@ def plan(state: State, *, source: str, config: str | None = None, **options: Any
         made.width(shapes, group, f"{_theirs(k)}.conv.weight", 0)
     made.channels(shapes, "out_channels", "to_rgb1.conv.weight", 0, source)
     made.options |= capacity(made.widths, size)
+    mapping = [state[n] for k in range(n_mlp) if (n := f"style.{k + 1}.weight") in state]
+    resolve_rate(made, mapping, options.get("lr_mlp"))
     made.made = _worked_out(made.names, convs)
     fill_together(made, state, [f"noise_{k}" for k in range(convs + 1)], 0)  # before 2020
     return made
+
+
+def resolve_rate(made: Plan, mapping: list[Tensor], given: float | None) -> None:
+    """Set the option ``lr_mlp``, by which the mapping network's weights are multiplied.
+
+    No tensor holds it. But the stored weights start with a deviation of 1 / lr_mlp and stay near
+    it: where theirs is far from that of the usual 0.01, that is an assumption.
+    """
+    made.options["lr_mlp"] = USUAL_RATE if given is None else given
+    if given is not None or not mapping:
+        return
+    deviation = sqrt(sum(float(w.square().mean()) for w in mapping) / len(mapping))
+    near = 10.0 ** round(-log10(max(deviation, 1e-12)))
+    if near != USUAL_RATE:
+        why = f"{RATE} (here their deviation is {deviation:.3g})"
+        made.assumed |= assumption("lr_mlp", USUAL_RATE, [f"{near:g}"], why)
 
 
 def capacity(widths: dict[str, int], size: int) -> dict[str, int]:

@@ -34,7 +34,9 @@ OPTIONS: dict[str, Any] = {
     "upsampling": "normal",  # doublings: "normal" 5, "more" 6, "most" 7 (and a block more)
     "separable": False,  # gamma and beta of GAN Compression's students
     "middle": "instance",  # norm inside a separable gamma or beta; or "none"
+    "norm": "batch",  # in front of gamma and beta; or "instance": each picture's own statistics
 }
+NORMS = ("batch", "instance")
 UNKNOWN = 255  # the id that data sets give to pixels nobody labelled
 DOUBLINGS = {"normal": 5, "more": 6, "most": 7}
 TRUNK = ("head_0", "G_middle_0", "G_middle_1")
@@ -59,9 +61,10 @@ class SpadeGenerator(Generator):
         self.multiple = 2 ** doublings(options)
         self.classes = self.labels + self.dontcare
         self.channels = self.classes + self.edges
-        self.is_normed = options["separable"] and options["middle"] == "instance"
+        separable, middle, kind = options["separable"], options["middle"], _norm_of(options)
+        self.needs_pixels = kind == "instance" or (separable and middle == "instance")
         seen = fixed(self.channels, "labels")
-        how: dict[str, Any] = {"separable": options["separable"], "middle": options["middle"]}
+        how: dict[str, Any] = {"separable": separable, "middle": middle, "kind": kind}
 
         def block(name: str, i: str, o: str | None) -> SpadeBlock:
             hidden = tuple(a[f"{name}_hidden_{k}"] for k in ("0", "1", *("s" if o else "")))
@@ -99,13 +102,12 @@ class SpadeGenerator(Generator):
     @property
     def needs(self) -> str:
         """What `takes` asks of a size, as the end of a sentence."""
-        least = f", and {2 * self.multiple} in one direction" if self.is_normed else ""
+        least = f", and {2 * self.multiple} in one direction" if self.needs_pixels else ""
         return super().needs + least
 
     def takes(self, height: int, width: int) -> bool:
-        """Whether it makes pictures of just this size, pixels; the InstanceNorm inside separable
-        convolutions cannot do with a latent grid of one pixel."""
-        if self.is_normed and height // self.multiple == 1 and width // self.multiple == 1:
+        """Whether it makes pictures of just this size, pixels; an InstanceNorm on the latent grid cannot do with a latent grid of one pixel."""
+        if self.needs_pixels and height // self.multiple == 1 and width // self.multiple == 1:
             return False
         return super().takes(height, width)
 
@@ -192,6 +194,16 @@ def doublings(options: Options) -> int:
             f"Choose from: {', '.join(DOUBLINGS)}."
         )
     return DOUBLINGS[kind]
+
+
+def _norm_of(options: Options) -> str:
+    kind = str(options["norm"])
+    if kind not in NORMS:
+        raise ConfigError(
+            f"There is no norm '{kind}' in front of gamma and beta{did_you_mean(kind, NORMS)}. "
+            f"Choose from: {', '.join(NORMS)}."
+        )
+    return kind
 
 
 def ups(options: Options) -> tuple[str, ...]:

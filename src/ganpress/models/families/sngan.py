@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganpress.errors import ConfigError, did_you_mean
 from ganpress.models.families.base import MADE, Family, Generator, Image, image_axis
 from ganpress.nn.axes import Axis, as_dim, fixed, named, tag
 from ganpress.nn.layers import conv, linear
@@ -28,19 +29,24 @@ OPTIONS: dict[str, Any] = {
     "latent_dim": 128,  # numbers in z
     "bottom_width": 4,  # pixels of the first map's side; pictures have 8 times as many
     "classes": 0,  # classes of the conditional network; 0: unconditional
+    "norm": "batch",  # or "instance": each picture's own statistics
 }
 BLOCKS = 3
+NORMS = ("batch", "instance")
 
 
 class ClassNorm(nn.BatchNorm2d):
     """BatchNorm, gain and shift of the picture's class, then scale and bias common to all classes.
 
-    A norm that a shortcut goes around (``bypassed``) has no scale that could silence its channels,
-    so it has no ``weight``: its gain is that of its class, or of its only row.
+    With ``per_image`` its statistics are those of each picture, as of BatchNorm in training mode on
+    a batch of one, and there are no running ones. A norm that a shortcut goes around (``bypassed``)
+    has no scale that could silence its channels, so it has no ``weight``: its gain is that of its
+    class, or of its only row.
     """
 
-    def __init__(self, c: Axis, classes: int, *, bypassed: bool) -> None:
-        super().__init__(c.width, affine=not bypassed)
+    def __init__(self, c: Axis, classes: int, *, bypassed: bool, per_image: bool = False) -> None:
+        super().__init__(c.width, affine=not bypassed, track_running_stats=not per_image)
+        self.per_image = per_image
         rows = classes or int(bypassed)
         self.gain = nn.Parameter(torch.ones(rows, c.width)) if rows else None
         self.shift = nn.Parameter(torch.zeros(rows, c.width)) if rows else None
@@ -51,11 +57,19 @@ class ClassNorm(nn.BatchNorm2d):
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """(n, c, h, w), class weights (n, classes) or None -> (n, c, h, w)."""
         if self.gain is None or self.shift is None:
+            if self.per_image:
+                return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
             return super().forward(x)
         gain, shift = (self.gain, self.shift) if y is None else (y @ self.gain, y @ self.shift)
         if self.weight is not None:
             gain, shift = gain * self.weight, shift * self.weight + self.bias
-        plain = F.batch_norm(
+        return self._normalised(x) * gain[:, :, None, None] + shift[:, :, None, None]
+
+    def _normalised(self, x: Tensor) -> Tensor:
+        """(n, c, h, w) of mean 0 and variance 1, by the statistics of this mode."""
+        if self.per_image:
+            return F.instance_norm(x, eps=self.eps)
+        return F.batch_norm(
             x,
             self.running_mean,
             self.running_var,
@@ -63,12 +77,13 @@ class ClassNorm(nn.BatchNorm2d):
             momentum=self._weight_of_batch(),
             eps=self.eps,
         )
-        return plain * gain[:, :, None, None] + shift[:, :, None, None]
 
     @torch.no_grad()
     def take_in(self, constants: Tensor) -> None:
         """Absorb what is added to the input of each class from now on elsewhere, (classes, c), in
-        place: exact with running statistics."""
+        place: exact with running statistics; those of each picture cancel such constants."""
+        if self.per_image:
+            return
         assert self.gain is not None and self.shift is not None and self.running_var is not None
         self.shift.add_(self.gain * constants * torch.rsqrt(self.running_var + self.eps))
 
@@ -88,11 +103,13 @@ class ClassNorm(nn.BatchNorm2d):
 class UpBlock(nn.Module):
     """c_sc(up(x)) + c2(relu(b2(c1(up(relu(b1(x))))))), nearest doubling."""
 
-    def __init__(self, i: Axis, mid: Axis, o: Axis, classes: int) -> None:
+    def __init__(
+        self, i: Axis, mid: Axis, o: Axis, classes: int, *, per_image: bool = False
+    ) -> None:
         super().__init__()
-        self.b1 = ClassNorm(i, classes, bypassed=True)
+        self.b1 = ClassNorm(i, classes, bypassed=True, per_image=per_image)
         self.c1 = conv(i, mid, 3, padding=1)
-        self.b2 = ClassNorm(mid, classes, bypassed=False)
+        self.b2 = ClassNorm(mid, classes, bypassed=False, per_image=per_image)
         self.c2 = conv(mid, o, 3, gated=True, padding=1)
         self.c_sc = conv(i, o, 1, signed=True, gated=True)
 
@@ -118,13 +135,15 @@ class SnganGenerator(Generator):
         self.latent_dim, self.side = int(options["latent_dim"]), int(options["bottom_width"])
         self.size, self.classes = 8 * self.side, int(options["classes"])
         self.reads = ("z", "y") if self.classes else ("z",)
+        per_image = _is_per_image(options)
         stem = Axis("stem", a["stem"].width, span=self.side**2)
         self.l1 = linear(fixed(self.latent_dim, "z"), stem, gated=True)
         outs = ["stem", *(f"block{i}" for i in range(BLOCKS))]
         self.blocks = nn.ModuleList(
-            UpBlock(a[outs[i]], a[f"mid{i}"], a[outs[i + 1]], self.classes) for i in range(BLOCKS)
+            UpBlock(a[outs[i]], a[f"mid{i}"], a[outs[i + 1]], self.classes, per_image=per_image)
+            for i in range(BLOCKS)
         )
-        self.b5 = ClassNorm(a[outs[-1]], self.classes, bypassed=False)
+        self.b5 = ClassNorm(a[outs[-1]], self.classes, bypassed=False, per_image=per_image)
         blocks = range(BLOCKS) if self.classes else ()
         self.norms_behind = {f"blocks.{i}.c1": f"blocks.{i}.b2" for i in blocks}
         self.c5 = conv(a[outs[-1]], image_axis(options, "out_channels"), 3, padding=1)
@@ -147,6 +166,21 @@ class SnganGenerator(Generator):
             return (z,)
         y = torch.randint(self.classes, (n,), generator=generator)
         return z, F.one_hot(y, self.classes).float()
+
+
+def _is_per_image(options: Options) -> bool:
+    """Whether norms take each picture's statistics. Raises `ConfigError`."""
+    kind = str(options["norm"])
+    if kind not in NORMS:
+        raise ConfigError(
+            f"There is no norm '{kind}' in SNGAN{did_you_mean(kind, NORMS)}. "
+            f"Norms: {', '.join(NORMS)}."
+        )
+    if kind == "instance" and options["bottom_width"] < 2:
+        raise ConfigError(
+            "norm=instance needs more than one pixel in the first map: bottom_width of 2 or more."
+        )
+    return kind == "instance"
 
 
 def _double(x: Tensor) -> Tensor:
