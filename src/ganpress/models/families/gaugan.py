@@ -106,7 +106,8 @@ class SpadeGenerator(Generator):
         return super().needs + least
 
     def takes(self, height: int, width: int) -> bool:
-        """Whether it makes pictures of just this size, pixels; an InstanceNorm on the latent grid cannot do with a latent grid of one pixel."""
+        """Whether it makes pictures of just this size, pixels; an InstanceNorm cannot do with a
+        latent grid of one pixel."""
         if self.needs_pixels and height // self.multiple == 1 and width // self.multiple == 1:
             return False
         return super().takes(height, width)
