@@ -34,6 +34,7 @@ from ganpress.quantisation.quantise import (
     set_ranges,
 )
 from ganpress.run.files import replace_file
+from ganpress.sniff import misplaced
 from ganpress.types import State
 
 FORMAT = 2
@@ -284,16 +285,14 @@ def _read(path: Path) -> tuple[dict[str, Any], State]:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             if "ganpress" not in metadata:
-                raise CheckpointError(
-                    f"{path} has no ganpress card. A checkpoint of another code base is read by "
-                    f"'ganpress import KIND {path.name} -o OUT'."
-                )
+                other = misplaced(path, "model") or "has no ganpress card"
+                raise CheckpointError(f"{path} {other}.")
             card = dict(json.loads(metadata["ganpress"]))
             state = {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, TypeError, OSError) as error:
         raise CheckpointError(
-            f"{path} is not a whole ganpress model ({error}). If it is a .pth of another code "
-            f"base, use 'ganpress import'; if it was cut short, copy it again."
+            f"{path} {misplaced(path, 'model') or f'is not a whole ganpress model ({error})'}. "
+            "If it was whole once, copy it again."
         ) from error
     if card.get("format") not in READABLE:
         raise CheckpointError(
