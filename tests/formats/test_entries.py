@@ -246,6 +246,24 @@ def test_networks_that_nothing_recognises_are_listed_by_their_first_tensors(
     )
 
 
+def test_a_file_of_discriminators_is_said_to_hold_no_generator(tmp_path: Path) -> None:
+    path = saved(tmp_path, {"D_A": patch(seed=1), "D_B": patch(seed=2)})
+    with pytest.raises(
+        CheckpointError, match=r"holds no generator, but 'D_A' .*PatchGAN"
+    ) as caught:
+        import_model("auto", path)
+    assert "--entry" not in str(caught.value)
+    generator = tmp_path / "G_AB.pth"
+    torch.save({"G_AtoB": A2B}, generator)
+    found = import_model("auto", generator, discriminator=path).discriminator
+    assert found is not None
+    own = list(found.net.state_dict().values())
+    assert all(any(torch.equal(t, w) for t in own) for w in patch(seed=2).values())
+    torch.save(A2B, generator)
+    with pytest.raises(CheckpointError, match="several discriminators"):
+        import_model("auto", generator, discriminator=path)
+
+
 def test_a_discriminator_that_does_not_belong_is_left_out_with_a_word(tmp_path: Path) -> None:
     path = saved(tmp_path, {"G": theirs("cartoongan"), "D": patch()})
     assert import_model("auto", path).discriminator is None  # the kind has none: nothing to say

@@ -249,6 +249,30 @@ def test_the_advice_on_settings_and_on_single_pictures_is_accepted(
     assert folder is not None and len(open_images(Path(folder[1]))) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "advice"),
+    [
+        ("zip of pictures", "a.zip", "Unpack it, and give the folder of its pictures"),
+        ("zip of a checkpoint", "a.zip", "Give the folder that the pictures lie in"),
+        ("JPEG", "a.npz", "Name it so, and give its folder"),
+        ("lmdb", "data.mdb", "Write its pictures to a folder as PNG"),
+        ("half a torch", "a.npz", "Give the folder that the pictures lie in"),
+    ],
+)
+def test_the_advice_fits_what_was_found_in_place_of_pictures(
+    name: str, file: str, advice: str, tmp_path: Path
+) -> None:
+    (tmp_path / file).write_bytes(ODD[name].make())
+    with pytest.raises(ImagesError, match=advice):
+        open_images(tmp_path / file)
+
+
+def test_an_archive_of_pictures_is_not_offered_as_one_of_weights(tmp_path: Path) -> None:
+    (tmp_path / "net.pth").write_bytes(ODD["zip of pictures"].make())
+    with pytest.raises(CheckpointError, match=r"zip archive of 2 pictures.* Give the network's"):
+        import_model("auto", tmp_path / "net.pth")
+
+
 def test_a_damaged_discriminator_of_a_finished_stage_says_how_to_go_on(tmp_path: Path) -> None:
     from ganpress.training.discriminator import DiscriminatorWithLoss
     from ganpress.training.setup import take_up

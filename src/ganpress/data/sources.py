@@ -142,7 +142,7 @@ def sources_at(path: Path) -> dict[str, Source]:
         return _folder(path)
     if path.suffix.lower() == ".npz":
         return _pack(path)
-    other = misplaced(path, "pack") or "is neither a folder of images nor an .npz pack"
+    other = misplaced(path, "pack") or "is neither a folder nor a pack named .npz. Give one"
     raise ImagesError(f"{path} {other}.")
 
 

@@ -290,10 +290,8 @@ def _read(path: Path) -> tuple[dict[str, Any], State]:
             card = dict(json.loads(metadata["ganpress"]))
             state = {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, TypeError, OSError) as error:
-        raise CheckpointError(
-            f"{path} {misplaced(path, 'model') or f'is not a whole ganpress model ({error})'}. "
-            "If it was whole once, copy it again."
-        ) from error
+        other = f"is not a whole ganpress model ({error}). If it was once, copy it again"
+        raise CheckpointError(f"{path} {misplaced(path, 'model') or other}.") from error
     if card.get("format") not in READABLE:
         raise CheckpointError(
             f"{path} has format {card.get('format')}, this version reads {FORMAT}: update ganpress."

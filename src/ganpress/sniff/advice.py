@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Literal
 
@@ -81,23 +82,22 @@ def _capital(advice: str) -> str:
 def _advice(seen: Seen, wanted: Wanted, path: Path | None) -> str:
     if seen.remedy:
         return seen.remedy
-    if seen.short:
-        return _AGAIN
     if wanted in ("picture", "pack"):
         return _for_pictures(seen, wanted, path)
     if wanted in ("state", "json"):
         return "something has replaced it"
     if wanted == "settings":
         return "give a .toml file, as 'ganpress settings' prints it"
-    if wanted == "archive":
+    if wanted == "archive" or seen.short:
         return _AGAIN
     return _for_weights(seen, wanted, path)
 
 
 def _for_pictures(seen: Seen, wanted: Wanted, path: Path | None) -> str:
     if wanted == "pack" and seen.group == "picture" and path is not None:
-        return f"give the folder: {path.parent}"
-    if seen.group == "archive":
+        named = path.suffix.lower() in PICTURES
+        return f"give the folder: {path.parent}" if named else "name it so, and give its folder"
+    if seen.group == "archive" and (not seen.inside or _of_pictures(seen)):
         return "unpack it, and give the folder of its pictures"
     if seen.group in ("database", "array"):
         return "write its pictures to a folder as PNG, and give that"
@@ -110,15 +110,15 @@ def _for_pictures(seen: Seen, wanted: Wanted, path: Path | None) -> str:
 
 def _for_weights(seen: Seen, wanted: Wanted, path: Path | None) -> str:
     """Advice where a model, a checkpoint or a feature network's weights were wanted."""
-    name = path.name if path else "FILE"
-    if seen.group == "archive":
-        first = f"give {seen.inside[0]} from it" if _holds_weights(seen) else "give the file in it"
+    name = shlex.quote(path.name) if path else "FILE"
+    if seen.group == "archive" and not _of_pictures(seen):
+        first = f"give {seen.inside[0]} from it" if seen.inside else "give the file in it"
         return f"unpack it, and {first}"
     if wanted == "model" and seen.group in ("torch", "pickle", "safetensors"):
         return f"import it with 'ganpress import auto {name} -o MODEL.safetensors'"
     if wanted == "model":
         if seen.group == "network":
-            return "an exported network cannot be read back, give the model it was made from"
+            return "an exported network cannot be read back, so give the model it was made from"
         return "give the file that 'ganpress import', 'train' or 'compress' wrote"
     if seen.group == "model":
         return "give the weights of the network that is named"
@@ -127,5 +127,6 @@ def _for_weights(seen: Seen, wanted: Wanted, path: Path | None) -> str:
     return "give the network's weights"
 
 
-def _holds_weights(seen: Seen) -> bool:
-    return bool(seen.inside) and not seen.inside[0].lower().endswith(PICTURES)
+def _of_pictures(seen: Seen) -> bool:
+    """Whether all that is of use in an archive is pictures."""
+    return bool(seen.inside) and seen.inside[0].lower().endswith(PICTURES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Sequence
 
 from ganpress.errors import CheckpointError, ConfigError, did_you_mean
@@ -39,10 +40,14 @@ def choose(
         return meant[0]
     if (averaged := _averaged(meant)) is not None:
         return averaged
-    named = next((e.name for e in meant), "NAME")
+    if all(e.kind is None and e.what is not None for e in found):
+        raise CheckpointError(
+            f"{source} holds no generator, but {listed(found)}. Give the file of the generator."
+        )
+    name = meant[0].name
     raise CheckpointError(
         f"{source} holds several sets of weights, and it is not clear which one is the generator: "
-        f"{listed(found)}. Say which: --entry {named} (in Python entry='{named}')."
+        f"{listed(found)}. Say which: --entry {shlex.quote(name)} (in Python entry={name!r})."
     )
 
 
@@ -69,7 +74,8 @@ def _asked_for(loaded: object, found: Sequence[Entry], name: str, source: str) -
     ):
         if match:
             return match
-    if name and (rest := entry_at(loaded, name)) is not None:
+    rest = entry_at(loaded, name) if name else None
+    if rest is not None and (rest.kind or not any(e.kind for e in found)):
         return [rest]
     names = [e.name for e in found if e.name]
     near = did_you_mean(name, dict.fromkeys([*names, *(p for n in names for p in n.split("."))]))
