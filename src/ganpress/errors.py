@@ -23,6 +23,8 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+from ganpress.sniff import dead_link
+
 
 class GanpressError(Exception):
     """Base of every error a user can cause or meet; the CLI prints it without a traceback."""
@@ -107,5 +109,7 @@ def no_file(path: Path, what: str, patterns: Iterable[str]) -> CheckpointError:
         inside = [str(file) for pattern in patterns for file in sorted(path.glob(pattern))][:3]
         advice = f"Give {' or '.join(inside)}." if inside else "Give the file itself."
         return CheckpointError(f"{path} is a folder, not a {what} file. {advice}")
+    if link := dead_link(path):
+        return CheckpointError(f"{path} {link}.")
     beside = [p.name for p in path.parent.glob("*") if p.is_file() and p.name != path.name]
     return CheckpointError(f"There is no {what} file {path}{did_you_mean(path.name, beside)}.")

@@ -289,7 +289,7 @@ def test_a_model_cut_short_is_refused(
     code, told = ganpress("measure", file)
     assert code == 2
     assert str(file) in told.replace("\n", "")
-    assert "copy it again" in told
+    assert "Copy or download it again" in told
 
 
 def test_safetensors_without_a_card_say_how_to_import_them(

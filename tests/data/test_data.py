@@ -236,8 +236,8 @@ def test_bad_files_are_left_out_with_one_warning_that_names_them(tmp_path: Path)
     text = str(seen[0].message)
     assert text.startswith("Left out 3 of 6 images: ")
     assert f"{tmp_path}/cut.jpg: image file is truncated" in text
-    assert f"{tmp_path}/text.jpg: not a JPEG, PNG, WebP, BMP, TIFF or GIF image" in text
-    assert f"{tmp_path}/empty.jpg: not a JPEG" in text
+    assert f"{tmp_path}/text.jpg: it is a text ('404 not found'), not a picture" in text
+    assert f"{tmp_path}/empty.jpg: it is empty (0 bytes), not a picture" in text
     assert seen[0].filename == __file__  # the warning points to the caller
 
 
@@ -330,10 +330,18 @@ def test_a_bad_pack_is_refused(case: str, tmp_path: Path) -> None:
         open_images(tmp_path / "a.npz")
 
 
-@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 torn"])
-def test_a_file_that_is_no_pack_is_refused(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"text", r"is a text \('text'\), not a folder of pictures or an \.npz pack"),
+        (b"PK\x03\x04 torn", "is a zip archive of 1 file, and cut short"),
+        (bytes(range(128, 256)), r"cannot be read as an \.npz pack"),
+    ],
+)
+def test_a_file_that_is_no_pack_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(ImagesError, match=r"a\.npz cannot be read as an \.npz pack"):
+    with pytest.raises(ImagesError, match=rf"a\.npz {message}"):
         open_images(tmp_path / "a.npz")
 
 

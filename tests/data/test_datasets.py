@@ -181,7 +181,7 @@ def test_a_later_command_goes_on_where_an_earlier_one_gave_up(
 @pytest.mark.parametrize("name", ["horse2zebra", "facades"])
 def test_a_login_page_is_no_archive(name: str, server: Server, tmp_path: Path) -> None:
     server.files = dict.fromkeys((ZIP, TAR), b"<html>Please log in</html>")
-    with pytest.raises(ImagesError, match=r"no (g?zip) archive \(it starts with b'<html>Please l"):
+    with pytest.raises(ImagesError, match=r"no (g?zip) archive, but an HTML page"):
         get_public(name, tmp_path)
     assert seen(tmp_path) == set()
 
@@ -509,7 +509,7 @@ def test_preparing_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(ImagesError, match="no pictures"):
         prepare("ffhq", tmp_path, tmp_path / "data")
     (tmp_path / "bad.zip").write_bytes(b"bad")
-    with pytest.raises(ImagesError, match="no whole zip"):
+    with pytest.raises(ImagesError, match=r"bad\.zip is a text \('bad'\), not an archive"):
         prepare("ffhq", tmp_path, tmp_path / "data")
 
 

@@ -116,8 +116,8 @@ def zipped(names: list[str]) -> bytes:
         (b"\x89PNG\r\n\x1a\n" + bytes(64), "not a checkpoint"),
         (b"hello, this is a text file", "not a checkpoint"),
         (b"\x80\x02garbage", "cut short or damaged|not a checkpoint"),
-        ((99).to_bytes(8, "little") + b'{"a":', "not a whole .safetensors"),
-        (zipped(["a.npy"]), "not one that torch.save wrote"),
+        ((99).to_bytes(8, "little") + b'{"a":', "safetensors file that is cut short"),
+        (zipped(["a.npy"]), "an .npz file of NumPy arrays"),
         (zipped(["x/data.pkl", "x/constants.pkl"]), "TorchScript"),
         (pickle.dumps([1, 2], protocol=2), "not a checkpoint|cut short"),
     ],
@@ -136,7 +136,7 @@ def test_a_truncated_checkpoint_is_refused(tmp_path: Path, share: float, legacy:
     path = tmp_path / "net.pth"
     torch.save(weights(), path, _use_new_zipfile_serialization=not legacy)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(CheckpointError, match="cut short or damaged"):
+    with pytest.raises(CheckpointError, match="cut short"):
         import_model("cyclegan", path)
 
 

@@ -169,6 +169,8 @@ def test_an_nvlabs_pickle_is_read_without_its_code(
         monkeypatch.delitem(sys.modules, name)
     found = nvlabs.read_pickle(path)
     assert read_foreign(path).keys() == state.keys()
+    (tmp_path / "renamed.pth").write_bytes(path.read_bytes())
+    assert read_foreign(tmp_path / "renamed.pth").keys() == state.keys()
     assert found.keys() == {"g", "d", "g_ema"}
     assert found["g_ema"].keys() == state.keys()
     model = assemble(nvlabs.plan(found["g_ema"], source="x"), found["g_ema"], source="x")

@@ -237,11 +237,18 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
         load_features("tiny")(torch.zeros(shape))
 
 
-@pytest.mark.parametrize("content", [b"", b"not a file of tensors"])
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"not a file of tensors", "is a text .*, not a file of weights"),
+        (bytes(range(128, 256)), "cannot be read as weights"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "own.pth"
     path.write_bytes(content)
-    with pytest.raises(WeightsError, match=r"Cannot read weights from .*own\.pth"):
+    with pytest.raises(WeightsError, match=rf"own\.pth' {message}"):
         load_features("vgg16", weights=path)
 
 

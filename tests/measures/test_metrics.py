@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from odd_files import ODD
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -190,8 +191,8 @@ def test_a_classifier_is_filled_from_the_authors_files_too(tmp_path: Path) -> No
 def test_what_is_no_classifier_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'resnet56'"):
         load_classifier("resnet50")
-    (tmp_path / "cut.pth").write_bytes(b"PK cut short")
-    with pytest.raises(WeightsError, match="Is the file whole"):
+    (tmp_path / "cut.pth").write_bytes(ODD["half a torch"].make())
+    with pytest.raises(WeightsError, match="is a torch checkpoint that is cut short"):
         load_classifier(weights=tmp_path / "cut.pth")
     with pytest.raises(ValueError, match=r"\(2, 3, 16, 16\)"):
         CifarResNet(1)(torch.zeros(2, 3, 16, 16))

@@ -479,7 +479,9 @@ def saved(tmp_path: Path) -> Path:
 def test_a_truncated_file_is_refused(saved: Path, share: float) -> None:
     data = saved.read_bytes()
     saved.write_bytes(data[: int(share * len(data))])
-    with pytest.raises(CheckpointError, match=r"student\.safetensors is not a whole ganpress"):
+    with pytest.raises(
+        CheckpointError, match=r"student\.safetensors is .*Copy or download it again"
+    ):
         load(saved)
 
 
@@ -510,7 +512,7 @@ def test_a_folder_is_refused_as_one_and_never_taken_for_a_misspelling(saved: Pat
 
 def test_a_file_without_a_card_is_refused(saved: Path) -> None:
     save_file({"weight": torch.zeros(3)}, saved)
-    with pytest.raises(CheckpointError, match=r"no ganpress card.*ganpress import KIND"):
+    with pytest.raises(CheckpointError, match=r"not a ganpress model.*ganpress import auto"):
         load(saved)
 
 

@@ -99,6 +99,9 @@ def import_(
         list[str] | None,
         typer.Option("--option", help="key=value that the file cannot say, as upsampling=more"),
     ] = None,
+    entry: Annotated[
+        str | None, typer.Option("--entry", help="which generator of a file of several, as G_A2B")
+    ] = None,
 ) -> None:
     """Read a checkpoint of another code base and write it as a ganpress model.
 
@@ -116,14 +119,19 @@ def import_(
             f"A ganpress model is a .safetensors file: name it {out.with_suffix('.safetensors')}, "
             f"not {out}."
         )
+    more = pairs(options or [], "--option")
+    for name in more.keys() & {"kind", "source", "config", "discriminator", "entry"}:
+        raise ConfigError(f"'{name}' is no --option, it stands by itself: ganpress import --help.")
     model = import_model(
-        kind, source, config=config, discriminator=discriminator, **pairs(options or [], "--option")
+        kind, source, config=config, discriminator=discriminator, entry=entry, **more
     )
     save(model, out)
     cost = measure(model.net, model.size)
     beside = f", with its discriminator ({model.discriminator.kind})" if model.discriminator else ""
+    network = model.provenance.get("entry")
+    which = f" of '{network}'" if network else ""
     console.print(
-        f"{out}: {model.family.name}, {cost.params:,} parameters{beside}.", soft_wrap=True
+        f"{out}: {model.family.name}{which}, {cost.params:,} parameters{beside}.", soft_wrap=True
     )
     for option, found in model.provenance.get("assumed", {}).items():
         line = sentence(option, found)

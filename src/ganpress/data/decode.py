@@ -21,6 +21,7 @@ from PIL import (  # naming `formats` finds only plugins that are imported
 )
 
 from ganpress.errors import ImagesError
+from ganpress.sniff import dead_link, misplaced
 
 Ids: TypeAlias = NDArray[np.uint8] | NDArray[np.int32]
 """(h, w) ids of classes or things."""
@@ -86,7 +87,9 @@ def encoded(file: Path | bytes | BinaryIO, name: str) -> bytes:
     try:
         return file.read_bytes() if isinstance(file, Path) else file.read()
     except OSError as error:
-        raise ImagesError(f"Cannot read {name}: {error.strerror or error}.") from error
+        link = dead_link(file) if isinstance(file, Path) else ""
+        reason = f"it {link}" if link else error.strerror or error
+        raise ImagesError(f"Cannot read {name}: {reason}.") from error
 
 
 def decode(stored: bytes, name: str, channels: int = 3) -> NDArray[np.uint8]:
@@ -100,7 +103,7 @@ def decode(stored: bytes, name: str, channels: int = 3) -> NDArray[np.uint8]:
             turn = _UPRIGHT.get(_orientation(image))
             return converted(image if turn is None else image.transpose(turn), channels)
     except Exception as error:  # Pillow raises nearly anything on bad bytes
-        raise ImagesError(f"Cannot decode {name}: {_reason(error)}.") from error
+        raise ImagesError(f"Cannot decode {name}: {_reason(error, stored)}.") from error
 
 
 def probe(stored: bytes, name: str) -> tuple[int, int]:
@@ -119,7 +122,7 @@ def probe(stored: bytes, name: str) -> tuple[int, int]:
             else:
                 converted(image, 3)
     except Exception as error:  # Pillow raises nearly anything on bad bytes
-        raise ImagesError(f"Cannot decode {name}: {_reason(error)}.") from error
+        raise ImagesError(f"Cannot decode {name}: {_reason(error, stored)}.") from error
     return (width, height) if turned else (height, width)
 
 
@@ -144,7 +147,7 @@ def decode_ids(stored: bytes, name: str) -> Ids:
     except NotIds:
         raise
     except Exception as error:  # Pillow raises nearly anything on bad bytes
-        raise ImagesError(f"Cannot decode {name}: {_reason(error)}.") from error
+        raise ImagesError(f"Cannot decode {name}: {_reason(error, stored)}.") from error
     if grey < 8:  # Pillow spreads grey of 2 and 4 bits over 0..255
         ids = ids // (255 // (2**grey - 1))
     return ids.astype(np.int32) if ids.dtype.itemsize > 1 else ids.astype(np.uint8)
@@ -186,9 +189,10 @@ def _from_16_bits(grey: NDArray[np.integer]) -> NDArray[np.uint8]:
     return ((wide * 255 + 32767) // 65535).astype(np.uint8)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, stored: bytes) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return f"not a {_READABLE} image"
+        other = misplaced(stored, "picture")
+        return f"it {other}" if other else f"not a {_READABLE} image"
     if isinstance(error, Image.DecompressionBombError):
         return "more than 179 million pixels; make it smaller"
     return str(error).rstrip(".") or type(error).__name__

@@ -16,6 +16,7 @@ from ganpress.data.unpack import new_folder, unpack
 from ganpress.errors import ConfigError, ImagesError
 from ganpress.run.download import Wanted, download
 from ganpress.run.files import alone, make_folder, read_json, write_json
+from ganpress.sniff import look
 
 RECORD = "downloads.json"
 """Beside the data: SHA-256, size and address of each archive at its first download."""
@@ -84,10 +85,10 @@ def _download(name: str, entry: PublicSet, url: str, archive: Path) -> None:
 def _wrong(path: Path, entry: PublicSet, archive: Path) -> str:
     """What is wrong with a downloaded archive, or ""."""
     with path.open("rb") as file:
-        head = file.read(40)
+        head = file.read(2)
     zipped = archive.suffix == ".zip"
-    if not (zipfile.is_zipfile(path) if zipped else head.startswith(b"\x1f\x8b")):
-        return f"it is no {'zip' if zipped else 'gzip'} archive (it starts with {head[:15]!r})"
+    if not (zipfile.is_zipfile(path) if zipped else head == b"\x1f\x8b"):
+        return f"it is no {'zip' if zipped else 'gzip'} archive, but {look(path).what}"
     if entry.md5 is not None and _hash(path, "md5") != entry.md5:
         return f"its MD5 is not the published {entry.md5}"
     known = _records(archive.parent).get(archive.name)

@@ -19,6 +19,7 @@ from ganpress.data.decode import EXTENSIONS, decode, decode_ids
 from ganpress.data.public import PUBLIC, public_set
 from ganpress.data.unpack import new_folder
 from ganpress.errors import ConfigError, ImagesError
+from ganpress.sniff import misplaced
 
 Members: TypeAlias = dict[str, Callable[[], bytes]]
 """Path below the folder or inside a zip of it -> how to read it."""
@@ -176,7 +177,8 @@ def _members(root: Path) -> Iterator[Members]:
             try:
                 packed = stack.enter_context(zipfile.ZipFile(path))
             except (OSError, zipfile.BadZipFile) as error:
-                raise ImagesError(f"{path} is no whole zip ({error}). Fetch it again.") from error
+                other = misplaced(path, "archive") or f"is no whole zip ({error}). Fetch it again"
+                raise ImagesError(f"{path} {other}.") from error
             for name in packed.namelist():
                 found.setdefault(name, partial(_read, packed, name))
         yield found

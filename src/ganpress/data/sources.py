@@ -26,6 +26,7 @@ from ganpress.data.decode import (
 )
 from ganpress.errors import ImagesError, did_you_mean
 from ganpress.pictures import CHANNELS
+from ganpress.sniff import dead_link, misplaced
 
 _PACK = (
     "'jpeg' (uint8, files end to end) with 'offsets' (int, n + 1), or "
@@ -157,13 +158,14 @@ def sources_at(path: Path) -> dict[str, Source]:
         return _folder(path)
     if path.suffix.lower() == ".npz":
         return _pack(path)
-    raise ImagesError(
-        f"{path} is neither a folder of images nor an .npz pack. Give the folder: {path.parent}"
-    )
+    other = misplaced(path, "pack") or "is neither a folder nor a pack named .npz. Give one"
+    raise ImagesError(f"{path} {other}.")
 
 
 def _missing(path: Path) -> str:
     """Say which part of a path is not there, and the nearest name that is."""
+    if link := dead_link(path):
+        return f"{path} {link}."
     absent = path
     while not absent.parent.exists() and absent.parent != absent:
         absent = absent.parent
@@ -254,10 +256,19 @@ def _arrays(
             keys = list(pack.files)
             if "images" in keys or {"jpeg", "offsets"} <= set(keys):
                 return {key: pack[key] for key in wanted if key in keys}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise ImagesError(f"{path} cannot be read as an .npz pack: {error}.") from error
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise ImagesError(f"{path} {_no_pack(path, error)}.") from error
+    if keys and (other := misplaced(path, "pack")):
+        raise ImagesError(f"{path} {other}.")
     found = ", ".join(f"'{key}'" for key in keys) or "nothing"
     raise ImagesError(f"{path} is not a pack of images: it holds {found}; a pack needs {_PACK}.")
+
+
+def _no_pack(path: Path, error: Exception) -> str:
+    if other := misplaced(path, "pack"):
+        return other
+    reason = "it holds Python objects" if "allow_pickle" in str(error) else error
+    return f"cannot be read as an .npz pack ({reason}); a pack needs {_PACK}"
 
 
 def _check_offsets(path: Path, jpeg: NDArray[np.generic], offsets: NDArray[np.generic]) -> None:

@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError, WeightsError, did_you_mean
-from ganpress.losses.weights import WeightFile, find_weights, fingerprint, published, zoo_path
+from ganpress.losses.weights import (
+    WeightFile,
+    find_weights,
+    fingerprint,
+    published,
+    read_weights,
+    zoo_path,
+)
 from ganpress.pictures import CHANNELS, as_rgb
 from ganpress.types import State
 
@@ -312,7 +317,7 @@ def _chosen(
 
 def _fill(layers: nn.Sequential, path: Path, prefix: str) -> None:
     """Load the file's tensors into `layers` as float32; other layers' tensors are left alone."""
-    stored = _read(path)
+    stored = read_weights(path)
     wanted = layers.state_dict()
     state: State = {}
     for key, tensor in wanted.items():
@@ -326,22 +331,3 @@ def _fill(layers: nn.Sequential, path: Path, prefix: str) -> None:
             )
         state[key] = found.float()
     layers.load_state_dict(state)
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise many kinds for a bad file
-        raise WeightsError(
-            f"Cannot read weights from '{path}': {type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else 'no message'}. "
-            "Is the file whole? Remove it and fetch it again."
-        ) from error
-    if not isinstance(stored, Mapping):
-        raise WeightsError(
-            f"'{path}' holds a {type(stored).__name__}, not a dictionary of tensors. "
-            "Save the network's state_dict() and give that file."
-        )
-    return stored

@@ -1,16 +1,23 @@
-"""Find published weight files: given, in GANPRESS_WEIGHTS, in the cache, or downloaded."""
+"""Find published weight files (given, in GANPRESS_WEIGHTS, in the cache, or downloaded), and read
+them."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, overload
+from typing import Any, Literal, overload
+
+import torch
+from safetensors.torch import load_file
 
 from ganpress.errors import WeightsError, did_you_mean
 from ganpress.run.download import Wanted
 from ganpress.run.download import download as fetch_to
+from ganpress.sniff import look, misplaced
 
 
 @dataclass(frozen=True)
@@ -113,12 +120,43 @@ def check_hash(path: Path, entry: WeightFile) -> None:
     """Raise WeightsError unless `path` has the published hash (if one was published)."""
     found = fingerprint(path) if entry.sha256 else ""
     if entry.sha256 and not found.startswith(entry.sha256):
+        other = misplaced(path, "weights")
+        is_other = f"it {other}. Its" if other else "its"
         raise WeightsError(
-            f"'{path}' is not the published {entry.title}: its SHA-256 starts with "
+            f"'{path}' is not the published {entry.title}: {is_other} SHA-256 starts with "
             f"{found[: len(entry.sha256)]}, published is {entry.sha256}. Remove it and "
             f"fetch it again{f' from {entry.url}' if entry.url else ''}; to use it all the same, "
             "give it another name and pass it with --weights."
         )
+
+
+def read_weights(path: Path) -> Mapping[str, Any]:
+    """The tensors by name of a .pth or .safetensors file, whatever its name ends in, on the CPU.
+
+    Takes them out of {"state_dict": ...}. Raises: WeightsError where the file is something else.
+    """
+    if other := misplaced(path, "weights"):
+        raise WeightsError(f"'{path}' {other}.")
+    try:
+        if look(path).group == "safetensors":
+            return load_file(path)
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise many kinds for a bad file
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # whose own advice is to run the file
+            why = "it holds more than tensors, and nothing in it is run"
+        raise WeightsError(
+            f"'{path}' cannot be read as weights ({why}). Give the published file with --weights, "
+            "or remove this one so that it is fetched again."
+        ) from error
+    if isinstance(stored, Mapping) and isinstance(stored.get("state_dict"), Mapping):
+        stored = stored["state_dict"]
+    if not isinstance(stored, Mapping):
+        raise WeightsError(
+            f"'{path}' holds a {type(stored).__name__}, not a dictionary of tensors. "
+            "Save the network's state_dict() and give that file."
+        )
+    return stored
 
 
 def download(entry: WeightFile, to: Path) -> Path:
@@ -137,9 +175,12 @@ def download(entry: WeightFile, to: Path) -> Path:
 
 
 def _wrong(path: Path, entry: WeightFile) -> str:
-    if entry.sha256 is None or fingerprint(path).startswith(entry.sha256):
+    if entry.sha256 is None:
+        return misplaced(path, "weights")
+    if fingerprint(path).startswith(entry.sha256):
         return ""
-    return f"its SHA-256 does not start with {entry.sha256}"
+    other = misplaced(path, "weights")
+    return f"its SHA-256 does not start with {entry.sha256}{f': it {other}' if other else ''}"
 
 
 def _advice(entry: WeightFile) -> str:

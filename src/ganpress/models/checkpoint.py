@@ -37,6 +37,7 @@ from ganpress.quantisation.quantise import (
 )
 from ganpress.run.files import replace_file
 from ganpress.sizes import Size, as_size, height_width, words
+from ganpress.sniff import misplaced
 from ganpress.types import State
 
 FORMAT = 2
@@ -312,17 +313,13 @@ def _read(path: Path) -> tuple[dict[str, Any], State]:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             if "ganpress" not in metadata:
-                raise CheckpointError(
-                    f"{path} has no ganpress card. A checkpoint of another code base is read by "
-                    f"'ganpress import KIND {path.name} -o OUT'."
-                )
+                other = misplaced(path, "model") or "has no ganpress card"
+                raise CheckpointError(f"{path} {other}.")
             card = dict(json.loads(metadata["ganpress"]))
             state = {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, TypeError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is not a whole ganpress model ({error}). If it is a .pth of another code "
-            f"base, use 'ganpress import'; if it was cut short, copy it again."
-        ) from error
+        other = f"is not a whole ganpress model ({error}). If it was once, copy it again"
+        raise CheckpointError(f"{path} {misplaced(path, 'model') or other}.") from error
     if card.get("format") not in READABLE:
         raise CheckpointError(
             f"{path} has format {card.get('format')}, this version reads {FORMAT}: update ganpress."

@@ -14,6 +14,7 @@ from PIL import Image, ImageChops, ImageStat
 from ganpress.errors import ImagesError
 from ganpress.report.amounts import significant
 from ganpress.report.reading import StageFiles
+from ganpress.sniff import misplaced
 
 _T = TypeVar("_T")
 
@@ -115,7 +116,7 @@ def open_picture(path: Path) -> Image.Image:
             return image.convert("RGBA" if "transparency" in image.info else "RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImagesError(
-            f"The picture '{path}' cannot be read: {error}. "
+            f"'{path}' {misplaced(path, 'picture') or f'cannot be read as a picture: {error}'}. "
             "Delete it, or let the run write it again."
         ) from error
 

@@ -12,6 +12,7 @@ from typing import Any
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.report.amounts import number
 from ganpress.run.files import read_log
+from ganpress.sniff import misplaced
 
 _STAGE_FILES = ("done.json", "state.pt", "log.jsonl")
 _CLOCKS = ("elapsed_s", "seconds")
@@ -125,7 +126,7 @@ def _read_object(path: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
         raise ConfigError(
-            f"'{path}' is not readable JSON: {error}. "
+            f"'{path}' {misplaced(path, 'json') or f'is not readable JSON: {error}'}. "
             "Repair the file, or delete it and let the run write it again."
         ) from error
     if not isinstance(content, dict):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ganpress.errors import ConfigError, DiskFull
+from ganpress.sniff import misplaced
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -216,9 +217,8 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{path} cannot be read as JSON ({error}). Restore it, or start in another folder."
-        ) from error
+        other = misplaced(path, "json") or f"cannot be read as JSON ({error})"
+        raise ConfigError(f"{path} {other}. Restore it, or start in another folder.") from error
 
 
 def as_json(obj: object) -> Any:

@@ -25,6 +25,7 @@ from pydantic_core import PydanticCustomError
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.run.recipes import config_file
 from ganpress.sizes import Size, as_size, covers, is_multiple, scaled, shorter, words
+from ganpress.sniff import misplaced
 
 
 class Settings(BaseModel):
@@ -125,7 +126,8 @@ def read_config(kind: type[C], file: str | Path | None = None, sets: Iterable[st
             near = did_you_mean(file.name, [p.name for p in file.parent.glob("*.toml")])
             raise ConfigError(f"There is no configuration file {file}{near}.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{file} is not valid TOML: {error}.") from error
+            other = misplaced(file, "settings") or f"is not valid TOML: {error}"
+            raise ConfigError(f"{file} {other}.") from error
         except OSError as error:
             raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error
         check_names(kind, values, str(file))

@@ -13,6 +13,7 @@ import torch
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.run import distributed
 from ganpress.run.files import replace_file
+from ganpress.sniff import misplaced
 
 
 class HasState(Protocol):
@@ -30,6 +31,7 @@ Stateful: TypeAlias = HasState | torch.Generator
 
 _PLAIN = (bool, int, float, str, bool, type(None), torch.Size, torch.dtype, torch.device)
 _NESTS = (dict, OrderedDict, Counter)
+_ANEW = "Delete it to start this stage from its beginning."
 
 
 def take_state(objects: Mapping[str, Stateful]) -> dict[str, Any]:
@@ -151,16 +153,29 @@ def read_state(path: Path) -> dict[str, Any]:
 
     Raises: CheckpointError if the file is damaged or is something else.
     """
-    try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
-        known = {name: content[name] for name in ("step", "elapsed_s", "of")}
-        return {**known, "world": content.get("world", 1)}
-    except (RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.PickleError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    content = read_saved(path, _ANEW)
+    known = ("step", "elapsed_s", "of")
+    if missing := [name for name in known if name not in content]:
         raise CheckpointError(
-            f"{path} is not a saved training state, or it is damaged ({first}). "
-            "Delete it to start this stage from its beginning."
-        ) from error
+            f"{path} is not a saved training state: it lacks '{missing[0]}'. {_ANEW}"
+        )
+    return {**{name: content[name] for name in known}, "world": content.get("world", 1)}
+
+
+def read_saved(path: Path, advice: str) -> dict[str, Any]:
+    """A dictionary that torch.save wrote, its tensors on the CPU; runs no code from the file.
+
+    Args: advice: what to do where it cannot be read.
+    Raises: CheckpointError if the file is missing, damaged or something else.
+    """
+    try:
+        return dict(torch.load(path, weights_only=True, map_location="cpu"))
+    except Exception as error:  # torch raises many kinds for a bad file
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):  # whose own advice is to run the file
+            first = "it holds more than tensors"
+        other = misplaced(path, "state") or f"is damaged or not a saved training state ({first})"
+        raise CheckpointError(f"{path} {other}. {advice}") from error
 
 
 def _listed(names: Mapping[str, object]) -> str:

@@ -18,6 +18,7 @@ from ganpress.models.inputs import channels_of, inputs_of, is_drawn, reads
 from ganpress.models.source import Crops, Source
 from ganpress.run.files import replace_file
 from ganpress.run.run import Run
+from ganpress.run.snapshot import put_state, read_saved
 from ganpress.sizes import Size, scaled
 from ganpress.training.discriminator import DiscriminatorWithLoss, starting_discriminator
 from ganpress.training.distil import Networks
@@ -155,7 +156,8 @@ def keep(root: Path, student: Model, discriminator: DiscriminatorWithLoss) -> No
 def take_up(done: Path, discriminator: DiscriminatorWithLoss, device: str) -> Model:
     """The student of a finished stage; the discriminator's weights after it are loaded, too."""
     path = done / "discriminator.pt"
-    discriminator.load_state_dict(torch.load(path, weights_only=True, map_location="cpu"))
+    saved = read_saved(path, f"Delete the folder {done} to run that stage again.")
+    put_state({"discriminator": discriminator}, {"discriminator": saved}, path)
     student = load(done / "student.safetensors")
     student.net.to(device)
     return student

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from torch import Tensor
 from ganpress.errors import CheckpointError, ConfigError, did_you_mean
 from ganpress.formats.importers import pytorch_gan
 from ganpress.formats.importers.belongs import ALONE, ELSE, check_discriminator
+from ganpress.formats.importers.choosing import choose, discriminator_beside, listed, partner
+from ganpress.formats.importers.entries import Entry, entries_of
 from ganpress.formats.importers.fitting import assemble, assemble_discriminator
-from ganpress.formats.importers.foreign import plain_state, read_discriminator, read_foreign
+from ganpress.formats.importers.foreign import load_foreign, read_foreign
 from ganpress.formats.importers.kinds import READERS, Positive
-from ganpress.formats.importers.looks import how_far, looks_like
+from ganpress.formats.importers.looks import how_far
 from ganpress.formats.importers.normed_weights import fold_normed_weights
 from ganpress.formats.importers.patch import objective_of
 from ganpress.losses.weights import fingerprint
@@ -44,6 +47,7 @@ def import_model(
     *,
     config: str | None = None,
     discriminator: Path | str | None = None,
+    entry: str | None = None,
     **options: Any,
 ) -> Model:
     """Read a .pth, .pt, .pkl or .safetensors file of another code base as a ganpress model.
@@ -54,6 +58,7 @@ def import_model(
         kind: one of `KINDS`; "auto" guesses from the names of the tensors.
         config: GAN Compression's config string; if given, the file must agree with it.
         discriminator: the file of its discriminator, where that is another one.
+        entry: of a file with several generators, the name of the one to take, as "G_A2B".
         options: what cannot be read off a file, such as ``upsampling`` of SPADE: `Kind.options`.
             Where one is needed and not given, the usual value is assumed, and said in
             ``model.provenance["assumed"]``: by option its value, why, and the alternatives.
@@ -61,23 +66,31 @@ def import_model(
     Raises:
         UnsafePickle: the file asks for code to be run; none was.
         CheckpointError: missing, damaged, or not a generator of this kind (what it looks like,
-            and which tensors do not fit, are named); a discriminator of another network.
-        ConfigError: an unknown kind or option, or a config that is not the file's.
+            and which tensors do not fit, are named), or of several generators (they are listed); a
+            discriminator of another network.
+        ConfigError: an unknown kind, option or entry, or a config that is not the file's.
     """
     path = Path(source)
     _check_request(kind, options)
-    model = from_state(kind, read_foreign(path), config=config, source=path.name, **options)
-    found = read_foreign(discriminator) if discriminator else read_discriminator(path)
-    if found and (discriminator or READERS[model.provenance["kind"]].discriminator):
-        where = Path(discriminator).name if discriminator else f"{path.name} (its discriminator)"
-        kind = model.provenance["kind"]
-        known = READERS[kind].discriminator_options
-        told = {name: value for name, value in options.items() if name in known}
-        own = discriminator_from_state(kind, found, source=where, **told)
+    loaded = load_foreign(path)
+    chosen = _choose(loaded, kind, entry, str(path))
+    model = _model_of(kind, chosen, config=config, source=path.name, options=options)
+    if chosen.name:
+        model.provenance["entry"] = chosen.name
+    kind = model.provenance["kind"]
+    known = READERS[kind].discriminator_options
+    told = {name: value for name, value in options.items() if name in known}
+    if discriminator:
+        where, advice = Path(discriminator).name, ELSE
+        found = _only_discriminator(Path(discriminator), chosen)
+        model.discriminator = _read_discriminator(kind, found, where, told)
+    elif beside := discriminator_beside(loaded, chosen, source=str(path)):
+        where, advice = f"{path.name} (its discriminator)", ALONE
+        model.discriminator = _if_it_fits(kind, beside, path.name, told)
+    if own := model.discriminator:
         if own.kind == "patch":  # whose objective depends on what it reads beside the picture
             own.objective = objective_of(own.options["inputs"], model.options["out_channels"])
-        model.discriminator = own
-        check_discriminator(model, source=where, advice=ELSE if discriminator else ALONE)
+        check_discriminator(model, source=where, advice=advice)
     model.provenance["sha256"] = digest = fingerprint(path)
     if digest in LICENCES:
         model.provenance["licence"] = LICENCES[digest]
@@ -94,8 +107,23 @@ def from_state(
 ) -> Model:
     """As `import_model`, from tensors by their foreign names."""
     _check_request(kind, options)
-    plain = plain_state(state, source=source)
-    seems, known = looks_like(plain)
+    chosen = _choose(state, kind, None, source)
+    return _model_of(kind, chosen, config=config, source=source, options=options)
+
+
+def _choose(loaded: object, kind: str, entry: str | None, source: str) -> Entry:
+    return choose(
+        loaded,
+        source=source,
+        entry=entry,
+        fits=lambda found: kind == "auto" or not _is_other(kind, found.kind, found.state),
+    )
+
+
+def _model_of(
+    kind: str, chosen: Entry, *, config: str | None, source: str, options: Mapping[str, Any]
+) -> Model:
+    plain, seems, known = chosen.state, chosen.what, chosen.kind
     if kind == "auto":
         if known is None:
             raise CheckpointError(_how_far(source, seems, plain) or _unknown(source, seems, plain))
@@ -107,11 +135,42 @@ def from_state(
         )
     plain = fold_normed_weights(plain, source=source)
     made = READERS[kind].plan(plain, source=source, config=config, **options)
+    made.key_of = chosen.key_of
     model = assemble(made, plain, source=source)
     model.provenance = {"source": source, "kind": kind}
     if made.assumed:
         model.provenance["assumed"] = made.assumed
     return model
+
+
+def _only_discriminator(path: Path, generator: Entry) -> Entry:
+    """The discriminator in a file of its own. Raises: CheckpointError where it may be another."""
+    found = entries_of(load_foreign(path), source=str(path))
+    meant = [e for e in found if e.is_discriminator] or found
+    one = partner(meant, generator.name)
+    if one is None:
+        raise CheckpointError(
+            f"{path} holds several discriminators, and it is not clear which one is the "
+            f"generator's: {listed(meant)}. Save that one alone with torch.save."
+        )
+    return one
+
+
+def _if_it_fits(
+    kind: str, found: Entry, source: str, options: Mapping[str, Any]
+) -> Discriminator | None:
+    """The discriminator beside a generator; None, with a warning, where it is of another kind."""
+    if READERS[kind].discriminator is None:
+        return None
+    try:
+        return _read_discriminator(kind, found, f"{source} (its discriminator)", options)
+    except CheckpointError as error:
+        warnings.warn(
+            f"'{found.name}' in {source} is not a discriminator of kind '{kind}', so its "
+            f"discriminator was left out: {error} If another file has it, --discriminator FILE.",
+            stacklevel=3,
+        )
+        return None
 
 
 def discriminator_from_state(
@@ -123,11 +182,17 @@ def discriminator_from_state(
     Raises: ConfigError for a kind without one; CheckpointError for tensors that do not fit.
     """
     _check_request(kind, options)
+    return _read_discriminator(kind, choose(state, source=source), source, options)
+
+
+def _read_discriminator(
+    kind: str, found: Entry, source: str, options: Mapping[str, Any]
+) -> Discriminator:
     read = READERS[kind].discriminator if kind in READERS else None
     if read is None:
         raise ConfigError(f"Kind '{kind}' has no discriminator that ganpress reads.")
-    plain: State = plain_state(state, source=source)
-    return assemble_discriminator(read(plain, source=source, **options), plain, source=source)
+    plan = read(found.state, source=source, **options)
+    return assemble_discriminator(plan, found.state, source=source, key_of=found.key_of)
 
 
 def _check_request(kind: str, options: Mapping[str, Any]) -> None:

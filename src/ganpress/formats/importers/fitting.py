@@ -39,6 +39,7 @@ class Plan:
             the names read, and what is made of those tensors.
         unread: width tensors that the file lacks; shapes are then not complained about.
         assumed: what no tensor says and no option gave.
+        key_of: a tensor of the file -> its key there, prefix and all, for messages.
     """
 
     family: str
@@ -51,6 +52,7 @@ class Plan:
     made: Mapping[str, tuple[tuple[str, ...], Callable[..., Tensor]]] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
     assumed: Assumptions = field(default_factory=dict)
+    key_of: Callable[[str], str] = str
 
     def width(self, state: State, group: str, tensor: str, dim: int) -> None:
         """Read a group's width off one dim of a (o, i, h, w) tensor of the file."""
@@ -96,11 +98,13 @@ class DiscriminatorPlan:
     r1: float = 0.0
 
 
-def assemble_discriminator(plan: DiscriminatorPlan, state: State, *, source: str) -> Discriminator:
+def assemble_discriminator(
+    plan: DiscriminatorPlan, state: State, *, source: str, key_of: Callable[[str], str] = str
+) -> Discriminator:
     """The discriminator of a plan, filled from the file; errors as `fill_from`."""
     with torch.device("meta"):
         net = build_discriminator(plan.kind, **plan.options)
-    rest = Plan("", {}, names=plan.names, ignored=plan.ignored)
+    rest = Plan("", {}, names=plan.names, ignored=plan.ignored, key_of=key_of)
     fill_from(rest, net, state, source=source, what=f"'{plan.kind}' discriminator")
     return Discriminator(net.eval(), plan.kind, plan.options, objective=plan.objective, r1=plan.r1)
 
@@ -119,7 +123,7 @@ def fill_from(plan: Plan, net: nn.Module, state: State, *, source: str, what: st
     """Fill a network that was built on the meta device from a foreign file's tensors.
 
     Raises: CheckpointError naming, in the file's own names, what is missing, left over or of the
-        wrong shape (first ten of each).
+        wrong shape (first ten of each), or not finite.
     """
     want = {n: tuple(t.shape) for n, t in net.state_dict().items()}
     theirs: dict[str, tuple[str, ...]] = {
@@ -159,7 +163,8 @@ def _complain(
     source: str,
     what: str,
 ) -> None:
-    known = {*(name for names in theirs.values() for name in names), *plan.ignored}
+    read = dict.fromkeys(name for names in theirs.values() for name in names)
+    known = {*read, *plan.ignored}
     missing = [t for n in want if n not in plan.filled for t in theirs[n] if t not in state]
     shapes = [
         f"{theirs[n][0]}: file {tuple(state[theirs[n][0]].shape)}, network {shape}"
@@ -176,6 +181,15 @@ def _complain(
             f"{source} does not hold a whole {what}, and that alone. "
             f"{' '.join(c for c in complaints if c)}"
         )
+    if infinite := [plan.key_of(n) for n in read if n in state and not _is_finite(state[n])]:
+        raise CheckpointError(
+            f"{source} has weights that are NaN or not finite in float32. "
+            f"{first_ten('not finite', infinite)} Take an earlier checkpoint of that training."
+        )
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(tensor.isfinite().all())
 
 
 def _fits(tensor: Tensor, shape: tuple[int, ...]) -> bool:

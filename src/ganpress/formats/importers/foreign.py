@@ -13,32 +13,19 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from ganpress.errors import CheckpointError, UnsafePickle, no_file
+from ganpress.formats.importers.choosing import choose
 from ganpress.formats.importers.nvlabs import read_pickle
+from ganpress.sniff import look, misplaced
 from ganpress.types import State
 
-# Where code bases put the generator inside a checkpoint; averaged weights before raw ones.
-ENTRIES = (
-    *("g_ema", "params_ema", "ema", "netG_A2B", "netG_A", "netG", "G", "generator", "gen"),
-    *("state_dict", "model_state_dict", "model", "params", "weights", "net"),
-)
-DISCRIMINATOR_OF = (
-    "d",
-    "D",
-    "netD_B",
-    "netD",
-    "discriminator",
-)  # its discriminator, in the same file
-PREFIXES = ("module.", "_orig_mod.")  # DataParallel and torch.compile
-_MUNIT = ("enc_style.", "enc_content.", "dec.", "mlp.", "cnns.")
 _PLAIN = (
     "argparse Namespace",
     "collections OrderedDict",
@@ -46,86 +33,44 @@ _PLAIN = (
     "torch device",
     "torch Tensor",
 )
-_TORCH_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF"  # the magic number of torch.save before zip files
 _PLAIN_STARTS = ("torch._utils _rebuild", "torch.nn.parameter Parameter", "torch.storage ")
 
 
 def read_foreign(path: Path | str) -> State:
     """The tensors of a .pth, .pt, .safetensors or NVlabs .pkl file: float32 on the CPU.
 
-    A checkpoint that wraps its weights ({'state_dict': ...}, {'g_ema': ...}) is unwrapped, and the
-    prefixes of DataParallel and torch.compile are taken off.
+    A checkpoint that wraps its weights ({'state_dict': ...}, {'g_ema': ...}, the prefixes of
+    DataParallel, torch.compile and Lightning) is unwrapped.
 
     Raises:
         UnsafePickle: the file asks for code to be run; none was.
-        CheckpointError: missing, empty, cut short, or not a checkpoint.
+        CheckpointError: missing, empty, cut short, not a checkpoint, or of several generators.
     """
-    return plain_state(_load(Path(path)), source=str(path))
+    return choose(load_foreign(Path(path)), source=str(path)).state
 
 
-def read_discriminator(path: Path | str) -> State | None:
-    """The discriminator's tensors that a checkpoint holds beside its generator, or None."""
-    loaded = _load(Path(path))
-    if not isinstance(loaded, Mapping) or not any(name in loaded for name in ENTRIES):
-        return None
-    found = next((loaded[n] for n in DISCRIMINATOR_OF if isinstance(loaded.get(n), Mapping)), None)
-    return plain_state(found, source=f"{path} (its discriminator)") if found else None
-
-
-def _load(path: Path) -> object:
-    """What the file holds, tensors and plain containers only."""
+def load_foreign(path: Path) -> object:
+    """What a file holds, tensors and plain containers only; errors as `read_foreign`."""
     if not path.is_file():
         raise no_file(path, "checkpoint", ("*.safetensors", "*.pth", "*.pt", "*.pkl"))
-    with path.open("rb") as file:
-        head = file.read(16)
-    if not head:
-        raise CheckpointError(f"{path} is empty (0 bytes): copy or download it again.")
-    if path.suffix.lower() == ".pkl" and not head.startswith((b"PK", _TORCH_LEGACY)):
+    if other := misplaced(path, "checkpoint"):
+        raise CheckpointError(f"{path} {other}.")
+    seen = look(path)
+    if seen.group in ("safetensors", "model"):
+        return _read_safetensors(path)
+    if seen.group == "pickle" and (path.suffix.lower() == ".pkl" or _is_nvlabs(path)):
         return read_pickle(path)
-    return _read_safetensors(path) if head[8:9] == b"{" else _read_torch(path, head)
-
-
-def plain_state(loaded: object, *, source: str) -> State:
-    """Unwrap a loaded object down to tensors by name, without wrapper prefixes, in float32.
-
-    Raises: CheckpointError where there are none, or it is not clear which ones are meant.
-    """
-    found = _unwrap(loaded, source)
-    while prefix := next((p for p in PREFIXES if all(k.startswith(p) for k in found)), None):
-        found = {k.removeprefix(prefix): v for k, v in found.items()}
-    return {
-        k: v.detach().float().contiguous() if v.is_floating_point() else v.detach()
-        for k, v in found.items()
-    }
-
-
-def _unwrap(loaded: object, source: str) -> State:
-    if isinstance(loaded, Mapping):
-        tensors = {str(k): v for k, v in loaded.items() if isinstance(v, Tensor)}
-        inner = {str(k): v for k, v in loaded.items() if isinstance(v, Mapping) and v}
-        if tensors and not any(name in inner for name in ENTRIES):  # g_ema beside latent_avg
-            return tensors
-        if inner.keys() == {"a", "b"} and all(_is_munit(v) for v in inner.values()):
-            return {f"{k}.{n}": t for k, v in inner.items() for n, t in _unwrap(v, source).items()}
-        chosen = next((inner[name] for name in ENTRIES if name in inner), None)
-        if chosen is None and len(inner) == 1:
-            chosen = next(iter(inner.values()))
-        if chosen is not None:
-            return _unwrap(chosen, source)
-        if inner:
-            raise CheckpointError(
-                f"{source} holds several sets of weights ({', '.join(inner)}), and it is not clear "
-                "which one is the generator: save that one alone with torch.save."
-            )
+    if seen.group in ("torch", "pickle"):
+        return _read_torch(path)
     raise CheckpointError(
-        f"{source} holds no tensors by name (it is a {type(loaded).__name__}). A checkpoint is "
-        "what torch.save(net.state_dict(), FILE) writes."
+        f"{path} is not a checkpoint: it is neither a torch file (.pth, .pt) nor .safetensors, but "
+        f"{seen.what}."
     )
 
 
-def _is_munit(tensors: Mapping[str, Any]) -> bool:
-    """Whether these are a network of MUNIT, which keeps both domains of a training in one file."""
-    return all(str(name).startswith(_MUNIT) for name in tensors)
+def _is_nvlabs(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b"torch_utils.persistence" in file.read(65536)
 
 
 def _read_safetensors(path: Path) -> State:
@@ -143,15 +88,8 @@ def _read_safetensors(path: Path) -> State:
         ) from error
 
 
-def _read_torch(path: Path, head: bytes) -> object:
+def _read_torch(path: Path) -> object:
     """What torch.load makes of a zip or legacy file, with its refusals put into words."""
-    is_zip = head[:4] == b"PK\x03\x04"
-    if not is_zip and head[:1] != b"\x80":
-        raise CheckpointError(
-            f"{path} is not a checkpoint: it is neither a torch file (.pth, .pt) nor .safetensors."
-        )
-    if is_zip:
-        _check_zip(path)
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
             warnings.simplefilter("ignore")
@@ -165,21 +103,6 @@ def _read_torch(path: Path, head: bytes) -> object:
 def _cut_short(path: Path, error: object) -> CheckpointError:
     reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
     return CheckpointError(f"{path} is cut short or damaged ({reason}): copy or download it again.")
-
-
-def _check_zip(path: Path) -> None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-    except (zipfile.BadZipFile, OSError) as error:
-        raise _cut_short(path, error) from error
-    if not any(n.endswith("data.pkl") for n in names):
-        raise CheckpointError(f"{path} is a zip file, but not one that torch.save wrote.")
-    if any(n.endswith("constants.pkl") for n in names):
-        raise CheckpointError(
-            f"{path} is a TorchScript program, not weights. Load it in its own code base and "
-            "save its state_dict()."
-        )
 
 
 def _refusal(path: Path, message: str) -> CheckpointError:

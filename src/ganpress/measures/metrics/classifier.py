@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError, WeightsError, did_you_mean
-from ganpress.losses.weights import WeightFile, find_weights, fingerprint, published
+from ganpress.losses.weights import WeightFile, find_weights, fingerprint, published, read_weights
 from ganpress.pictures import CHANNELS, as_rgb
 
 CLASSES = (
@@ -119,7 +119,7 @@ def load_classifier(name: str = "resnet56", *, weights: Path | None = None) -> C
     known = published(path, CLASSIFIERS[name])
     blocks = (int(name.removeprefix("resnet")) - 2) // 6
     net = CifarResNet(blocks, name if known else f"{name}@{digest[:8]}", digest)
-    _fill(net, _read(path), path)
+    _fill(net, read_weights(path), path)
     return net
 
 
@@ -135,19 +135,3 @@ def _fill(net: nn.Module, stored: Mapping[str, Any], path: Path) -> None:
                 f"{tuple(tensor.shape)} but is {seen}."
             )
     net.load_state_dict({n: plain[n].float() for n in own}, strict=False)
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a bad file
-        raise WeightsError(
-            f"Cannot read weights from '{path}': {type(error).__name__}. Is the file whole?"
-        ) from error
-    if isinstance(stored, Mapping) and isinstance(stored.get("state_dict"), Mapping):
-        stored = stored["state_dict"]  # as the authors save it
-    if not isinstance(stored, Mapping):
-        raise WeightsError(
-            f"'{path}' holds a {type(stored).__name__}, not a dictionary of tensors."
-        )
-    return stored
