@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, overload
 
 from ganpress.errors import WeightsError, did_you_mean
+from ganpress.run.cache import cache_dir
 from ganpress.run.download import Wanted
 from ganpress.run.download import download as fetch_to
 
@@ -71,12 +72,6 @@ def find_weights(
             f"{_advice(entry)}"
         )
     return download(entry, cache_dir() / entry.file)
-
-
-def cache_dir() -> Path:
-    """Where downloads are kept: $XDG_CACHE_HOME/ganpress, or ~/.cache/ganpress."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "ganpress"
 
 
 def zoo_path(name: str) -> Path:
