@@ -18,7 +18,7 @@ from ganpress.losses.features import Features, load_features
 from ganpress.losses.terms import unit_distance
 from ganpress.measures.cost import latency, measure
 from ganpress.models.checkpoint import Model, fingerprint
-from ganpress.models.inputs import drawn, from_noise, inputs_of, made_size, reads
+from ganpress.models.inputs import check_ids, drawn, from_noise, inputs_of, made_size, reads
 from ganpress.run.settings import CropSettings
 from ganpress.types import Inputs
 
@@ -86,6 +86,7 @@ def evaluate(
     elif images is None:
         raise ConfigError(f"A '{teacher.family.name}' generator reads images: give them.")
     else:
+        check_ids(teacher, images)
         count = len(images)
         inputs = (
             inputs_of(teacher, b, generator) for b in every_image(images, batch=batch, size=size)

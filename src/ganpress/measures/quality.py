@@ -35,7 +35,7 @@ from ganpress.measures.metrics import (
 )
 from ganpress.measures.metrics.classifier import CLASSES
 from ganpress.models.checkpoint import Model
-from ganpress.models.inputs import drawn, from_noise, inputs_of, reads
+from ganpress.models.inputs import check_ids, drawn, from_noise, inputs_of, reads
 
 MOST = {"cpu": 5_000, "cuda": 50_000}
 """Largest default number of pictures made from noise, by the kind of device."""
@@ -180,6 +180,7 @@ def _comparison_for(
         return _from_noise
     if maps and not images.has_labels:
         raise ConfigError(f"A '{name}' generator reads label maps: give them (--labels).")
+    check_ids(model, images)
     if maps or images.paired:
         if other is not None:
             raise ConfigError("The images come with their true pictures: leave --other out.")

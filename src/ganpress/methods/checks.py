@@ -5,7 +5,7 @@ from __future__ import annotations
 from ganpress.data import Images
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
-from ganpress.models.inputs import from_noise, made_size, reads
+from ganpress.models.inputs import check_ids, from_noise, made_size, reads
 from ganpress.training.shared_settings import MethodSettings
 
 
@@ -17,7 +17,7 @@ def check_images(
     *,
     sizes: dict[str, int] | None = None,
 ) -> None:
-    """Refuse images that the teacher or the discriminator cannot use: ConfigError.
+    """Refuse images that the teacher or the discriminator cannot use: ConfigError, ImagesError.
 
     Args: sizes: crops of the method's own stages by their settings' names, pixels.
     """
@@ -40,6 +40,7 @@ def check_images(
         raise ConfigError(f"A '{name}' generator reads images: give them.")
     if "semantics" in reads(teacher) and not images.has_labels:
         raise ConfigError(f"A '{name}' generator reads label maps: give them (--labels).")
+    check_ids(teacher, images)
     for key, size in crops.items():
         if size % teacher.multiple:
             raise ConfigError(

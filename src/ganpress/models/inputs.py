@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganpress.data import Batch
+from ganpress.data import Batch, Images
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
@@ -57,6 +57,16 @@ def inputs_of(of: Model | nn.Module, batch: Batch, draw: torch.Generator | None 
         given[name] if name in given else z.to(batch.x.device)
         for name, z in zip(reads(net), noise, strict=True)
     )
+
+
+def check_ids(of: Model | nn.Module, images: Images) -> None:
+    """Refuse images whose label maps hold ids that the generator does not know, naming the map.
+
+    Raises: ImagesError. Of a generator that reads no label maps, anything is well.
+    """
+    net: Any = _net(of)
+    if "semantics" in reads(net):
+        net.check_ids(images.label_ids, images.maps_with)
 
 
 def drawn(
