@@ -123,7 +123,7 @@ def members(path: Path, passed: Passed) -> dict[str, Packed]:
                 f"{head[:12]!r}). Fetch or make it again; of another kind of archive, unpack it "
                 "and give the folder."
             )
-        return {_inside(name, path): one for name, one in found}
+        return dict(found)
     except _DAMAGED as error:
         raise ImagesError(f"{path} is damaged ({error}). Fetch or make it again.") from error
 
@@ -132,8 +132,9 @@ def _zipped(path: Path, passed: Passed) -> Iterator[tuple[str, Packed]]:
     stamp = stamp_of(path.stat())
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
-            where = f"{path}/{info.filename}"
-            if info.is_dir() or _is_hidden(info.filename):
+            name = _inside(info.filename, path)
+            where = f"{path}/{name}"
+            if info.is_dir() or _is_hidden(name):
                 continue
             if stat.S_ISLNK(info.external_attr >> 16):
                 passed.add("link in an archive", where)
@@ -144,7 +145,7 @@ def _zipped(path: Path, passed: Passed) -> Iterator[tuple[str, Packed]]:
                     f"{where} is {why}. Unpack the archive, and give the folder in its place."
                 )
             sizes = info.header_offset, info.compress_size, info.file_size
-            yield info.filename, Packed(path, where, *sizes, info.compress_type, info.CRC, stamp)
+            yield name, Packed(path, where, *sizes, info.compress_type, info.CRC, stamp)
 
 
 def _tarred(path: Path, plain: Path, passed: Passed) -> Iterator[tuple[str, Packed]]:
@@ -152,20 +153,24 @@ def _tarred(path: Path, plain: Path, passed: Passed) -> Iterator[tuple[str, Pack
     stamp = stamp_of(path.stat())
     with tarfile.open(plain, "r:") as archive:
         for info in archive:
-            where = f"{path}/{info.name}"
-            if info.isdir() or _is_hidden(info.name):
+            name = _inside(info.name, path)
+            where = f"{path}/{name}"
+            if info.isdir() or _is_hidden(name):
                 continue
             if not info.isreg() or info.issparse():
                 passed.add("link in an archive", where)
                 continue
-            yield (
-                info.name,
-                Packed(plain, where, info.offset_data, info.size, info.size, stamp=stamp),
-            )
+            start, size = info.offset_data, info.size
+            yield name, Packed(plain, where, start, size, size, stamp=stamp)
+        end = archive.offset
+    with plain.open("rb") as file:  # tarfile takes a torn header for the end
+        file.seek(end)
+        if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("its end is missing")
 
 
 def _is_hidden(name: str) -> bool:
-    return any(is_hidden(part) for part in PurePosixPath(name).parts if part != "..")
+    return any(map(is_hidden, name.split("/")))
 
 
 def _inside(name: str, archive: Path) -> str:

@@ -18,15 +18,15 @@ _SIGNED = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000")
 # files that are no pictures at all.
 _BY_ENDING = (
     "MPO", "DIB", "PPM", "TGA", "QOI", "PSD", "DDS", "ICO", "CUR", "ICNS", "PCX", "DCX", "SGI",
-    "SUN", "XBM", "XPM", "MSP", "IM", "PCD", "PIXAR", "FITS", "FTEX", "BLP", "GBR",
+    "SUN", "XBM", "XPM", "MSP", "PCD", "PIXAR", "FITS", "FTEX", "BLP", "GBR",
 )  # fmt: skip
 
 # Pillow has a reader or a writer of these, and they are left alone all the same: EPS would start
-# Ghostscript on a file from the web, and the rest are drawings, films, or numbers that it cannot
-# decode by itself. A format of a later Pillow is not read until it stands above.
+# Ghostscript on a file from the web; the rest are drawings, films, numbers that it cannot decode by
+# itself, or kinds that it gives up. A format of a later Pillow is not read until it stands above.
 NOT_READ = (
-    "EPS", "WMF", "PDF", "FLI", "MPEG", "BUFR", "GRIB", "HDF5", "IPTC", "PALM", "IMT", "SPIDER",
-    "XVTHUMB", "MCIDAS",
+    "EPS", "WMF", "PDF", "FLI", "MPEG", "BUFR", "GRIB", "HDF5", "IPTC", "PALM", "IM", "IMT",
+    "SPIDER", "XVTHUMB", "MCIDAS",
 )  # fmt: skip
 
 _HEIF = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
@@ -35,15 +35,15 @@ _COMMON = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".
 
 _ADVICE = {
     HEIC_EXTRA: ".heic .heics .heif .heifs .hif .avif .avifs",
-    "give each by itself, as a path of its own": ".npz .zip .tar .tgz .tar.gz .tbz2 .tar.bz2 "
+    "give each as a path of its own": ".npz .zip .tar .tgz .tar.gz .tbz2 .tar.bz2 "
     ".txz .tar.xz",
-    "unpack them": ".7z .rar .gz .bz2 .xz .zst .tar.zst .cbr .lha",
-    "drawings: save them as PNG": ".svg .svgz .eps .ps .ai .pdf .wmf .emf",
-    "films: save their frames as PNG": ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .flv .3gp "
+    "an archive: unpack it": ".7z .rar .gz .bz2 .xz .zst .tar.zst .cbr .lha",
+    "a drawing: save it as PNG": ".svg .svgz .eps .ps .ai .pdf .wmf .emf",
+    "a film: save its frames as PNG": ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .flv .3gp "
     ".ogv .fli .flc",
-    "a camera's raw data: develop them to PNG or JPEG": ".dng .cr2 .cr3 .crw .nef .nrw .arw .srf "
+    "a camera's raw data: develop it to PNG or JPEG": ".dng .cr2 .cr3 .crw .nef .nrw .arw .srf "
     ".sr2 .orf .rw2 .raf .raw .pef .srw .x3f .3fr .iiq .kdc .mrw",
-    "save them as PNG": ".jxl .jxr .exr .hdr .xcf .kra .psb .webp .jp2 .clip .heifc",
+    "save it as PNG": ".jxl .jxr .exr .hdr .xcf .kra .psb .webp .jp2 .clip .heifc",
     "give each the ending of its format, such as .jpg": "",
 }  # fmt: skip
 _ADVICE_OF = {

@@ -18,7 +18,7 @@ Stamp: TypeAlias = tuple[int, ...]
 """(time of the last change of its bytes, of its entry, ns; size, bytes): another file, another
 stamp. () where a file's cannot be had."""
 
-_KINDS_NAMED = 8
+_KINDS_NAMED = 12
 
 
 @dataclass
@@ -59,21 +59,23 @@ def walk(root: Path, passed: Passed) -> Iterator[tuple[str, Stamp]]:
         seen.add(real)
         try:
             with os.scandir(folder) as entries:
-                inside = sorted(entries, key=lambda entry: entry.name, reverse=True)
+                inside = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             if folder == str(root):
                 raise
             passed.add(f"folder that cannot be opened ({error.strerror})", folder)
             continue
+        folders: list[str] = []
         for entry in inside:
             if is_hidden(entry.name):
                 continue
             if _is_folder(entry):
-                left.append(entry.path)
+                folders.append(entry.path)
             elif not is_picture(entry.name):
                 passed.add_file(entry.name, entry.path)
             else:
                 yield from _picture(entry, passed)
+        left.extend(reversed(folders))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
