@@ -417,6 +417,7 @@ def test_label_ids_past_the_count_are_refused(home: Path, refused: Refused, done
     put_map(name, 9)
     told = refused(*training("gaugan"))
     assert "id 9" in told and "4 labels" in told and "options.labels=10" in told
+    assert f"The label map labels/{name.name} holds id 9" in told
     assert not (home / "run").exists()
     model = save(WIRINGS["gaugan"].model(), home / "m.safetensors")
     line = ["evaluate", model, "--images", "a", "--labels", "labels", "--instances", "labels"]
@@ -424,6 +425,9 @@ def test_label_ids_past_the_count_are_refused(home: Path, refused: Refused, done
     for more in ([], ["--teacher", model]):
         told = refused(*line, *more)
         assert "id 9" in told and "4 labels: 0 to 3" in told
+        assert f"labels/{name.name} holds" in told
+    told = refused("compress", "slim", "--teacher", model, "--run", "run", *line[2:8])
+    assert f"labels/{name.name} holds id 9" in told and not (home / "run").exists()
     assert not (home / "out.json").exists()
     put_map(name, 3)
     done(*training("gaugan"))

@@ -17,8 +17,9 @@ from urllib.error import HTTPError
 import pytest
 
 from ganpress.errors import DiskFull, WeightsError
-from ganpress.losses.weights import WeightFile, cache_dir, find_weights, zoo_path
+from ganpress.losses.weights import WeightFile, find_weights, zoo_path
 from ganpress.run import download
+from ganpress.run.cache import cache_dir
 
 CONTENT = bytes(range(256)) * 2000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -356,7 +356,9 @@ def test_settings_that_do_not_fit_are_refused(pack: Path, tmp_path: Path) -> Non
         settings(d_steps=3)
     with pytest.raises(ConfigError, match=r"of 16 px, but data.size is 32"):
         train(pack, tmp_path / "a", settings(data={"size": 32}))
-    with pytest.raises(ConfigError, match=r"A photo is of class 2, but options.classes is 2"):
+    with pytest.raises(
+        ConfigError, match=r"The photo '\w+' is of class 2, but options.classes is 2"
+    ):
         two = {"bottom_width": 2, "classes": 2}
         train(pack, tmp_path / "b", settings(options=two))
     with pytest.raises(ConfigError, match="leave --other out"):

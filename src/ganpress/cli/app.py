@@ -160,7 +160,9 @@ def compress(
     run: RunFolder,
     images: Annotated[
         list[Path] | None,
-        typer.Option("--images", help="folder or .npz pack; not needed where it reads noise"),
+        typer.Option(
+            "--images", help="folder, .zip, .tar or .npz; not needed where it reads noise"
+        ),
     ] = None,
     pairs: Pairs = None,
     labels: Labels = None,

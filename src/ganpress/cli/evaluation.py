@@ -38,7 +38,7 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help="a ganpress model (.safetensors)")],
     images: Annotated[
         list[Path] | None,
-        typer.Option("--images", help="folder or .npz pack: photos, or the real images"),
+        typer.Option("--images", help="folder, .zip, .tar or .npz: photos, or the real images"),
     ] = None,
     teacher: Annotated[
         Path | None, typer.Option("--teacher", "-t", help="the model that it was made from")

@@ -21,12 +21,15 @@ def size_option(help_: str) -> Any:
 
 
 Photos = Annotated[
-    list[Path], typer.Option("--images", help="folder or .npz pack of photos; may be repeated")
+    list[Path],
+    typer.Option("--images", help="folder, .zip, .tar or .npz of photos; may be repeated"),
 ]
 Weights = Annotated[
     Path | None, typer.Option("--weights", help="file or folder of feature-network weights")
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="refuse unreadable images")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="refuse unreadable images, and files that are not read")
+]
 RunFolder = Annotated[Path, typer.Option("--run", help="folder of the run; resumes if it exists")]
 ConfigFile = Annotated[
     Path | None,

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ganpress.data.batches import Batch, evaluation, stream
-    from ganpress.data.decode import EXTENSIONS, ImagesWarning, read_rgb
+    from ganpress.data.decode import ImagesWarning, read_rgb
+    from ganpress.data.endings import EXTENSIONS
     from ganpress.data.images import Images, open_images
 
 _HOME = {
     **dict.fromkeys(("Batch", "evaluation", "stream"), "batches"),
-    **dict.fromkeys(("EXTENSIONS", "ImagesWarning", "read_rgb"), "decode"),
+    **dict.fromkeys(("ImagesWarning", "read_rgb"), "decode"),
+    "EXTENSIONS": "endings",
     **dict.fromkeys(("Images", "open_images"), "images"),
 }
 

@@ -9,40 +9,22 @@ from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import (  # naming `formats` finds only plugins that are imported
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    UnidentifiedImageError,
-    WebPImagePlugin,
-)
+from PIL import Image, UnidentifiedImageError
 
+from ganpress.data.endings import HEIC_EXTRA, formats_of, lacks_heif
 from ganpress.errors import ImagesError
 from ganpress.sniff import dead_link, misplaced
 
 Ids: TypeAlias = NDArray[np.uint8] | NDArray[np.int32]
 """(h, w) ids of classes or things."""
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-"""Endings looked for in folders, in any case."""
-
-# What a file may hold whatever its ending says. A closed list: Pillow's EPS reader, for one,
-# would start Ghostscript on a file from the web.
-_FORMATS = (
-    JpegImagePlugin.JpegImageFile.format,
-    PngImagePlugin.PngImageFile.format,
-    WebPImagePlugin.WebPImageFile.format,
-    BmpImagePlugin.BmpImageFile.format,
-    TiffImagePlugin.TiffImageFile.format,
-    GifImagePlugin.GifImageFile.format,
-)
 _READABLE = "JPEG, PNG, WebP, BMP, TIFF or GIF"
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
-_ORIENTATION = 0x0112
+_KEEP_IDS = ("PNG", "GIF", "BMP", "DIB", "TIFF")
+"""Formats whose pixels are given as they are stored, unless a TIFF holds a JPEG."""
+_ID_MODES = ("1", "P", "L", "I", "I;16", "I;16B", "I;16L", "I;16N")
+_ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 0x0102
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -99,7 +81,7 @@ def decode(stored: bytes, name: str, channels: int = 3) -> NDArray[np.uint8]:
         alpha. Without alpha transparency is laid over white; what had none is opaque, 255.
     """
     try:
-        with Image.open(io.BytesIO(stored), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(stored), formats=formats_of(stored, name)) as image:
             turn = _UPRIGHT.get(_orientation(image))
             return converted(image if turn is None else image.transpose(turn), channels)
     except Exception as error:  # Pillow raises nearly anything on bad bytes
@@ -113,7 +95,7 @@ def probe(stored: bytes, name: str) -> tuple[int, int]:
     Raises ImagesError as `read_rgb` does. Leaves Pillow's warnings alone.
     """
     try:
-        with Image.open(io.BytesIO(stored), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(stored), formats=formats_of(stored, name)) as image:
             width, height = image.size
             turned = _orientation(image) >= 5
             if image.format in ("JPEG", "MPO"):
@@ -130,20 +112,24 @@ def decode_ids(stored: bytes, name: str) -> Ids:
     """(h, w) ids of a label or instance map, uint8 or int32, upright.
 
     Pixels are taken as they are stored: the index into a palette, or grey of 1 to 32 bits.
-    Raises NotIds: colours, or a JPEG, whose compression changes ids. ImagesError as `read_rgb`.
+    Raises NotIds: colours, or a JPEG or its like, which changes ids. ImagesError as `read_rgb`.
     """
     try:
-        with Image.open(io.BytesIO(stored), formats=_FORMATS) as image:
-            if image.format in ("JPEG", "MPO"):
-                raise NotIds(f"{name} is a JPEG, whose compression changes ids: use PNG.")
-            if not (image.mode in ("1", "P", "L") or image.mode.startswith("I")):
+        with Image.open(io.BytesIO(stored), formats=formats_of(stored, name)) as image:
+            in_tiff = image.info.get("compression") == "jpeg"
+            if image.format in ("JPEG", "MPO", "JPEG2000") or in_tiff:
+                kind = "JPEG 2000" if image.format == "JPEG2000" else "JPEG"
+                raise NotIds(f"{name} is a {kind}, whose compression changes ids: use PNG.")
+            if image.format not in _KEEP_IDS and image.mode in _ID_MODES:
+                raise NotIds(f"{name} is a {image.format}, which may not keep ids: use PNG.")
+            if image.mode not in _ID_MODES:
                 raise NotIds(
                     f"{name} holds colours ({image.mode}), not ids. A label or instance map has "
                     "one number for each pixel: a palette or grey PNG of 8 or 16 bits."
                 )
             turn = _UPRIGHT.get(_orientation(image))
             ids = np.asarray(image if turn is None else image.transpose(turn))
-            grey = stored[24] if image.format == "PNG" and image.mode == "L" else 8
+            grey = _bits(image, stored) if image.mode == "L" else 8
     except NotIds:
         raise
     except Exception as error:  # Pillow raises nearly anything on bad bytes
@@ -151,6 +137,14 @@ def decode_ids(stored: bytes, name: str) -> Ids:
     if grey < 8:  # Pillow spreads grey of 2 and 4 bits over 0..255
         ids = ids // (255 // (2**grey - 1))
     return ids.astype(np.int32) if ids.dtype.itemsize > 1 else ids.astype(np.uint8)
+
+
+def _bits(image: Image.Image, stored: bytes) -> int:
+    """Bits of a grey pixel in the file."""
+    if image.format == "PNG":
+        return stored[24]
+    tags = getattr(image, "tag_v2", {})
+    return int(tags.get(_BITS_PER_SAMPLE, (8,))[0])
 
 
 def _orientation(image: Image.Image) -> int:
@@ -190,6 +184,8 @@ def _from_16_bits(grey: NDArray[np.integer]) -> NDArray[np.uint8]:
 
 
 def _reason(error: Exception, stored: bytes) -> str:
+    if lacks_heif(stored):
+        return f"a HEIC picture, which is read after {HEIC_EXTRA}"
     if isinstance(error, UnidentifiedImageError):
         other = misplaced(stored, "picture")
         return f"it {other}" if other else f"not a {_READABLE} image"

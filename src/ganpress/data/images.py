@@ -4,38 +4,24 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ganpress.data.checking import MAPS, Kept, checked, usable
 from ganpress.data.colours import warn_of_lost_colours
-from ganpress.data.decode import Ids, ImagesWarning
-from ganpress.data.sources import (
-    Facts,
-    Source,
-    check,
-    check_ids,
-    classes_at,
-    ids_of,
-    pixels_of,
-    sources_at,
-)
-from ganpress.errors import ConfigError, ImagesError, did_you_mean
+from ganpress.data.decode import Ids
+from ganpress.data.listing import report_passed
+from ganpress.data.pairing import joined, matched
+from ganpress.data.sources import Facts, Found, Source, classes_at, ids_of, pixels_of, sources_at
+from ganpress.errors import ConfigError, ImagesError
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """(h, w, channels) 0..255."""
-
-Kept: TypeAlias = tuple[Source, Facts]
-
-_NAMED = 8  # how many files a message lists before "and N more"
-_MAPS = ("labels", "instances")
 
 
 class Images:
@@ -91,7 +77,7 @@ class Images:
     @property
     def columns(self) -> tuple[str, ...]:
         """What `read` gives, as `Batch` names it: x, then those given of y, labels, instances."""
-        maps = [name for name in _MAPS if name in self._columns]
+        maps = [name for name in MAPS if name in self._columns]
         return ("x", *(["y"] if self.paired else []), *maps)
 
     @property
@@ -129,6 +115,12 @@ class Images:
             raise ConfigError("The images have no label maps. Give their folder (--labels).")
         return ids[0], ids[-1]
 
+    def maps_with(self, label: int) -> str:
+        """The first label map that holds an id, and how many more do, for a message."""
+        found = [s.where for s, facts in self._columns.get("labels", ()) if label in facts.ids]
+        more = f" (and {len(found) - 1} more)" if found[1:] else ""
+        return f"{found[0]}{more}" if found else "none"
+
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
         """(height, width) of each input image, in pixels, upright."""
@@ -164,7 +156,7 @@ class Images:
         """
         seen = hashlib.sha256(f"{len(self)} {self._side_by_side}\n".encode())
         for kind, column in self._columns.items():
-            if kind in _MAPS:
+            if kind in MAPS:
                 seen.update(f"{kind}\n".encode())
             for name, (_, f) in zip(self.names, column, strict=True):
                 seen.update(f"{name}\t{f.height}x{f.width}\t{f.stored_bytes}\n".encode())
@@ -174,7 +166,7 @@ class Images:
 
 
 def _read(kind: str, source: Source, facts: Facts, *, channels: int) -> Pixels | Ids:
-    pixels = ids_of(source) if kind in _MAPS else pixels_of(source, channels)
+    pixels = ids_of(source) if kind in MAPS else pixels_of(source, channels)
     if pixels.shape[:2] != (facts.height, facts.width):
         raise ImagesError(
             f"{source.where} has changed its size since it was opened. "
@@ -195,33 +187,39 @@ def open_images(
     """Open images and decode each once, so that training never meets a bad file.
 
     Args:
-        paths: each a folder (searched to the bottom; endings in `EXTENSIONS`) or an .npz pack
-            (`jpeg` + `offsets`, or `images` NHWC or NHW uint8; `labels` (n,) are the classes, with
-            their names in `classes`). Several are joined in order, with classes if all have
-            the same ones.
-        pairs: a folder or pack of targets, paired with the images by name without its ending;
-            a pair must agree in size.
+        paths: each a folder (searched to the bottom; endings in `EXTENSIONS`), a .zip or .tar
+            of one, or an .npz pack (`jpeg` + `offsets`, or `images` NHWC or NHW uint8; `labels`
+            (n,) are the classes, with their names in `classes`). Several are joined in order, with
+            classes if all have the same ones.
+        pairs: a folder, archive or pack of targets, paired with the images by name without its
+            ending; a pair must agree in size.
         side_by_side: "AB" if each file holds the input on the left and the target on the
             right, "BA" for the other way round.
-        labels, instances: folders of maps, paired like `pairs`: PNGs of ids (a palette's
-            indices, or grey of up to 16 bits), never of colours.
-        strict: refuse a file that cannot be decoded, instead of leaving it (and its pair)
-            out with one `ImagesWarning` that names it.
+        labels, instances: folders or archives of maps, paired like `pairs`: PNGs of ids (a
+            palette's indices, or grey of up to 16 bits), never of colours.
+        strict: refuse a file that cannot be decoded or is not read at all, instead of leaving it
+            (and its pair) out with one `ImagesWarning` that names it.
     Raises ImagesError: nothing there, no images, none that decodes, maps of colours, or pairs
         that do not match in number, name or size. ConfigError: settings that contradict
         each other.
     """
     _check_halves(side_by_side, pairs)
     roots = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(p) for p in paths]
-    found = _found(roots)
-    inputs = _joined(roots, found)
+    found = {"x": _found(roots)}
+    inputs = joined(found["x"])
     sources = {"x": list(inputs.values())}
     for kind, folder in {"y": pairs, "labels": labels, "instances": instances}.items():
         if folder is not None:
-            sources[kind] = _matched(inputs, sources_at(Path(folder)), roots, Path(folder))
-    columns, good = _usable(sources, strict=strict)
+            found[kind] = [sources_at(Path(folder))]
+            sources[kind] = matched(inputs, roots, found[kind][0])
+    report_passed([(f.root, f.passed) for some in found.values() for f in some], strict=strict)
+    facts = {
+        kind: {where: fact for f in some for where, fact in checked(kind, f).items()}
+        for kind, some in found.items()
+    }
+    columns, good = usable(sources, facts, strict)
     _check_sizes(columns, side_by_side)
-    classes, class_names = _classes(roots, [len(one) for one in found])
+    classes, class_names = _classes(roots, [len(f.sources) for f in found["x"]])
     names = list(inputs)
     return Images(
         [names[i] for i in good],
@@ -230,22 +228,6 @@ def open_images(
         None if classes is None else classes[good],
         class_names,
     )
-
-
-def _usable(
-    sources: Mapping[str, Sequence[Source]], *, strict: bool
-) -> tuple[dict[str, list[Kept]], list[int]]:
-    """The columns without the rows that hold a bad file, and the numbers of the rows left."""
-    facts = {kind: _checked(column, kind) for kind, column in sources.items()}
-    rows = list(zip(*facts.values(), strict=True))
-    good = [i for i, row in enumerate(rows) if all(isinstance(f, Facts) for f in row)]
-    wrong = [f for column in facts.values() for f in column if isinstance(f, ImagesError)]
-    _report(wrong, left=len(good), total=len(rows), strict=strict)
-    columns: dict[str, list[Kept]] = {}
-    for kind, column in facts.items():
-        kept = [(sources[kind][i], column[i]) for i in good]
-        columns[kind] = [(source, f) for source, f in kept if isinstance(f, Facts)]
-    return columns, good
 
 
 def _classes(
@@ -268,82 +250,10 @@ def _check_halves(side_by_side: str | None, pairs: Path | None) -> None:
         raise ConfigError("Targets come from `pairs` or from `side_by_side`: give only one.")
 
 
-def _found(roots: Sequence[Path]) -> list[dict[str, Source]]:
+def _found(roots: Sequence[Path]) -> list[Found]:
     if not roots:
         raise ImagesError("No folder or pack of images was given. Give at least one path.")
     return [sources_at(root) for root in roots]
-
-
-def _joined(roots: Sequence[Path], found: Sequence[dict[str, Source]]) -> dict[str, Source]:
-    """Sources of all paths; with several paths each name starts with its path's own name."""
-    if len(roots) == 1:
-        return found[0]
-    joined: dict[str, Source] = {}
-    for root, sources in zip(roots, found, strict=True):
-        for name, source in sources.items():
-            full = f"{root.stem}/{name}"
-            if full in joined:  # .../a/train and .../b/train: name them by the whole path
-                full = f"{root.as_posix()}/{name}"
-            if full in joined:
-                raise ImagesError(f"{root} is given twice. Give each folder or pack once.")
-            joined[full] = source
-    return joined
-
-
-def _matched(
-    inputs: dict[str, Source], targets: dict[str, Source], roots: Sequence[Path], pairs: Path
-) -> list[Source]:
-    """The target of each input, in order, matched by name without its ending."""
-    first = roots[0] if len(roots) == 1 else Path("the images")
-    mine, theirs = _by_stem(inputs, first), _by_stem(targets, pairs)
-    lonely = [stem for stem in mine if stem not in theirs]
-    spare = [stem for stem in theirs if stem not in mine]
-    if lonely or spare:
-        raise ImagesError(
-            f"{first} has {len(mine)} images and {pairs} {len(theirs)}, but they do not pair by "
-            f"name.{_only(first, lonely, spare)}{_only(pairs, spare, lonely)} Rename or remove "
-            "what has no partner."
-        )
-    return [theirs[stem] for stem in mine]
-
-
-def _only(where: Path, stems: Sequence[str], others: Sequence[str]) -> str:
-    if not stems:
-        return ""
-    return f" Only in {where}: {_listed(stems)}{did_you_mean(stems[0], others)}."
-
-
-def _by_stem(sources: dict[str, Source], where: Path) -> dict[str, Source]:
-    found: dict[str, Source] = {}
-    for name, source in sources.items():
-        stem = str(PurePosixPath(name).with_suffix("")) if "." in name else name
-        if stem in found:
-            raise ImagesError(
-                f"Two images in {where} are called '{stem}' (the ending does not count), so their "
-                "pairs are not clear. Rename or remove one."
-            )
-        found[stem] = source
-    return found
-
-
-def _checked(sources: Sequence[Source], kind: str) -> list[Facts | ImagesError]:
-    """Decode every source once, in threads: Pillow lets go of the interpreter while it decodes."""
-    check_one = partial(check_ids, listed=kind == "labels") if kind in _MAPS else check
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # here, once: the filters are not safe inside threads
-        with ThreadPoolExecutor(min(32, os.cpu_count() or 1)) as pool:
-            return list(pool.map(check_one, sources))
-
-
-def _report(wrong: Sequence[ImagesError], *, left: int, total: int, strict: bool) -> None:
-    if not wrong:
-        return
-    reasons = _listed([str(error).rstrip(".") for error in wrong], "; ")
-    if strict or not left:
-        rest = "" if left else " Nothing is left to use."
-        raise ImagesError(f"Unusable images: {reasons}.{rest} Repair or remove them.")
-    text = f"Left out {total - left} of {total} images: {reasons}."
-    warnings.warn(text, ImagesWarning, stacklevel=4)
 
 
 def _check_sizes(columns: Mapping[str, Sequence[Kept]], side_by_side: str | None) -> None:
@@ -361,8 +271,3 @@ def _check_sizes(columns: Mapping[str, Sequence[Kept]], side_by_side: str | None
                     f"The pair {source.where} ({a.width // halves}x{a.height}) and {other.where} "
                     f"({b.width}x{b.height}) differ in size. Resize one to the other."
                 )
-
-
-def _listed(names: Sequence[str], between: str = ", ") -> str:
-    more = len(names) - _NAMED
-    return between.join(names[:_NAMED]) + (f"{between}and {more} more" if more > 0 else "")

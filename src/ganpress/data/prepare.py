@@ -5,21 +5,20 @@ from __future__ import annotations
 import io
 import json
 import re
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ganpress.data.decode import EXTENSIONS, decode, decode_ids
+from ganpress.data.archives import is_named_archive, members
+from ganpress.data.decode import decode, decode_ids
+from ganpress.data.endings import is_hidden, is_picture
+from ganpress.data.listing import Passed, described, report_passed
 from ganpress.data.public import PUBLIC, public_set
 from ganpress.data.unpack import new_folder
 from ganpress.errors import ConfigError, ImagesError
-from ganpress.sniff import misplaced
 
 Members: TypeAlias = dict[str, Callable[[], bytes]]
 """Path below the folder or inside a zip of it -> how to read it."""
@@ -62,11 +61,12 @@ def prepare(
     if side < 1:
         raise ConfigError(f"side is {side}; it must be at least 1.")
     folder = to / name if name in made else to / f"{name}{side}"
-    with _members(source) as members, new_folder(folder) as part:
+    files = _members(source)
+    with new_folder(folder) as part:
         if name in made:
-            made[name](members, part)
+            made[name](files, part)
         else:
-            _faces(members, part, side, pack)
+            _faces(files, source, part, side, pack)
     return folder
 
 
@@ -131,10 +131,15 @@ def _polygons(stored: bytes) -> dict[int, list[list[list[float]]]]:
     return found
 
 
-def _faces(members: Members, to: Path, side: int, pack: bool) -> None:
-    pictures = {n: read for n, read in sorted(members.items()) if _is_picture(PurePosixPath(n))}
+def _faces(members: Members, source: Path, to: Path, side: int, pack: bool) -> None:
+    pictures = {name: read for name, read in sorted(members.items()) if is_picture(name)}
+    passed = Passed()
+    for name in members.keys() - pictures.keys():
+        passed.add_file(name, name)
     if not pictures:
-        raise ImagesError("There are no pictures in the folder, nor in a zip in it.")
+        rest = f", only {described(passed)}" if passed.found else ""
+        raise ImagesError(f"There are no pictures in {source}, nor in an archive in it{rest}.")
+    report_passed([(source, passed)], strict=False)
     stored: list[bytes] = []
     stems = [PurePosixPath(name).stem for name in pictures]
     if len(set(stems)) < len(stems):
@@ -153,10 +158,6 @@ def _faces(members: Members, to: Path, side: int, pack: bool) -> None:
         np.savez(to / "faces.npz", jpeg=data, offsets=ends, names=np.array(stems))
 
 
-def _is_picture(path: PurePosixPath) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
-
-
 def _centre(image: Image.Image, side: int) -> Image.Image:
     """The largest square about the centre, resized (bicubic, antialiased)."""
     short = min(image.size)
@@ -165,30 +166,17 @@ def _centre(image: Image.Image, side: int) -> Image.Image:
     return image.crop(box).resize((side, side), Image.Resampling.BICUBIC)
 
 
-@contextmanager
-def _members(root: Path) -> Iterator[Members]:
-    """Every file below `root`, and inside the zips that lie in it."""
-    with ExitStack() as stack:
-        found: Members = {}
-        for path in sorted(p for p in root.rglob("*") if p.is_file()):
-            if path.suffix.lower() != ".zip":
-                found[path.relative_to(root).as_posix()] = path.read_bytes
-                continue
-            try:
-                packed = stack.enter_context(zipfile.ZipFile(path))
-            except (OSError, zipfile.BadZipFile) as error:
-                other = misplaced(path, "archive") or f"is no whole zip ({error}). Fetch it again"
-                raise ImagesError(f"{path} {other}.") from error
-            for name in packed.namelist():
-                found.setdefault(name, partial(_read, packed, name))
-        yield found
-
-
-def _read(packed: zipfile.ZipFile, name: str) -> bytes:
-    try:
-        return packed.read(name)
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise ImagesError(f"{packed.filename} is damaged ({error}). Fetch it again.") from error
+def _members(root: Path) -> Members:
+    """Every file below `root`, and inside the archives that lie in it."""
+    found: Members = {}
+    for path in sorted(p for p in root.rglob("*") if p.is_file()):
+        name = path.relative_to(root).as_posix()
+        if not is_named_archive(path.name):
+            found[name] = path.read_bytes
+        elif not is_hidden(name):
+            for inside, packed in members(path, Passed()).items():
+                found.setdefault(inside, packed.encoded)
+    return found
 
 
 def _matching(members: Members, pattern: str) -> dict[tuple[str, ...], Callable[[], bytes]]:

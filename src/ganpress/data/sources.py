@@ -1,11 +1,11 @@
-"""Where encoded images lie: the files of a folder, or an .npz pack."""
+"""Where encoded images lie: the files of a folder or of an archive, or an .npz pack."""
 
 from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
@@ -14,16 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganpress.data.decode import (
-    EXTENSIONS,
-    Ids,
-    NotIds,
-    converted,
-    decode,
-    decode_ids,
-    encoded,
-    probe,
-)
+from ganpress.data.archives import Packed, is_archive, members
+from ganpress.data.decode import Ids, NotIds, converted, decode, decode_ids, encoded, probe
+from ganpress.data.endings import ENDINGS, is_picture
+from ganpress.data.frames import frames
+from ganpress.data.listing import Passed, Stamp, described, stamp_of, walk
 from ganpress.errors import ImagesError, did_you_mean
 from ganpress.pictures import CHANNELS
 from ganpress.sniff import dead_link, misplaced
@@ -39,27 +34,26 @@ class Facts:
     """What is known of an image once it was opened.
 
     height, width: of the upright image, pixels. stored_bytes: size of its encoded file.
-    ids: of a label map, the ids that occur in it, rising; else ().
+    ids: of a label map, the ids that occur in it, rising; else (). frames: of an animation or a
+    file of several pages, of which the first is used.
     """
 
     height: int
     width: int
     stored_bytes: int
     ids: tuple[int, ...] = ()
+    frames: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """An image file in a folder."""
+    """An image file in a folder; ``where`` is its path."""
 
-    path: Path
-
-    @property
-    def where(self) -> str:
-        return str(self.path)
+    where: str
+    stamp: Stamp = field(default=(), compare=False)
 
     def encoded(self) -> bytes:
-        return encoded(self.path, str(self.path))
+        return encoded(Path(self.where), self.where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +64,7 @@ class Member:
     jpeg: NDArray[np.generic]
     start: int
     stop: int
+    stamp: Stamp = field(default=(), compare=False)
 
     def encoded(self) -> bytes:
         return self.jpeg[self.start : self.stop].tobytes()
@@ -83,7 +78,16 @@ class Frame:
     pixels: NDArray[np.uint8]
 
 
-Source: TypeAlias = File | Member | Frame
+Source: TypeAlias = File | Packed | Member | Frame
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies at one path: its images by name, and the files there that are not read."""
+
+    root: Path
+    sources: dict[str, Source]
+    passed: Passed
 
 
 def pixels_of(source: Source, channels: int = 3) -> NDArray[np.uint8]:
@@ -118,7 +122,8 @@ def check_ids(source: Source, *, listed: bool) -> Facts | ImagesError:
     except ImagesError as error:
         return error
     height, width = ids.shape
-    return Facts(height, width, len(stored), _occurring(ids) if listed else ())
+    found = _occurring(ids) if listed else ()
+    return Facts(height, width, len(stored), found, frames(stored, source.where))
 
 
 def _occurring(ids: Ids) -> tuple[int, ...]:
@@ -142,23 +147,32 @@ def check(source: Source) -> Facts | ImagesError:
         height, width = probe(stored, source.where)
     except ImagesError as error:
         return error
-    return Facts(height, width, len(stored))
+    return Facts(height, width, len(stored), frames=frames(stored, source.where))
 
 
-def sources_at(path: Path) -> dict[str, Source]:
-    """Every image at a folder or .npz pack, by name, in name order (a pack: in its own order).
+def sources_at(path: Path) -> Found:
+    """Every image at a folder, archive or .npz pack, in name order (a pack: in its own order).
 
-    A file's name is its path below the folder with '/' between parts. A pack's names come from
-    its key `names` where that is whole and without repeats, else they are five-digit numbers.
-    Raises ImagesError: nothing there, no images there, or not a pack.
+    A file's name is its path below the folder, or in the archive, with '/' between parts. A pack's
+    names come from its key `names` where that is whole and without repeats, else they are
+    five-digit numbers.
+    Raises ImagesError: nothing there, no images there, an archive that cannot be read, not a pack.
     """
     if not path.exists():
         raise ImagesError(_missing(path))
+    passed = Passed()
     if path.is_dir():
-        return _folder(path)
+        return Found(path, _named(path, _folder(path, passed), passed), passed)
     if path.suffix.lower() == ".npz":
-        return _pack(path)
-    other = misplaced(path, "pack") or "is neither a folder nor a pack named .npz. Give one"
+        return Found(path, _pack(path), passed)
+    if is_archive(path):
+        return Found(path, _named(path, _archive(path, passed), passed), passed)
+    if is_picture(path.name):
+        raise ImagesError(f"{path} is one image. Give the folder: {path.absolute().parent}")
+    other = misplaced(path, "pack") or (
+        "is neither a folder of images, nor a .zip or .tar of them, nor an .npz pack. If it is an "
+        "archive of another kind, unpack it and give the folder"
+    )
     raise ImagesError(f"{path} {other}.")
 
 
@@ -174,29 +188,33 @@ def _missing(path: Path) -> str:
     return f"No folder or pack of images at {path}: {absent.parent} has no '{absent.name}'{offer}."
 
 
-def _folder(root: Path) -> dict[str, Source]:
-    found = {p.relative_to(root).as_posix(): File(p) for p in _walk(root)}
-    if not found:
-        raise ImagesError(
-            f"No images in {root} or the folders below it: looked for {' '.join(EXTENSIONS)}. "
-            "Check the path, or convert the images to one of these."
-        )
-    return {name: found[name] for name in sorted(found)}
+def _folder(root: Path, passed: Passed) -> dict[str, Source]:
+    below = len(str(root).rstrip("/")) + 1
+    return {path[below:]: File(path, stamp) for path, stamp in walk(root, passed)}
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    """Image files below a folder, through links, each real folder once; hidden names left out."""
-    seen: set[str] = set()
-    for folder, inner, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            inner.clear()
-            continue
-        seen.add(real)
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        for name in files:
-            if not name.startswith(".") and name.lower().endswith(EXTENSIONS):
-                yield Path(folder, name)
+def _archive(path: Path, passed: Passed) -> dict[str, Source]:
+    """By the name below the folder in the archive that holds all the images, so that they pair."""
+    found: dict[str, Source] = {}
+    for name, packed in members(path, passed).items():
+        if is_picture(name):
+            found[name] = packed
+        else:
+            passed.add_file(name, packed.where)
+    above = os.path.commonpath([os.path.dirname(name) for name in found]) if found else ""
+    below = len(above) + 1 if above else 0
+    return {name[below:]: source for name, source in found.items()}
+
+
+def _named(root: Path, found: dict[str, Source], passed: Passed) -> dict[str, Source]:
+    """The images in name order. Raises ImagesError: there are none."""
+    if found:
+        return {name: found[name] for name in sorted(found)}
+    rest = f", only {described(passed)}" if passed.found else ""
+    raise ImagesError(
+        f"No images in {root} or the folders below it{rest}: looked for {ENDINGS}. Check the path, "
+        "or convert the images to one of these."
+    )
 
 
 def _pack(path: Path) -> dict[str, Source]:
@@ -213,9 +231,9 @@ def _pack(path: Path) -> dict[str, Source]:
     else:
         jpeg, offsets = arrays["jpeg"], arrays["offsets"]
         _check_offsets(path, jpeg, offsets)
-        ends = offsets.tolist()
+        ends, stamp = offsets.tolist(), stamp_of(path.stat())
         sources = [
-            Member(f"{path}[{i}]", jpeg, start, stop)
+            Member(f"{path}[{i}]", jpeg, start, stop, stamp)
             for i, (start, stop) in enumerate(pairwise(ends))
         ]
     if not sources:
@@ -231,7 +249,7 @@ def classes_at(path: Path, count: int) -> tuple[NDArray[np.int64], tuple[str, ..
 
     From the keys `labels`, (n,) integers from 0, and `classes`, their names.
     """
-    if path.is_dir():
+    if path.suffix.lower() != ".npz" or path.is_dir():
         return None
     arrays = _arrays(path, ("labels", "classes"))
     if "labels" not in arrays:

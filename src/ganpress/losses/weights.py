@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from ganpress.errors import WeightsError, did_you_mean
+from ganpress.run.cache import cache_dir
 from ganpress.run.download import Wanted
 from ganpress.run.download import download as fetch_to
 from ganpress.sniff import look, misplaced
@@ -78,12 +79,6 @@ def find_weights(
             f"{_advice(entry)}"
         )
     return download(entry, cache_dir() / entry.file)
-
-
-def cache_dir() -> Path:
-    """Where downloads are kept: $XDG_CACHE_HOME/ganpress, or ~/.cache/ganpress."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "ganpress"
 
 
 def zoo_path(name: str) -> Path:

@@ -18,7 +18,15 @@ from ganpress.losses.features import Features, load_features
 from ganpress.losses.terms import unit_distance
 from ganpress.measures.cost import latency, measure
 from ganpress.models.checkpoint import Model, fingerprint
-from ganpress.models.inputs import channels_of, drawn, from_noise, images_for, inputs_of, reads
+from ganpress.models.inputs import (
+    channels_of,
+    check_ids,
+    drawn,
+    from_noise,
+    images_for,
+    inputs_of,
+    reads,
+)
 from ganpress.run.settings import CropSettings
 from ganpress.sizes import Size, as_size, height_width, scaled, shorter, words
 from ganpress.types import Inputs
@@ -90,6 +98,7 @@ def evaluate(
     elif images is None:
         raise ConfigError(f"A '{teacher.family.name}' generator reads images: give them.")
     else:
+        check_ids(teacher, images)
         count = len(images)
         inputs = (
             inputs_of(teacher, b, generator) for b in every_image(images, batch=batch, size=size)

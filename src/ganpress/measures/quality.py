@@ -35,7 +35,15 @@ from ganpress.measures.metrics import (
 )
 from ganpress.measures.metrics.classifier import CLASSES
 from ganpress.models.checkpoint import Model
-from ganpress.models.inputs import drawn, from_noise, images_for, inputs_of, reads, reals_for
+from ganpress.models.inputs import (
+    check_ids,
+    drawn,
+    from_noise,
+    images_for,
+    inputs_of,
+    reads,
+    reals_for,
+)
 from ganpress.sizes import Size, as_size, height_width
 
 MOST = {"cpu": 5_000, "cuda": 50_000}
@@ -186,6 +194,7 @@ def _comparison_for(
         return _from_noise
     if maps and not images.has_labels:
         raise ConfigError(f"A '{name}' generator reads label maps: give them (--labels).")
+    check_ids(model, images)
     if maps or images.paired:
         if other is not None:
             raise ConfigError("The images come with their true pictures: leave --other out.")

@@ -7,7 +7,7 @@ import math
 from ganpress.data import Images
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
-from ganpress.models.inputs import from_noise, made_size, reads
+from ganpress.models.inputs import check_ids, from_noise, made_size, reads
 from ganpress.run.proposals import ways
 from ganpress.sizes import Size, is_multiple, multiples_near, words
 from ganpress.training.shared_settings import MethodSettings
@@ -21,7 +21,7 @@ def check_images(
     *,
     sizes: dict[str, Size] | None = None,
 ) -> None:
-    """Refuse images that the teacher or the discriminator cannot use: ConfigError.
+    """Refuse images that the teacher or the discriminator cannot use: ConfigError, ImagesError.
 
     Args: sizes: crops of the method's own stages by their settings' names, pixels.
     """
@@ -44,6 +44,7 @@ def check_images(
         raise ConfigError(f"A '{name}' generator reads images: give them.")
     if "semantics" in reads(teacher) and not images.has_labels:
         raise ConfigError(f"A '{name}' generator reads label maps: give them (--labels).")
+    check_ids(teacher, images)
     for key, size in crops.items():
         if not is_multiple(size, teacher.multiple):
             near = multiples_near(size, math.lcm(4, teacher.multiple))

@@ -79,6 +79,16 @@ def inputs_of(of: Model | nn.Module, batch: Batch, draw: torch.Generator | None 
     )
 
 
+def check_ids(of: Model | nn.Module, images: Images) -> None:
+    """Refuse images whose label maps hold ids that the generator does not know, naming the map.
+
+    Raises: ImagesError. Of a generator that reads no label maps, anything is well.
+    """
+    net: Any = _net(of)
+    if "semantics" in reads(net):
+        net.check_ids(images.label_ids, images.maps_with)
+
+
 def drawn(
     of: Model | nn.Module,
     count: int,

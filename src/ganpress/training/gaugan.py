@@ -21,7 +21,8 @@ from ganpress.losses.terms import feature_matching, hinge_d, hinge_g
 from ganpress.models.checkpoint import Model
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import family
-from ganpress.models.families.gaugan import SpadeGenerator, semantics
+from ganpress.models.families.gaugan import SpadeGenerator
+from ganpress.models.inputs import check_ids
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.spade import add_spectral_norm, plain_state
 from ganpress.run import distributed
@@ -209,8 +210,7 @@ def check_maps(images: Images, net: SpadeGenerator) -> None:
             "The option 'edges' needs an instance map for each photo: give their folder "
             "(--instances), or set options.edges=false."
         )
-    ids = torch.tensor(images.label_ids).view(1, 1, -1)
-    semantics(ids, count=net.labels, dontcare=net.dontcare)
+    check_ids(net, images)
 
 
 def read_maps(net: SpadeGenerator, batch: Batch) -> Tensor:

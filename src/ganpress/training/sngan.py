@@ -204,7 +204,11 @@ def _check_classes(images: Images, count: int) -> None:
             "set options.classes=0."
         )
     if (top := int(images.classes.max())) >= count:
-        raise ConfigError(f"A photo is of class {top}, but options.classes is {count}.")
+        name = images.names[int(images.classes.argmax())]
+        raise ConfigError(
+            f"The photo '{name}' is of class {top}, but options.classes is {count}: set "
+            f"options.classes={top + 1}, or check the pack's labels."
+        )
 
 
 def random_inputs(net: nn.Module, n: int, parts: int, device: str) -> list[Inputs]:

@@ -196,11 +196,12 @@ def check_labels(images: Images, options: Mapping[str, Any]) -> None:
     """Refuse label maps with ids that the network does not know, and edges without instances."""
     known = options["labels"] + bool(options["dontcare"])
     free = {UNKNOWN} if options["dontcare"] else set()
-    rest = [i for i in images.label_ids if i >= known and i not in free]
+    rest = [i for i in images.label_ids if not 0 <= i < known and i not in free]
     if rest:
+        more = f"--set options.labels={rest[-1] + 1}, or " if rest[0] >= 0 else ""
         raise ImagesError(
-            f"The label maps hold id {rest[-1]}, but the network knows {options['labels']} labels, "
-            f"0 to {options['labels'] - 1}: --set options.labels={rest[-1] + 1}, or check the maps."
+            f"The label map {images.maps_with(rest[-1])} holds id {rest[-1]}, but the network "
+            f"knows {options['labels']} labels, 0 to {options['labels'] - 1}: {more}check the maps."
         )
     if options["edges"] and not images.has_instances:
         raise ConfigError(

@@ -12,6 +12,7 @@ have a floor. Uniformly narrow students (variant gd) narrow all groups.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -125,6 +126,18 @@ class SpadeGenerator(Generator):
         how = {"dontcare": self.dontcare, "edges": self.edges}
         return semantics(labels, instances, count=self.labels, **how)
 
+    def check_ids(self, ids: Sequence[int], where: Callable[[int], str]) -> None:
+        """Refuse label ids that this network does not know. ImagesError.
+
+        Args: ids: those that occur. where: names the maps that hold an id.
+        """
+        free = {UNKNOWN} if self.dontcare else set()
+        rest = [i for i in ids if not 0 <= i < self.classes and i not in free]
+        if rest:
+            raise unknown_id(
+                f"The label map {where(rest[-1])}", rest[-1], self.labels, self.dontcare
+            )
+
 
 def _double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
@@ -155,12 +168,7 @@ def semantics(
         labels = labels.masked_fill(labels == UNKNOWN, count)
     low, top = (int(t) for t in labels.aminmax())
     if low < 0 or top >= classes:
-        more = f", and {count} or {UNKNOWN} for don't-care" if dontcare else ""
-        raise ImagesError(
-            f"A label map holds id {low if low < 0 else top}, but the network knows {count} "
-            f"labels: 0 to {count - 1}{more}. Set the option 'labels' to the number of classes, or "
-            "check that the maps hold ids, not colours."
-        )
+        raise unknown_id("A label map", low if low < 0 else top, count, dontcare)
     n, h, w = labels.shape
     out = torch.zeros(n, classes + edges, h, w, device=labels.device)
     out.scatter_(1, labels.unsqueeze(1), 1.0)
@@ -172,6 +180,16 @@ def semantics(
             )
         out[:, -1] = instance_edges(instances)
     return out
+
+
+def unknown_id(where: str, label: int, count: int, dontcare: bool) -> ImagesError:
+    """The error for an id that a network of ``count`` labels does not know."""
+    more = f", and {count} or {UNKNOWN} for don't-care" if dontcare else ""
+    return ImagesError(
+        f"{where} holds id {label}, but the network knows {count} labels: 0 to {count - 1}{more}. "
+        "Set the option 'labels' to the number of classes, or check that the maps hold ids, not "
+        "colours."
+    )
 
 
 def instance_edges(instances: Tensor) -> Tensor:
