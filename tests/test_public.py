@@ -15,7 +15,7 @@ import ganpress
 
 NAMES = [
     *("FAMILIES", "GanpressError", "Images", "Model", "Run", "SlimConfig", "compress", "evaluate"),
-    *("export", "family", "full_model", "import_model", "judge", "latency", "load"),
+    *("export", "family", "full_model", "generate", "import_model", "judge", "latency", "load"),
     *("match_colour", "measure", "open_images", "read_config", "save", "train", "write_report"),
 ]
 

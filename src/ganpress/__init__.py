@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ganpress.errors import GanpressError
     from ganpress.formats.exporters import export
     from ganpress.formats.importers import import_model
+    from ganpress.generation.generate import generate
     from ganpress.measures.colour import match_colour
     from ganpress.measures.cost import latency, measure
     from ganpress.measures.fidelity import evaluate
@@ -40,6 +41,7 @@ _HOME = {
     "export": "formats.exporters",
     "family": "models.families",
     "full_model": "models.checkpoint",
+    "generate": "generation.generate",
     "import_model": "formats.importers",
     "judge": "measures.quality",
     "latency": "measures.cost",
@@ -70,6 +72,7 @@ __all__ = [
     "export",
     "family",
     "full_model",
+    "generate",
     "import_model",
     "judge",
     "latency",

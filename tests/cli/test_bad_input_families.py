@@ -388,7 +388,7 @@ def test_an_image_smaller_than_the_crop_is_named_whatever_the_family(
         small = Image.new("L" if folder == "labels" else "RGB", (40, 20), 1)
         small.save(home / folder / "small.png")
     told = refused(*training(family))
-    assert "'small.png' is 40x20 pixels, smaller than the crop of 32x32" in told
+    assert "'small.png' is 20x40 pixels (height x width), smaller than the crop of 32x32" in told
     assert "data.enlarge=true" in told
     assert not (home / "run").exists()
     done(*training(family, "data.enlarge=true"))
@@ -396,7 +396,7 @@ def test_an_image_smaller_than_the_crop_is_named_whatever_the_family(
 
 def test_a_small_image_of_the_other_domain_is_named_too(home: Path, refused: Refused) -> None:
     Image.new("RGB", (31, 99)).save(home / "b" / "small.png")
-    assert "'small.png' is 31x99 pixels" in refused(*training("cyclegan"))
+    assert "'small.png' is 99x31 pixels" in refused(*training("cyclegan"))
 
 
 @pytest.mark.parametrize("family", NEEDS)
@@ -548,7 +548,7 @@ def test_a_training_refused_at_its_first_step_can_be_started_again(
     home: Path, refused: Refused, done: Done
 ) -> None:
     line = training("gaugan", "options.separable=true", "data.enlarge=true")
-    assert "give at least 64" in refused(*line)
+    assert "and 64 in one direction" in refused(*line)
     done(*line, "--set", "data.size=64")
 
 

@@ -153,7 +153,7 @@ def test_an_image_smaller_than_the_crop_is_named(
     Image.new("RGB", (70, 20)).save(tmp_path / "a" / "tiny.png")
     line = command(tmp_path, "stylegan2", tmp_path / "run")
     said = refused(capsys, *line)
-    assert "'tiny.png' is 70x20 pixels, smaller than the crop of 32x32" in said
+    assert "'tiny.png' is 20x70 pixels (height x width), smaller than the crop of 32x32" in said
     assert "data.enlarge=true" in said
     assert run_cli(capsys, *line, "--set", "data.enlarge=true").code == 0
 

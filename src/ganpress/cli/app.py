@@ -20,6 +20,7 @@ from ganpress import __version__
 from ganpress.cli import ablate as cli_ablate
 from ganpress.cli import data as cli_data
 from ganpress.cli import evaluation as cli_evaluation
+from ganpress.cli import generation as cli_generation
 from ganpress.cli import training as cli_training
 from ganpress.cli.options import (
     ConfigFile,
@@ -47,6 +48,7 @@ app = typer.Typer(
 app.add_typer(cli_data.app, name="data")
 app.command()(cli_training.train)
 app.command()(cli_training.families)
+app.command("run")(cli_generation.run)
 app.command()(cli_evaluation.evaluate)
 app.command()(cli_evaluation.measure)
 app.command()(cli_ablate.ablate)

@@ -1,0 +1,243 @@
+"""A generator that is ready to run: in torch, or its exported file by onnxruntime or OpenVINO.
+
+An exported file says in its metadata what network it is; that network, without weights, then says
+what the file reads and what sizes it takes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganpress.errors import CheckpointError, ConfigError, GanpressError, MissingExtra
+from ganpress.models.checkpoint import Model, fingerprint, load
+from ganpress.models.families import FAMILIES
+from ganpress.sizes import Size, as_size
+from ganpress.types import Inputs
+
+Shapes = Mapping[str, Sequence[int | None]]
+"""Of each input by name: its dims, None where they are free."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """What makes pictures of the inputs that ``model`` reads.
+
+    Attributes:
+        name: of its file, for messages.
+        model: what it reads and what sizes it takes; of an exported file without weights.
+        run: inputs on the CPU -> (n, c, h, w) float32 on the CPU, about [-1, 1].
+        digest: a hash of its weights, or of its file.
+        is_torch: whether `model` has its weights.
+        size: the only size that an exported file takes, None where it takes others.
+        batch: the only number of pictures that it takes at a time, None where it takes any.
+    """
+
+    name: str
+    model: Model
+    run: Callable[[Inputs], Tensor]
+    digest: str
+    is_torch: bool = True
+    size: Size | None = None
+    batch: int | None = None
+
+    def __call__(self, inputs: Inputs) -> Tensor:
+        """The pictures; a file of one batch size is given repeated rows, whose pictures go."""
+        n = len(inputs[0])
+        if self.batch is None or n == self.batch:
+            return self.run(inputs)
+        rows = torch.arange(self.batch).clamp_max(n - 1)
+        return self.run(tuple(t[rows] for t in inputs))[:n]
+
+    def truncated(self, psi: float) -> Program:
+        """The same with the styles moved towards their mean: psi 1 changes nothing.
+
+        Raises: ConfigError where the family has no truncation, or the styles are inside a file.
+        """
+        net: Any = self.model.net
+        if not hasattr(net, "truncate"):
+            raise ConfigError(
+                f"A '{self.model.family.name}' generator has no truncation: leave --truncation out."
+            )
+        if not self.is_torch:
+            raise ConfigError(
+                f"{self.name} makes its styles inside: --truncation works with the ganpress model "
+                "(.safetensors) that it was exported from."
+            )
+        mean = net.mean_w(generator=torch.Generator().manual_seed(0))
+
+        def run(inputs: Inputs) -> Tensor:
+            z, *noise = (t.to(mean.device) for t in inputs)
+            with torch.no_grad():
+                made: Tensor = net.synthesis(net.truncate(net.mapping(z), mean, psi), *noise)
+            return made.float().cpu()
+
+        return replace(self, run=run)
+
+
+def open_program(model: Model | Path | str, device: str = "cpu") -> Program:
+    """A model, its file (.safetensors), or an exported one (.onnx, .xml), ready to run.
+
+    Raises: ConfigError, CheckpointError, MissingExtra.
+    """
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device is '{device}', but torch sees no CUDA device: leave it out.")
+    if isinstance(model, Model):
+        return _of_model(model, device, "the model", fingerprint(model.net))
+    path = Path(model)
+    readers = {".onnx": _onnx, ".xml": _openvino}
+    if path.suffix.lower() == ".bin" and path.with_suffix(".xml").is_file():
+        raise CheckpointError(f"{path} holds weights alone: give {path.with_suffix('.xml')}.")
+    if path.suffix.lower() not in readers or not path.is_file():
+        given = load(path)
+        return _of_model(given, device, path.name, _hash(path))
+    if device != "cpu":
+        raise ConfigError(f"{path} runs on the CPU here: leave --device out.")
+    return readers[path.suffix.lower()](path)
+
+
+def _hash(*paths: Path) -> str:
+    found = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                found.update(block)
+    return found.hexdigest()
+
+
+def _of_model(model: Model, device: str, name: str, digest: str) -> Program:
+    model.net.to(device)
+
+    def run(inputs: Inputs) -> Tensor:
+        return model(*(t.to(device) for t in inputs)).float().cpu()
+
+    return Program(name, model, run, digest)
+
+
+def _onnx(path: Path) -> Program:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise _missing(path, "onnxruntime", "onnx") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    try:
+        opened = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # onnxruntime's errors share no public base
+        raise _unreadable(path, "onnxruntime", error) from error
+    described = opened.get_modelmeta().custom_metadata_map
+    shapes = {
+        i.name: [d if isinstance(d, int) else None for d in i.shape] for i in opened.get_inputs()
+    }
+
+    def run(inputs: Mapping[str, Any]) -> Any:
+        return opened.run(None, dict(inputs))[0]
+
+    return _exported(path, described, shapes, run, _hash(path))
+
+
+def _openvino(path: Path) -> Program:
+    try:
+        import openvino
+    except ImportError as error:
+        raise _missing(path, "openvino", "openvino") from error
+    weights = path.with_suffix(".bin")
+    if not weights.is_file():
+        raise CheckpointError(f"{path} has its weights in {weights.name}, which is not beside it.")
+    wanted = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    try:
+        core = openvino.Core()
+        read = core.read_model(path)
+        compiled = core.compile_model(read, "CPU", wanted)
+    except Exception as error:  # openvino's errors share no public base
+        raise _unreadable(path, "OpenVINO", error) from error
+    known = dict(read.get_rt_info().items())
+    info = known.get("framework", {})  # the metadata of the ONNX file
+    described: Mapping[str, Any] = getattr(info, "value", info)
+    shapes = {
+        port.get_any_name(): [d.get_length() if d.is_static else None for d in port.partial_shape]
+        for port in read.inputs
+    }
+
+    def run(inputs: Mapping[str, Any]) -> Any:
+        return compiled(dict(inputs))[0].copy()
+
+    text = {key: str(getattr(value, "value", value)) for key, value in described.items()}
+    return _exported(path, text, shapes, run, _hash(path, weights))
+
+
+def _missing(path: Path, package: str, extra: str) -> MissingExtra:
+    return MissingExtra(
+        f"Running {path} needs the package '{package}': pip install 'ganpress[{extra}]'"
+    )
+
+
+def _unreadable(path: Path, program: str, error: Exception) -> CheckpointError:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return CheckpointError(
+        f"{program} cannot load {path} ({line}). Export it again with 'ganpress export'."
+    )
+
+
+def _exported(
+    path: Path,
+    described: Mapping[str, str],
+    shapes: Shapes,
+    run: Callable[[Mapping[str, Any]], Any],
+    digest: str,
+) -> Program:
+    """An exported file as a program, with the network that its metadata describe."""
+    model = _skeleton(path, described)
+    names: tuple[str, ...] = getattr(model.net, "reads", ("image",))
+    if set(names) != set(shapes):
+        raise CheckpointError(
+            f"{path} reads {', '.join(shapes)}, but a '{model.family.name}' generator reads "
+            f"{', '.join(names)}. Export it again with 'ganpress export'."
+        )
+    first = shapes[names[0]]
+    seen = [list(shapes[n])[2:] for n in names if n in ("image", "semantics")]
+    fixed = None
+    for height, width in seen:
+        if (height is None) != (width is None):
+            raise CheckpointError(
+                f"{path} has one side of its pictures fixed and one free: export it again."
+            )
+        if height is not None and width is not None:
+            fixed = as_size((height, width))
+
+    def call(inputs: Inputs) -> Tensor:
+        arrays = (t.contiguous().numpy() for t in inputs)
+        return torch.from_numpy(run(dict(zip(names, arrays, strict=True))))
+
+    return Program(path.name, model, call, digest, False, fixed, first[0])
+
+
+def _skeleton(path: Path, described: Mapping[str, str]) -> Model:
+    """The network that a file's metadata describe, on the meta device. Raises: CheckpointError."""
+    if described.get("producer") != "ganpress" or "family" not in described:
+        raise CheckpointError(
+            f"{path} was not exported by ganpress: it does not say what it reads and in what "
+            "range. Import the generator's checkpoint ('ganpress import') and run that."
+        )
+    name = described["family"]
+    try:
+        family = FAMILIES[name]
+        options = family.resolve(json.loads(described["options"]))
+        with torch.device("meta"):
+            net = family.build(json.loads(described["widths"]), **options).eval()
+    except (KeyError, ValueError, TypeError, GanpressError) as error:
+        raise CheckpointError(
+            f"{path} describes a '{name}' generator that this version does not know ({error}). "
+            "Export it again with 'ganpress export'."
+        ) from error
+    return Model(net, family, options)
