@@ -4,7 +4,8 @@ Command:  .venv/bin/python -m benchmarks.ablations --runs runs
 Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS.
 Time:     about 5 minutes of one core for each variant and seed, 5 core hours in all. It resumes;
           what has ended is not run again. `--only NAME` does one part; `--keep` runs nothing and
-          writes what is there.
+          writes what is there. `--metrics st-lpips-alex` measures finished variants by it, too,
+          and trains nothing for that.
 Result:   for each part benchmarks/results/ablation-NAME.json, .md and, of the two tasks, the
           paper's figures 3 (.svg) and 4 (.jpg); all parts together in ablations-cpu.md.
 
@@ -61,13 +62,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--only", help="one part, by its name")
+    parser.add_argument("--metrics", help="further ones, as 'ganpress ablate --metrics'")
     parser.add_argument("--keep", action="store_true", help="run nothing, write what is there")
     a = parser.parse_args()
     for name, commands in parts(a.runs).items():
         if a.only not in (None, name):
             continue
         for command in [] if a.keep else commands:
-            subprocess.run([sys.executable, "-m", *command], check=True)
+            measured = ["--metrics", a.metrics] if a.metrics and "ablate" in command else []
+            subprocess.run([sys.executable, "-m", *command, *measured], check=True)
         if (a.runs / f"ablation-{name}" / "ablation.json").exists():
             keep(a.runs / f"ablation-{name}", name)
     (RESULTS / "ablations-cpu.md").write_text(table())

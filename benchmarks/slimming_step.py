@@ -25,7 +25,8 @@ from torch import Tensor
 from ganpress import Run, SlimConfig, full_model
 from ganpress.data import Batch
 from ganpress.losses.distance import Distance
-from ganpress.losses.features import Features, vgg16_layers
+from ganpress.losses.features import Features
+from ganpress.losses.networks import vgg16_layers
 from ganpress.methods.gan_slimming.extract import scaled_copy
 from ganpress.methods.gan_slimming.joint import Pruning, joint
 from ganpress.run.settings import checked

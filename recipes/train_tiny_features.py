@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ganpress.data.drawn.draw import GROUNDS, TIMES, draw, plan, stylise
-from ganpress.losses.features import tiny_layers
+from ganpress.losses.networks import tiny_layers
 
 SIZE = 64
 BATCH = 64
@@ -298,7 +298,7 @@ def describe(
     return {
         "name": "tiny",
         "what": "feature network for RGB pictures in [-1, 1], 32 to 256 pixels",
-        "layers": "ganpress.losses.features.tiny_layers",
+        "layers": "ganpress.losses.networks.tiny_layers",
         "taps": {f"relu{k + 1}": f"stride {2**k}" for k in range(4)},
         "params": sum(tensor.numel() for tensor in learner.folded().values()),
         "precision": "float16",

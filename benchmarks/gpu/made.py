@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from ganpress.data import Images, open_images
-from ganpress.losses.features import vgg16_layers
+from ganpress.losses.networks import vgg16_layers
 from ganpress.run.files import make_folder, replace_file
 
 COUNT = 32

@@ -14,8 +14,8 @@ from ganpress.losses.features import load_features
 @pytest.mark.parametrize("style", [0.0, 1.0])
 def test_the_feature_network_is_read_once(style: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """VGG-16 is a file of 528 MB."""
-    reads, read = [], networks._read
-    monkeypatch.setattr(networks, "_read", lambda path: reads.append(path) or read(path))
+    reads, read = [], networks.read
+    monkeypatch.setattr(networks, "read", lambda path: reads.append(path) or read(path))
     Distance(DistanceSettings(features="tiny", style=style))
     assert len(reads) == 1
 
@@ -25,7 +25,7 @@ def test_content_alone_computes_the_first_tap_and_nothing_behind_it() -> None:
     every = load_features("tiny")
     assert alone is not None
     assert alone.taps == every.taps[:1]
-    assert len(alone.layers) == networks._TINY_TAPS[every.taps[0]] + 1 < len(every.layers)
+    assert len(alone.layers) == networks.TINY_TAPS[every.taps[0]] + 1 < len(every.layers)
     x = photos(2)
     assert torch.equal(alone(x)[every.taps[0]], every(x)[every.taps[0]])
     for settings in ({"style": 1.0}, {"style": 0.0, "unit": 1.0}):

@@ -18,9 +18,8 @@ from ganpress.losses.features import (
     SQUEEZENET,
     SQUEEZENET_CAFFE,
     load_features,
-    squeezenet_layers,
-    vgg16_layers,
 )
+from ganpress.losses.networks import squeezenet_layers, vgg16_layers
 from ganpress.losses.weights import fingerprint, zoo_path
 
 ROOT = Path(__file__).resolve().parents[2]

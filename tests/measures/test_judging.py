@@ -17,6 +17,7 @@ from ganpress.data import Images, evaluation, open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.losses.features import load_features
+from ganpress.measures.comparison import eight_bit
 from ganpress.measures.metrics import (
     CifarResNet,
     frechet_distance,
@@ -24,7 +25,7 @@ from ganpress.measures.metrics import (
     kernel_distance,
 )
 from ganpress.measures.metrics.classifier import CLASSES
-from ganpress.measures.quality import eight_bit, judge, trained_size
+from ganpress.measures.quality import judge, trained_size
 from ganpress.models.checkpoint import Model, save
 from ganpress.run.files import read_json
 

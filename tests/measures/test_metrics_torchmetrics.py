@@ -15,7 +15,13 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.inception import InceptionScore
 from torchmetrics.image.kid import KernelInceptionDistance
 
-from ganpress.measures.metrics import Moments, frechet_distance, inception_score, kernel_distance
+from ganpress.measures.metrics import (
+    Moments,
+    frechet_distance,
+    inception_score,
+    kernel_distance,
+    moments_distance,
+)
 
 # torchmetrics says of KID and IS that they keep all features in memory.
 pytestmark = pytest.mark.filterwarnings("ignore:Metric `.*` will save all extracted features")
@@ -58,6 +64,18 @@ def test_the_frechet_distance_is_that_of_scipys_matrix_root(seed: int) -> None:
     root = linalg.sqrtm(a @ b)
     wanted = float(means @ means) + np.trace(a + b - 2 * root.real)
     assert frechet_distance(real, fake) == pytest.approx(wanted, rel=1e-9)
+
+
+@pytest.mark.parametrize(("n", "m"), [(9, 12), (12, 2), (30, 31), (40, 9)])
+def test_the_frechet_distance_of_few_pictures_is_that_of_scipys_matrix_root(n: int, m: int) -> None:
+    """Of fewer than the 32 dimensions; an offset of 1e-9 makes the covariances regular."""
+    real, fake = features(n, 32, 5), features(m, 32, 6)
+    a, b = (np.cov(x.numpy(), rowvar=False) + 1e-9 * np.eye(32) for x in (real, fake))
+    means = real.mean(0) - fake.mean(0)
+    wanted = float(means @ means) + np.trace(a + b - 2 * linalg.sqrtm(a @ b).real)
+    assert frechet_distance(real, fake) == pytest.approx(wanted, rel=1e-4)
+    whole = moments_distance(Moments().update(real), Moments().update(fake))
+    assert frechet_distance(real, fake) == pytest.approx(whole, rel=1e-6)
 
 
 def test_moments_are_numpys() -> None:

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 from eval_inputs import label_maps
+from metric_files import publish
 from nets import WIRINGS
 from PIL import Image
 from typer.testing import CliRunner
@@ -22,13 +23,16 @@ from ganpress.cli.app import app
 from ganpress.data import Images, open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError, Diverged, ExportError, Interrupted
-from ganpress.measures.fidelity import compare_costs
+from ganpress.measures.cost import Latency
+from ganpress.measures.fidelity import compare_costs, evaluate
 from ganpress.methods import ablate as ablation
 from ganpress.methods import finish as finishing
-from ganpress.methods.ablate import Pictures, Plan, ablate, planned
+from ganpress.methods import measured
+from ganpress.methods.ablate import ablate, planned
 from ganpress.methods.base import Given, Variant
 from ganpress.methods.gan_slimming import GAN_SLIMMING
 from ganpress.methods.gan_slimming.settings import SlimConfig, resolve
+from ganpress.methods.measured import Pictures, Plan
 from ganpress.models.checkpoint import Model, full_model, load, save
 from ganpress.models.discriminator import Discriminator
 from ganpress.nn.discriminators import build_discriminator
@@ -37,6 +41,7 @@ from ganpress.report.statements import compared, statements, summary
 from ganpress.run.recipes import recipes
 from ganpress.run.settings import checked, read_config
 
+FAST = Latency(1.0, 1.0, "cpu", 1, 1, 32, 3)
 VARIANTS = tuple(GAN_SLIMMING.variants)
 CLAIMS = [[claim.statement, claim.better, claim.worse] for claim in GAN_SLIMMING.claims]
 DISTANCE = {
@@ -390,7 +395,7 @@ def test_an_unfinished_variant_of_other_settings_is_refused_before_the_others_ar
 def test_other_real_pictures_are_refused_but_not_where_the_folder_is_older_than_that(
     photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ablation, "can_judge", lambda *_: False)
+    monkeypatch.setattr(measured, "can_judge", lambda *_: False)
     fake, other = Fake(), open_images(write_folder(tmp_path / "other", 2, seed=9, size=40))
     run_all(run := tmp_path / "run", photos, fake, variants=["gd"], reals=photos)
     for reals in (other, None):
@@ -431,6 +436,65 @@ def test_another_teacher_or_other_settings_are_refused(photos: Images, tmp_path:
         ablate(
             teacher(1), Pictures(photos), run=tmp_path, config=settings(), compress=fake, quiet=True
         )
+
+
+def test_finished_variants_are_measured_by_further_metrics_without_training(
+    photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole run of a variant, then the same call with one argument more."""
+    monkeypatch.setattr("ganpress.measures.fidelity.latency", lambda *_, **__: FAST)
+    monkeypatch.setattr(finishing, "export", no_export)
+    publish(monkeypatch, tmp_path / "weights", "efficientnet-lite0", "st-lpips-alex")
+    reals = open_images(write_folder(tmp_path / "reals", 3, seed=8, size=40))
+    pictures, run = Pictures(photos.some([0, 1, 2]), reals=reals), tmp_path / "run"
+    how = {"run": run, "config": settings(sparsify={"steps": 1}), "variants": ["gd"]}
+
+    first = ablate(with_discriminator(teacher()), pictures, quiet=True, **how)
+    before = {path: path.read_bytes() for path in run.glob("*/student.safetensors")}
+    further = {**how, "metrics": ["efficientnet-lite0", "st-lpips-alex"], "quiet": True}
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("a finished variant was run again")
+
+    found = ablate(with_discriminator(teacher()), pictures, compress=never, **further)
+    assert {path: path.read_bytes() for path in before} == before
+    for old, new in zip(first["variants"], found["variants"], strict=True):
+        added = new["numbers"].keys() - old["numbers"].keys()
+        assert added == {
+            "st-lpips-alex",
+            "real/st-lpips-alex-to-photo",
+            "real/frechet-efficientnet-lite0",
+            "real/kernel-efficientnet-lite0",
+        }
+        assert {name: new["numbers"][name] for name in old["numbers"]} == old["numbers"]
+    assert "frechet-efficientnet-lite0" in found["judged_teacher"]
+    assert {s["metric"] for s in found["statements"]} >= {
+        "st-lpips-alex",
+        "real/frechet-efficientnet-lite0",
+    }
+    student = load(run / "gd-0" / "student.safetensors")
+    alone = evaluate(
+        student, teacher(), pictures.images, size=32, features="tiny", metrics=["st-lpips-alex"]
+    )
+    [gd] = [row for row in found["variants"] if row["variant"] == "gd"]
+    assert gd["numbers"]["st-lpips-alex"]["mean"] == pytest.approx(alone.metrics["st-lpips-alex"])
+    stamps = {path: path.stat().st_mtime_ns for path in run.glob("*/judged-student.json")}
+    ablate(with_discriminator(teacher()), pictures, compress=never, **further)
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+
+def test_metrics_that_an_ablation_cannot_have_are_refused_before_any_training(
+    photos: Images, tmp_path: Path
+) -> None:
+    fake = Fake()
+    for name, message in (
+        ("efficientnet", "did you mean 'efficientnet-lite0'"),
+        ("auto", "name the metrics"),
+        ("efficientnet-lite0", "compares with real pictures: give some"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            run_all(tmp_path / "run", photos, fake, metrics=[name])
+    assert not fake.asked
 
 
 def test_progress_says_how_many_variants_and_how_much_time_are_left(

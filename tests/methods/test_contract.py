@@ -13,9 +13,10 @@ from ganpress.channels.ranking import widths_at_ratio
 from ganpress.data import Images, open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.measures.cost import Latency
-from ganpress.methods.ablate import Pictures, ablate
+from ganpress.methods.ablate import ablate
 from ganpress.methods.base import Claim, Given, Method, Variant
 from ganpress.methods.compress import compress
+from ganpress.methods.measured import Pictures
 from ganpress.models.checkpoint import Model, full_model, load
 from ganpress.models.source import Source
 from ganpress.run.run import Run

@@ -26,8 +26,9 @@ from torch import Tensor
 from ganpress.data import Batch, open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError, Elsewhere, Interrupted
-from ganpress.methods.ablate import Pictures, ablate
+from ganpress.methods.ablate import ablate
 from ganpress.methods.compress import compress
+from ganpress.methods.measured import Pictures
 from ganpress.models.checkpoint import full_model
 from ganpress.run import distributed
 from ganpress.run.files import read_json, read_log

@@ -15,6 +15,7 @@ from ganpress.cli.options import (
     ConfigFile,
     Instances,
     Labels,
+    Metrics,
     Pairs,
     Photos,
     RunFolder,
@@ -25,6 +26,8 @@ from ganpress.cli.options import (
     TestLabels,
     TestPhotos,
     Weights,
+    listed,
+    metrics_named,
 )
 
 console = Console()
@@ -55,22 +58,24 @@ def ablate(
     ] = None,
     test_labels: TestLabels = None,
     test_instances: TestInstances = None,
+    metrics: Metrics = "none",
     weights: Weights = None,
     strict: Strict = False,
 ) -> None:
     """Variants of a method at one cost and in one time; resumes; table and figures."""
     from ganpress.data import open_images
     from ganpress.methods import method as method_of
-    from ganpress.methods.ablate import Pictures
     from ganpress.methods.ablate import ablate as run_variants
+    from ganpress.methods.measured import Pictures
     from ganpress.models.checkpoint import load
     from ganpress.run.recipes import config_file
     from ganpress.run.settings import read_config
 
     chosen = method_of(method)
-    for variant in _listed(variants):  # a name that does not exist is refused before all else
+    for variant in listed(variants):  # a name that does not exist is refused before all else
         chosen.settings_of(variant, chosen.settings())
     file = config_file(config, ["ablate", method]) if config else None
+    further = metrics_named(metrics)
     shown = None
     if test:
         shown = open_images(
@@ -99,8 +104,9 @@ def ablate(
         run=run,
         method=method,
         config=read_config(chosen.settings, file, sets or ()),
-        variants=_listed(variants),
+        variants=listed(variants),
         seeds=_seeds(seeds),
+        metrics=further,
         weights=weights,
         command=shlex.join(["ganpress", *sys.argv[1:]]),
     )
@@ -148,14 +154,10 @@ def report(
     console.print(str(write(run).resolve()), soft_wrap=True)
 
 
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
 def _seeds(text: str) -> list[int]:
     from ganpress.errors import ConfigError
 
     try:
-        return [int(part) for part in _listed(text)]
+        return [int(part) for part in listed(text)]
     except ValueError as error:
         raise ConfigError(f"--seeds {text}: give whole numbers, such as 0,1,2.") from error

@@ -17,12 +17,14 @@ from rich.table import Table
 from ganpress.cli.options import (
     Instances,
     Labels,
+    Metrics,
     Other,
     Pairs,
     SideBySide,
     Strict,
     Weights,
     check_file,
+    metrics_named,
     size_option,
 )
 from ganpress.sizes import Size, height_width
@@ -56,7 +58,10 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="of noise and styles")] = 0,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda; without --teacher")] = "cpu",
-    features: Annotated[str, typer.Option("--features")] = "squeezenet",
+    features: Annotated[
+        str, typer.Option("--features", help="network of the unit distance, squeezenet or tiny")
+    ] = "squeezenet",
+    metrics: Metrics = "auto",
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write the numbers there")
     ] = None,
@@ -73,6 +78,7 @@ def evaluate(
 
     if json_file:
         check_file(json_file, "numbers.json")
+    further = metrics_named(metrics)
     photos = images and open_images(
         images,
         pairs=pairs,
@@ -92,6 +98,7 @@ def evaluate(
             size=size,
             count=count,
             features=features,
+            metrics=further,
             weights=weights,
             seed=seed,
         )
@@ -105,6 +112,7 @@ def evaluate(
             size=size,
             count=count,
             features=features,
+            metrics=further,
             weights=weights,
             seed=seed,
             device=device,
@@ -125,6 +133,10 @@ def print_evaluation(found: Evaluation) -> None:
         console.print(f"  yardstick {name}: {value:.4f}", soft_wrap=True)
     for name, text in found.protocol.items():
         console.print(f"  {name}: {text}", style="dim", soft_wrap=True)
+    for reason in dict.fromkeys(found.left_out.values()):
+        names = [name for name, why in found.left_out.items() if why == reason]
+        line = f"  left out: {', '.join(names)}. {reason}"
+        console.print(escape(line), style="dim", soft_wrap=True, highlight=False)
 
 
 def measure(

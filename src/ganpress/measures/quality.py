@@ -6,8 +6,8 @@ two sets says nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -15,24 +15,22 @@ import torch
 from torch import Tensor
 
 from ganpress.data import Batch, Images
-from ganpress.data import evaluation as every_image
-from ganpress.errors import CheckpointError, ConfigError, WeightsError
-from ganpress.losses.features import Features, load_features
-from ganpress.losses.terms import unit_distance
+from ganpress.errors import ConfigError, WeightsError
+from ganpress.losses.features import load_features
+from ganpress.measures.comparison import Context, Rows, eight_bit
 from ganpress.measures.fidelity import (
     Evaluation,
+    check_side,
     distance_protocol,
-    pairwise_distances,
-    protocol_of,
+    pairwise,
     standard_error,
 )
-from ganpress.measures.metrics import (
-    CifarResNet,
-    frechet_distance,
-    inception_score,
-    kernel_distance,
-    load_classifier,
+from ganpress.measures.image_metrics import (
+    choose,
+    score_of,
 )
+from ganpress.measures.looked import Columns, Looked, real_rows, rows_of
+from ganpress.measures.metrics import CifarResNet, inception_score, load_classifier
 from ganpress.measures.metrics.classifier import CLASSES
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import (
@@ -44,7 +42,7 @@ from ganpress.models.inputs import (
     reads,
     reals_for,
 )
-from ganpress.sizes import Size, as_size, height_width
+from ganpress.sizes import Size, as_size, height_width, shorter
 
 MOST = {"cpu": 5_000, "cuda": 50_000}
 """Largest default number of pictures made from noise, by the kind of device."""
@@ -61,6 +59,7 @@ def judge(
     batch: int | None = None,
     count: int | None = None,
     features: str = "squeezenet",
+    metrics: Sequence[str] = (),
     weights: Path | None = None,
     seed: int = 0,
     device: str = "cpu",
@@ -77,6 +76,9 @@ def judge(
         photos, with ``other``: its translations and the images of ``other``; also
             ``<features>-unit-distance-to-photo``, how far a translation goes from its photo.
 
+    Further metrics are those of `image_metrics`: FID, KID and, of pictures made from noise, IS;
+    Frechet and kernel distance on EfficientNet-lite0; ST-LPIPS where there are pairs.
+
     Args:
         images: real images, images with targets, photos with label maps, or photos to translate.
         other: real images of the domain that is translated to.
@@ -84,7 +86,9 @@ def judge(
             or the family's own.
         batch: pictures at a time; default: 8 of 256 pixels, more of smaller ones.
         count: pictures made from noise; default: as many as images, at most `MOST`.
-    Raises: ConfigError where the images do not suit what the generator reads.
+        metrics: names of `image_metrics.KINDS`, beside those of ``features``; or `AUTO`.
+    Raises: ConfigError where the images do not suit what the generator reads, or a metric does
+        not suit the comparison; WeightsError.
     """
     way = _comparison_for(model, images, other)
     if count is not None and (count < 2 or way is not _from_noise):
@@ -94,12 +98,16 @@ def judge(
     images, other = images_for(model, images), other and reals_for(model, other)
     size = model.resolve_size(size, trained_size(model))
     batch = batch or max(1, min(64, 8 * 256**2 // prod(height_width(size))))
+    kinds = ["sets"] if way is _from_noise else ["sets", "pairs"]
+    chosen = choose(metrics, kinds=kinds, side=shorter(size), weights=weights, device=device)
     net = load_features(features, weights=weights).to(device)
+    check_side(net, shorter(size))
     was = next(model.net.parameters()).device
     model.net.to(device)
     try:
-        context = _Context(model, net, images, other, size, batch, device, seed, weights)
-        return _from_noise(context, count) if way is _from_noise else way(context)
+        context = Context(model, net, chosen, images, other, size, batch, device, seed, weights)
+        found: Evaluation = _from_noise(context, count) if way is _from_noise else way(context)
+        return replace(found, left_out=chosen.left_out)
     finally:
         model.net.to(was)
 
@@ -113,74 +121,6 @@ def trained_size(model: Model) -> Size:
         return as_size(size)
     except ConfigError:
         return model.size
-
-
-def eight_bit(x: Tensor) -> Tensor:
-    """Pictures as a file keeps them: clamped, and one of 256 values from -1 to 1.
-
-    Raises `CheckpointError` for values that are not finite.
-    """
-    if not x.isfinite().all():
-        raise CheckpointError("The generator makes values that are not finite: it is spoilt.")
-    return ((x + 1) * 127.5).round().clamp(0, 255) / 127.5 - 1
-
-
-@dataclass(frozen=True)
-class _Context:
-    """What all comparisons with real pictures need."""
-
-    model: Model
-    net: Features
-    images: Images
-    other: Images | None
-    size: Size
-    batch: int
-    device: str
-    seed: int
-    weights: Path | None
-
-    def make(self, *inputs: Tensor) -> Tensor:
-        return eight_bit(self.model(*(each.to(self.device) for each in inputs)))
-
-    def batches(self, images: Images) -> Iterator[Batch]:
-        return every_image(images, batch=self.batch, size=self.size)
-
-    def pool(self, x: Tensor) -> Tensor:
-        """(n, c, h, w) -> (n, d): the last tap's features averaged over space."""
-        last: Tensor = self.net(x.to(self.device))[self.net.taps[-1]]
-        return last.mean((2, 3))
-
-    def generator(self) -> torch.Generator:
-        return torch.Generator().manual_seed(self.seed)
-
-    def set_distances(self, real: Tensor, made: Tensor, of: str = "") -> dict[str, float]:
-        """Frechet and kernel distance of two sets of features."""
-        if min(len(real), len(made)) < 2:
-            raise ConfigError("The distance of two sets takes at least two pictures of each.")
-        return {
-            f"frechet-{self.net.name}{of}": frechet_distance(real, made),
-            f"kernel-{self.net.name}{of}": kernel_distance(real, made),
-        }
-
-    def halves(self, rows: Tensor) -> dict[str, float]:
-        """The distances of two random halves of real pictures."""
-        middle = len(rows) // 2
-        if middle < 2:
-            return {}
-        order = torch.randperm(len(rows), generator=self.generator())
-        a, b = rows[order[:middle]], rows[order[middle : 2 * middle]]
-        return self.set_distances(a, b, f", real against real, {middle} each")
-
-    def protocol(self, reference: str) -> dict[str, str]:
-        tap, name = self.net.taps[-1], self.net.name
-        return {
-            "reference": reference,
-            **protocol_of(self.model, self.images, self.size, self.net, self.seed),
-            "rounding": "made pictures to 8 bits",
-            f"frechet-{name}": f"Frechet distance of normal distributions, {tap} averaged over "
-            "space, at this size; smaller sets are further apart: compare equal counts. Not FID",
-            f"kernel-{name}": "unbiased cubic-kernel distance of the same features. Not KID",
-        }
 
 
 def _comparison_for(
@@ -208,47 +148,65 @@ def _comparison_for(
     return _unpaired
 
 
-def _rows(pictures: Iterable[Tensor], looks: Iterable[Callable[[Tensor], Tensor]]) -> list[Tensor]:
-    """The results of each function over all pictures: one tensor a function, on the CPU."""
-    looks = list(looks)
-    found = [[look(p).cpu() for look in looks] for p in pictures]
-    return [torch.cat(column) for column in zip(*found, strict=True)]
-
-
-def _from_noise(context: _Context, count: int | None) -> Evaluation:
+def _from_noise(context: Context, count: int | None) -> Evaluation:
     images = context.images
     count = count or min(len(images), MOST[torch.device(context.device).type])
     classifier, said = _classifier(context)
-    looks: list[Callable[[Tensor], Tensor]] = [context.pool]
+    looks = dict(context.looks)
     if classifier is not None:
-        looks.append(lambda x: classifier(x.to(context.device)))
+        looks[_logits(classifier)] = lambda pictures: classifier(pictures.x)
     inputs = drawn(context.model, count, context.batch, context.generator())
-    made = _rows((context.make(*each) for each in inputs), looks)
+    made = rows_of((context.make(*each) for each in inputs), looks)
     order = torch.randperm(len(images), generator=context.generator())[: 2 * count]
     rank = order.argsort().argsort()  # the pictures come in their own order, not in the drawn one
-    real = [rows[rank] for rows in _rows(_chosen(context, order), looks)]
-    rest = real[0][count:]
-    metrics, spread = context.set_distances(real[0][:count], made[0]), {}
-    yardsticks = (
-        context.set_distances(real[0][:count], rest, f", real against real, {count} each")
-        if len(rest) == count
-        else context.halves(real[0])
-    )
-    if classifier is not None:
-        name, splits = f"is-{classifier.name}", min(SPLITS, count, len(real[1]))
-        score = inception_score(made[1], splits=splits)
-        metrics[name], spread[name] = score.mean, score.std
-        best = inception_score(real[1][:count], splits=splits)
-        yardsticks[f"{name}, real"] = best.mean
+    part = None if len(order) == len(images) else sorted(order.tolist())
+    who = context.identity(images, repr(part))
+    seen = real_rows(who, looks, lambda: context.looked(_chosen(context, order)))
+    every = {name: rows[rank] for name, rows in seen.items()}
+    real = {name: rows[:count] for name, rows in every.items()}
+    rest = {name: rows[count:] for name, rows in every.items()}
     kept = min(count, len(images))
+    reference = images.digest()[:8] + (f"-seed{context.seed}" if kept < len(images) else "")
+    metrics = context.set_distances(real, made, reference)
+    yardsticks = (
+        context.set_distances(real, rest, of=f", real against real, {count} each")
+        if len(order) == 2 * count
+        else context.halves(every)
+    )
+    scores, spread, best = _scores(context, made, real, classifier)
     lines = {
         **context.protocol(f"{kept} real images, drawn by the seed from those given"),
         "made": f"{count} pictures; truncation: none",
     }
-    return Evaluation(metrics, spread, count, lines | said, yardsticks)
+    return Evaluation(metrics | scores, spread, count, lines | said, yardsticks | best)
 
 
-def _chosen(context: _Context, order: Tensor) -> Iterator[Tensor]:
+def _logits(classifier: CifarResNet) -> str:
+    return f"logits of {classifier.name}, {classifier.digest}"
+
+
+def _scores(
+    context: Context, made: Rows, real: Rows, classifier: CifarResNet | None
+) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+    """Scores by each classifier of what is made, their deviations, and those of real pictures."""
+    found, best = {}, {}
+    if classifier is not None:
+        ours, theirs = (rows[_logits(classifier)] for rows in (made, real))
+        splits = min(SPLITS, len(ours), len(theirs))
+        found[f"is-{classifier.name}"] = inception_score(ours, splits=splits)
+        best[f"is-{classifier.name}"] = inception_score(theirs, splits=splits)
+    for key, net in context.embeddings.items():
+        for rows, scores in ((made, found), (real, best)):
+            if named := score_of(net, rows[key]):
+                scores[named[0]] = named[1]
+    return (
+        {name: score.mean for name, score in found.items()},
+        {name: score.std for name, score in found.items()},
+        {f"{name}, real": score.mean for name, score in best.items()},
+    )
+
+
+def _chosen(context: Context, order: Tensor) -> Iterator[Tensor]:
     """The pictures of these numbers, in the images' own order."""
     wanted, start = torch.zeros(len(context.images), dtype=torch.bool), 0
     wanted[order] = True
@@ -259,7 +217,7 @@ def _chosen(context: _Context, order: Tensor) -> Iterator[Tensor]:
             yield batch.x[keep]
 
 
-def _classifier(context: _Context) -> tuple[CifarResNet | None, dict[str, str]]:
+def _classifier(context: Context) -> tuple[CifarResNet | None, dict[str, str]]:
     """The classifier of CIFAR-10 if the images are of its classes, and the protocol's line."""
     if context.images.class_names != CLASSES or context.size != 32:
         return None, {}
@@ -274,29 +232,30 @@ def _classifier(context: _Context) -> tuple[CifarResNet | None, dict[str, str]]:
     }
 
 
-def _paired(context: _Context) -> Evaluation:
-    generator, name = context.generator(), context.net.name
+def _paired(context: Context) -> Evaluation:
+    generator, looks = context.generator(), context.looks
+    who = context.identity(context.images, "targets")
+    lacking = real_rows.lacking(who, looks)
     mean = eight_bit(_mean(_truth(batch) for batch in context.batches(context.images)))
-    found = []
+    dull = Looked(mean.to(context.device))
+    ours, trivial, made, fresh = (Columns() for _ in range(4))
     for batch in context.batches(context.images):
-        truth = _truth(batch).to(context.device)
-        made = context.make(*inputs_of(context.model, batch, generator))
-        dull = mean.to(context.device).expand_as(truth)
-        seen = [
-            *pairwise_distances(context.net, made, truth),
-            *pairwise_distances(context.net, dull, truth),
-        ]
-        found.append([row.cpu() for row in (*seen, context.pool(made), context.pool(truth))])
-    *values, made, truth = (torch.cat(column) for column in zip(*found, strict=True))
-    names = [f"{name}-unit-distance", "l1"]
-    ours, trivial = (dict(zip(names, v, strict=True)) for v in (values[:2], values[2:]))
+        truth = Looked(_truth(batch).to(context.device))
+        picture = context.make(*inputs_of(context.model, batch, generator))
+        made.add({name: look(picture) for name, look in looks.items()})
+        fresh.add({name: look(truth) for name, look in lacking.items()})
+        ours.add(_distances(context, picture, truth))
+        trivial.add(_distances(context, dull.like(truth.x), truth))
+    real = real_rows.complete(who, looks, fresh.rows)
+    values, beside = ours.rows, trivial.rows
     return Evaluation(
-        {k: float(v.mean()) for k, v in ours.items()} | context.set_distances(truth, made),
-        {k: standard_error(v) for k, v in ours.items()},
+        {k: float(v.mean()) for k, v in values.items()}
+        | context.set_distances(real, made.rows, context.images.digest()[:8]),
+        {k: standard_error(v) for k, v in values.items()},
         len(context.images),
         context.protocol("the true pictures") | distance_protocol("on 8-bit pictures"),
-        {f"{k}, the mean picture": float(v.mean()) for k, v in trivial.items()}
-        | context.halves(truth),
+        {f"{k}, the mean picture": float(v.mean()) for k, v in beside.items()}
+        | context.halves(real),
     )
 
 
@@ -313,22 +272,38 @@ def _mean(pictures: Iterable[Tensor]) -> Tensor:
     return (total / count).float()
 
 
-def _unpaired(context: _Context) -> Evaluation:
+def _unpaired(context: Context) -> Evaluation:
     assert context.other is not None
-    generator, name = context.generator(), f"{context.net.name}-unit-distance-to-photo"
-    found = []
+    generator, looks = context.generator(), context.looks
+    who = context.identity(context.images, "photos")
+    lacking = real_rows.lacking(who, looks)
+    change, made, fresh = Columns(), Columns(), Columns()
     for batch in context.batches(context.images):
-        photo = batch.x.to(context.device)
-        made = context.make(*inputs_of(context.model, batch, generator))
-        change = unit_distance(context.net(made), context.net(photo))
-        found.append([row.cpu() for row in (change, context.pool(made), context.pool(photo))])
-    change, made, photos = (torch.cat(column) for column in zip(*found, strict=True))
-    (real,) = _rows((batch.x for batch in context.batches(context.other)), [context.pool])
-    reference = f"{len(real)} images of the other domain, data hash {context.other.digest()[:12]}"
+        photo = Looked(batch.x.to(context.device))
+        picture = context.make(*inputs_of(context.model, batch, generator))
+        made.add({name: look(picture) for name, look in looks.items()})
+        fresh.add({name: look(photo) for name, look in lacking.items()})
+        distances = _distances(context, picture, photo)
+        change.add({f"{name}-to-photo": v for name, v in distances.items() if name != "l1"})
+    photos = real_rows.complete(who, looks, fresh.rows)
+    other = context.other
+    real = real_rows(
+        context.identity(other, "whole"),
+        looks,
+        lambda: context.looked(batch.x for batch in context.batches(other)),
+    )
+    count = len(next(iter(real.values())))
+    reference = f"{count} images of the other domain, data hash {other.digest()[:12]}"
     return Evaluation(
-        context.set_distances(real, made) | {name: float(change.mean())},
-        {name: standard_error(change)},
+        context.set_distances(real, made.rows, other.digest()[:8])
+        | {name: float(v.mean()) for name, v in change.rows.items()},
+        {name: standard_error(v) for name, v in change.rows.items()},
         len(context.images),
         context.protocol(reference) | {"unit distance": distance_protocol("")["unit distance"]},
-        context.set_distances(real, photos, ", the photos untranslated") | context.halves(real),
+        context.set_distances(real, photos, of=", the photos untranslated") | context.halves(real),
     )
+
+
+def _distances(context: Context, made: Looked, wanted: Looked) -> dict[str, Tensor]:
+    """Of each picture to its reference, (n,) each."""
+    return pairwise(context.net, context.chosen.pairs, made, wanted)

@@ -8,21 +8,25 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ganpress.data import Images
 from ganpress.errors import ConfigError, Diverged, GanpressError, InfeasibleTarget, NotPossible
-from ganpress.measures.fidelity import evaluation_size
-from ganpress.measures.quality import judge
 from ganpress.methods import method as method_of
 from ganpress.methods.base import Given, Method
 from ganpress.methods.checks import check_images
 from ganpress.methods.compress import check_request
 from ganpress.methods.compress import compress as compress_model
-from ganpress.models.checkpoint import Model, fingerprint, load
-from ganpress.models.inputs import from_noise
+from ganpress.methods.measured import (
+    Measured,
+    Pictures,
+    Plan,
+    judge_once,
+    judge_student,
+    measure_again,
+)
+from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.report.ablation import write_ablation
 from ganpress.report.amounts import duration
 from ganpress.report.statements import summary
@@ -30,40 +34,6 @@ from ganpress.run.card import differences
 from ganpress.run.files import as_json, make_folder, read_json, write_json
 from ganpress.run.proposals import ways
 from ganpress.training.shared_settings import MethodSettings
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One run of a variant: its folder, and its settings with the seed and the shared cache, as
-    they were asked for and as its stages use them."""
-
-    variant: str
-    seed: int
-    folder: Path
-    settings: Any
-    resolved: Any
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The images that variants are trained and measured on.
-
-    Attributes:
-        images: what the generator reads; None where it reads noise.
-        test: never trained on; None: ``images`` are shown.
-        reals: real pictures of the target domain: teacher and students are compared with them,
-            and with ``discriminator.real=images`` they are real to the discriminator. Where what
-            is shown has targets or label maps, those are the reference.
-    """
-
-    images: Images | None
-    test: Images | None = None
-    reals: Images | None = None
-
-    @property
-    def shown(self) -> Images | None:
-        """The images that teacher and students are measured on."""
-        return self.test or self.images
 
 
 def ablate(
@@ -75,6 +45,7 @@ def ablate(
     config: MethodSettings | None = None,
     variants: Sequence[str] = (),
     seeds: Sequence[int] = (0,),
+    metrics: Sequence[str] = (),
     weights: Path | None = None,
     command: str | None = None,
     quiet: bool = False,
@@ -93,6 +64,9 @@ def ablate(
         method: one of `methods.METHODS`.
         config: target, data and time that all variants share; see `Method.stage_minutes`.
         variants: of the method; default: all. seeds: each variant runs once with each.
+        metrics: further ones, names of `image_metrics.KINDS`: of pairs between student and
+            teacher, of sets and pairs against real pictures, where there are any. Finished
+            variants are measured by those that they lack; nothing is trained again for them.
         compress: what runs a variant; takes what `ganpress.compress` takes.
     Returns: what ablation.json holds.
     Raises: ConfigError before any training where the images are of no use or no variant can be
@@ -107,11 +81,14 @@ def ablate(
     plans, refused = planned(chosen, given, base, variants or tuple(chosen.variants), seeds, run)
     run = make_folder(Path(run))
     begin(run, chosen, teacher, pictures, base)
-    judge_once(teacher, pictures, base, weights, run / "judged-teacher.json")
+    by = Measured(tuple(metrics), weights)
+    by.check(teacher, pictures)
+    judge_once(teacher, pictures, base, by, run / "judged-teacher.json")
     left = []
     for plan in plans:
         if finished(plan, chosen):
-            judge_student(plan, pictures, teacher, base, weights)
+            measure_again(plan, pictures, teacher, by)
+            judge_student(plan, pictures, teacher, base, by)
         elif plan.variant in refused:
             fail(plan, refused[plan.variant], quiet)
         else:
@@ -130,6 +107,7 @@ def ablate(
                 config=plan.settings,
                 method=method,
                 test=pictures.test,
+                metrics=by.pairs,
                 weights=weights,
                 command=command,
                 quiet=quiet,
@@ -139,7 +117,7 @@ def ablate(
             fail(plan, error, quiet)
         else:
             (plan.folder / "failed.json").unlink(missing_ok=True)
-            judge_student(plan, pictures, teacher, base, weights)
+            judge_student(plan, pictures, teacher, base, by)
         took.append(time.monotonic() - began)
         publish(run)
     return publish(run)
@@ -311,53 +289,6 @@ def changed_since(folder: Path, settings: dict[str, Any], method: Method) -> lis
         one.get("data", {}).pop("teacher_cache", None)
     known = {name: was[name] for name in now if name in was}
     return differences(known, now, as_json(method.settings().model_dump()))
-
-
-def judge_student(
-    plan: Plan, pictures: Pictures, teacher: Model, base: MethodSettings, weights: Path | None
-) -> None:
-    """Measure the quality of a finished variant's student, where there are real pictures."""
-    path = plan.folder / "judged-student.json"
-    if can_judge(teacher, pictures.shown, pictures.reals) and not path.exists():
-        student = load(plan.folder / "student.safetensors")
-        judge_once(student, pictures, base, weights, path)
-
-
-def judge_once(
-    model: Model, pictures: Pictures, base: MethodSettings, weights: Path | None, path: Path
-) -> None:
-    """Write a model's quality by `judge`, where there are real pictures and no such file yet."""
-    if can_judge(model, pictures.shown, pictures.reals) and not path.exists():
-        write_json(path, quality_of(model, pictures.shown, pictures.reals, base, weights))
-
-
-def can_judge(teacher: Model, shown: Images | None, reals: Images | None) -> bool:
-    """Whether there are real pictures to compare with."""
-    if shown is None or from_noise(teacher):
-        return shown is not None
-    return reals is not None or shown.paired or shown.has_labels
-
-
-def quality_of(
-    model: Model,
-    shown: Images | None,
-    reals: Images | None,
-    base: MethodSettings,
-    weights: Path | None,
-) -> dict[str, Any]:
-    """The quality of a model by `judge`, as ``ganpress evaluate --json`` writes it."""
-    assert shown is not None
-    given = from_noise(model) or shown.paired or shown.has_labels
-    found = judge(
-        model,
-        shown,
-        other=None if given else reals,
-        size=None if from_noise(model) else evaluation_size(base.data, model),
-        features=base.distance.features,
-        weights=weights,
-        device=base.device,
-    )
-    return found.as_dict()
 
 
 def progress(plan: Plan, done: int, total: int, took: Sequence[float], method: Method) -> str:

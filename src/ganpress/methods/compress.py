@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def compress(
     method: str = "slim",
     test: Images | None = None,
     reals: Images | None = None,
+    metrics: Sequence[str] = (),
     weights: str | os.PathLike[str] | None = None,
     match_colours: bool = False,
     command: str | None = None,
@@ -60,6 +62,7 @@ def compress(
         test: photos for the evaluation and the report's pictures; without them ``images`` are
             used, and the protocol says so.
         reals: pictures of the target domain, for ``discriminator.real=images`` without targets.
+        metrics: further ones of the evaluation against the teacher, such as 'st-lpips-alex'.
         weights: file or folder of the feature network's weights.
         match_colours: in samples/ and the report, give made pictures the colours of their photos
             (`measures.colour.match_colour`); numbers and exported files are of the pictures as
@@ -108,7 +111,7 @@ def compress(
             quiet=quiet,
         )
         return student
-    finish(folder, student, teacher, c, shown, weights=weights)
+    finish(folder, student, teacher, c, shown, metrics=metrics, weights=weights)
     return student
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ganpress.data import Batch, Images, evaluation
+from ganpress.data import Batch, Images
+from ganpress.data import evaluation as every_image
 from ganpress.errors import ConfigError, ExportError, MissingExtra
 from ganpress.formats.exporters import export
 from ganpress.measures.colour import match_colour
@@ -22,7 +23,7 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise, inputs_of, made_size
 from ganpress.models.source import blank
 from ganpress.report import write_report
-from ganpress.run.files import make_folder, read_json, replace_file
+from ganpress.run.files import make_folder, read_json, replace_file, write_json
 from ganpress.run.grid import grid
 from ganpress.run.progress import say
 from ganpress.run.run import Run
@@ -89,31 +90,24 @@ def finish(
     settings: MethodSettings,
     shown: Shown,
     *,
+    metrics: Sequence[str] = (),
     weights: Path | None,
 ) -> None:
-    """Measure, evaluate, export, and write the report of a compressed student."""
-    size = made_size(teacher) if from_noise(teacher) else evaluation_size(settings.data, teacher)
+    """Measure, evaluate, export, and write the report of a compressed student.
+
+    Args: metrics: further ones of the evaluation, those of pairs among `image_metrics.KINDS`.
+    """
+    size = evaluated_size(teacher, settings)
     images = shown.images
     say(f"evaluating on {len(images) if images else FROM_NOISE} pictures", quiet=run.quiet)
-    found = evaluate(
-        student,
-        teacher,
-        images,
-        size=size,
-        count=FROM_NOISE,
-        features=settings.distance.features,
-        weights=weights,
-    )
+    evaluation = evaluated(student, teacher, settings, shown, metrics=metrics, weights=weights)
     write_samples(run.root / "samples", student, teacher, shown, size)
     say("measuring latency", quiet=run.quiet)
     model = compare_costs(teacher, student, size=cost_size(settings.data, teacher))
     model["student"]["file_bytes"] = (run.root / "student.safetensors").stat().st_size
     results: dict[str, Any] = {
         "model": model,
-        "evaluation": {
-            **found.as_dict(),
-            "protocol": {**found.protocol, "held out": shown.held_out},
-        },
+        "evaluation": evaluation,
         "stages": stage_facts(run),
         "export": {"onnx": exported(run, student, size)},
         "samples": shown.colours,
@@ -121,6 +115,52 @@ def finish(
     run.write_json("results.json", results)
     run.finish()
     write_report(run.root)
+
+
+def evaluated_size(teacher: Model, settings: MethodSettings) -> Size:
+    """Side, or height and width, of the pictures of the evaluation, pixels."""
+    return made_size(teacher) if from_noise(teacher) else evaluation_size(settings.data, teacher)
+
+
+def evaluated(
+    student: Model,
+    teacher: Model,
+    settings: MethodSettings,
+    shown: Shown,
+    *,
+    metrics: Sequence[str] = (),
+    weights: Path | None,
+) -> dict[str, Any]:
+    """The student's evaluation against its teacher, as results.json holds it."""
+    found = evaluate(
+        student,
+        teacher,
+        shown.images,
+        size=evaluated_size(teacher, settings),
+        count=FROM_NOISE,
+        features=settings.distance.features,
+        metrics=metrics,
+        weights=weights,
+    )
+    return {**found.as_dict(), "protocol": {**found.protocol, "held out": shown.held_out}}
+
+
+def evaluate_again(
+    folder: Path,
+    student: Model,
+    teacher: Model,
+    settings: MethodSettings,
+    shown: Shown,
+    *,
+    metrics: Sequence[str],
+    weights: Path | None,
+) -> None:
+    """Evaluate a finished run's student anew, by further metrics too, and write its results and
+    its report. Nothing is trained, exported or timed again."""
+    results = read_json(folder / "results.json")
+    found = evaluated(student, teacher, settings, shown, metrics=metrics, weights=weights)
+    write_json(folder / "results.json", {**results, "evaluation": found})
+    write_report(folder)
 
 
 def exported(run: Run, student: Model, size: Size) -> dict[str, Any]:
@@ -169,6 +209,6 @@ def _spread(images: Images | None, size: Size) -> Iterator[tuple[int, Batch]]:
         yield from ((index, blank(1)) for index in range(SAMPLES))
         return
     wanted = set(np.linspace(0, len(images) - 1, min(SAMPLES, len(images))).astype(int).tolist())
-    for index, photos in enumerate(evaluation(images, batch=1, size=size)):
+    for index, photos in enumerate(every_image(images, batch=1, size=size)):
         if index in wanted:
             yield index, photos

@@ -40,7 +40,7 @@ def summary(run: Path) -> dict[str, Any]:
         out["teacher_cost"] = results["model"]["teacher"]
         known = ("device", "threads", "platform", "ganpress", "torch", "python", "data_hash")
         out["machine"] = {name: card.get(name) for name in known}
-        kinds = ("real/frechet-", "real/is-")
+        kinds = ("real/frechet-", "real/fid-", "real/is-")
         metrics += [name for name in found[0]["numbers"] if name.startswith(kinds)]
         target = next((name for name, share in facts["settings"]["target"].items() if share), None)
         out["statements"] = statements(found, metrics, facts.get("claims", []), target)

@@ -76,9 +76,11 @@ def test_r_f_is_the_ratio_of_distances_to_real_pictures_and_names_its_features(
 
 
 def test_only_inception_features_make_it_fid_and_is() -> None:
-    assert distance_name("frechet-inception") == "FID"
+    assert distance_name("fid-tf1-uint8-9-vs-9-ab") == "FID (fid-tf1-uint8-9-vs-9-ab)"
+    assert distance_name("frechet-inception-tf1@1a2b3c4d").endswith("(not FID)")
     assert distance_name("frechet-squeezenet-1.1-caffe").endswith("(not FID)")
-    assert score_name("is-inception") == "IS"
+    assert score_name("is-inception-tf1-uint8-9x9") == "IS (is-inception-tf1-uint8-9x9)"
+    assert score_name("is-inception-tf1@1a2b3c4d").endswith("(not IS)")
     assert score_name("is-resnet56") == "is-resnet56 (not IS)"
 
 

@@ -2,7 +2,8 @@
 
 The trace of the covariance product's root is worked out from eigenvalues of symmetric matrices:
 exact for singular covariances too (fewer pictures than dimensions), where the usual root of the
-unsymmetric product needs an offset or returns complex numbers.
+unsymmetric product needs an offset or returns complex numbers. Of such few pictures it is worked
+out without any d x d matrix.
 """
 
 from __future__ import annotations
@@ -28,11 +29,7 @@ class Moments:
         Raises: ValueError for another shape, another d than before, or values that are not finite.
         """
         x = features.detach().to("cpu", torch.float64)
-        if x.ndim != 2 or (self.count and x.shape[1] != len(self._mean)):
-            want = len(self._mean) if self.count else "d"
-            raise ValueError(f"Features are (n, {want}), not {tuple(x.shape)}.")
-        if not x.isfinite().all():
-            raise ValueError("There are features that are not finite.")
+        _check(x, len(self._mean) if self.count else "d")
         if len(x) == 0:
             return self
         mean = x.mean(0)
@@ -49,18 +46,14 @@ class Moments:
     @property
     def mean(self) -> Tensor:
         """(d,) float64. Raises: ValueError before the first feature."""
-        self._enough(1)
+        _check_count(self.count, 1)
         return self._mean
 
     @property
     def covariance(self) -> Tensor:
         """(d, d) float64, divided by count - 1. Raises: ValueError for fewer than two features."""
-        self._enough(2)
+        _check_count(self.count, 2)
         return self._scatter / (self.count - 1)
-
-    def _enough(self, smallest: int) -> None:
-        if self.count < smallest:
-            raise ValueError(f"There are {self.count} features; it takes at least {smallest}.")
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
@@ -73,7 +66,38 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
     Args: real, fake: (n, d) and (m, d), at least two each.
     Raises: ValueError for other shapes, too few features, or values that are not finite.
     """
-    return moments_distance(Moments().update(real), Moments().update(fake))
+    if max(len(real), len(fake)) >= real.shape[-1]:
+        return moments_distance(Moments().update(real), Moments().update(fake))
+    a, b = (_rows(x) for x in (real, fake))
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(
+            f"Features of {a.shape[1]} and {b.shape[1]} dimensions cannot be compared."
+        )
+    means = (a.mean(0) - b.mean(0)).square().sum()
+    a, b = ((x - x.mean(0)) / (len(x) - 1) ** 0.5 for x in (a, b))
+    root = torch.linalg.svdvals(a @ b.T).sum()  # the eigenvalues of A^T A B^T B are its squares
+    return max(0.0, float(means + a.square().sum() + b.square().sum() - 2 * root))
+
+
+def _rows(features: Tensor) -> Tensor:
+    """Features as float64 on the CPU, once they are checked as `Moments` checks them."""
+    x = features.detach().to("cpu", torch.float64)
+    _check(x, "d")
+    _check_count(len(x), 2)
+    return x
+
+
+def _check(x: Tensor, d: int | str) -> None:
+    """ValueError unless these are (n, d) finite values."""
+    if x.ndim != 2 or (isinstance(d, int) and x.shape[1] != d):
+        raise ValueError(f"Features are (n, {d}), not {tuple(x.shape)}.")
+    if not x.isfinite().all():
+        raise ValueError("There are features that are not finite.")
+
+
+def _check_count(count: int, smallest: int) -> None:
+    if count < smallest:
+        raise ValueError(f"There are {count} features; it takes at least {smallest}.")
 
 
 def moments_distance(real: Moments, fake: Moments) -> float:

@@ -110,7 +110,8 @@ def measured(columns: Sequence[tuple[str, list[Path]]]) -> list[list[str]]:
     judged = [[quality_of_pair(folder) for folder in folders] for _, folders in columns]
     pairs = [[pair for pair in each if pair is not None] for each in judged]
     whole = all(len(found) == len(each) for found, each in zip(pairs, judged, strict=True))
-    for metric in _shared(pairs, "frechet-") if whole else []:
+    kinds = ("fid-", "frechet-") if whole else ()
+    for metric in (name for kind in kinds for name in _shared(pairs, kind)):
         values = [[t[metric] / max(s[metric], 1e-12) for t, s in each] for each in pairs]
         rows.append(_line(f"r_f, {distance_name(metric)}", values))
     if not any(row[0].startswith("r_f") for row in rows):
@@ -167,12 +168,13 @@ def quality_of_pair(folder: Path) -> Pair | None:
 
 def distance_name(metric: str) -> str:
     """The distance's name; FID only for the features that FID is defined by."""
-    return "FID" if metric in ("frechet-inception", "fid") else f"{metric} (not FID)"
+    return f"FID ({metric})" if metric.startswith("fid-") else f"{metric} (not FID)"
 
 
 def score_name(metric: str) -> str:
     """The score's name; IS only for the classifier that it is defined by."""
-    return "IS" if metric == "is-inception" else f"{metric} (not IS)"
+    published = metric.startswith("is-inception-") and "@" not in metric
+    return f"IS ({metric})" if published else f"{metric} (not IS)"
 
 
 def published(family: str) -> list[str]:

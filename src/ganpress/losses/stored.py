@@ -1,0 +1,23 @@
+"""The tensors of a weight file: read without running anything, and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ganpress.errors import WeightsError
+
+
+def tensor_of(stored: Mapping[str, Any], key: str, shape: tuple[int, ...], path: Path) -> Tensor:
+    """The tensor of this name as float32. Raises: WeightsError where it is not of this shape."""
+    found = stored.get(key)
+    if not isinstance(found, Tensor) or found.shape != shape:
+        seen = tuple(found.shape) if isinstance(found, Tensor) else "nothing"
+        raise WeightsError(
+            f"'{path}' is not the file it should be: '{key}' should be {shape} but is {seen}. Give "
+            "the published file with --weights, or remove this one so that it is fetched again."
+        )
+    return found.float()
