@@ -21,6 +21,7 @@ from ganpress.cli import ablate as cli_ablate
 from ganpress.cli import data as cli_data
 from ganpress.cli import evaluation as cli_evaluation
 from ganpress.cli import training as cli_training
+from ganpress.cli.exporting import print_upstream
 from ganpress.cli.options import (
     ConfigFile,
     Instances,
@@ -135,6 +136,7 @@ def kinds() -> None:
     console.print(table)
     for target, families in LAYOUTS.items():
         console.print(f"export --to {target}: {', '.join(families)}", soft_wrap=True)
+    console.print("export --to pth-plain: every family, a torch module of its own", soft_wrap=True)
 
 
 @app.command()
@@ -227,18 +229,25 @@ def export(
     size: Annotated[
         int | None, typer.Option("--size", min=1, help="example size in pixels")
     ] = None,
+    pad: Annotated[
+        bool,
+        typer.Option("--pad", help="to pth-*: zero channels up to widths that the class can have"),
+    ] = False,
 ) -> None:
     """Export a model and verify the file against torch."""
+    from ganpress.formats.exporters import SUFFIXES
     from ganpress.formats.exporters import export as write
     from ganpress.models.checkpoint import load
 
-    check_file(out, "model.onnx")
-    facts = write(load(model), out, to=to, size=size)
+    check_file(out, f"model{SUFFIXES.get(to, ('.onnx',))[0]}")
+    student = load(model)
+    facts = write(student, out, to=to, size=size, pad=pad)
     console.print(
         f"{facts.file}: {facts.bytes:,} bytes, differs from torch by at most "
         f"{facts.max_abs_diff:.2e} (mean {facts.mean_abs_diff:.2e}).",
         soft_wrap=True,
     )
+    print_upstream(student, facts, size, pad=pad)
 
 
 @app.command()

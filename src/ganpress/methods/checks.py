@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from ganpress.channels.ranking import Bind, unbound
 from ganpress.data import Images
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise, made_size, reads
+from ganpress.models.upstream import binding_of
 from ganpress.training.shared_settings import MethodSettings
 
 
@@ -55,3 +59,36 @@ def check_images(
             "discriminator.real=images needs real pictures of the target domain: targets of the "
             "photos (pairs), or other images (reals); or set discriminator.real=teacher."
         )
+
+
+def binding(
+    student: Model, settings: MethodSettings, prunable: Collection[str], *, otherwise: str = ""
+) -> Bind:
+    """What ``target.layout`` allows the widths of a student to be; everything where it is not set.
+
+    Args:
+        student: at its present widths, with the options that it will be exported with.
+        prunable: groups that the method can narrow.
+        otherwise: what to do where these can never be narrower in that class ("set ...").
+    Raises: ConfigError where the code base has no such network, or no narrower one by pruning
+        these groups.
+    """
+    layout = settings.target.layout
+    if layout is None:
+        return unbound
+    found = binding_of(
+        layout,
+        student.family.name,
+        student.options,
+        student.widths,
+        scaled=student.options.get("norm") == "instance" and bool(student.options.get("affine")),
+        whole=[g for g in student.widths if g not in prunable],
+        multiple=settings.channel_multiple,
+    )
+    if not set(found.free) & set(prunable):
+        raise ConfigError(
+            f"target.layout={layout} leaves nothing to prune: in {found.of.name} of {found.of.of} "
+            "the groups that can be pruned here are fixed, or hang on one number with groups that "
+            f"stay whole. {otherwise or 'Leave it out'}, and export to 'pth-plain' or to onnx."
+        )
+    return found

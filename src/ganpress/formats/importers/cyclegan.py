@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-import torch
-
+from ganpress.channels.widen import widen
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.formats.importers.fitting import STATISTICS, Plan, fill_together
 from ganpress.models.checkpoint import Model
@@ -211,13 +210,10 @@ def resnet_state(model: Model, *, second: int) -> State:
 
 def _whole(model: Model) -> State:
     """The state with emptied blocks given back as one channel of zeros, which is the same."""
-    own = model.net.state_dict()
-    if all(widths(model.net).values()):
-        return own
-    with torch.device("meta"):
-        whole = model.build({g: max(1, w) for g, w in widths(model.net).items()}).state_dict()
-    blank = {n: float(n.endswith(("norm1.weight", "norm2.weight"))) for n in whole}
-    return {n: own.get(n, torch.full(t.shape, blank[n])) for n, t in whole.items()}
+    have = widths(model.net)
+    if all(have.values()):
+        return model.net.state_dict()
+    return widen(model.build, model.net, {g: max(1, w) for g, w in have.items()}).state_dict()
 
 
 def fold_into_means(state: State, biases: Collection[str]) -> State:

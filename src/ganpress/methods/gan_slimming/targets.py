@@ -7,17 +7,21 @@ import math
 
 import torch
 
-from ganpress.channels.ranking import cut_level, largest_ratio, widths_at_ratio
+from ganpress.channels.ranking import Bind, cut_level, largest_ratio, widths_at_ratio
 from ganpress.channels.take import scales
 from ganpress.errors import ConfigError, InfeasibleTarget
 from ganpress.measures.cost import CostOf
 from ganpress.measures.cost import cost_ratio as cost_of
+from ganpress.methods.checks import binding
 from ganpress.methods.gan_slimming.extract import floors_of, scaled_copy
+from ganpress.methods.gan_slimming.importance import Goal
 from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model
+from ganpress.models.layouts import Binding
 from ganpress.nn.layers import add_gates
 from ganpress.quantisation.attach import quantiser_of_settings
 from ganpress.quantisation.quantise import quantise
+from ganpress.types import Widths
 
 WIDE = 0.5  # of the channels that d+cp's first student has, at least
 
@@ -57,10 +61,46 @@ def cost_ratio(teacher: Model, config: SlimConfig) -> CostOf:
     return cost_of(name, teacher.net, net, teacher.family.image.size)
 
 
+def bind_of(model: Model, config: SlimConfig) -> Bind:
+    """The widths that ``target.layout`` allows a student that is now ``model``.
+
+    Raises: ConfigError where this procedure cannot prune to any of them.
+    """
+    procedure, student = config.procedure, model
+    otherwise = "Leave target.layout out"
+    if procedure != "gd":
+        student = scaled_copy(model)
+        if frozen_groups(model, config) and _can_bind(model, config, trunk="tied"):
+            otherwise = "Set trunk=tied"
+        elif _can_bind(model, config, procedure="gd"):
+            otherwise = "Set procedure=gd, a uniformly narrow student, or leave target.layout out"
+    return binding(student, config, prunable(model, config), otherwise=otherwise)
+
+
+def _can_bind(model: Model, config: SlimConfig, **changed: str) -> bool:
+    if config.target.layout is None:
+        return False
+    try:
+        bind_of(model, config.model_copy(update=changed))
+    except ConfigError:
+        return False
+    return True
+
+
+def final_widths(model: Model, config: SlimConfig, bind: Bind, goal: Goal | None) -> Widths | None:
+    """The widths to end with, where a layout and a goal leave no choice: those of the largest
+    number within the goal, if all hang on one. Else None."""
+    if not (isinstance(bind, Binding) and bind.has_one_number and goal is not None):
+        return None
+    ratio = largest_ratio(lambda r: goal.cost(_narrowed(model, r, config, bind)) <= goal.end)
+    return _narrowed(model, ratio, config, bind)
+
+
 def check_target(teacher: Model, config: SlimConfig) -> None:
     """Refuse, before any training, a target below the smallest network (InfeasibleTarget), a gd
-    without a width, and a generator of which nothing can be pruned (ConfigError)."""
-    groups = prunable(teacher, config)
+    without a width, a generator of which nothing can be pruned, and a layout whose classes this
+    procedure cannot prune to (ConfigError)."""
+    groups, bind = prunable(teacher, config), bind_of(teacher, config)
     if config.target.chosen is None:
         if config.procedure == "gd" and config.width_ratio is None:
             raise ConfigError(
@@ -73,15 +113,17 @@ def check_target(teacher: Model, config: SlimConfig) -> None:
     cost, multiple = cost_ratio(teacher, config), config.channel_multiple
     floors = floors_of(teacher, config)
     try:
-        cut_level(scores, budget=wanted, cost=cost, floors=floors, multiple=multiple)
+        cut_level(scores, budget=wanted, cost=cost, floors=floors, multiple=multiple, bind=bind)
     except InfeasibleTarget as error:
-        smallest = cost({g: min(floors[g], len(s)) for g, s in scores.items()})
+        layout = config.target.layout
+        smallest = cost(bind({g: min(floors[g], len(s)) for g, s in scores.items()}))
         emptied = _with_empty_blocks(teacher, config, list(scores))
         kept = config.trunk == "keep" and config.procedure != "gd" and bool(teacher.family.tied)
         bare = [g for g in teacher.widths if g not in groups and g not in teacher.family.tied]
         raise InfeasibleTarget(
             f"target.{name}={wanted:g} cannot be reached: with min_channels={config.min_channels}"
-            f"{' and the trunk kept' if kept else ''} the smallest network still has "
+            f"{' and the trunk kept' if kept else ''}"
+            f"{f' as {layout} has it' if layout else ''} the smallest network still has "
             f"{smallest:.4g} of the teacher's {name}. Give at least that, or lower min_channels"
             f"{' or set trunk=tied' if kept else ''}"
             f"{f' or set sparsify.empty_blocks=true, down to {emptied:.4g}' if emptied else ''}."
@@ -103,28 +145,29 @@ def _with_empty_blocks(teacher: Model, config: SlimConfig, groups: list[str]) ->
 def uniform_widths(teacher: Model, config: SlimConfig) -> dict[str, int]:
     """The widest uniform narrowing of the teacher that fits the target, or ``width_ratio`` of its
     channels where that is given (the student of procedure gd)."""
-    chosen = config.target.chosen
+    chosen, bind = config.target.chosen, bind_of(teacher, config)
     if config.width_ratio is not None or chosen is None:
-        return _narrowed(teacher, config.width_ratio or 1.0, config)
-    return _narrowed(teacher, _ratio_within(teacher, config, chosen[1]), config)
+        return _narrowed(teacher, config.width_ratio or 1.0, config, bind)
+    return _narrowed(teacher, _ratio_within(teacher, config, chosen[1], bind), config, bind)
 
 
 def wide_widths(teacher: Model, config: SlimConfig) -> dict[str, int]:
     """d+cp's first student: ``width_ratio`` of the teacher's channels; where that is not given half
     of them, or as many as cost the root of the target's ratio where that is more."""
+    bind = bind_of(teacher, config)
     if config.width_ratio is not None:
-        return _narrowed(teacher, config.width_ratio, config)
+        return _narrowed(teacher, config.width_ratio, config, bind)
     chosen = config.target.chosen
-    between = _ratio_within(teacher, config, math.sqrt(chosen[1])) if chosen else WIDE
-    return _narrowed(teacher, max(WIDE, between), config)
+    between = _ratio_within(teacher, config, math.sqrt(chosen[1]), bind) if chosen else WIDE
+    return _narrowed(teacher, max(WIDE, between), config, bind)
 
 
-def _ratio_within(teacher: Model, config: SlimConfig, budget: float) -> float:
+def _ratio_within(teacher: Model, config: SlimConfig, budget: float, bind: Bind) -> float:
     """The largest ratio of every group's channels that costs no more than this."""
     cost = cost_ratio(teacher, config)
-    return largest_ratio(lambda ratio: cost(_narrowed(teacher, ratio, config)) <= budget)
+    return largest_ratio(lambda ratio: cost(_narrowed(teacher, ratio, config, bind)) <= budget)
 
 
-def _narrowed(teacher: Model, ratio: float, config: SlimConfig) -> dict[str, int]:
+def _narrowed(model: Model, ratio: float, config: SlimConfig, bind: Bind) -> dict[str, int]:
     floor, multiple = config.min_channels, config.channel_multiple
-    return widths_at_ratio(teacher.widths, ratio, floors=floor, multiple=multiple)
+    return widths_at_ratio(model.widths, ratio, floors=floor, multiple=multiple, bind=bind)
