@@ -235,11 +235,13 @@ def export(
     ] = False,
 ) -> None:
     """Export a model and verify the file against torch."""
-    from ganpress.formats.exporters import SUFFIXES
+    from ganpress.formats.exporters import SUFFIXES, check_suffix
     from ganpress.formats.exporters import export as write
     from ganpress.models.checkpoint import load
 
     check_file(out, f"model{SUFFIXES.get(to, ('.onnx',))[0]}")
+    if to in SUFFIXES:
+        check_suffix(out, to)
     student = load(model)
     facts = write(student, out, to=to, size=size, pad=pad)
     console.print(

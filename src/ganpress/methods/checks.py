@@ -11,6 +11,7 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise, made_size, reads
 from ganpress.models.upstream import binding_of
 from ganpress.training.shared_settings import MethodSettings
+from ganpress.types import Options, Widths
 
 
 def check_images(
@@ -62,14 +63,21 @@ def check_images(
 
 
 def binding(
-    student: Model, settings: MethodSettings, prunable: Collection[str], *, otherwise: str = ""
+    family: str,
+    options: Options,
+    widths: Widths,
+    settings: MethodSettings,
+    prunable: Collection[str],
+    *,
+    otherwise: str = "Leave target.layout out",
 ) -> Bind:
     """What ``target.layout`` allows the widths of a student to be; everything where it is not set.
 
     Args:
-        student: at its present widths, with the options that it will be exported with.
+        options: those that the student is exported with.
+        widths: its present ones.
         prunable: groups that the method can narrow.
-        otherwise: what to do where these can never be narrower in that class ("set ...").
+        otherwise: what to do where these can never be narrower in that class.
     Raises: ConfigError where the code base has no such network, or no narrower one by pruning
         these groups.
     """
@@ -78,17 +86,17 @@ def binding(
         return unbound
     found = binding_of(
         layout,
-        student.family.name,
-        student.options,
-        student.widths,
-        scaled=student.options.get("norm") == "instance" and bool(student.options.get("affine")),
-        whole=[g for g in student.widths if g not in prunable],
+        family,
+        options,
+        widths,
+        scaled=options.get("norm") == "instance" and bool(options.get("affine")),
+        whole=[g for g in widths if g not in prunable],
         multiple=settings.channel_multiple,
     )
     if not set(found.free) & set(prunable):
         raise ConfigError(
             f"target.layout={layout} leaves nothing to prune: in {found.of.name} of {found.of.of} "
             "the groups that can be pruned here are fixed, or hang on one number with groups that "
-            f"stay whole. {otherwise or 'Leave it out'}, and export to 'pth-plain' or to onnx."
+            f"stay whole. {otherwise}, and export to 'pth-plain' or to onnx."
         )
     return found

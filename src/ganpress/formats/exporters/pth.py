@@ -118,15 +118,15 @@ def find_fit(target: str, model: Model, *, pad: bool = False) -> Fit:
 
     Raises: ConfigError, ExportError as of `export_pth`, with what to do instead.
     """
-    on_trunk, elsewhere = _scaled_norms(model.net)
-    scaled = model.options.get("norm") == "instance" and (on_trunk or elsewhere)
-    classes = classes_of(target, model.family.name, model.options, scaled=scaled)
-    if quantiser_of(model.net) is not None:
+    if quantiser_of(model.net) is not None and model.family.name in LAYOUTS[target]:
         raise ExportError(
             f"This network is quantised, and the code base behind '{target}' knows no integers. "
             "Export it to onnx or to 'pth-plain', which keep its integers, or export the float "
             "student from before quantisation."
         )
+    on_trunk, elsewhere = _scaled_norms(model.net)
+    scaled = model.options.get("norm") == "instance" and (on_trunk or elsewhere)
+    classes = classes_of(target, model.family.name, model.options, scaled=scaled)
     have = {group: max(1, width) for group, width in model.widths.items()}
     own = [fit(of, have) for of in classes if of.of == classes[0].of]
     if pad:

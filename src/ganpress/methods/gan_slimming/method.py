@@ -218,7 +218,7 @@ def prune_in_rounds(
             student = take_up(run.root / part.name, setup.discriminator, c.device)
             continue
         add_gates(student.net)
-        bind, goal = bind_of(student, c), goal_of(part, cost, c, first)
+        bind, goal = bind_of(teacher, c, student.widths), goal_of(part, cost, c, first)
         final = final_widths(student, c, bind, goal)
         pruning = Pruning(
             floors=final or bind(floors_of(student, c)),

@@ -7,13 +7,13 @@ import math
 
 import torch
 
-from ganpress.channels.ranking import Bind, cut_level, largest_ratio, widths_at_ratio
+from ganpress.channels.ranking import Bind, cut_level, largest_ratio, unbound, widths_at_ratio
 from ganpress.channels.take import scales
 from ganpress.errors import ConfigError, InfeasibleTarget
 from ganpress.measures.cost import CostOf
 from ganpress.measures.cost import cost_ratio as cost_of
 from ganpress.methods.checks import binding
-from ganpress.methods.gan_slimming.extract import floors_of, scaled_copy
+from ganpress.methods.gan_slimming.extract import floors_of, scaled_copy, scaled_options
 from ganpress.methods.gan_slimming.importance import Goal
 from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model
@@ -61,25 +61,25 @@ def cost_ratio(teacher: Model, config: SlimConfig) -> CostOf:
     return cost_of(name, teacher.net, net, teacher.family.image.size)
 
 
-def bind_of(model: Model, config: SlimConfig) -> Bind:
-    """The widths that ``target.layout`` allows a student that is now ``model``.
+def bind_of(teacher: Model, config: SlimConfig, widths: Widths | None = None) -> Bind:
+    """The widths that ``target.layout`` allows a student of now these widths (the teacher's).
 
     Raises: ConfigError where this procedure cannot prune to any of them.
     """
-    procedure, student = config.procedure, model
-    otherwise = "Leave target.layout out"
-    if procedure != "gd":
-        student = scaled_copy(model)
-        if frozen_groups(model, config) and _can_bind(model, config, trunk="tied"):
-            otherwise = "Set trunk=tied"
-        elif _can_bind(model, config, procedure="gd"):
-            otherwise = "Set procedure=gd, a uniformly narrow student, or leave target.layout out"
-    return binding(student, config, prunable(model, config), otherwise=otherwise)
+    if config.target.layout is None:
+        return unbound
+    otherwise, slimmed = "Leave target.layout out", config.procedure != "gd"
+    if slimmed and frozen_groups(teacher, config) and _can_bind(teacher, config, trunk="tied"):
+        otherwise = "Set trunk=tied"
+    elif slimmed and _can_bind(teacher, config, procedure="gd"):
+        otherwise = "Set procedure=gd, a uniformly narrow student, or leave target.layout out"
+    options = scaled_options(teacher) if slimmed else teacher.options
+    groups = prunable(teacher, config)
+    have = teacher.widths if widths is None else widths
+    return binding(teacher.family.name, options, have, config, groups, otherwise=otherwise)
 
 
 def _can_bind(model: Model, config: SlimConfig, **changed: str) -> bool:
-    if config.target.layout is None:
-        return False
     try:
         bind_of(model, config.model_copy(update=changed))
     except ConfigError:
