@@ -158,18 +158,18 @@ def _refusal(model: Model, target: str, own: list[Fit], have: dict[str, int]) ->
     together = sorted(normalised_together(model.net) & set(nearest.wider))
     if nearest.short:
         return f"{text}Zero channels cannot help, since the class is narrower: {advice[3:]}"
-    bound = f"compress with target.layout={target}, which binds the widths, {advice}"
+    varies = {number for number, _ in nearest.of.widths.values()} - set(nearest.of.fixed)
+    bound = f"compress with target.layout={target}, which binds the widths, " if varies else ""
     if together:
         return (
             f"{text}Zero channels would change the picture: the LayerNorms behind "
-            f"{', '.join(together)} take their statistics over all channels. Instead, {bound}"
+            f"{', '.join(together)} take their statistics over all channels. Instead, "
+            f"{bound}{advice if bound else advice[3:]}"
         )
     ratio = _parameters(model, nearest.widths) / _parameters(model, {})
-    if nearest.is_exact:  # its norms do not fit, its widths do
-        return f"{text}{advice[3:].capitalize()}"
     return (
         f"{text}Add zero channels up to that (--pad: the same pictures, {ratio:.2f} times the "
-        f"parameters), {bound}"
+        f"parameters), {bound}{advice}"
     )
 
 
