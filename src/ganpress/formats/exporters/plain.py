@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import inspect
 import io
 import re
@@ -217,14 +218,20 @@ def _head(model: Model, weights: str) -> str:
 
 def _definitions(used: set[str]) -> list[str]:
     """The text of the definitions of `plain_nets` that are used, and of those that they use."""
-    text = inspect.getsource(plain_nets)
-    nodes = [n for n in ast.parse(text).body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
-    own = {node.name: ast.get_source_segment(text, node) or "" for node in nodes}
-    wanted, new = set(), used & own.keys()
+    own, wanted = _texts(), set[str]()
+    new = used & own.keys()
     while new:
         wanted |= new
         new = {n for w in new for n in re.findall(r"\w+", own[w]) if n in own} - wanted
     return [own[name] for name in own if name in wanted]
+
+
+@functools.cache
+def _texts() -> dict[str, str]:
+    """Each definition of `plain_nets`, by name."""
+    text = inspect.getsource(plain_nets)
+    nodes = [n for n in ast.parse(text).body if isinstance(n, ast.ClassDef | ast.FunctionDef)]
+    return {node.name: ast.get_source_segment(text, node) or "" for node in nodes}
 
 
 def _module(module: nn.Module) -> _Call:
