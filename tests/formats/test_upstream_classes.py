@@ -89,8 +89,8 @@ CASES = {
         "cyclegan", "pth-gan-compression", "n_blocks=10", {"blocks": 10, "separable": True}
     ),
     "nvlabs spade": Case("gaugan", "pth-nvlabs", "--ngf ", {"labels": 3}, size=64),
-    "nvlabs spade most": Case(
-        "gaugan", "pth-nvlabs", "most", {"labels": 3, "upsampling": "most"}, size=128
+    "gc spade most": Case(
+        "gaugan", "pth-gan-compression", "most", {"labels": 3, "upsampling": "most"}, size=128
     ),
     "gc spade": Case(
         "gaugan", "pth-gan-compression", "SPADEGenerator(opt)", {"labels": 3}, size=64

@@ -18,6 +18,7 @@ from ganpress.formats.exporters import export
 from ganpress.measures.target import TargetSettings
 from ganpress.methods.base import Given
 from ganpress.methods.gan_slimming import GAN_SLIMMING
+from ganpress.methods.gan_slimming.extract import rounded
 from ganpress.methods.gan_slimming.targets import cost_ratio, uniform_widths
 from ganpress.models.checkpoint import Model, full_model
 from ganpress.models.layouts import Binding, UpstreamClass
@@ -73,6 +74,15 @@ def test_a_bound_choice_keeps_the_best_of_each_group_within_the_budget() -> None
     gone = beyond(scores, {"a": 2, "b": 3, "c": 12})
     assert gone["a"].tolist() == [True] * 8 + [False] * 2
     assert int(gone["b"].sum()) == 37 and not gone["c"].any()
+
+
+def test_extraction_fills_or_cuts_each_group_to_what_is_allowed() -> None:
+    scores = {"a": torch.arange(1.0, 11), "b": torch.arange(40.0, 0, -1), "c": torch.ones(12)}
+    keep = {"a": torch.tensor([9]), "b": torch.arange(30, 39), "c": torch.arange(12)}
+    found = rounded(keep, scores, 1, Binding("x", NGF, {"a": 10, "b": 40, "c": 11}))
+    assert found["a"].tolist() == [7, 8, 9]
+    assert found["b"].tolist() == [0, 1, 2, *range(30, 39)]
+    assert found["c"].tolist() == list(range(10))
 
 
 @pytest.mark.parametrize(
