@@ -305,7 +305,8 @@ def test_safetensors_without_a_card_say_how_to_import_them(
 def test_a_folder_where_a_model_is_asked_is_told_with_the_model_in_it(
     verb: str, home: Path, tmp_path: Path, ganpress: Command
 ) -> None:
-    more = [] if verb == "measure" else ["-o", tmp_path / "x.safetensors"]
+    name = "x.onnx" if verb == "export" else "x.safetensors"
+    more = [] if verb == "measure" else ["-o", tmp_path / name]
     line = [verb, "auto"] if verb == "import" else [verb]
     code, told = ganpress(*line, home / "photos", *more)
     assert code == 2

@@ -10,6 +10,15 @@ from torch import Tensor
 from ganpress.errors import InfeasibleTarget
 from ganpress.types import Scores, Widths
 
+Bind = Callable[[Widths], dict[str, int]]
+"""Widths of groups -> the nearest ones at or above them that a student may have; monotone, and at
+most what each group has. Where it ties groups, the one that needs most decides for all."""
+
+
+def unbound(widths: Widths) -> dict[str, int]:
+    """The `Bind` that allows all widths."""
+    return dict(widths)
+
 
 def keep_top(
     scores: Scores,
@@ -18,6 +27,7 @@ def keep_top(
     cost: Callable[[Widths], float],
     floors: int | Mapping[str, int] = 8,
     multiple: int = 1,
+    bind: Bind = unbound,
 ) -> dict[str, Tensor]:
     """Keep the best-scored channels over all groups so that the cost fits the budget.
 
@@ -27,12 +37,14 @@ def keep_top(
         floors: channels that every group, or each group by its name, keeps at least (or all it
             has); 0 for a group that may vanish.
         multiple: widths are multiples of this, or all channels of a group that has fewer.
+        bind: the widths that are allowed.
 
     Returns: group -> sorted indices, (k,) int64.
     Raises `InfeasibleTarget` when even the smallest network costs more than the budget.
     """
     order = {g: torch.argsort(s, descending=True, stable=True) for g, s in scores.items()}
-    _, chosen = cut_level(scores, budget=budget, cost=cost, floors=floors, multiple=multiple)
+    how = {"floors": floors, "multiple": multiple, "bind": bind}
+    _, chosen = cut_level(scores, budget=budget, cost=cost, **how)  # type: ignore[arg-type]
     return {g: order[g][:n].sort().values.cpu() for g, n in chosen.items()}
 
 
@@ -43,6 +55,7 @@ def cut_level(
     cost: Callable[[Widths], float],
     floors: int | Mapping[str, int] = 8,
     multiple: int = 1,
+    bind: Bind = unbound,
 ) -> tuple[float, dict[str, int]]:
     """The lowest score level at which cutting all channels up to it fits the budget.
 
@@ -55,10 +68,12 @@ def cut_level(
     ladder = torch.cat([torch.zeros(1), *on_cpu.values()]).unique()
 
     def widths_at(level: float) -> dict[str, int]:
-        return {
-            g: rounded_width(int((s > level).sum()), minimum[g], len(s), multiple)
-            for g, s in on_cpu.items()
-        }
+        return bind(
+            {
+                g: rounded_width(int((s > level).sum()), minimum[g], len(s), multiple)
+                for g, s in on_cpu.items()
+            }
+        )
 
     smallest = widths_at(float("inf"))
     if cost(smallest) > budget:
@@ -83,6 +98,16 @@ def rounded_width(n: int, smallest: int, largest: int, multiple: int) -> int:
     return min(largest, -(-max(n, smallest) // multiple) * multiple)
 
 
+def beyond(scores: Scores, widths: Widths) -> dict[str, Tensor]:
+    """Channels that are not among the best ``widths`` of their group, (width,) bool each."""
+    found = {}
+    for group, score in scores.items():
+        gone = torch.ones(len(score), dtype=torch.bool, device=score.device)
+        gone[torch.argsort(score, descending=True, stable=True)[: widths[group]]] = False
+        found[group] = gone
+    return found
+
+
 def keep_ratio(
     scores: Scores, ratio: float, *, floors: int | Mapping[str, int] = 8, multiple: int = 1
 ) -> dict[str, Tensor]:
@@ -98,15 +123,22 @@ def keep_ratio(
 
 
 def widths_at_ratio(
-    widths: Widths, ratio: float, *, floors: int | Mapping[str, int] = 8, multiple: int = 1
+    widths: Widths,
+    ratio: float,
+    *,
+    floors: int | Mapping[str, int] = 8,
+    multiple: int = 1,
+    bind: Bind = unbound,
 ) -> dict[str, int]:
     """The same ratio of every group's channels, rounded to a multiple of ``multiple``, at least its
-    floor, or all where a group has fewer."""
+    floor, or all where a group has fewer; then raised to the widths that ``bind`` allows."""
     minimum = {g: floors if isinstance(floors, int) else floors[g] for g in widths}
-    return {
-        g: min(w, max(minimum[g], max(1, round(ratio * w / multiple)) * multiple))
-        for g, w in widths.items()
-    }
+    return bind(
+        {
+            g: min(w, max(minimum[g], max(1, round(ratio * w / multiple)) * multiple))
+            for g, w in widths.items()
+        }
+    )
 
 
 def largest_ratio(fits: Callable[[float], bool]) -> float:

@@ -22,6 +22,7 @@ from ganpress.cli import data as cli_data
 from ganpress.cli import evaluation as cli_evaluation
 from ganpress.cli import generation as cli_generation
 from ganpress.cli import training as cli_training
+from ganpress.cli.exporting import print_upstream
 from ganpress.cli.options import (
     ConfigFile,
     Instances,
@@ -153,6 +154,7 @@ def kinds() -> None:
     console.print(table)
     for target, families in LAYOUTS.items():
         console.print(f"export --to {target}: {', '.join(families)}", soft_wrap=True)
+    console.print("export --to pth-plain: every family, a torch module of its own", soft_wrap=True)
 
 
 @app.command()
@@ -245,18 +247,27 @@ def export(
     out: Annotated[Path, typer.Option("-o", "--out", help="the file to write")],
     to: Annotated[str, typer.Option("--to", help="the target")] = "onnx",
     size: Annotated[Any, size_option("example size in pixels, as 256 or 256x512")] = None,
+    pad: Annotated[
+        bool,
+        typer.Option("--pad", help="to pth-*: zero channels up to widths that the class can have"),
+    ] = False,
 ) -> None:
     """Export a model and verify the file against torch."""
+    from ganpress.formats.exporters import SUFFIXES, check_suffix
     from ganpress.formats.exporters import export as write
     from ganpress.models.checkpoint import load
 
-    check_file(out, "model.onnx")
-    facts = write(load(model), out, to=to, size=size)
+    check_file(out, f"model{SUFFIXES.get(to, ('.onnx',))[0]}")
+    if to in SUFFIXES:
+        check_suffix(out, to)
+    student = load(model)
+    facts = write(student, out, to=to, size=size, pad=pad)
     console.print(
         f"{facts.file}: {facts.bytes:,} bytes, differs from torch by at most "
         f"{facts.max_abs_diff:.2e} (mean {facts.mean_abs_diff:.2e}).",
         soft_wrap=True,
     )
+    print_upstream(student, facts, size, pad=pad)
 
 
 @app.command()

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
+from ganpress.channels.ranking import Bind, unbound
 from ganpress.data import Images
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import check_ids, from_noise, made_size, reads
+from ganpress.models.upstream import binding_of
 from ganpress.run.proposals import ways
 from ganpress.sizes import Size, is_multiple, multiples_near, words
 from ganpress.training.shared_settings import MethodSettings
+from ganpress.types import Options, Widths
 
 
 def check_images(
@@ -63,3 +67,43 @@ def check_images(
             "discriminator.real=images needs real pictures of the target domain: targets of the "
             "photos (pairs), or other images (reals); or set discriminator.real=teacher."
         )
+
+
+def binding(
+    family: str,
+    options: Options,
+    widths: Widths,
+    settings: MethodSettings,
+    prunable: Collection[str],
+    *,
+    otherwise: str = "Leave target.layout out",
+) -> Bind:
+    """What ``target.layout`` allows the widths of a student to be; everything where it is not set.
+
+    Args:
+        options: those that the student is exported with.
+        widths: its present ones.
+        prunable: groups that the method can narrow.
+        otherwise: what to do where these can never be narrower in that class.
+    Raises: ConfigError where the code base has no such network, or no narrower one by pruning
+        these groups.
+    """
+    layout = settings.target.layout
+    if layout is None:
+        return unbound
+    found = binding_of(
+        layout,
+        family,
+        options,
+        widths,
+        scaled=options.get("norm") == "instance" and bool(options.get("affine")),
+        whole=[g for g in widths if g not in prunable],
+        multiple=settings.channel_multiple,
+    )
+    if not set(found.free) & set(prunable):
+        raise ConfigError(
+            f"target.layout={layout} leaves nothing to prune: in {found.of.name} of {found.of.of} "
+            "the groups that can be pruned here are fixed, or hang on one number with groups that "
+            f"stay whole. {otherwise}, and export to 'pth-plain' or to onnx."
+        )
+    return found

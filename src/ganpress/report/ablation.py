@@ -179,7 +179,8 @@ def protocol(found: Mapping[str, Any]) -> dict[str, str]:
 def _shared(found: Mapping[str, Any]) -> str:
     target = found["settings"]["target"]
     share = next(
-        (f"at most {v:g} of the teacher's {k}" for k, v in target.items() if v), "no target"
+        (f"at most {v:g} of the teacher's {k}" for k, v in target.items() if v and k != "layout"),
+        "no target",
     )
     minutes = found["minutes"]
     each = f"{duration(60 * minutes)} of training each" if minutes else "equal steps each"

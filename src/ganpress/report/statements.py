@@ -42,7 +42,8 @@ def summary(run: Path) -> dict[str, Any]:
         out["machine"] = {name: card.get(name) for name in known}
         kinds = ("real/frechet-", "real/fid-", "real/is-")
         metrics += [name for name in found[0]["numbers"] if name.startswith(kinds)]
-        target = next((name for name, share in facts["settings"]["target"].items() if share), None)
+        costs = {k: v for k, v in facts["settings"]["target"].items() if k != "layout"}
+        target = next((name for name, share in costs.items() if share), None)
         out["statements"] = statements(found, metrics, facts.get("claims", []), target)
     if (judged := run / "judged-teacher.json").exists():
         teacher = read_json(judged)

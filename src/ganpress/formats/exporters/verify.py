@@ -14,7 +14,7 @@ A float network has to make torch's picture to 1e-4. A fake-quantised one is che
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,6 +80,9 @@ class ExportFacts:
         opset: ONNX operator set; None for a file without operators.
         near: share of the values within two grey levels of 255.
         noise: see `Agreement`.
+        upstream: of a file in the layout of another code base: the class, and the call that builds
+            it, written out. widths: what that class then has, where zero channels were added.
+        beside: other files that were written: the student as a plain torch module.
     """
 
     file: Path
@@ -90,6 +93,9 @@ class ExportFacts:
     opset: int | None
     near: float = 1.0
     noise: float | None = None
+    upstream: str | None = None
+    widths: Mapping[str, int] | None = None
+    beside: tuple[Path, ...] = ()
 
 
 def compare(

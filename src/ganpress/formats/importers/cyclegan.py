@@ -11,13 +11,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-import torch
-
+from ganpress.channels.widen import widen
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.formats.importers.assumed import assumption
 from ganpress.formats.importers.fitting import STATISTICS, Plan, fill_together
 from ganpress.formats.importers.resnet_layout import (
-    CUT_TAPS,
     Layout,
     has_dropout,
     is_separable,
@@ -168,29 +166,6 @@ def _trunk_and_rest(norms: Collection[str], downs: int) -> tuple[list[str], list
     return trunk, [n for n in norms if n not in trunk]
 
 
-_JUNYANZ = {"downsamplings": (2,), "antialias": (0,), "up": ("transposed",)}
-CLASSES: dict[str, dict[str, tuple[Any, ...]]] = {
-    "pth-junyanz": {**_JUNYANZ, "separable": (False,)},
-    "pth-gan-compression": _JUNYANZ,
-    "pth-cut": {
-        "downsamplings": (2,),
-        "antialias": (0, CUT_TAPS),
-        "up": ("transposed", "bilinear"),
-        "separable": (False,),
-    },
-    "pth-pix2pixhd": {"antialias": (0,), "up": ("transposed",), "separable": (False,)},
-    "pth-pytorch-gan": {
-        "downsamplings": (2,),
-        "antialias": (0,),
-        "up": ("nearest",),
-        "padding": ("reflect",),
-        "norm": ("instance",),
-        "separable": (False,),
-    },
-}
-"""What the ResNet classes of each code base can be, by option; any value where none is named."""
-
-
 def state_of(model: Model, target: str = "pth-junyanz") -> State:
     """The generator's tensors under the names of a code base, for its class without dropout
     (GAN Compression's: with).
@@ -203,7 +178,6 @@ def state_of(model: Model, target: str = "pth-junyanz") -> State:
     Raises: ConfigError for a network that no class of the code base is.
     """
     options, state = model.options, _whole(model)
-    _refuse_other_classes(model, target)
     layout = layout_for(options, dropout=target == "pth-gan-compression")
     layers = layout.layers()
     convolutions = [n for n in layers if n.endswith(("conv", "conv1", "conv2")) and n != "out.conv"]
@@ -217,28 +191,12 @@ def state_of(model: Model, target: str = "pth-junyanz") -> State:
     return out | stored_filters(options, model.widths)
 
 
-def _refuse_other_classes(model: Model, target: str) -> None:
-    def lacking(holds: dict[str, tuple[Any, ...]]) -> list[str]:
-        return [o for o, values in holds.items() if model.options[o] not in values]
-
-    if lacks := lacking(CLASSES[target]):
-        able = [name for name, holds in CLASSES.items() if not lacking(holds)]
-        has = ", ".join(f"{o}={model.options[o]}" for o in lacks)
-        raise ConfigError(
-            f"The class behind '{target}' cannot be this network ({has}): export to "
-            f"{' or '.join(able or ['onnx'])}."
-        )
-
-
 def _whole(model: Model) -> State:
     """The state with emptied blocks given back as one channel of zeros, which is the same."""
-    own = model.net.state_dict()
-    if all(widths(model.net).values()):
-        return own
-    with torch.device("meta"):
-        whole = model.build({g: max(1, w) for g, w in widths(model.net).items()}).state_dict()
-    blank = {n: float(n.endswith(("norm1.weight", "norm2.weight"))) for n in whole}
-    return {n: own.get(n, torch.full(t.shape, blank[n])) for n, t in whole.items()}
+    have = widths(model.net)
+    if all(have.values()):
+        return model.net.state_dict()
+    return widen(model.build, model.net, {g: max(1, w) for g, w in have.items()}).state_dict()
 
 
 def fold_into_means(state: State, biases: Collection[str]) -> State:

@@ -208,13 +208,13 @@ def _cut_statistics(made: Plan, state: State) -> dict[str, Recipe]:
     cut: dict[str, Recipe] = {}
     for ours, theirs in made.names.items():
         if theirs.endswith((".running_mean", ".running_var")) and theirs in state:
-            width = made.widths[_normed(ours)]
+            width = made.widths[normed_group(ours)]
             if len(state[theirs]) > width:
                 cut[ours] = ((theirs,), lambda t, width=width: t[:width])
     return cut
 
 
-def _normed(name: str) -> str:
+def normed_group(name: str) -> str:
     """The group that the SPADE of this tensor normalises ('up_1.norm_0.norm.running_mean')."""
     block, norm = name.split(".")[:2]
     if norm == "norm_1":

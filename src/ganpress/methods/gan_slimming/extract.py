@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ganpress.channels.ranking import keep_top
+from ganpress.channels.ranking import Bind, keep_top, unbound
 from ganpress.channels.recalibrate import recalibrate
 from ganpress.channels.silence import extract, scale_magnitudes, survivors, warn_of_floor
 from ganpress.channels.take import counts
@@ -21,14 +22,20 @@ from ganpress.types import Inputs, Widths
 def scaled_copy(teacher: Model) -> Model:
     """The teacher's function with a scale for every group that can have one: InstanceNorm without
     affine gets gamma 1 and beta 0, which is exact; gates come with `add_gates`."""
-    options = dict(teacher.options)
-    if "affine" in options and options.get("norm", "instance") == "instance":
-        options["affine"] = True
+    options = scaled_options(teacher)
     net = teacher.family.build(teacher.widths, **options)
     with torch.no_grad():
         own = {**net.state_dict(), **{n: t.cpu() for n, t in teacher.net.state_dict().items()}}
     net.load_state_dict(own)
     return Model(net, teacher.family, options, copy.deepcopy(teacher.provenance))
+
+
+def scaled_options(teacher: Model) -> dict[str, Any]:
+    """The options of `scaled_copy`: InstanceNorms have scales."""
+    options = dict(teacher.options)
+    if "affine" in options and options.get("norm", "instance") == "instance":
+        options["affine"] = True
+    return options
 
 
 def first_scales(net: nn.Module) -> dict[str, float]:
@@ -72,13 +79,14 @@ def cut(
             they stay those of the wider network.
     """
     family, goal, multiple = student.family, pruning.goal, config.channel_multiple
+    bind = pruning.bind or unbound
     found = {g: s for g, s in scale_magnitudes(student.net).items() if g not in pruning.frozen}
-    may_vanish = family.may_vanish(student.options)
+    may_vanish = () if pruning.bind else family.may_vanish(student.options)
     keep = survivors(student.net, floors=pruning.floors, may_vanish=may_vanish)
     warn_of_floor(
         [g for g, s in found.items() if not s.any() and len(keep[g])], config.min_channels
     )
-    keep = rounded({g: keep[g] for g in found}, found, multiple)
+    keep = rounded({g: keep[g] for g in found}, found, multiple, bind)
     if goal is not None and to_budget:
         whole, cost = student.widths, goal.cost
 
@@ -89,20 +97,25 @@ def cut(
             scores = {g: s / pruning.references.get(g, 1.0) for g, s in found.items()}
             floors = {g: pruning.floors[g] for g in found}
             keep = keep_top(
-                scores, budget=goal.end, cost=cost_with_the_rest, floors=floors, multiple=multiple
-            )
+                scores, budget=goal.end, cost=cost_with_the_rest, floors=floors,
+                multiple=multiple, bind=bind,
+            )  # fmt: skip
     small = recalibrate(extract(student.build, student.net, keep, *inputs), calibration)
     return Model(small, family, student.options, student.provenance)
 
 
-def rounded(keep: dict[str, Tensor], scores: dict[str, Tensor], multiple: int) -> dict[str, Tensor]:
-    """Fill each group up to a multiple of ``multiple`` with its next best channels."""
+def rounded(
+    keep: dict[str, Tensor], scores: dict[str, Tensor], multiple: int, bind: Bind = unbound
+) -> dict[str, Tensor]:
+    """Fill each group up to a multiple of ``multiple``, and to the widths that ``bind`` allows,
+    with its next best channels; where those are fewer, its best stay."""
+    wanted = bind(
+        {g: min(len(s), -(-len(keep[g]) // multiple) * multiple) for g, s in scores.items()}
+    )
     out = dict(keep)
     for group, score in scores.items():
-        n = len(keep[group])
-        most = min(len(score), -(-n // multiple) * multiple)
-        if most > n:
+        if wanted[group] != len(keep[group]):
             favoured = score.clone()
             favoured[keep[group]] += 1e6
-            out[group] = favoured.topk(most).indices.sort().values.cpu()
+            out[group] = favoured.topk(wanted[group]).indices.sort().values.cpu()
     return out

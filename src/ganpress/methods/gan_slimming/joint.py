@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
-from ganpress.channels.ranking import cut_level
+from ganpress.channels.ranking import Bind, beyond, cut_level, unbound
 from ganpress.channels.silence import warn_of_floor
 from ganpress.channels.take import scales
 from ganpress.methods.gan_slimming.importance import Goal, importance_per_cost, ranks
@@ -47,6 +47,8 @@ class Pruning:
         references: the unit of each group's thresholds; 1 for a group that is not named.
         frozen: groups that are never cut (`trunk = "keep"`).
         overall: progress of this round -> of the whole stage, both 0 to 1, for the schedules.
+        bind: the widths that ``target.layout`` allows; None: all.
+        ends_at_floors: the floors are the widths to end with.
     """
 
     floors: Mapping[str, int]
@@ -54,6 +56,8 @@ class Pruning:
     references: Mapping[str, float] = field(default_factory=dict)
     frozen: Collection[str] = ()
     overall: Callable[[float], float] = lambda progress: progress
+    bind: Bind | None = None
+    ends_at_floors: bool = False
 
 
 def joint(
@@ -140,18 +144,20 @@ def joint(
             importance = ranks(relative) if s.ranking == "rank" else relative
             importance = importance_per_cost(importance, cost_of, s.cost_exponent)
             allowed = goal.at(stage.progress)
-            level, _ = cut_level(
-                importance, budget=allowed, cost=cost_of, floors=floors, multiple=c.channel_multiple
-            )
-            if level > 0:
+            level, allowed_widths = cut_level(
+                importance, budget=allowed, cost=cost_of, floors=floors,
+                multiple=c.channel_multiple, bind=pruning.bind or unbound,
+            )  # fmt: skip
+            if pruning.bind is not None:
+                to_prune = beyond(importance, allowed_widths)
+            elif level > 0:
                 to_prune = {g: i <= level for g, i in importance.items()}
         alive = prune_step(now, relative, references, amount, floors=floors, to_prune=to_prune)
         emptied = empty_groups(now, floors)
         host.store()
         last = relative, amount, to_prune
-        if collapsed(alive, relative, floors) and not (
-            goal and cost_of and cost_of(alive) > 0.5 * goal.end
-        ):
+        near = bool(goal and cost_of and cost_of(alive) > 0.5 * goal.end)
+        if collapsed(alive, relative, floors) and not (near or pruning.ends_at_floors):
             stage.give_up(f"{_shrunk(floors, c.min_channels)} (lower sparsify.rho)", step)
 
         # D step (eq. 15); real are the teacher's pictures (the authors' code) or images (paper)

@@ -20,8 +20,10 @@ from ganpress.methods.gan_slimming.importance import Goal
 from ganpress.methods.gan_slimming.joint import Pruning, joint
 from ganpress.methods.gan_slimming.settings import SlimConfig, resolve
 from ganpress.methods.gan_slimming.targets import (
+    bind_of,
     check_target,
     cost_ratio,
+    final_widths,
     frozen_groups,
     uniform_widths,
     wide_widths,
@@ -232,12 +234,16 @@ def prune_in_rounds(
             student = take_up(run.root / part.name, setup.discriminator, c.device)
             continue
         add_gates(student.net)
+        bind, goal = bind_of(teacher, c, student.widths), goal_of(part, cost, c, first)
+        final = final_widths(student, c, bind, goal)
         pruning = Pruning(
-            floors=floors_of(student, c),
-            goal=goal_of(part, cost, c, first),
+            floors=final or bind(floors_of(student, c)),
+            goal=goal,
             references=first_scales(student.net) if s.relative else {},
             frozen=frozen_groups(teacher, c),
             overall=part.overall,
+            bind=bind if c.target.layout else None,
+            ends_at_floors=final is not None,
         )
         stage = joint_round(setup, c, part, student, distillation, pruning)
         inputs = setup.source.sample(EXTRACT_IMAGES, c.data.size)

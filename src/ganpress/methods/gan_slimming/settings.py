@@ -160,6 +160,11 @@ def resolve(config: SlimConfig, *, fresh: bool = True, pictures: int | None = No
             f"sparsify.rounds={s.rounds} is more than sparsify.steps={s.steps}: give each round "
             f"at least one step{ways(config, [{'sparsify.rounds': s.steps}], check=resolve)}."
         )
+    if config.target.layout and s.empty_blocks and config.procedure != "gd":
+        raise ConfigError(
+            f"The classes behind target.layout={config.target.layout} have no block without "
+            "channels: set sparsify.empty_blocks=false."
+        )
     if config.procedure == "postq":
         _check_rounding(q)
         q = q.model_copy(update={"ranges": "calibrated"})

@@ -7,18 +7,28 @@ import math
 from functools import partial
 from typing import Any
 
-from ganpress.channels.ranking import largest_ratio, rounded_width, widths_at_ratio
+from ganpress.channels.ranking import (
+    Bind,
+    largest_ratio,
+    rounded_width,
+    unbound,
+    widths_at_ratio,
+)
 from ganpress.channels.take import scales
 from ganpress.errors import ConfigError, InfeasibleTarget
 from ganpress.measures.cost import CostOf
 from ganpress.measures.cost import cost_ratio as cost_of
-from ganpress.methods.gan_slimming.extract import floors_of, scaled_copy
+from ganpress.methods.checks import binding
+from ganpress.methods.gan_slimming.extract import floors_of, scaled_copy, scaled_options
+from ganpress.methods.gan_slimming.importance import Goal
 from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model
+from ganpress.models.layouts import Binding
 from ganpress.nn.layers import add_gates
 from ganpress.quantisation.attach import quantiser_of_settings
 from ganpress.quantisation.quantise import quantise
 from ganpress.run.proposals import fewer, ways
+from ganpress.types import Widths
 
 WIDE = 0.5  # of the channels that d+cp's first student has, at least
 
@@ -58,10 +68,46 @@ def cost_ratio(teacher: Model, config: SlimConfig) -> CostOf:
     return cost_of(name, teacher.net, net, teacher.family.image.size)
 
 
+def bind_of(teacher: Model, config: SlimConfig, widths: Widths | None = None) -> Bind:
+    """The widths that ``target.layout`` allows a student of now these widths (the teacher's).
+
+    Raises: ConfigError where this procedure cannot prune to any of them.
+    """
+    if config.target.layout is None:
+        return unbound
+    otherwise, slimmed = "Leave target.layout out", config.procedure != "gd"
+    if slimmed and frozen_groups(teacher, config) and _can_bind(teacher, config, trunk="tied"):
+        otherwise = "Set trunk=tied"
+    elif slimmed and _can_bind(teacher, config, procedure="gd"):
+        otherwise = "Set procedure=gd, a uniformly narrow student, or leave target.layout out"
+    options = scaled_options(teacher) if slimmed else teacher.options
+    groups = prunable(teacher, config)
+    have = teacher.widths if widths is None else widths
+    return binding(teacher.family.name, options, have, config, groups, otherwise=otherwise)
+
+
+def _can_bind(model: Model, config: SlimConfig, **changed: str) -> bool:
+    try:
+        bind_of(model, config.model_copy(update=changed))
+    except ConfigError:
+        return False
+    return True
+
+
+def final_widths(model: Model, config: SlimConfig, bind: Bind, goal: Goal | None) -> Widths | None:
+    """The widths to end with, where a layout and a goal leave no choice: those of the largest
+    number within the goal, if all hang on one. Else None."""
+    if not (isinstance(bind, Binding) and bind.has_one_number and goal is not None):
+        return None
+    ratio = largest_ratio(lambda r: goal.cost(_narrowed(model, r, config, bind)) <= goal.end)
+    return _narrowed(model, ratio, config, bind)
+
+
 def check_target(teacher: Model, config: SlimConfig) -> None:
     """Refuse, before any training, a target below the smallest network (InfeasibleTarget), a gd
-    without a width, and a generator of which nothing can be pruned (ConfigError)."""
-    groups = prunable(teacher, config)
+    without a width, a generator of which nothing can be pruned, and a layout whose classes this
+    procedure cannot prune to (ConfigError)."""
+    groups, bind = prunable(teacher, config), bind_of(teacher, config)
     if config.target.chosen is None:
         if config.procedure == "gd" and config.width_ratio is None:
             some = ({"target.macs": share} for share in (0.05, 0.1, 0.25, 0.5, 0.9))
@@ -72,26 +118,29 @@ def check_target(teacher: Model, config: SlimConfig) -> None:
             )
         return
     name, wanted = config.target.chosen
-    smallest = _smallest_cost(teacher, config)
+    smallest = _smallest_cost(teacher, config, bind)
     if smallest <= wanted:
         return
+    layout = config.target.layout
     kept = config.trunk == "keep" and config.procedure != "gd" and bool(teacher.family.tied)
     bare = [g for g in teacher.widths if g not in groups and g not in teacher.family.tied]
     raise InfeasibleTarget(
         f"target.{name}={wanted:g} cannot be reached: with min_channels={config.min_channels}"
-        f"{' and the trunk kept' if kept else ''} the smallest network still has "
-        f"{_up(smallest):.4g} of the teacher's {name}. What can be reached"
-        f"{_ways_to_reach(teacher, config, smallest)}."
+        f"{' and the trunk kept' if kept else ''}{f' as {layout} has it' if layout else ''} the "
+        f"smallest network still has {_up(smallest):.4g} of the teacher's {name}. What can be "
+        f"reached{_ways_to_reach(teacher, config, smallest)}."
         + (f" Groups without scales stay whole: {', '.join(bare)}." if bare else "")
     )
 
 
-def _smallest_cost(teacher: Model, config: SlimConfig) -> float:
+def _smallest_cost(teacher: Model, config: SlimConfig, bind: Bind) -> float:
     """The targeted cost of the smallest network that pruning can leave, of the teacher's."""
     floors, multiple = floors_of(teacher, config), config.channel_multiple
     sizes = {g: teacher.widths[g] for g in prunable(teacher, config)}
     cost = cost_ratio(teacher, config)
-    return float(cost({g: rounded_width(0, floors[g], n, multiple) for g, n in sizes.items()}))
+    return float(
+        cost(bind({g: rounded_width(0, floors[g], n, multiple) for g, n in sizes.items()}))
+    )
 
 
 def _up(cost: float) -> float:
@@ -105,7 +154,8 @@ def _ways_to_reach(teacher: Model, config: SlimConfig, smallest: float) -> str:
 
     def is_met(changed: SlimConfig) -> None:
         chosen = changed.target.chosen
-        if chosen is None or _smallest_cost(teacher, changed) > chosen[1]:
+        bind = bind_of(teacher, changed)
+        if chosen is None or _smallest_cost(teacher, changed, bind) > chosen[1]:
             raise InfeasibleTarget("still above the target")
 
     name = config.target.chosen[0] if config.target.chosen else "macs"
@@ -124,28 +174,29 @@ def _ways_to_reach(teacher: Model, config: SlimConfig, smallest: float) -> str:
 def uniform_widths(teacher: Model, config: SlimConfig) -> dict[str, int]:
     """The widest uniform narrowing of the teacher that fits the target, or ``width_ratio`` of its
     channels where that is given (the student of procedure gd)."""
-    chosen = config.target.chosen
+    chosen, bind = config.target.chosen, bind_of(teacher, config)
     if config.width_ratio is not None or chosen is None:
-        return _narrowed(teacher, config.width_ratio or 1.0, config)
-    return _narrowed(teacher, _ratio_within(teacher, config, chosen[1]), config)
+        return _narrowed(teacher, config.width_ratio or 1.0, config, bind)
+    return _narrowed(teacher, _ratio_within(teacher, config, chosen[1], bind), config, bind)
 
 
 def wide_widths(teacher: Model, config: SlimConfig) -> dict[str, int]:
     """d+cp's first student: ``width_ratio`` of the teacher's channels; where that is not given half
     of them, or as many as cost the root of the target's ratio where that is more."""
+    bind = bind_of(teacher, config)
     if config.width_ratio is not None:
-        return _narrowed(teacher, config.width_ratio, config)
+        return _narrowed(teacher, config.width_ratio, config, bind)
     chosen = config.target.chosen
-    between = _ratio_within(teacher, config, math.sqrt(chosen[1])) if chosen else WIDE
-    return _narrowed(teacher, max(WIDE, between), config)
+    between = _ratio_within(teacher, config, math.sqrt(chosen[1]), bind) if chosen else WIDE
+    return _narrowed(teacher, max(WIDE, between), config, bind)
 
 
-def _ratio_within(teacher: Model, config: SlimConfig, budget: float) -> float:
+def _ratio_within(teacher: Model, config: SlimConfig, budget: float, bind: Bind) -> float:
     """The largest ratio of every group's channels that costs no more than this."""
     cost = cost_ratio(teacher, config)
-    return largest_ratio(lambda ratio: cost(_narrowed(teacher, ratio, config)) <= budget)
+    return largest_ratio(lambda ratio: cost(_narrowed(teacher, ratio, config, bind)) <= budget)
 
 
-def _narrowed(teacher: Model, ratio: float, config: SlimConfig) -> dict[str, int]:
+def _narrowed(model: Model, ratio: float, config: SlimConfig, bind: Bind) -> dict[str, int]:
     floor, multiple = config.min_channels, config.channel_multiple
-    return widths_at_ratio(teacher.widths, ratio, floors=floor, multiple=multiple)
+    return widths_at_ratio(model.widths, ratio, floors=floor, multiple=multiple, bind=bind)
