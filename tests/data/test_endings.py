@@ -188,9 +188,9 @@ def test_what_lies_beside_pictures_is_never_mentioned_alone(tmp_path: Path) -> N
 def test_one_warning_covers_all_the_paths_of_an_opening(tmp_path: Path) -> None:
     a, b, y = (put(tmp_path / name, "0.png") for name in ("a", "b", "y"))
     write(a, "0.xyz", "1.xyz")
-    write(b, "0.svg", "0.txt")
+    write(b, "0.svg", "0.txt", "2.xyz")
     (text,) = said(a, b)
-    assert text.startswith(f"4 files in {a}, {b} were not read: 2 .xyz ({a}/0.xyz for one), 1 .svg")
+    assert text.startswith(f"5 files in {a}, {b} were not read: 3 .xyz ({a}/0.xyz for one), 1 .svg")
     assert text.endswith("1 .txt.")
     write(y, "0.svg")
     (text,) = said(a, pairs=y)

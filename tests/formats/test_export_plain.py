@@ -22,7 +22,7 @@ from ganpress.quantisation.quantise import FakeQuantiser, learn_ranges, quantise
 QUANTISERS = {
     "float": None,
     "8 bits": FakeQuantiser(p=3.0),
-    "per channel, exact": FakeQuantiser(per_channel=True, exact=True),
+    "per channel, exact": ExactQuantiser(per_channel=True),
     "4 bits, clamped, last float": FakeQuantiser(
         bits=4, levels="gs2020", trunk="clamped", last="float"
     ),

@@ -21,7 +21,7 @@ import ganpress
 from ganpress.errors import CheckpointError, ConfigError, ImagesError, Interrupted
 from ganpress.generation import pipeline
 from ganpress.generation.jobs import out_names
-from ganpress.generation.record import NAME
+from ganpress.generation.record import NAME, open_record
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.families.gaugan import semantics
 
@@ -101,12 +101,12 @@ def test_other_sizes_are_padded_by_reflection_and_cropped_back_said_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, model = saved(tmp_path, "cyclegan instance")
-    source = photos(tmp_path / "in", a=(33, 30), b=(31, 47), c=(32, 32))
+    source = photos(tmp_path / "in", a=(33, 31), b=(31, 47), c=(32, 32))
     told = ran(capsys, file, "--images", source, "-o", tmp_path / "out")
-    assert near(pixels(tmp_path / "out/a.png"), by_hand(model, source / "a.png", 1, 1, 1, 2))
+    assert near(pixels(tmp_path / "out/a.png"), by_hand(model, source / "a.png", 0, 1, 1, 2))
     assert near(pixels(tmp_path / "out/b.png"), by_hand(model, source / "b.png", 0, 1, 0, 1))
     assert told.err.count("padded by reflection") == 1
-    assert "a.png has 33x30 pixels (height x width)" in told.err and "to 36x32" in told.err
+    assert "a.png has 33x31 pixels (height x width)" in told.err and "to 36x32" in told.err
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 2), (5, 90), (15, 17)])
@@ -360,6 +360,27 @@ def test_an_overwriting_run_that_died_goes_on_and_takes_no_old_file_for_its_own(
         assert near(pixels(tmp_path / f"out/p{i}.png"), by_hand(new, source / f"p{i}.png"))
     found = ganpress.generate(new, tmp_path / "out", images=source, overwrite=True, quiet=True)
     assert (found.made, found.skipped) == (4, 0)
+
+
+def test_a_death_between_the_log_and_the_picture_leaves_no_old_picture_as_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.png").write_bytes(b"old")
+    record = open_record(tmp_path, {"model": 1}, ["a.png", "b.png"], overwrite=True)
+
+    def die(*_: object) -> None:
+        raise Stopped
+
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(Path, "replace", die)
+        record.put("a.png", b"new")
+    again = open_record(tmp_path, {"model": 1}, ["a.png", "b.png"], overwrite=True)
+    assert again.made == frozenset()
+    again.put("a.png", b"new")
+    assert open_record(tmp_path, {"model": 1}, ["a.png", "b.png"], overwrite=True).made == {"a.png"}
+    with (tmp_path / NAME).open("a") as file:
+        file.write('"b.p')  # torn
+    assert open_record(tmp_path, {"model": 1}, ["a.png"], overwrite=False).made == {"a.png"}
 
 
 # --- bad input ------------------------------------------------------------------------------------

@@ -396,3 +396,12 @@ def test_the_recipes_build_networks(name: str) -> None:
         net = kit.scaled(GAUGAN, config)
     [x] = draw_inputs(net, 1, config.data.size)
     assert net(x.to("meta")).shape == (1, 3, config.data.size, config.data.size)
+
+
+@pytest.mark.parametrize("dontcare", [False, True])
+def test_ids_are_refused_from_the_first_that_the_network_does_not_know(dontcare: bool) -> None:
+    net: Any = tiny(labels=4, dontcare=dontcare, edges=False)
+    net.check_ids([0, 3, *((4, 255) if dontcare else ())], str)
+    for wrong in ([5] if dontcare else [4, 5, 255]) + [-1]:
+        with pytest.raises(ImagesError, match=rf"The label map in {wrong}\.png holds id {wrong}, "):
+            net.check_ids([0, wrong], "in {}.png".format)

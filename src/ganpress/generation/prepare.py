@@ -97,10 +97,8 @@ def _padded(planes: list[NDArray[Any]], to: Size) -> tuple[list[NDArray[Any]], t
     if (tall, wide) == (height, width):
         return planes, (0, 0)
     border = ((top, tall - height - top), (left, wide - width - left))
-    return [np.pad(p, (*[(0, 0)] * (p.ndim - 2), *border), mode="reflect") for p in planes], (
-        top,
-        left,
-    )
+    wider = [np.pad(p, (*[(0, 0)] * (p.ndim - 2), *border), mode="reflect") for p in planes]
+    return wider, (top, left)
 
 
 def _inputs(planes: dict[str, NDArray[Any]], net: Any) -> dict[str, Tensor]:

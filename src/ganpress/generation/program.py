@@ -6,6 +6,7 @@ what the file reads and what sizes it takes.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -113,7 +114,8 @@ def _hash(*paths: Path) -> str:
 
 
 def _of_model(model: Model, device: str, name: str, digest: str) -> Program:
-    model.net.to(device)
+    if next(model.net.parameters()).device.type != torch.device(device).type:
+        model = replace(model, net=copy.deepcopy(model.net).to(device))  # the caller's stays
 
     def run(inputs: Inputs) -> Tensor:
         return model(*(t.to(device) for t in inputs)).float().cpu()
@@ -162,8 +164,8 @@ def _openvino(path: Path) -> Program:
     except Exception as error:  # openvino's errors share no public base
         raise _unreadable(path, "OpenVINO", error) from error
     known = dict(read.get_rt_info().items())
-    info = known.get("framework", {})  # the metadata of the ONNX file
-    described: Mapping[str, Any] = getattr(info, "value", info)  # type: ignore[assignment]
+    info: Any = known.get("framework", {})  # the metadata of the ONNX file
+    described: Mapping[str, Any] = getattr(info, "value", info)
     shapes = {
         port.get_any_name(): [d.get_length() if d.is_static else None for d in port.partial_shape]
         for port in read.inputs

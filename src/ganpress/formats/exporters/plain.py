@@ -322,13 +322,13 @@ def _layer(layer: Any) -> _Call:
 
 def _grid(layer: Quantisable, quantiser: FakeQuantiser) -> list[float]:
     """Lowest, highest and step of the grid of a layer's input; [] where it is left alone."""
+    step = input_step(layer)
+    if step is None:
+        return []
     if layer.quantises_input:
         p = range_of(layer)
-        return [-p if quantiser.is_signed(layer.signed) else 0.0, p, input_step(layer)]
-    if quantiser.exact and layer.reads_image:
-        step = input_step(layer)
-        return [-1.0, 1.0 - step, step]
-    return []
+        return [-p if quantiser.is_signed(layer.signed) else 0.0, p, step]
+    return [-1.0, 1.0 - step, step]
 
 
 def _norm(layer: Any) -> _Call:
