@@ -20,6 +20,7 @@ from ganpress.formats.importers import from_state
 from ganpress.measures.cost import measure
 from ganpress.methods.gan_slimming.extract import scaled_copy
 from ganpress.models.checkpoint import Model, load, save
+from ganpress.quantisation.exact import ExactQuantiser
 from ganpress.quantisation.quantise import FakeQuantiser, quantise
 
 WIDTHS = [4, 5, 6, 3, 7, 5, 4]
@@ -96,7 +97,7 @@ def test_the_choice_is_kept_by_saving_slimming_costs_and_quantisation(
     batch = from_state(kind, net.state_dict())
     side = 64 if kind == "spade" else 32
     assert measure(model.net, side).macs == measure(batch.net, side).macs
-    for q in (FakeQuantiser(exact=True), FakeQuantiser()):
+    for q in (ExactQuantiser(), FakeQuantiser()):
         int8 = from_state(kind, net.state_dict(), norm="instance")
         quantise(int8.net, q)
         kept = load(save(int8, tmp_path / "int8.safetensors"))

@@ -17,6 +17,7 @@ from ganpress.formats.exporters.plain import module_path, student_files
 from ganpress.formats.exporters.pth import LAYOUTS
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.nn.layers import add_gates
+from ganpress.quantisation.exact import ExactQuantiser
 from ganpress.quantisation.quantise import FakeQuantiser, learn_ranges, quantise, set_ranges
 
 QUANTISERS = {
