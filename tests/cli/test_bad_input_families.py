@@ -172,7 +172,7 @@ def test_a_damaged_file_of_any_kind_is_refused(
         bad = spoil(files / f"{kind}.pth", tmp_path)
         told = refused("import", kind, bad, "-o", out)
         assert f"{kind}.pth" in told
-        assert ("not finite" if spoil is spoilt else "copy or download it again") in told
+        assert ("not finite" if spoil is spoilt else "download it again") in told
     assert not out.parent.exists()
 
 
@@ -234,7 +234,7 @@ def test_a_discriminator_that_does_not_belong_or_is_damaged_is_refused(
         assert f"d-{other}.pth" in told and "discriminator" in told
     told = refused(*line, files / f"{kind}.pth")
     assert f"{kind}.pth" in told and "discriminator" in told
-    assert "copy or download it again" in refused(*line, shortened(own, tmp_path))
+    assert "download it again" in refused(*line, shortened(own, tmp_path))
     assert "not finite" in refused(*line, spoilt(own, tmp_path))
     assert "There is no checkpoint file" in refused(*line, tmp_path / "d.pth")
     assert not out.parent.exists()

@@ -157,8 +157,8 @@ def _networks(names: Named, prefix: str) -> list[tuple[str, Named]]:
     inside = [part for _, found in parts.values() for part in found]
     if generator is not None:
         return inside if _lie_together(parts) else [levels[generator]]
-    if any(_looks(part)[1] for _, part in inside):
-        return inside
+    if any(_looks(n)[1] for g, found in parts.values() if not _looks(g)[1] for _, n in found):
+        return inside  # not a part whose own names look so: that is a part of one network
     other = next((i for i in range(len(levels)) if seen[i][0]), None)
     if other is not None:
         return [levels[other]]
