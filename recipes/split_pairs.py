@@ -13,16 +13,21 @@ EVERY = 11
 
 
 def main() -> None:
-    """Link each file of FROM/photo and FROM/label into its half."""
+    """Read the options and split."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("source", type=Path)
     parser.add_argument("--to", type=Path, required=True)
     a = parser.parse_args()
-    stems = sorted(path.stem for path in (a.source / "photo").iterdir())
+    split(a.source, a.to)
+
+
+def split(source: Path, folder: Path) -> None:
+    """Link each file of ``source``/photo and ``source``/label into its half in ``folder``."""
+    stems = sorted(path.stem for path in (source / "photo").iterdir())
     for kind in ("photo", "label"):
-        for file in sorted((a.source / kind).iterdir()):
+        for file in sorted((source / kind).iterdir()):
             half = "test" if stems.index(file.stem) % EVERY == 0 else "train"
-            to = a.to / half / kind / file.name
+            to = folder / half / kind / file.name
             to.parent.mkdir(parents=True, exist_ok=True)
             to.symlink_to(file.resolve())
 

@@ -92,6 +92,7 @@ def main() -> None:
         )
         other = open_images(a.other) if a.other else None
         how = {name: getattr(a, name) for name in ("size", "count", "features", "device")}
+        how["metrics"] = a.metrics.split(",") if a.metrics else []
         for path in add(a.run, a.name, images, data=a.data, way=a.way, other=other, **how):
             print(f"{path}: {path.stat().st_size:,} bytes")
     except GanpressError as error:
@@ -115,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("--size", "--count"):
         parser.add_argument(name, type=int)
     parser.add_argument("--features", default="squeezenet")
+    parser.add_argument("--metrics", default="auto", help="as of 'ganpress evaluate'")
     parser.add_argument("--device", default="cpu", help="to judge it on")
     return parser
 

@@ -13,9 +13,9 @@ from rich.markup import escape
 
 from ganpress.cli.options import (
     ConfigFile,
+    FurtherMetrics,
     Instances,
     Labels,
-    Metrics,
     Pairs,
     Photos,
     RunFolder,
@@ -58,7 +58,7 @@ def ablate(
     ] = None,
     test_labels: TestLabels = None,
     test_instances: TestInstances = None,
-    metrics: Metrics = "none",
+    metrics: FurtherMetrics = "none",
     weights: Weights = None,
     strict: Strict = False,
 ) -> None:

@@ -32,7 +32,15 @@ Metrics = Annotated[
     typer.Option(
         "--metrics",
         help="such as efficientnet-lite0,inception-pytorch; auto: those whose weights are here; "
-        "none",
+        "none: the usual ones alone",
+    ),
+]
+FurtherMetrics = Annotated[
+    str,
+    typer.Option(
+        "--metrics",
+        help="beside the usual ones, such as efficientnet-lite0,st-lpips-alex; also of variants "
+        "that are finished",
     ),
 ]
 Strict = Annotated[

@@ -94,7 +94,8 @@ def check_names(wanted: Sequence[str]) -> None:
         if name != AUTO and name not in KINDS:
             raise ConfigError(
                 f"There is no metric '{name}'{did_you_mean(name, [*KINDS, AUTO])}. "
-                f"Metrics: {', '.join(KINDS)}; or '{AUTO}': those whose weights are here."
+                f"Metrics: {', '.join(KINDS)}; or '{AUTO}': those whose weights are here; or "
+                "'none' alone."
             )
 
 
