@@ -169,6 +169,27 @@ def test_what_pillow_cannot_write_well_becomes_a_png_without_taking_anothers_nam
     assert twice == {"a.gif": "a.png", "a.heic": "a.heic.png"}
 
 
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (2, "LA"), (4, "RGBA")])
+def test_grey_and_transparent_pictures_are_read_and_written_as_they_are(
+    channels: int, mode: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = {"in_channels": channels, "out_channels": channels}
+    save(Wiring("cyclegan", counts).model(), tmp_path / "net.safetensors")
+    model = load(tmp_path / "net.safetensors")
+    (tmp_path / "in").mkdir()
+    stored = np.random.default_rng(0).integers(0, 256, (32, 36, channels), np.uint8)
+    whole = Image.fromarray(stored[:, :, 0] if channels == 1 else stored)
+    assert whole.mode == mode
+    whole.save(tmp_path / "in" / "a.png")
+    whole.convert("L").save(tmp_path / "in" / "b.jpg")
+    ran(capsys, tmp_path / "net.safetensors", "--images", tmp_path / "in", "-o", tmp_path / "out")
+    x = torch.from_numpy(stored).permute(2, 0, 1)[None].float() / 127.5 - 1
+    made = pixels(tmp_path / "out" / "a.png")
+    assert (made.reshape(32, 36, channels) == as_bytes(model(x))).all()
+    kept = "b.jpg" if channels == 1 else "b.png"  # a JPEG has no alpha
+    assert sorted(p.name for p in (tmp_path / "out").glob("[ab].*")) == ["a.png", kept]
+
+
 def test_a_single_picture_a_pack_and_several_folders_are_taken(tmp_path: Path) -> None:
     model = WIRINGS["cyclegan instance"].model()
     one, two = photos(tmp_path / "x/one", a=(32, 32)), photos(tmp_path / "x/two", a=(32, 32))

@@ -13,11 +13,13 @@ from ganpress.data.listing import Passed, report_passed
 from ganpress.data.sources import File, Found, Source, sources_at
 from ganpress.errors import ConfigError, ImagesError, did_you_mean
 from ganpress.models.checkpoint import Model
-from ganpress.models.inputs import from_noise, reads
+from ganpress.models.inputs import channels_of, from_noise, reads
 
 KEPT = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "AVIF", "JPEG2000")
 """Formats in which a picture is written as it was read; of all others it is a PNG: Pillow cannot
 write them, or only with 256 colours."""
+TRANSPARENT = ("PNG", "WEBP", "TIFF")
+"""Those of them that keep alpha."""
 LOSSY = ("JPEG", "WEBP", "AVIF")
 """Formats that have a quality."""
 
@@ -66,7 +68,7 @@ def jobs_of(
     if not images:
         raise ConfigError(f"A '{name}' generator reads photos: give them (--images DIR).")
     found = _found(images)
-    outs = out_names(list(found))
+    outs = out_names(list(found), channels_of(model)[1])
     return [Job(i, outs[name], {"image": source}) for i, (name, source) in enumerate(found.items())]
 
 
@@ -84,7 +86,7 @@ def _of_maps(
     if instances is not None and not edges:
         raise ConfigError(f"This '{name}' generator reads no instances: leave --instances out.")
     found = _found([labels])
-    outs = out_names(list(found))
+    outs = out_names(list(found), channels_of(model)[1])
     others = _by_stem(_found([instances])) if instances else {}
     jobs = []
     for i, (file, source) in enumerate(found.items()):
@@ -127,17 +129,19 @@ def _by_stem(sources: Mapping[str, Source]) -> dict[str, Source]:
     return {_stem(name): source for name, source in sources.items()}
 
 
-def format_of(name: str) -> str | None:
-    """The format of `KEPT` that a name's ending says, if Pillow can write it here; else None."""
+def format_of(name: str, channels: int = 3) -> str | None:
+    """The format of `KEPT` that a name's ending says, if Pillow can write it here and it keeps so
+    many channels (2 and 4: with alpha); else None."""
     Image.init()
     kind = Image.registered_extensions().get(PurePosixPath(name).suffix.lower())
-    return kind if kind in KEPT and kind in Image.SAVE else None
+    able = TRANSPARENT if channels in (2, 4) else KEPT
+    return kind if kind in able and kind in Image.SAVE else None
 
 
-def out_names(names: Sequence[str]) -> dict[str, str]:
+def out_names(names: Sequence[str], channels: int = 3) -> dict[str, str]:
     """The file that each picture is written to: its own name where its format is kept, else with
     the ending .png; the whole name and .png where that is another one's."""
-    out = {name: name for name in names if format_of(name)}
+    out = {name: name for name in names if format_of(name, channels)}
     taken = set(out.values())
     for name in names:
         if name in out:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ganpress.data import ImagesWarning
+from ganpress.data.endings import is_picture
 from ganpress.errors import ImagesError, Interrupted
 from ganpress.generation.jobs import LOSSY, Job, format_of
 from ganpress.generation.prepare import Ready, draw_job, picture_bytes, read_job
@@ -171,8 +172,8 @@ def _say_formats(plan: Plan, jobs: Sequence[Job]) -> None:
         Path(source.where).suffix.lower()
         for job in jobs
         for source in job.sources.values()
-        if job.out.endswith(".png")
-    } & {suffix for suffix in (".gif", ".heic", ".heif", ".jfif")}
+        if job.out.endswith(".png") and is_picture(source.where)
+    } - {".png"}
     if ends:
         say(f"pictures that end in {', '.join(sorted(ends))} are written as PNG", quiet=plan.quiet)
 

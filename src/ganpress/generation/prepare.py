@@ -56,7 +56,7 @@ def read_job(
     began = time.perf_counter()
     try:
         planes = [
-            pixels_of(source) if name == "image" else ids_of(source)
+            pixels_of(source, net.in_channels) if name == "image" else ids_of(source)
             for name, source in job.sources.items()
         ]
         if len({p.shape[:2] for p in planes}) > 1:
