@@ -28,6 +28,7 @@ from ganpress.run.files import make_folder, read_json, read_log, replace_file
 from ganpress.run.grid import grid
 from ganpress.run.proposals import ways
 from ganpress.run.run import Run
+from ganpress.run.settings import checked
 from ganpress.sizes import Size, covers, spelled
 from ganpress.training.cartoongan import CartoonganTraining, train_cartoongan
 from ganpress.training.cyclegan import CycleGANTraining, train_cyclegan
@@ -39,6 +40,7 @@ from ganpress.training.outcome import forgotten_if_refused, stage_facts
 from ganpress.training.pix2pix import Pix2PixTraining, train_pix2pix
 from ganpress.training.settings import TrainConfig
 from ganpress.training.sngan import SNGANTraining, train_sngan
+from ganpress.training.start import Start, as_start, settled
 from ganpress.training.stylegan2 import StyleGAN2Training, train_stylegan2
 
 SHOWN, DRAWN = 8, 64
@@ -89,6 +91,7 @@ def train(
     other: Images | None = None,
     test: Images | None = None,
     weights: Path | None = None,
+    start: Start | Model | Mapping[str, Model] | None = None,
     command: str | None = None,
     quiet: bool = False,
 ) -> dict[str, Model]:
@@ -105,11 +108,18 @@ def train(
         other: the second domain of an unpaired family.
         test: images never trained on, for the final samples; default: those trained on.
         weights: file or folder of feature-network weights, where the recipe has a perceptual loss.
+        start: train on from these weights, with their options, widths and discriminator (where it
+            is the recipe's); a model, or models by direction ("A2B", "B2A"). None: fresh weights.
     Returns: the teachers by direction; {"": model} where there is one.
     Raises: ConfigError, ImagesError before the first step; what `Stage.steps` raises in it.
     """
     how = trainer(family)
     c = config or how.config()
+    if start is not None:
+        check_class(family, how, c)
+        start = as_start(family_of(family).name, start)
+        given = settled(family, type(c), c.model_dump(exclude_unset=True), start)
+        c = checked(type(c), given)
     if c.threads:
         torch.set_num_threads(c.threads)
     device_of(c)
@@ -122,17 +132,18 @@ def train(
     if other:
         data |= {"other_hash": other.digest(), "other_photos": len(other)}
     card = {**_machine(c), **data, **({"command": command} if command else {})}
-    settings = {"train": family, **c.model_dump()}
+    settings = {"train": family, **c.model_dump(), **({"start": start.card()} if start else {})}
     run = Path(run)
     if not quiet and distributed.world() == 1 and not (run / "config.json").exists():
-        forecast(how, images, other, c, weights)
+        forecast(partial(how.stage, weights=weights, start=start), images, other, c)
     with forgotten_if_refused(run):
         folder = Run(run, seed=c.seed, config=settings, card=card, quiet=quiet)
         if distributed.agree(int((run / "done.json").exists())):
             return load_teachers(run)
-        models = how.stage(folder, images, other, c, weights=weights)
-    for model in models.values():
-        model.provenance = {**_provenance(folder, settings, data), **model.provenance}
+        models = how.stage(folder, images, other, c, weights=weights, start=start)
+    for way, model in models.items():
+        from_file = start.provenance(way) if start else {}
+        model.provenance = {**_provenance(folder, settings, data), **from_file, **model.provenance}
     distributed.first(partial(finish, folder, models, c, shown=test or images, other=other))
     return models
 
@@ -151,17 +162,15 @@ def _in_channels(family: str, how: Trainer, config: TrainConfig, *sets: Images |
 
 
 def forecast(
-    how: Trainer, images: Images, other: Images | None, config: TrainConfig, weights: Path | None
+    stage: Callable[..., object], images: Images, other: Images | None, config: TrainConfig
 ) -> None:
-    """Say how long a long training will take here, from a few timed steps."""
+    """Say how long a long training will take here, from a few timed steps of its stage."""
     if config.steps < MIN_STEPS:
         return
     data = config.data.model_copy(update={"workers": 0})
     few = {"steps": STEPS, "minutes": MINUTES, "sample_every": 1_000_000, "data": data}
     brief = config.model_copy(update=few)
-    found = timed_stages(
-        lambda run: how.stage(run, images, other, brief, weights=weights), config.seed
-    )
+    found = timed_stages(lambda run: stage(run, images, other, brief), config.seed)
     minutes = {"train": config.minutes}
     announce({"train": config.steps}, found, minutes=minutes, fewer="steps")
 
@@ -170,10 +179,7 @@ def check_request(
     family: str, how: Trainer, config: TrainConfig, images: Images, other: Images | None
 ) -> None:
     """Refuse settings of another family, and data that the family cannot be trained on."""
-    if not isinstance(config, how.config):
-        raise ConfigError(
-            f"'{family}' is trained with {how.config.__name__}, not {type(config).__name__}."
-        )
+    check_class(family, how, config)
     given = {
         "other": other is not None,
         "pairs": images.paired,
@@ -190,6 +196,14 @@ def check_request(
         check_labels(images, options)
     for some in (images, other) if other else (images,):
         check_sizes(some, config)
+
+
+def check_class(family: str, how: Trainer, config: TrainConfig) -> None:
+    """Refuse settings of another family."""
+    if not isinstance(config, how.config):
+        raise ConfigError(
+            f"'{family}' is trained with {how.config.__name__}, not {type(config).__name__}."
+        )
 
 
 def check_labels(images: Images, options: Mapping[str, Any]) -> None:
