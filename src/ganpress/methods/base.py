@@ -25,12 +25,19 @@ class Given:
             what is real to the discriminator of a generator that reads noise; None: nothing.
         reals: pictures of the target domain, for ``discriminator.real=images`` without targets.
         weights: file or folder of the feature network's weights.
+        start: a student of the teacher that the compression goes on from; None: the teacher.
     """
 
     teacher: Model
     images: Images | None
     reals: Images | None = None
     weights: Path | None = None
+    start: Model | None = None
+
+    @property
+    def begin(self) -> Model:
+        """What the student starts as: ``start``, or else the teacher."""
+        return self.start or self.teacher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +110,8 @@ class Method:
         stage_steps: resolved settings -> steps of each stage that trains.
         shortened: (settings, steps, minutes) -> the same with stages of that length at most, by
             which the time of a whole run is forecast; None: no forecast.
+        takes_start: it can go on from a student (`Given.start`), and ``check`` refuses one that
+            cannot be gone on from; false: every start is refused.
         variants: what an ablation compares, by name.
         claims: the paper's statements.
         charts: titles of what its stages log, by the part before the slash.
@@ -118,6 +127,7 @@ class Method:
     stage_minutes: Callable[[Any], dict[str, float | None]] = _fine_tuning_alone
     stage_steps: Callable[[Any], dict[str, int]] = _steps_of_fine_tuning
     shortened: Callable[[Any, int, float], Any] | None = None
+    takes_start: bool = False
     variants: Mapping[str, Variant] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     charts: Mapping[str, str] = field(default_factory=dict)

@@ -26,6 +26,7 @@ from ganpress.run.run import Run
 from ganpress.training.forecast import MIN_STEPS, MINUTES, STEPS, announce, timed_stages
 from ganpress.training.outcome import forgotten_if_refused
 from ganpress.training.shared_settings import MethodSettings
+from ganpress.training.start import Start, as_start, check_whole
 
 SHOWN = 32  # images that a forecast is made with
 
@@ -40,6 +41,7 @@ def compress(
     test: Images | None = None,
     reals: Images | None = None,
     weights: str | os.PathLike[str] | None = None,
+    start: Start | Model | None = None,
     match_colours: bool = False,
     command: str | None = None,
     quiet: bool = False,
@@ -60,6 +62,8 @@ def compress(
             used, and the protocol says so.
         reals: pictures of the target domain, for ``discriminator.real=images`` without targets.
         weights: file or folder of the feature network's weights.
+        start: a student of this teacher that pruning goes on from; costs and targets are still
+            fractions of the teacher's. None: the student starts as the teacher.
         match_colours: in samples/ and the report, give made pictures the colours of their photos
             (`measures.colour.match_colour`); numbers and exported files are of the pictures as
             made.
@@ -81,9 +85,13 @@ def compress(
     if config.threads:
         torch.set_num_threads(config.threads)
     c: MethodSettings = chosen.resolve(teacher, config)
-    given = Given(teacher, images, reals, weights)
+    begin = as_start(method, start) if start is not None else None
+    given = Given(teacher, images, reals, weights, begin.models[""] if begin else None)
+    if begin:
+        check_start(chosen, begin, teacher)
     chosen.check(given, c)
     settings = {"method": method, "family": teacher.family.name, **c.model_dump()}
+    settings |= {"start": begin.card()} if begin else {}
     card = {**card_of(given, c), "paper": chosen.paper, "charts": dict(chosen.charts)}
     card |= {"command": command} if command else {}
     check_teacher(run, card["teacher"])
@@ -96,6 +104,7 @@ def compress(
             student = chosen.compress(given, c, folder)
             student.net.to("cpu")
             student.provenance = {**teacher.provenance, "method": method, "settings": settings}
+            student.provenance |= begin.provenance("") if begin else {}
             save(student, path)
     student = load(path)
     teacher.net.to("cpu")
@@ -149,6 +158,31 @@ def check_request(method: str, config: MethodSettings) -> None:
             f"Compression runs in one process, and torchrun started {processes}: start it without "
             "torchrun. (Teachers are trained in several: ganpress train.)"
         )
+
+
+def check_start(method: Method, start: Start, teacher: Model) -> None:
+    """Refuse a start that is no student of this teacher: ConfigError."""
+    model, named = start.models[""], start.named("")
+    if not method.takes_start:
+        raise ConfigError(f"'{method.name}' builds its own student: leave --from out.")
+    if model.family.name != teacher.family.name:
+        raise ConfigError(
+            f"{named} is a '{model.family.name}' generator, and the teacher a "
+            f"'{teacher.family.name}': give a student of this teacher."
+        )
+    check_whole(model, named)
+    for name, value in teacher.options.items():
+        if name != "affine" and model.options[name] != value:  # pruning makes norms affine
+            raise ConfigError(
+                f"{named} has the option {name}={model.options[name]!r}, and the teacher "
+                f"{name}={value!r}: give a student of this teacher."
+            )
+    for group, width in teacher.widths.items():
+        if model.widths[group] > width:
+            raise ConfigError(
+                f"{named} has {model.widths[group]} channels in group '{group}', more than the "
+                f"teacher's {width}: give a student of this teacher."
+            )
 
 
 def check_teacher(run: Path, fingerprint: str) -> None:

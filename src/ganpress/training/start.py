@@ -77,8 +77,8 @@ def open_start(recipe: str, path: Path, back: Path | None = None) -> Start:
     elif back or set(files) != {""}:
         named = back or path
         raise ConfigError(
-            f"{named} is for a second direction, and '{recipe}' trains one generator: give one "
-            f"file (--from) to 'ganpress train {recipe}'."
+            f"{named} is for a second direction, and '{recipe}' starts from one generator: give "
+            "its file alone (--from)."
         )
     return Start({w: load(f) for w, f in files.items()}, {w: str(f) for w, f in files.items()})
 
@@ -157,12 +157,17 @@ def _check_family(
                 f"{start.named(way)} is a '{name}' generator, and this trains one of family "
                 f"'{wanted}': {by}'ganpress train {name}'."
             )
-        if quantiser_of(model.net):
-            raise ConfigError(
-                f"{start.named(way)} is quantised, and a rounded network cannot be trained on: "
-                "start from the model before it was quantised, or compress again with "
-                "quantise.bits=32 and start from that student."
-            )
+        check_whole(model, start.named(way))
+
+
+def check_whole(model: Model, named: str) -> None:
+    """Refuse a quantised model: ConfigError. Args: named: words for it."""
+    if quantiser_of(model.net):
+        raise ConfigError(
+            f"{named} is quantised, and a rounded network cannot be trained on: start from the "
+            "model before it was quantised, or compress again with quantise.bits=32 and start "
+            "from that student."
+        )
 
 
 def _check_widths(values: Mapping[str, Any], model: Model, named: str) -> None:

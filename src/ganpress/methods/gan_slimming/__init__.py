@@ -25,6 +25,7 @@ GAN_SLIMMING = Method(
     stage_minutes=stage_minutes,
     stage_steps=stage_steps,
     shortened=shortened,
+    takes_start=True,
     variants=VARIANTS,
     claims=CLAIMS,
     charts=CHARTS,
