@@ -175,6 +175,14 @@ def compress(
             "fractions of the teacher's; the same files and settings give the same bits",
         ),
     ] = None,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend",
+            help="give a finished run more steps (--set finetune.steps=...): it goes on from its "
+            "last state, at the rates of a run of the new length; repeatable to the bit",
+        ),
+    ] = False,
 ) -> None:
     """Compress a generator; leaves student, ONNX file and report in the run's folder."""
     from ganpress.data import open_images
@@ -201,6 +209,7 @@ def compress(
         reals=open_images(reals, strict=strict) if reals else None,
         weights=weights,
         start=open_start(method, start) if start else None,
+        extend=extend,
         match_colours=match_colours,
         command=shlex.join(["ganpress", *sys.argv[1:]]),
     )

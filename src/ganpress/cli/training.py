@@ -58,6 +58,14 @@ def train(
             "--from-back", help="the model of the other direction (cyclegan, munit); without: fresh"
         ),
     ] = None,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend",
+            help="give a finished run more steps (--set steps=...): it goes on from its last "
+            "state, at the rates of a run of the new length; repeatable to the bit",
+        ),
+    ] = False,
 ) -> None:
     """Train a teacher by its paper's recipe; leaves its file and a report in the run's folder.
 
@@ -93,6 +101,7 @@ def train(
         test=open_images(test, side_by_side=side_by_side, strict=strict) if test else None,
         weights=weights,
         start=begin,
+        extend=extend,
         command=shlex.join(["ganpress", *sys.argv[1:]]),
     )
     if distributed.rank() == 0:

@@ -20,6 +20,7 @@ from ganpress.methods.finish import Shown, finish, is_finished
 from ganpress.models.checkpoint import Model, fingerprint, load, save
 from ganpress.models.inputs import channels_of, images_for, reads, reals_for
 from ganpress.run import distributed
+from ganpress.run.extend import is_reopened
 from ganpress.run.files import read_json
 from ganpress.run.progress import say
 from ganpress.run.run import Run
@@ -42,6 +43,7 @@ def compress(
     reals: Images | None = None,
     weights: str | os.PathLike[str] | None = None,
     start: Start | Model | None = None,
+    extend: bool = False,
     match_colours: bool = False,
     command: str | None = None,
     quiet: bool = False,
@@ -64,6 +66,8 @@ def compress(
         weights: file or folder of the feature network's weights.
         start: a student of this teacher that pruning goes on from; costs and targets are still
             fractions of the teacher's. None: the student starts as the teacher.
+        extend: the run has finished, and steps of its last stage (`Method.longer`) are more now: go
+            on from its last state; student, results, report and exported file are made anew.
         match_colours: in samples/ and the report, give made pictures the colours of their photos
             (`measures.colour.match_colour`); numbers and exported files are of the pictures as
             made.
@@ -99,12 +103,17 @@ def compress(
     if not quiet and not (run / "config.json").exists():
         forecast(chosen, given, c)
     with forgotten_if_refused(run):
-        folder = Run(run, seed=c.seed, config=settings, card=card, quiet=quiet)
-        if not path.exists():
+        longer = chosen.longer(c)
+        folder = Run(
+            run, seed=c.seed, config=settings, card=card, quiet=quiet, longer=longer, extend=extend
+        )
+        if not path.exists() or is_reopened(run, longer):
             student = chosen.compress(given, c, folder)
             student.net.to("cpu")
             student.provenance = {**teacher.provenance, "method": method, "settings": settings}
             student.provenance |= begin.provenance("") if begin else {}
+            if extended := read_json(run / "card.json").get("extended"):
+                student.provenance["extended"] = [entry["steps"] for entry in extended]
             save(student, path)
     student = load(path)
     teacher.net.to("cpu")

@@ -43,6 +43,8 @@ from ganpress.training.sngan import SNGANTraining, train_sngan
 from ganpress.training.start import Start, as_start, settled
 from ganpress.training.stylegan2 import StyleGAN2Training, train_stylegan2
 
+LONGER = {"steps": "train"}
+"""The setting that can be raised in a finished run, and the stage whose steps it counts."""
 SHOWN, DRAWN = 8, 64
 """Rows of a sample grid where the generator reads pictures, and pictures where it reads noise."""
 
@@ -92,6 +94,7 @@ def train(
     test: Images | None = None,
     weights: Path | None = None,
     start: Start | Model | Mapping[str, Model] | None = None,
+    extend: bool = False,
     command: str | None = None,
     quiet: bool = False,
 ) -> dict[str, Model]:
@@ -110,6 +113,8 @@ def train(
         weights: file or folder of feature-network weights, where the recipe has a perceptual loss.
         start: train on from these weights, with their options, widths and discriminator (where it
             is the recipe's); a model, or models by direction ("A2B", "B2A"). None: fresh weights.
+        extend: the run has finished, and ``config.steps`` is larger now: train on from its last
+            state. Schedules are then those of a training of the new length.
     Returns: the teachers by direction; {"": model} where there is one.
     Raises: ConfigError, ImagesError before the first step; what `Stage.steps` raises in it.
     """
@@ -137,7 +142,9 @@ def train(
     if not quiet and distributed.world() == 1 and not (run / "config.json").exists():
         forecast(partial(how.stage, weights=weights, start=start), images, other, c)
     with forgotten_if_refused(run):
-        folder = Run(run, seed=c.seed, config=settings, card=card, quiet=quiet)
+        folder = Run(
+            run, seed=c.seed, config=settings, card=card, quiet=quiet, longer=LONGER, extend=extend
+        )
         if distributed.agree(int((run / "done.json").exists())):
             return load_teachers(run)
         models = how.stage(folder, images, other, c, weights=weights, start=start)
@@ -264,7 +271,9 @@ def _provenance(run: Run, settings: Mapping[str, Any], data: Mapping[str, Any]) 
     """The part of a teacher's card on its training."""
     card = distributed.first(lambda: read_json(run.root / "card.json")) or {}
     versions = {key: card.get(key) for key in ("ganpress", "torch", "device", "processes")}
-    return {"source": "ganpress train", "recipe": dict(settings), **data, **versions}
+    extended = {"extended": [e["steps"] for e in card["extended"]]} if "extended" in card else {}
+    recipe = {"source": "ganpress train", "recipe": dict(settings)}
+    return {**recipe, **data, **versions, **extended}
 
 
 def finish(

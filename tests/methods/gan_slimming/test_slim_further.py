@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +18,7 @@ from slim_runs import log_of, settings, share, teacher_of
 import ganpress.methods.base
 from ganpress.data import Images, open_images
 from ganpress.data.drawn.draw import write_folder
-from ganpress.errors import ConfigError, InfeasibleTarget
+from ganpress.errors import ConfigError, InfeasibleTarget, Interrupted
 from ganpress.measures.cost import Latency
 from ganpress.methods import METHODS
 from ganpress.methods.compress import compress
@@ -23,6 +26,7 @@ from ganpress.models.checkpoint import Model, fingerprint, save
 from ganpress.quantisation.attach import attach_quantiser
 from ganpress.quantisation.settings import QuantiseSettings
 from ganpress.run.files import read_json
+from ganpress.run.run import Stage
 
 EMPTY = {"empty_blocks": True}
 
@@ -192,3 +196,69 @@ def test_the_command_goes_on_from_a_file_or_a_runs_folder(
     assert both[0] == both[1]
     told = run_cli(capsys, *base, "--from", tmp_path, "--run", tmp_path / "no")
     assert told.code == 2 and "is no folder of a finished run" in told.err
+
+
+# --- more steps in a finished run -----------------------------------------------------------------
+
+
+@pytest.fixture
+def extend(teacher: Model, photos: Images, tmp_path: Path) -> Go:
+    """Compress with so many steps of fine-tuning, as an extension of what is in the folder."""
+
+    def run(folder: str, steps: int, *, extend: bool = True, **changes: Any) -> Model:
+        chosen = settings(finetune={"steps": steps}, target={"macs": 0.3}, **changes)
+        return compress(
+            teacher, photos, run=tmp_path / folder, config=chosen, quiet=True, extend=extend
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"quantise": {"bits": 8}},
+        {"procedure": "postq", "quantise": {"bits": 8}},
+        {"procedure": "gd"},
+    ],
+)
+def test_more_fine_tuning_gives_the_same_bits_with_a_stop_in_it_and_without(
+    extend: Go, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = extend("one", 2, extend=False, **changes)
+    whole = extend("one", 4, **changes)
+    assert fingerprint(first.net) != fingerprint(whole.net)
+    assert whole.widths == first.widths
+    assert whole.provenance["extended"] == [{"finetune.steps": {"from": 2, "to": 4}}]
+    extend("two", 2, extend=False, **changes)
+    with monkeypatch.context() as patch:
+        log = Stage.log
+
+        def stop(stage: Stage, step: int, /, **values: Any) -> None:
+            log(stage, step, **values)
+            if step == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        patch.setattr(Stage, "log", stop)
+        with pytest.raises(Interrupted):
+            extend("two", 4, **changes)
+    assert fingerprint(extend("two", 4, extend=False, **changes).net) == fingerprint(whole.net)
+    results = read_json(tmp_path / "two" / "results.json")
+    assert results["stages"][-1] == {**results["stages"][-1], "name": "finetune", "steps": 4}
+    rates = [line["lr"] for line in log_of(tmp_path / "two", "finetune")]
+    assert rates[-1] == pytest.approx(1e-3 * 0.5 * (1 + math.cos(math.pi * 3 / 4)))
+
+
+def test_only_the_steps_of_the_last_stage_can_be_raised(extend: Go) -> None:
+    extend("run", 2, extend=False)
+    with pytest.raises(ConfigError, match=r"may be raised: finetune\.steps\. .*\n.*sparsify"):
+        extend("run", 2, sparsify={"steps": 20})
+    with pytest.raises(ConfigError, match="asked for by --extend"):
+        extend("run", 3, extend=False)
+    with pytest.raises(ConfigError) as told:
+        extend("run", 2, extend=False, sparsify={"steps": 20})
+    assert "--extend" not in str(told.value)
+    extend("two", 4, extend=False, procedure="d+cp")
+    with pytest.raises(ConfigError, match="may be raised: none"):
+        extend("two", 6, procedure="d+cp")
