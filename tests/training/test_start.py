@@ -13,6 +13,7 @@ import torch
 from cli_runs import run_cli
 from torch import Tensor, nn
 
+from ganpress.data import open_images
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.discriminator import Discriminator
@@ -276,7 +277,7 @@ def test_a_quantised_model_and_one_of_another_family_are_refused(
     told = run_cli(capsys, *pairs, "--from-back", file, "--run", tmp_path / "run")
     assert told.code == 2 and "--from FILE" in told.err
     told = run_cli(capsys, *pairs, "--from", file, "--from-back", file, "--run", tmp_path / "run")
-    assert told.code == 2 and "trains one generator" in told.err
+    assert told.code == 2 and "starts from one generator" in told.err
 
 
 def test_both_directions_from_a_folder_or_two_files_and_pairs_that_do_not_fit_are_refused(
@@ -316,3 +317,31 @@ def test_a_picture_size_that_is_not_the_files_is_refused(
     settings = checked(trainer(name).config, {"options": {option: value}, "data": {"size": pixels}})
     with pytest.raises(ConfigError, match=f"options.{option} is {value}, and"):
         learn(name, "again", config=settings, start=first)
+
+
+def test_messages_propose_nothing_that_the_file_decides(
+    capsys: pytest.CaptureFixture[str], pairs: tuple[Any, ...], file: Path, tmp_path: Path
+) -> None:
+    """Each message has other ways out where it trains from fresh weights."""
+    command = (*pairs, "--run", tmp_path / "run", "--set", "data.size=40")
+    told = run_cli(capsys, *command, "--set", "options.downs=4")
+    assert "--set data.size=32 or --set data.size=48 or --set options.downs=3" in told.err
+    told = run_cli(capsys, *command, "--from", file)
+    assert told.code == 2 and "(--set data.size=32 or --set data.size=48)" in told.err
+    told = run_cli(
+        capsys, *pairs, "--run", tmp_path / "run", "--from", file, "--set", "data.size=48"
+    )
+    assert told.code == 2 and "(--set data.size=32)" in told.err and "options" not in told.err
+
+
+def test_classes_that_are_not_there_are_not_said_to_be_an_option_of_a_start(
+    learn: Callable[..., dict[str, Model]], tmp_path: Path
+) -> None:
+    first = learn("sngan", "first", config=config("sngan"))
+    (tmp_path / "plain").mkdir()
+    golden.data("other", tmp_path / "plain")
+    images = open_images(tmp_path / "plain" / "x")
+    with pytest.raises(ConfigError, match=r"with 'labels'\.$"):
+        train("sngan", images, run=tmp_path / "a", config=config("sngan"), start=first, quiet=True)
+    with pytest.raises(ConfigError, match=r"options\.classes=0"):
+        train("sngan", images, run=tmp_path / "b", config=config("sngan"), quiet=True)

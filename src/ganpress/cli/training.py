@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -74,8 +73,7 @@ def train(
     from ganpress.data import open_images
     from ganpress.errors import ConfigError
     from ganpress.run import distributed
-    from ganpress.run.settings import read_config
-    from ganpress.training.start import open_start, settled
+    from ganpress.training.start import open_start, read_started
     from ganpress.training.train import train as train_family
     from ganpress.training.train import trainer
 
@@ -83,8 +81,7 @@ def train(
     if back and not start:
         raise ConfigError("--from-back is the second direction: give the first, too (--from FILE).")
     begin = open_start(family, start, back) if start else None
-    settle = partial(settled, family, kind, start=begin) if begin else None
-    settings = read_config(kind, config, sets or (), settle=settle)
+    settings = read_started(family, kind, config, sets or (), begin)
     train_family(
         family,
         open_images(

@@ -20,7 +20,7 @@ from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import family
 from ganpress.models.families.base import draw_inputs
 from ganpress.run import distributed
-from ganpress.run.proposals import Changes, ways
+from ganpress.run.proposals import Changes, is_held, ways
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
 from ganpress.sizes import words
@@ -201,8 +201,8 @@ def _check_classes(images: Images, count: int) -> None:
         return
     if images.classes is None:
         raise ConfigError(
-            "A conditional SNGAN needs each photo's class: give a pack (.npz) with 'labels', or "
-            "set options.classes=0."
+            "A conditional SNGAN needs each photo's class: give a pack (.npz) with 'labels'"
+            + ("." if is_held("options.classes") else ", or set options.classes=0.")
         )
     if (top := int(images.classes.max())) >= count:
         raise ConfigError(f"A photo is of class {top}, but options.classes is {count}.")

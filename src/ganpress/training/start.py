@@ -8,10 +8,11 @@ settings and images give the same bits; the optimisers, schedules and steps begi
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model, fingerprint, load
@@ -19,8 +20,14 @@ from ganpress.models.discriminator import Discriminator
 from ganpress.nn.discriminators import DISCRIMINATORS
 from ganpress.quantisation.quantise import quantiser_of
 from ganpress.run.files import read_json
+from ganpress.run.proposals import holding
+from ganpress.run.settings import checked, read_config
 from ganpress.training.settings import TrainConfig
 
+C = TypeVar("C", bound=TrainConfig)
+
+HELD = ("options", "width", "generator")
+"""Settings that a start decides, which no message may propose to change."""
 TWO_WAYS = ("cyclegan", "munit")
 """Recipes that train a generator each way, "A2B" and "B2A"."""
 
@@ -141,6 +148,24 @@ def settled(
         out["data"] = data
     _check_ways(recipe, start)
     return out
+
+
+def settled_config(recipe: str, config: C, start: Start) -> C:
+    """`settled` for settings that have been checked; those at their defaults were not given."""
+    given = config.model_dump(exclude_unset=True)
+    with holding(*HELD):
+        return checked(type(config), settled(recipe, type(config), given, start))
+
+
+def read_started(
+    recipe: str, kind: type[C], file: Path | None, sets: Iterable[str], start: Start | None
+) -> C:
+    """`read_config` for a training from this start. Raises: ConfigError."""
+    if start is None:
+        return read_config(kind, file, sets)
+    settle = partial(settled, recipe, kind, start=start)
+    with holding(*HELD):
+        return read_config(kind, file, sets, settle=settle)
 
 
 def _check_family(

@@ -26,9 +26,8 @@ from ganpress.report import write_report
 from ganpress.run import distributed
 from ganpress.run.files import make_folder, read_json, read_log, replace_file
 from ganpress.run.grid import grid
-from ganpress.run.proposals import ways
+from ganpress.run.proposals import holding, is_held, ways
 from ganpress.run.run import Run
-from ganpress.run.settings import checked
 from ganpress.sizes import Size, covers, spelled
 from ganpress.training.cartoongan import CartoonganTraining, train_cartoongan
 from ganpress.training.cyclegan import CycleGANTraining, train_cyclegan
@@ -40,7 +39,7 @@ from ganpress.training.outcome import forgotten_if_refused, stage_facts
 from ganpress.training.pix2pix import Pix2PixTraining, train_pix2pix
 from ganpress.training.settings import TrainConfig
 from ganpress.training.sngan import SNGANTraining, train_sngan
-from ganpress.training.start import Start, as_start, settled
+from ganpress.training.start import HELD, Start, as_start, settled_config
 from ganpress.training.stylegan2 import StyleGAN2Training, train_stylegan2
 
 LONGER = {"steps": "train"}
@@ -120,16 +119,17 @@ def train(
     """
     how = trainer(family)
     c = config or how.config()
+    check_class(family, how, c)
     if start is not None:
-        check_class(family, how, c)
         start = as_start(family_of(family).name, start)
-        given = settled(family, type(c), c.model_dump(exclude_unset=True), start)
-        c = checked(type(c), given)
+        c = settled_config(family, c, start)
+    held = HELD if start else ()
     if c.threads:
         torch.set_num_threads(c.threads)
     device_of(c)
     distributed.start(c.device)
-    check_request(family, how, c, images, other)
+    with holding(*held):
+        check_request(family, c, images, other)
     if test and how.needs == "labels" and not test.has_labels:
         raise ConfigError("The test photos have no label maps to make pictures from: leave --test.")
     images, other, test = _in_channels(family, how, c, images, other, test)
@@ -141,7 +141,7 @@ def train(
     run = Path(run)
     if not quiet and distributed.world() == 1 and not (run / "config.json").exists():
         forecast(partial(how.stage, weights=weights, start=start), images, other, c)
-    with forgotten_if_refused(run):
+    with forgotten_if_refused(run), holding(*held):
         folder = Run(
             run, seed=c.seed, config=settings, card=card, quiet=quiet, longer=LONGER, extend=extend
         )
@@ -182,11 +182,9 @@ def forecast(
     announce({"train": config.steps}, found, minutes=minutes, fewer="steps")
 
 
-def check_request(
-    family: str, how: Trainer, config: TrainConfig, images: Images, other: Images | None
-) -> None:
-    """Refuse settings of another family, and data that the family cannot be trained on."""
-    check_class(family, how, config)
+def check_request(family: str, config: TrainConfig, images: Images, other: Images | None) -> None:
+    """Refuse data that the family cannot be trained on."""
+    how = trainer(family)
     given = {
         "other": other is not None,
         "pairs": images.paired,
@@ -219,14 +217,20 @@ def check_labels(images: Images, options: Mapping[str, Any]) -> None:
     free = {UNKNOWN} if options["dontcare"] else set()
     rest = [i for i in images.label_ids if i >= known and i not in free]
     if rest:
+        key = "options.labels"
+        more = "" if is_held(key) else f"--set {key}={rest[-1] + 1}, or "
         raise ImagesError(
             f"The label maps hold id {rest[-1]}, but the network knows {options['labels']} labels, "
-            f"0 to {options['labels'] - 1}: --set options.labels={rest[-1] + 1}, or check the maps."
+            f"0 to {options['labels'] - 1}: {more}check the maps."
         )
     if options["edges"] and not images.has_instances:
         raise ConfigError(
-            "Instance edges need instance maps: give them (--instances DIR), or train without "
-            "(--set options.edges=false)."
+            "Instance edges need instance maps: give them (--instances DIR)"
+            + (
+                "."
+                if is_held("options.edges")
+                else ", or train without (--set options.edges=false)."
+            )
         )
 
 

@@ -139,7 +139,11 @@ def _check_start(given: Given, c: SlimConfig) -> None:
     if given.start is None or c.procedure not in ("gd", "d+cp"):
         return
     pruning = {"gd": "gs", "d+cp": "cp"}[c.procedure]
-    how = ways(c, [{"procedure": pruning}], check=partial(resolve_for, given.teacher))
+
+    def is_accepted(changed: SlimConfig) -> None:
+        check(given, resolve_for(given.teacher, changed))
+
+    how = ways(c, [{"procedure": pruning}], check=is_accepted)
     raise ConfigError(
         f"Procedure '{c.procedure}' begins with a narrow student of fresh weights, so it cannot go "
         f"on from one: leave --from out, or prune that student{how}."

@@ -65,7 +65,12 @@ def check_target(teacher: Model, config: SlimConfig, begin: Model | None = None)
     Args: begin: what is pruned, where that is not the teacher but a student of it.
     """
     begin = begin or teacher
-    groups = prunable(begin, config)
+    try:
+        groups = prunable(begin, config)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}{' That starts anew: leave --from out.' * (begin is not teacher)}"
+        ) from error
     if config.target.chosen is None:
         if config.procedure == "gd" and config.width_ratio is None:
             some = ({"target.macs": share} for share in (0.05, 0.1, 0.25, 0.5, 0.9))
