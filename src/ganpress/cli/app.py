@@ -188,6 +188,22 @@ def compress(
     ] = False,
     weights: Weights = None,
     strict: Strict = False,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="go on from this student of the teacher (file or run folder); targets are still "
+            "fractions of the teacher's; the same files and settings give the same bits",
+        ),
+    ] = None,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend",
+            help="give a finished run more steps (--set finetune.steps=...): it goes on from its "
+            "last state, at the rates of a run of the new length; repeatable to the bit",
+        ),
+    ] = False,
 ) -> None:
     """Compress a generator; leaves student, ONNX file and report in the run's folder."""
     from ganpress.data import open_images
@@ -196,6 +212,7 @@ def compress(
     from ganpress.methods.compress import compress as compress_model
     from ganpress.models.checkpoint import load
     from ganpress.run.settings import read_config
+    from ganpress.training.start import open_start
 
     settings = read_config(method_of(method).settings, config, sets or ())
     check_request(method, settings)
@@ -212,6 +229,8 @@ def compress(
         else None,
         reals=open_images(reals, strict=strict) if reals else None,
         weights=weights,
+        start=open_start(method, start) if start else None,
+        extend=extend,
         match_colours=match_colours,
         command=shlex.join(["ganpress", *sys.argv[1:]]),
     )

@@ -43,18 +43,45 @@ def train(
     test: TestPhotos = None,
     weights: Weights = None,
     strict: Strict = False,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="train on from this model's weights, options, widths and discriminator: a file, "
+            "or the folder of a finished run; as deterministic as from fresh weights",
+        ),
+    ] = None,
+    back: Annotated[
+        Path | None,
+        typer.Option(
+            "--from-back", help="the model of the other direction (cyclegan, munit); without: fresh"
+        ),
+    ] = None,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend",
+            help="give a finished run more steps (--set steps=...): it goes on from its last "
+            "state, at the rates of a run of the new length; repeatable to the bit",
+        ),
+    ] = False,
 ) -> None:
     """Train a teacher by its paper's recipe; leaves its file and a report in the run's folder.
 
     Several devices: torchrun --nproc_per_node=2 -m -- ganpress train ... (with the bare --).
     """
     from ganpress.data import open_images
+    from ganpress.errors import ConfigError
     from ganpress.run import distributed
-    from ganpress.run.settings import read_config
+    from ganpress.training.start import open_start, read_started
     from ganpress.training.train import train as train_family
     from ganpress.training.train import trainer
 
-    settings = read_config(trainer(family).config, config, sets or ())
+    kind = trainer(family).config
+    if back and not start:
+        raise ConfigError("--from-back is the second direction: give the first, too (--from FILE).")
+    begin = open_start(family, start, back) if start else None
+    settings = read_started(family, kind, config, sets or (), begin)
     train_family(
         family,
         open_images(
@@ -70,6 +97,8 @@ def train(
         other=open_images(other, strict=strict) if other else None,
         test=open_images(test, side_by_side=side_by_side, strict=strict) if test else None,
         weights=weights,
+        start=begin,
+        extend=extend,
         command=shlex.join(["ganpress", *sys.argv[1:]]),
     )
     if distributed.rank() == 0:

@@ -25,12 +25,19 @@ class Given:
             what is real to the discriminator of a generator that reads noise; None: nothing.
         reals: pictures of the target domain, for ``discriminator.real=images`` without targets.
         weights: file or folder of the feature network's weights.
+        start: a student of the teacher that the compression goes on from; None: the teacher.
     """
 
     teacher: Model
     images: Images | None
     reals: Images | None = None
     weights: Path | None = None
+    start: Model | None = None
+
+    @property
+    def begin(self) -> Model:
+        """What the student starts as: ``start``, or else the teacher."""
+        return self.start or self.teacher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +91,10 @@ def _steps_of_fine_tuning(settings: Any) -> dict[str, int]:
     return {"finetune": settings.finetune.steps}
 
 
+def _longer_fine_tuning(settings: Any) -> dict[str, str]:
+    return {"finetune.steps": "finetune"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """A paper's method, as everything outside its folder knows it.
@@ -103,6 +114,10 @@ class Method:
         stage_steps: resolved settings -> steps of each stage that trains.
         shortened: (settings, steps, minutes) -> the same with stages of that length at most, by
             which the time of a whole run is forecast; None: no forecast.
+        longer: resolved settings -> those that can be raised in a finished run, each with the
+            stage whose steps it counts: the last one that trains.
+        takes_start: it can go on from a student (`Given.start`), and ``check`` refuses one that
+            cannot be gone on from; false: every start is refused.
         variants: what an ablation compares, by name.
         claims: the paper's statements.
         charts: titles of what its stages log, by the part before the slash.
@@ -118,6 +133,8 @@ class Method:
     stage_minutes: Callable[[Any], dict[str, float | None]] = _fine_tuning_alone
     stage_steps: Callable[[Any], dict[str, int]] = _steps_of_fine_tuning
     shortened: Callable[[Any, int, float], Any] | None = None
+    longer: Callable[[Any], dict[str, str]] = _longer_fine_tuning
+    takes_start: bool = False
     variants: Mapping[str, Variant] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
     charts: Mapping[str, str] = field(default_factory=dict)

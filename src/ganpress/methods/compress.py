@@ -22,12 +22,14 @@ from ganpress.methods.finish import Shown, finish, is_finished
 from ganpress.models.checkpoint import Model, fingerprint, load, save
 from ganpress.models.inputs import channels_of, images_for, reads, reals_for
 from ganpress.run import distributed
+from ganpress.run.extend import is_reopened
 from ganpress.run.files import read_json
 from ganpress.run.progress import say
 from ganpress.run.run import Run
 from ganpress.training.forecast import MIN_STEPS, MINUTES, STEPS, announce, timed_stages
 from ganpress.training.outcome import forgotten_if_refused
 from ganpress.training.shared_settings import MethodSettings
+from ganpress.training.start import Start, as_start, check_whole
 
 SHOWN = 32  # images that a forecast is made with
 
@@ -43,6 +45,8 @@ def compress(
     reals: Images | None = None,
     metrics: Sequence[str] = (),
     weights: str | os.PathLike[str] | None = None,
+    start: Start | Model | None = None,
+    extend: bool = False,
     match_colours: bool = False,
     command: str | None = None,
     quiet: bool = False,
@@ -64,6 +68,10 @@ def compress(
         reals: pictures of the target domain, for ``discriminator.real=images`` without targets.
         metrics: further ones of the evaluation against the teacher, such as 'st-lpips-alex'.
         weights: file or folder of the feature network's weights.
+        start: a student of this teacher that pruning goes on from; costs and targets are still
+            fractions of the teacher's. None: the student starts as the teacher.
+        extend: the run has finished, and steps of its last stage (`Method.longer`) are more now: go
+            on from its last state; student, results, report and exported file are made anew.
         match_colours: in samples/ and the report, give made pictures the colours of their photos
             (`measures.colour.match_colour`); numbers and exported files are of the pictures as
             made.
@@ -85,9 +93,13 @@ def compress(
     if config.threads:
         torch.set_num_threads(config.threads)
     c: MethodSettings = chosen.resolve(teacher, config)
-    given = Given(teacher, images, reals, weights)
+    begin = as_start(method, start) if start is not None else None
+    given = Given(teacher, images, reals, weights, begin.models[""] if begin else None)
+    if begin:
+        check_start(chosen, begin, teacher)
     chosen.check(given, c)
     settings = {"method": method, "family": teacher.family.name, **c.model_dump()}
+    settings |= {"start": begin.card()} if begin else {}
     card = {**card_of(given, c), "paper": chosen.paper, "charts": dict(chosen.charts)}
     card |= {"command": command} if command else {}
     check_teacher(run, card["teacher"])
@@ -95,11 +107,17 @@ def compress(
     if not quiet and not (run / "config.json").exists():
         forecast(chosen, given, c)
     with forgotten_if_refused(run):
-        folder = Run(run, seed=c.seed, config=settings, card=card, quiet=quiet)
-        if not path.exists():
+        longer = chosen.longer(c)
+        folder = Run(
+            run, seed=c.seed, config=settings, card=card, quiet=quiet, longer=longer, extend=extend
+        )
+        if not path.exists() or is_reopened(run, longer):
             student = chosen.compress(given, c, folder)
             student.net.to("cpu")
             student.provenance = {**teacher.provenance, "method": method, "settings": settings}
+            student.provenance |= begin.provenance("") if begin else {}
+            if extended := read_json(run / "card.json").get("extended"):
+                student.provenance["extended"] = [entry["steps"] for entry in extended]
             save(student, path)
     student = load(path)
     teacher.net.to("cpu")
@@ -153,6 +171,31 @@ def check_request(method: str, config: MethodSettings) -> None:
             f"Compression runs in one process, and torchrun started {processes}: start it without "
             "torchrun. (Teachers are trained in several: ganpress train.)"
         )
+
+
+def check_start(method: Method, start: Start, teacher: Model) -> None:
+    """Refuse a start that is no student of this teacher: ConfigError."""
+    model, named = start.models[""], start.named("")
+    if not method.takes_start:
+        raise ConfigError(f"'{method.name}' builds its own student: leave --from out.")
+    if model.family.name != teacher.family.name:
+        raise ConfigError(
+            f"{named} is a '{model.family.name}' generator, and the teacher a "
+            f"'{teacher.family.name}': give a student of this teacher."
+        )
+    check_whole(model, named)
+    for name, value in teacher.options.items():
+        if name != "affine" and model.options[name] != value:  # pruning makes norms affine
+            raise ConfigError(
+                f"{named} has the option {name}={model.options[name]!r}, and the teacher "
+                f"{name}={value!r}: give a student of this teacher."
+            )
+    for group, width in teacher.widths.items():
+        if model.widths[group] > width:
+            raise ConfigError(
+                f"{named} has {model.widths[group]} channels in group '{group}', more than the "
+                f"teacher's {width}: give a student of this teacher."
+            )
 
 
 def check_teacher(run: Path, fingerprint: str) -> None:

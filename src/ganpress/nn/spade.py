@@ -118,10 +118,26 @@ class SpadeBlock(nn.Module):
         return out
 
 
-def add_spectral_norm(net: nn.Module) -> nn.Module:
+class Rescale(nn.Module):
+    """A weight times a fixed number, behind its spectral norm."""
+
+    scale: Tensor
+
+    def __init__(self, scale: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("scale", scale)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """A weight of norm 1 -> of norm ``scale``."""
+        return weight * self.scale
+
+
+def add_spectral_norm(net: nn.Module, *, keep: bool = False) -> nn.Module:
     """Put the convolutions of every `SpadeBlock` under spectral norm, in place, as NVlabs trains.
 
     Those inside the SPADEs, the first and the last convolution stay free.
+
+    Args: keep: hold each norm at what it is in place of at 1, so that the function is unchanged.
     """
     for block in list(net.modules()):
         if isinstance(block, SpadeBlock):
@@ -130,8 +146,26 @@ def add_spectral_norm(net: nn.Module) -> nn.Module:
                 block.conv_1,
                 *([block.conv_s] if block.is_learned else ()),
             ):
-                spectral_norm(layer)
+                if keep:
+                    _hold_norm(layer)
+                else:
+                    spectral_norm(layer)
     return net
+
+
+@torch.no_grad()
+def _hold_norm(layer: nn.Module) -> None:
+    """Spectral norm at the norm that the weight has, from its first singular vectors: the power
+    iteration of a trained weight, whose singular values lie close together, takes too long."""
+    weight = layer.get_parameter("weight").detach()
+    matrix = weight.flatten(1)
+    squares, vectors = torch.linalg.eigh(matrix @ matrix.T)
+    left, size = vectors[:, -1], squares[-1].clamp_min(0).sqrt()
+    spectral_norm(layer)
+    parametrize.register_parametrization(layer, "weight", Rescale(size))
+    held = layer.get_submodule("parametrizations.weight.0")
+    held.get_buffer("_u").copy_(left)
+    held.get_buffer("_v").copy_(F.normalize(matrix.T @ left, dim=0))
 
 
 @torch.no_grad()

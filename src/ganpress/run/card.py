@@ -20,9 +20,10 @@ from ganpress.run.files import as_json, read_json, write_json
 _MISSING = object()
 
 
-def check_config(root: Path, config: Mapping[str, Any]) -> None:
+def check_config(root: Path, config: Mapping[str, Any], also: str = "") -> None:
     """Write root/config.json, or compare with the one that is there.
 
+    Args: also: another way out for the message, as the end of a sentence.
     Raises: ConfigError naming each setting that differs, with both values.
     """
     path = root / "config.json"
@@ -34,7 +35,7 @@ def check_config(root: Path, config: Mapping[str, Any]) -> None:
         raise ConfigError(
             f"The run in {root} was started with other settings:\n  "
             + "\n  ".join(differing)
-            + "\nGive the same settings to resume it, or choose another folder."
+            + f"\nGive the same settings to resume it, or choose another folder{also}."
         )
 
 
@@ -47,7 +48,7 @@ def check_card(root: Path, *, seed: int, card: Mapping[str, Any]) -> None:
     """
     path = root / "card.json"
     if not path.exists():
-        write_json(path, {**_facts(), "seed": seed, "started": now_utc(), **card})
+        write_json(path, {**machine_facts(), "seed": seed, "started": now_utc(), **card})
         return
     was = read_json(path)
     now = {"seed": seed, "data_hash": card.get("data_hash", was.get("data_hash"))}
@@ -64,7 +65,7 @@ def note_resume(root: Path, stage: str, step: int) -> None:
     """Add to the card that `stage` was taken up again at `step`, and on what machine."""
     path = root / "card.json"
     card = read_json(path)
-    here = {"stage": stage, "step": step, "at": now_utc(), **_facts()}
+    here = {"stage": stage, "step": step, "at": now_utc(), **machine_facts()}
     write_json(path, {**card, "resumed": [*card.get("resumed", []), here]})
 
 
@@ -99,7 +100,8 @@ def _shown(value: object) -> str:
     return "not set" if value is _MISSING else json.dumps(value)
 
 
-def _facts() -> dict[str, Any]:
+def machine_facts() -> dict[str, Any]:
+    """The versions, the platform and the command, for a card."""
     try:
         ours = version("ganpress")
     except PackageNotFoundError:

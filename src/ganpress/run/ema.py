@@ -11,18 +11,20 @@ from ganpress.types import State
 class Average:
     """Exponential moving average of a network's floating tensors; ``decay`` 0 follows exactly.
 
-    The decay is ramped up as (1 + t) / (10 + t), so that the first weights are soon forgotten.
+    The decay is ramped up as (1 + t) / (10 + t), so that the first weights are soon forgotten;
+    not where they are a trained network's (``ramped=False``).
     """
 
-    def __init__(self, net: nn.Module, decay: float) -> None:
-        self.net, self.decay, self.updates = net, decay, 0
+    def __init__(self, net: nn.Module, decay: float, *, ramped: bool = True) -> None:
+        self.net, self.decay, self.updates, self.ramped = net, decay, 0, ramped
         self.shadow = {n: t.detach().clone() for n, t in net.state_dict().items()}
 
     @torch.no_grad()
     def update(self) -> None:
         """Follow the network by one step."""
         self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        ramp = (1 + self.updates) / (10 + self.updates) if self.ramped else 1.0
+        decay = min(self.decay, ramp)
         for name, tensor in self.net.state_dict().items():
             if tensor.is_floating_point() and self.decay > 0:
                 self.shadow[name].lerp_(tensor, 1 - decay)

@@ -22,6 +22,24 @@ Changes = Mapping[str, Any]
 _trying: ContextVar[bool] = ContextVar("_trying", default=False)
 
 
+_held: ContextVar[tuple[str, ...]] = ContextVar("_held", default=())
+
+
+@contextmanager
+def holding(*names: str) -> Iterator[None]:
+    """Within, these settings or groups of them are decided elsewhere: none is proposed."""
+    token = _held.set((*_held.get(), *names))
+    try:
+        yield
+    finally:
+        _held.reset(token)
+
+
+def is_held(key: str) -> bool:
+    """Whether a setting, by its dotted name, is one that cannot be chosen now (`holding`)."""
+    return any(key == name or key.startswith(f"{name}.") for name in _held.get())
+
+
 def with_changes(config: S, changes: Changes) -> S:
     """The settings with these, checked. Raises: ConfigError."""
     values = config.model_dump()
@@ -51,6 +69,8 @@ def first_accepted(
     Args: check: what else refuses settings, by raising a GanpressError.
     """
     for changes in candidates:
+        if any(map(is_held, changes)):
+            continue
         with _quietly():
             try:
                 changed = with_changes(config, changes)

@@ -22,12 +22,14 @@ from torch import Tensor
 from ganpress.errors import ConfigError, DiskFull, Diverged, Interrupted
 from ganpress.run import distributed
 from ganpress.run.card import check_card, check_config, note_resume, now_utc
+from ganpress.run.extend import HOW, extend_run, raised
 from ganpress.run.files import (
     Lock,
     append,
     check_name,
     cut_log,
     make_folder,
+    read_json,
     read_log,
     replace_file,
     write_json,
@@ -64,6 +66,8 @@ class Run:
         save_every_s: seconds between two saved states of a loop.
         log_every: steps between two lines of a log.
         quiet: no progress on stderr.
+        longer: settings that can be raised in a finished run -> the stage whose steps they count.
+        extend: raise them where they are larger now than in the folder (`extend_run`).
     Raises: ConfigError, DiskFull.
     """
 
@@ -77,6 +81,8 @@ class Run:
         save_every_s: float = 30.0,
         log_every: int = 10,
         quiet: bool = False,
+        longer: Mapping[str, str] | None = None,
+        extend: bool = False,
     ) -> None:
         if log_every < 1 or not save_every_s >= 0:
             raise ConfigError(
@@ -85,12 +91,24 @@ class Run:
             )
         self.root, self.seed = Path(root), seed
         self.save_every_s, self.log_every, self.quiet = save_every_s, log_every, quiet
-        distributed.first(lambda: self._open(config, card or {}))
+        self.longer = dict(longer or {})
+        distributed.first(lambda: self._open(config, card or {}, extend))
 
-    def _open(self, config: Mapping[str, Any] | None, card: Mapping[str, Any]) -> None:
+    def _open(
+        self, config: Mapping[str, Any] | None, card: Mapping[str, Any], extend: bool
+    ) -> None:
+        path = self.root / "config.json"
+        if extend and not path.exists():
+            raise ConfigError(
+                f"There is no run in {self.root} whose steps could be extended: leave --extend out."
+            )
         self._lock = Lock(make_folder(self.root) / "run.lock")
         if config is not None:
-            check_config(self.root, config)
+            if extend:
+                check_card(self.root, seed=self.seed, card=card)  # before anything is changed
+                extend_run(self.root, config, self.longer)
+            more = raised(read_json(path), config, self.longer) if path.exists() else {}
+            check_config(self.root, config, f" ({HOW})" if more else "")
         check_card(self.root, seed=self.seed, card=card)
 
     def stage(self, name: str) -> Stage:

@@ -8,7 +8,7 @@ comes from the defaults here, then the TOML file of ``--config``, then each ``--
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin
 
@@ -111,10 +111,18 @@ class CropSettings(Settings):
 C = TypeVar("C", bound=Settings)
 
 
-def read_config(kind: type[C], file: str | Path | None = None, sets: Iterable[str] = ()) -> C:
+def read_config(
+    kind: type[C],
+    file: str | Path | None = None,
+    sets: Iterable[str] = (),
+    *,
+    settle: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None,
+) -> C:
     """Defaults, then the TOML file or the recipe of that name, then each ``key=value``.
 
     Keys are dotted, values as in TOML; ``key=`` with no value resets it to the default.
+
+    Args: settle: what was given -> the same with what something else settles, before the checks.
     Raises: ConfigError.
     """
     values: dict[str, Any] = {}
@@ -137,7 +145,7 @@ def read_config(kind: type[C], file: str | Path | None = None, sets: Iterable[st
         check_names(kind, values, f"--set {item}")
         if value == "":
             del group[key.split(".")[-1]]
-    return checked(kind, values)
+    return checked(kind, settle(values) if settle else values)
 
 
 def checked(kind: type[C], values: Mapping[str, Any]) -> C:

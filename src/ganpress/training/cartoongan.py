@@ -19,16 +19,15 @@ from ganpress.losses.terms import content, logistic_d, logistic_g
 from ganpress.models.checkpoint import Model
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.families.cartoongan import CARTOONGAN
-from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.edges import smooth_edges
 from ganpress.run import distributed
-from ganpress.run.ema import Average
 from ganpress.run.grid import first_rows
 from ganpress.run.proposals import Changes, fewer
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
 from ganpress.training import kit
 from ganpress.training.settings import TrainConfig
+from ganpress.training.start import Start
 
 
 class ContentSettings(Settings):
@@ -108,6 +107,7 @@ def train_cartoongan(
     config: CartoonganTraining,
     *,
     weights: Path | None = None,
+    start: Start | None = None,
 ) -> dict[str, Model]:
     """Train on photos (``images``) and cartoons (``other``), unpaired.
 
@@ -121,13 +121,14 @@ def train_cartoongan(
     if other is None:
         raise ConfigError("CartoonGAN needs photos and cartoons: give the cartoons, other.")
     run.seed_all("init")
-    G = kit.place(kit.scaled(CARTOONGAN, c), c, device)
-    D = kit.place(_discriminator(c), c, device)
+    G = kit.place(kit.generator(CARTOONGAN, c, nn.Module.train, start), c, device)
+    options = _discriminator_options(c)
+    D = kit.place(kit.discriminator(run, "patch", options, _initialised, start), c, device)
     features = _features(c, weights).to(device)
     tap = features.taps[-1]
     opt_g = Adam(G.parameters(), c.lr, betas=(0.5, 0.999))
     opt_d = Adam(D.parameters(), c.lr, betas=(0.5, 0.999))
-    average = Average(G, c.ema)
+    average = kit.average_of(G, c, start)
     stage = run.stage("train")
     loop = stage.steps(
         c.steps, minutes=c.minutes, G=G, D=D, opt_g=opt_g, opt_d=opt_d, average=average
@@ -177,7 +178,7 @@ def train_cartoongan(
             stage.images(step, "photo-cartoon-real-smoothed", rows, columns=min(4, len(photo.x)))
     G.load_state_dict(average.shadow)
     stage.finish()
-    discriminator = Discriminator(D, "patch", _discriminator_options(c), "logistic")
+    discriminator = Discriminator(D, "patch", options, "logistic")
     return {"": kit.model_of(G, CARTOONGAN, c, discriminator=discriminator)}
 
 
@@ -187,8 +188,7 @@ def _discriminator_options(config: CartoonganTraining) -> dict[str, int]:
     return {"inputs": inputs, "width": width, "layers": layers}
 
 
-def _discriminator(config: CartoonganTraining) -> nn.Module:
-    net = build_discriminator("patch", **_discriminator_options(config))
+def _initialised(net: nn.Module) -> nn.Module:
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, 0.0, 0.02)

@@ -18,16 +18,15 @@ from ganpress.losses.terms import lsgan_d, lsgan_g
 from ganpress.models.checkpoint import Model
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.families.cyclegan import CYCLEGAN, halvings_of
-from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.init import learning, normal
 from ganpress.run import distributed
-from ganpress.run.ema import Average
 from ganpress.run.grid import first_rows
 from ganpress.run.progress import say
 from ganpress.run.run import Run
 from ganpress.training import kit
 from ganpress.training.pool import Pool
 from ganpress.training.settings import PatchTraining, TrainData
+from ganpress.training.start import Start
 
 
 class CycleGANTraining(PatchTraining):
@@ -79,6 +78,7 @@ def train_cyclegan(
     config: CycleGANTraining,
     *,
     weights: Path | None = None,
+    start: Start | None = None,
 ) -> dict[str, Model]:
     """Train on two unpaired domains, ``images`` (A) and ``other`` (B): generators first,
     then discriminators.
@@ -99,14 +99,13 @@ def train_cyclegan(
     G, D = nn.ModuleDict(), nn.ModuleDict()
     for way in ("A2B", "B2A"):
         ends = {"in_channels": channels[way[0]], "out_channels": channels[way[-1]]}
-        G[way] = kit.place(normal(kit.scaled(CYCLEGAN, c, **ends)), c, device)
-        inputs = channels[way[-1]]
-        D[way[-1]] = kit.place(
-            normal(build_discriminator("patch", inputs=inputs, **patch)), c, device
-        )
+        G[way] = kit.place(kit.generator(CYCLEGAN, c, normal, start, way, **ends), c, device)
+        own = {"inputs": channels[way[-1]], **patch}
+        judge = kit.discriminator(run, "patch", own, normal, start, way)
+        D[way[-1]] = kit.place(judge, c, device)
     opt_g = Adam(learning(G), c.lr, betas=(0.5, 0.999))
     opt_d = Adam(learning(D), c.discriminator.lr, betas=(0.5, 0.999))
-    average, pool_a, pool_b = Average(G, c.ema), Pool(c.pool), Pool(c.pool)
+    average, pool_a, pool_b = kit.average_of(G, c, start), Pool(c.pool), Pool(c.pool)
     stage = run.stage("train")
     loop = stage.steps(
         c.steps, minutes=c.minutes, G=G, D=D, opt_g=opt_g, opt_d=opt_d, average=average,

@@ -23,7 +23,6 @@ from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import family
 from ganpress.models.families.gaugan import SpadeGenerator
 from ganpress.models.inputs import check_ids
-from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.spade import add_spectral_norm, plain_state
 from ganpress.run import distributed
 from ganpress.run.ema import Average
@@ -33,6 +32,7 @@ from ganpress.run.run import Run
 from ganpress.run.settings import Settings
 from ganpress.training import kit
 from ganpress.training.settings import TrainConfig
+from ganpress.training.start import Start
 from ganpress.types import State
 
 
@@ -98,6 +98,7 @@ def train_gaugan(
     config: GauGANTraining,
     *,
     weights: Path | None = None,
+    start: Start | None = None,
 ) -> dict[str, Model]:
     """Train a generator on photos with label maps: hinge loss, feature matching, perceptual loss.
 
@@ -117,7 +118,7 @@ def train_gaugan(
         raise ConfigError("SPADE learns from photos and their label maps: leave --other out.")
     device = kit.device_of(c)
     run.seed_all("init")
-    G, discriminator = networks(c, device)
+    G, discriminator = networks(c, device, run, start)
     check_maps(images, G)
     D = discriminator.net
     compare = None
@@ -126,7 +127,7 @@ def train_gaugan(
         compare = load_features(c.features, weights=weights, taps=taps).to(device)
     opt_g = Adam(G.parameters(), c.lr_g, betas=(0.0, 0.9))
     opt_d = Adam(D.parameters(), c.lr_d, betas=(0.0, 0.9))
-    average = Average(G, c.ema)
+    average = kit.average_of(G, c, start)
     G.train()
     D.train()
     stage = run.stage("train")
@@ -185,17 +186,21 @@ def train_gaugan(
             rows = first_rows(painted(maps[0][:, : G.classes]), pictures, parts[0].x)
             stage.images(step, "labels-made-real", rows, columns=len(pictures))
     stage.finish()
-    net = kit.scaled(GAUGAN, c)
+    net = kit.generator(GAUGAN, c, xavier, start)
     net.load_state_dict(trained(G, average))
     return {"": kit.model_of(net, GAUGAN, c, discriminator=discriminator)}
 
 
-def networks(c: GauGANTraining, device: str) -> tuple[SpadeGenerator, Discriminator]:
-    """Generator and discriminator at their start, both under spectral norm."""
-    net = add_spectral_norm(xavier(kit.scaled(GAUGAN, c)))
+def networks(
+    c: GauGANTraining, device: str, run: Run, start: Start | None
+) -> tuple[SpadeGenerator, Discriminator]:
+    """Generator and discriminator at their start, both under spectral norm; weights that were
+    trained keep the norm that they have."""
+    net = kit.generator(GAUGAN, c, xavier, start)
+    net = add_spectral_norm(net, keep=start is not None)
     G = cast(SpadeGenerator, kit.place(net, c, device))
     options = {"inputs": G.channels + G.out_channels, **c.discriminator.model_dump()}
-    D = kit.place(xavier(build_discriminator("spade", **options)), c, device)
+    D = kit.place(kit.discriminator(run, "spade", options, xavier, start), c, device)
     if distributed.world() > 1 and device.startswith("cuda"):
         nn.SyncBatchNorm.convert_sync_batchnorm(G)
     return G, Discriminator(D, "spade", options, "hinge")

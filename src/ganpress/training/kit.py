@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -20,24 +20,82 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import Family
 from ganpress.models.families.base import MADE, READ
+from ganpress.nn.discriminators import build_discriminator
 from ganpress.run import distributed
 from ganpress.run.ema import Average
+from ganpress.run.progress import say
+from ganpress.run.run import Run
 from ganpress.training.settings import RunSettings, TrainConfig
+from ganpress.training.start import Start, unlike
+from ganpress.types import Widths
 
 Net = TypeVar("Net", bound=nn.Module)
 
 
-def scaled(family: Family, config: TrainConfig, **options: Any) -> nn.Module:
+def scaled(
+    family: Family, config: TrainConfig, widths: Widths | None = None, **options: Any
+) -> nn.Module:
     """The family's network under `config.options`, every group at `config.width` of its channels.
 
-    Args: options: in place of those of the config.
+    Args:
+        widths: in place of those.
+        options: in place of those of the config.
 
     Seed torch before: the weights are initialised from its global generator.
     """
     chosen = {**config.options, **options}
     full = family.full(family.resolve(chosen))
-    widths = {group: max(1, round(width * config.width)) for group, width in full.items()}
-    return family.build(widths, **chosen)
+    usual = {group: max(1, round(width * config.width)) for group, width in full.items()}
+    return family.build(usual if widths is None else widths, **chosen)
+
+
+def generator(
+    family: Family,
+    config: TrainConfig,
+    initialise: Callable[[nn.Module], nn.Module],
+    start: Start | None,
+    way: str = "",
+    **options: Any,
+) -> nn.Module:
+    """The network that a training begins with: the start's, in its widths, or `scaled`'s with fresh
+    weights, which are sampled in both cases, so that what is sampled next is the same.
+
+    Args: way: the direction, of those in the start's models.
+    """
+    fresh = initialise(scaled(family, config, **options))
+    model = start.models.get(way) if start else None
+    return copy.deepcopy(model.net).requires_grad_(True).train() if model else fresh
+
+
+def discriminator(
+    run: Run,
+    kind: str,
+    options: Mapping[str, Any],
+    initialise: Callable[[nn.Module], nn.Module],
+    start: Start | None,
+    way: str = "",
+) -> nn.Module:
+    """The discriminator that a training begins with: that of the start's model of this direction
+    where it is of this kind and these options, or else a fresh one, which is said in a line."""
+    net = initialise(build_discriminator(kind, **options))
+    if start is None:
+        return net
+    model = start.models.get(way)
+    own = model.discriminator if model else None
+    if why := unlike(own, kind, options):
+        said = f" of {way}" if way else ""
+        say(
+            f"The discriminator{said} is a fresh one: {why}.",
+            quiet=run.quiet or distributed.rank() > 0,
+        )
+    elif own:
+        net.load_state_dict(own.net.state_dict())
+    return net
+
+
+def average_of(net: nn.Module, config: TrainConfig, start: Start | None) -> Average:
+    """The average of the weights from here on: a start's are not forgotten sooner than others."""
+    return Average(net, config.ema, ramped=start is None)
 
 
 def batches(images: Images, config: TrainConfig, first: int, *, salt: str = "") -> Iterator[Batch]:

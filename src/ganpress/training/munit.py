@@ -19,15 +19,14 @@ from ganpress.losses.terms import lsgan_d, lsgan_g
 from ganpress.models.checkpoint import Model
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.families.munit import MUNIT, MunitGenerator
-from ganpress.nn.discriminators import build_discriminator
 from ganpress.run import distributed
-from ganpress.run.ema import Average
 from ganpress.run.grid import first_rows
 from ganpress.run.proposals import Changes, fewer
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
 from ganpress.training import kit
 from ganpress.training.settings import TrainConfig
+from ganpress.training.start import Start
 
 
 class MunitWeights(Settings):
@@ -124,6 +123,7 @@ def train_munit(
     config: MunitTraining,
     *,
     weights: Path | None = None,
+    start: Start | None = None,
 ) -> dict[str, Model]:
     """Train on two unpaired domains, ``images`` (A) and ``other`` (B), in both directions at once.
 
@@ -139,14 +139,17 @@ def train_munit(
         raise ConfigError("MUNIT translates between two sets of pictures: give the second, other.")
     run.seed_all("init")
     channels = kit.channels_of(MUNIT, c)  # of the domains A and B
-    A, B = (kit.place(_auto_encoder(c, own), c, device) for own in channels)
+    A, B = (kit.place(net, c, device) for net in _auto_encoders(c, channels, start))
     G = nn.ModuleDict({"A": A, "B": B})
     seen = {d: _discriminator_options(c, own) for d, own in zip("AB", channels, strict=True)}
-    D = nn.ModuleDict({d: kit.place(_discriminator(seen[d]), c, device) for d in "AB"})
+    D = nn.ModuleDict()
+    for way, end in (("B2A", "A"), ("A2B", "B")):
+        judge = kit.discriminator(run, "munit", seen[end], _initialised, start, way)
+        D[end] = kit.place(judge, c, device)
     decay, dim = c.weight_decay, A.style_dim
     opt_g = Adam(G.parameters(), c.lr, betas=(0.5, 0.999), weight_decay=decay)
     opt_d = Adam(D.parameters(), c.lr, betas=(0.5, 0.999), weight_decay=decay)
-    average = Average(G, c.ema)
+    average = kit.average_of(G, c, start)
     stage = run.stage("train")
     loop = stage.steps(
         c.steps, minutes=c.minutes, G=G, D=D, opt_g=opt_g, opt_d=opt_d, average=average
@@ -217,11 +220,37 @@ def train_munit(
     }
 
 
-def _auto_encoder(config: MunitTraining, channels: int) -> MunitGenerator:
-    """One of a domain whose pictures have these channels."""
-    net = kit.scaled(MUNIT, config, in_channels=channels, out_channels=channels)
+def _auto_encoders(
+    config: MunitTraining, channels: tuple[int, int], start: Start | None
+) -> tuple[MunitGenerator, MunitGenerator]:
+    """Those of the domains A and B, whose pictures have these channels.
+
+    Of a start's translator, the content encoder is that of the domain it reads, the rest of the one
+    it makes (`_translator` the other way round); what no file holds is fresh, in the first one's
+    widths.
+    """
+    A, B = (_auto_encoder(config, own, start) for own in channels)
+    for way, source, target in (("A2B", A, B), ("B2A", B, A)):
+        model = start.models.get(way) if start else None
+        if model:
+            net = copy.deepcopy(model.net).requires_grad_(True).train()
+            assert isinstance(net, MunitGenerator)
+            source.content = net.content
+            target.style, target.mlp, target.decoder = net.style, net.mlp, net.decoder
+    return A, B
+
+
+def _auto_encoder(config: MunitTraining, channels: int, start: Start | None) -> MunitGenerator:
+    """A fresh one of a domain whose pictures have these channels, in the widths of a start."""
+    ends = {"in_channels": channels, "out_channels": channels}
+    widths = start.models["A2B"].widths if start else None
+    net = kit.scaled(MUNIT, config, widths, **ends)
     if not isinstance(net, MunitGenerator) or net.style is None:
-        raise ConfigError("MUNIT is trained with style encoders: leave options.style_encoder true.")
+        raise ConfigError(
+            "MUNIT is trained with style encoders, and the file to start from has none."
+            if start
+            else "MUNIT is trained with style encoders: leave options.style_encoder true."
+        )
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight)
@@ -240,8 +269,7 @@ def _discriminator_options(config: MunitTraining, channels: int) -> dict[str, in
     }
 
 
-def _discriminator(options: dict[str, int]) -> nn.Module:
-    net = build_discriminator("munit", **options)
+def _initialised(net: nn.Module) -> nn.Module:
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.normal_(layer.weight, 0.0, 0.02)

@@ -19,15 +19,14 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import FAMILIES
 from ganpress.models.families.cyclegan import halvings_of
-from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.init import learning, normal
 from ganpress.run import distributed
-from ganpress.run.ema import Average
 from ganpress.run.grid import first_rows
 from ganpress.run.proposals import Changes, fewer
 from ganpress.run.run import Run
 from ganpress.training import kit
 from ganpress.training.settings import PatchSettings, PatchTraining, TrainData
+from ganpress.training.start import Start
 
 
 class Pix2PixTraining(PatchTraining):
@@ -112,6 +111,7 @@ def train_pix2pix(
     config: Pix2PixTraining,
     *,
     weights: Path | None = None,
+    start: Start | None = None,
 ) -> dict[str, Model]:
     """Train on ``images``, each with its target: the discriminator first, then the generator.
 
@@ -124,15 +124,15 @@ def train_pix2pix(
         raise ConfigError("pix2pix learns from pairs: give a target for each image (pairs).")
     family, (d_loss_of, g_loss_of) = FAMILIES[c.family], OBJECTIVES[c.objective]
     run.seed_all("init")
-    G = kit.place(normal(kit.scaled(family, c)), c, device)
+    G = kit.place(kit.generator(family, c, normal, start), c, device)
     patch: dict[str, Any] = {
         "inputs": sum(kit.channels_of(family, c)),
         **c.discriminator.model_dump(exclude={"lr"}),
     }
-    D = kit.place(normal(build_discriminator("patch", **patch)), c, device)
+    D = kit.place(kit.discriminator(run, "patch", patch, normal, start), c, device)
     opt_g = Adam(learning(G), c.lr, betas=(0.5, 0.999))
     opt_d = Adam(learning(D), c.discriminator.lr, betas=(0.5, 0.999))
-    average = Average(G, c.ema)
+    average = kit.average_of(G, c, start)
     stage = run.stage("train")
     loop = stage.steps(
         c.steps, minutes=c.minutes, G=G, D=D, opt_g=opt_g, opt_d=opt_d, average=average

@@ -19,15 +19,14 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import family
 from ganpress.models.families.base import draw_inputs
-from ganpress.nn.discriminators import build_discriminator
 from ganpress.run import distributed
-from ganpress.run.ema import Average
-from ganpress.run.proposals import Changes, ways
+from ganpress.run.proposals import Changes, is_held, ways
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
 from ganpress.sizes import words
 from ganpress.training import kit
 from ganpress.training.settings import TrainConfig, TrainData
+from ganpress.training.start import Start
 from ganpress.types import Inputs
 
 
@@ -108,6 +107,7 @@ def train_sngan(
     config: SNGANTraining,
     *,
     weights: Path | None = None,
+    start: Start | None = None,
 ) -> dict[str, Model]:
     """Train an SNGAN generator: hinge loss, d_steps discriminator updates, then the generator's.
 
@@ -125,11 +125,12 @@ def train_sngan(
     run.seed_all("init")
     made = int(options["out_channels"])
     discriminator = {"inputs": made, "classes": classes, **c.discriminator.model_dump()}
-    G = kit.place(glorot(kit.scaled(SNGAN, c)), c, device)
-    D = kit.place(glorot(build_discriminator("sngan", **discriminator)), c, device)
+    G = kit.place(kit.generator(SNGAN, c, glorot, start), c, device)
+    judge = kit.discriminator(run, "sngan", discriminator, glorot, start)
+    D = kit.place(judge, c, device)
     opt_g = Adam(G.parameters(), c.lr_g, betas=(0.0, 0.9))
     opt_d = Adam(D.parameters(), c.lr_d, betas=(0.0, 0.9))
-    average = Average(G, c.ema)
+    average = kit.average_of(G, c, start)
     shown = fixed_inputs(G, classes, c.seed)
     G.train()
     D.train()
@@ -200,8 +201,8 @@ def _check_classes(images: Images, count: int) -> None:
         return
     if images.classes is None:
         raise ConfigError(
-            "A conditional SNGAN needs each photo's class: give a pack (.npz) with 'labels', or "
-            "set options.classes=0."
+            "A conditional SNGAN needs each photo's class: give a pack (.npz) with 'labels'"
+            + ("." if is_held("options.classes") else ", or set options.classes=0.")
         )
     if (top := int(images.classes.max())) >= count:
         name = images.names[int(images.classes.argmax())]

@@ -19,15 +19,14 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import family
 from ganpress.models.families.stylegan2 import StyleGAN2, resolutions
-from ganpress.nn.discriminators import build_discriminator
 from ganpress.run import distributed
-from ganpress.run.ema import Average
 from ganpress.run.proposals import Changes, ways
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
 from ganpress.sizes import shorter, words
 from ganpress.training import kit
 from ganpress.training.settings import TrainConfig, TrainData
+from ganpress.training.start import Start
 
 
 class StyleDiscriminatorSettings(Settings):
@@ -104,6 +103,7 @@ def train_stylegan2(
     config: StyleGAN2Training,
     *,
     weights: Path | None = None,
+    start: Start | None = None,
 ) -> dict[str, Model]:
     """Train a generator on ``images``: logistic loss, lazy R1 and path length penalties, mixing.
 
@@ -117,16 +117,17 @@ def train_stylegan2(
         raise ConfigError("StyleGAN2 learns from one set of images: leave --other out.")
     device = kit.device_of(c)
     run.seed_all("init")
-    G = kit.place(kit.scaled(STYLEGAN2, c), c, device)
+    G = kit.place(kit.generator(STYLEGAN2, c, nn.Module.train, start), c, device)
     assert isinstance(G, StyleGAN2)
     discriminator = discriminator_options(c)
-    D = kit.place(build_discriminator("stylegan2", **discriminator), c, device)
+    judge = kit.discriminator(run, "stylegan2", discriminator, nn.Module.train, start)
+    D = kit.place(judge, c, device)
     shown = torch.randn(SHOWN, G.style_dim).to(device)
     ratio_g = c.path_every / (c.path_every + 1) if c.path > 0 else 1.0
     ratio_d = c.r1_every / (c.r1_every + 1) if c.r1 > 0 else 1.0
     opt_g = Adam(G.parameters(), c.lr_g * ratio_g, betas=(0.0, 0.99**ratio_g))
     opt_d = Adam(D.parameters(), c.lr_d * ratio_d, betas=(0.0, 0.99**ratio_d))
-    average, path = Average(G, c.ema), PathPenalty().to(device)
+    average, path = kit.average_of(G, c, start), PathPenalty().to(device)
     stage = run.stage("train")
     loop = stage.steps(
         c.steps, minutes=c.minutes, G=G, D=D, opt_g=opt_g, opt_d=opt_d, average=average, path=path

@@ -26,7 +26,7 @@ from ganpress.report import write_report
 from ganpress.run import distributed
 from ganpress.run.files import make_folder, read_json, read_log, replace_file
 from ganpress.run.grid import grid
-from ganpress.run.proposals import ways
+from ganpress.run.proposals import holding, is_held, ways
 from ganpress.run.run import Run
 from ganpress.sizes import Size, covers, spelled
 from ganpress.training.cartoongan import CartoonganTraining, train_cartoongan
@@ -39,8 +39,11 @@ from ganpress.training.outcome import forgotten_if_refused, stage_facts
 from ganpress.training.pix2pix import Pix2PixTraining, train_pix2pix
 from ganpress.training.settings import TrainConfig
 from ganpress.training.sngan import SNGANTraining, train_sngan
+from ganpress.training.start import HELD, Start, as_start, settled_config
 from ganpress.training.stylegan2 import StyleGAN2Training, train_stylegan2
 
+LONGER = {"steps": "train"}
+"""The setting that can be raised in a finished run, and the stage whose steps it counts."""
 SHOWN, DRAWN = 8, 64
 """Rows of a sample grid where the generator reads pictures, and pictures where it reads noise."""
 
@@ -89,6 +92,8 @@ def train(
     other: Images | None = None,
     test: Images | None = None,
     weights: Path | None = None,
+    start: Start | Model | Mapping[str, Model] | None = None,
+    extend: bool = False,
     command: str | None = None,
     quiet: bool = False,
 ) -> dict[str, Model]:
@@ -105,16 +110,26 @@ def train(
         other: the second domain of an unpaired family.
         test: images never trained on, for the final samples; default: those trained on.
         weights: file or folder of feature-network weights, where the recipe has a perceptual loss.
+        start: train on from these weights, with their options, widths and discriminator (where it
+            is the recipe's); a model, or models by direction ("A2B", "B2A"). None: fresh weights.
+        extend: the run has finished, and ``config.steps`` is larger now: train on from its last
+            state. Schedules are then those of a training of the new length.
     Returns: the teachers by direction; {"": model} where there is one.
     Raises: ConfigError, ImagesError before the first step; what `Stage.steps` raises in it.
     """
     how = trainer(family)
     c = config or how.config()
+    check_class(family, how, c)
+    if start is not None:
+        start = as_start(family_of(family).name, start)
+        c = settled_config(family, c, start)
+    held = HELD if start else ()
     if c.threads:
         torch.set_num_threads(c.threads)
     device_of(c)
     distributed.start(c.device)
-    check_request(family, how, c, images, other)
+    with holding(*held):
+        check_request(family, c, images, other)
     if test and how.needs == "labels" and not test.has_labels:
         raise ConfigError("The test photos have no label maps to make pictures from: leave --test.")
     images, other, test = _in_channels(family, how, c, images, other, test)
@@ -122,17 +137,20 @@ def train(
     if other:
         data |= {"other_hash": other.digest(), "other_photos": len(other)}
     card = {**_machine(c), **data, **({"command": command} if command else {})}
-    settings = {"train": family, **c.model_dump()}
+    settings = {"train": family, **c.model_dump(), **({"start": start.card()} if start else {})}
     run = Path(run)
     if not quiet and distributed.world() == 1 and not (run / "config.json").exists():
-        forecast(how, images, other, c, weights)
-    with forgotten_if_refused(run):
-        folder = Run(run, seed=c.seed, config=settings, card=card, quiet=quiet)
+        forecast(partial(how.stage, weights=weights, start=start), images, other, c)
+    with forgotten_if_refused(run), holding(*held):
+        folder = Run(
+            run, seed=c.seed, config=settings, card=card, quiet=quiet, longer=LONGER, extend=extend
+        )
         if distributed.agree(int((run / "done.json").exists())):
             return load_teachers(run)
-        models = how.stage(folder, images, other, c, weights=weights)
-    for model in models.values():
-        model.provenance = {**_provenance(folder, settings, data), **model.provenance}
+        models = how.stage(folder, images, other, c, weights=weights, start=start)
+    for way, model in models.items():
+        from_file = start.provenance(way) if start else {}
+        model.provenance = {**_provenance(folder, settings, data), **from_file, **model.provenance}
     distributed.first(partial(finish, folder, models, c, shown=test or images, other=other))
     return models
 
@@ -151,29 +169,22 @@ def _in_channels(family: str, how: Trainer, config: TrainConfig, *sets: Images |
 
 
 def forecast(
-    how: Trainer, images: Images, other: Images | None, config: TrainConfig, weights: Path | None
+    stage: Callable[..., object], images: Images, other: Images | None, config: TrainConfig
 ) -> None:
-    """Say how long a long training will take here, from a few timed steps."""
+    """Say how long a long training will take here, from a few timed steps of its stage."""
     if config.steps < MIN_STEPS:
         return
     data = config.data.model_copy(update={"workers": 0})
     few = {"steps": STEPS, "minutes": MINUTES, "sample_every": 1_000_000, "data": data}
     brief = config.model_copy(update=few)
-    found = timed_stages(
-        lambda run: how.stage(run, images, other, brief, weights=weights), config.seed
-    )
+    found = timed_stages(lambda run: stage(run, images, other, brief), config.seed)
     minutes = {"train": config.minutes}
     announce({"train": config.steps}, found, minutes=minutes, fewer="steps")
 
 
-def check_request(
-    family: str, how: Trainer, config: TrainConfig, images: Images, other: Images | None
-) -> None:
-    """Refuse settings of another family, and data that the family cannot be trained on."""
-    if not isinstance(config, how.config):
-        raise ConfigError(
-            f"'{family}' is trained with {how.config.__name__}, not {type(config).__name__}."
-        )
+def check_request(family: str, config: TrainConfig, images: Images, other: Images | None) -> None:
+    """Refuse data that the family cannot be trained on."""
+    how = trainer(family)
     given = {
         "other": other is not None,
         "pairs": images.paired,
@@ -192,21 +203,35 @@ def check_request(
         check_sizes(some, config)
 
 
+def check_class(family: str, how: Trainer, config: TrainConfig) -> None:
+    """Refuse settings of another family."""
+    if not isinstance(config, how.config):
+        raise ConfigError(
+            f"'{family}' is trained with {how.config.__name__}, not {type(config).__name__}."
+        )
+
+
 def check_labels(images: Images, options: Mapping[str, Any]) -> None:
     """Refuse label maps with ids that the network does not know, and edges without instances."""
     known = options["labels"] + bool(options["dontcare"])
     free = {UNKNOWN} if options["dontcare"] else set()
     rest = [i for i in images.label_ids if not 0 <= i < known and i not in free]
     if rest:
-        more = f"--set options.labels={rest[-1] + 1}, or " if rest[0] >= 0 else ""
+        key = "options.labels"
+        can_grow = rest[0] >= 0 and not is_held(key)
+        more = f"--set {key}={rest[-1] + 1}, or " if can_grow else ""
         raise ImagesError(
             f"The label map {images.maps_with(rest[-1])} holds id {rest[-1]}, but the network "
             f"knows {options['labels']} labels, 0 to {options['labels'] - 1}: {more}check the maps."
         )
     if options["edges"] and not images.has_instances:
         raise ConfigError(
-            "Instance edges need instance maps: give them (--instances DIR), or train without "
-            "(--set options.edges=false)."
+            "Instance edges need instance maps: give them (--instances DIR)"
+            + (
+                "."
+                if is_held("options.edges")
+                else ", or train without (--set options.edges=false)."
+            )
         )
 
 
@@ -251,7 +276,9 @@ def _provenance(run: Run, settings: Mapping[str, Any], data: Mapping[str, Any]) 
     """The part of a teacher's card on its training."""
     card = distributed.first(lambda: read_json(run.root / "card.json")) or {}
     versions = {key: card.get(key) for key in ("ganpress", "torch", "device", "processes")}
-    return {"source": "ganpress train", "recipe": dict(settings), **data, **versions}
+    extended = {"extended": [e["steps"] for e in card["extended"]]} if "extended" in card else {}
+    recipe = {"source": "ganpress train", "recipe": dict(settings)}
+    return {**recipe, **data, **versions, **extended}
 
 
 def finish(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from torch import nn
@@ -39,6 +39,7 @@ from ganpress.run.run import Run, Stage
 from ganpress.sizes import shorter
 from ganpress.training.discriminator import check_size, starting_discriminator
 from ganpress.training.distil import Budget, Distillation, distil
+from ganpress.training.kit import place
 from ganpress.training.setup import Setup, keep, render_teacher, set_up, take_up, training_crops
 from ganpress.types import Inputs, Widths
 
@@ -51,6 +52,8 @@ RECALIBRATE_BATCH = 32  # at least: in small ones each picture is normalised too
 
 def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
     """Compress a teacher; everything is in ``run``'s folder and resumes from there.
+
+    Procedures that prune the teacher itself can go on from a student of it (`Given.start`).
 
     procedure "gs": joint pruning, distillation (and quantisation), extraction, fine-tuning.
     procedure "cp": the same without the distillation term: adversarial loss and pruning alone.
@@ -78,7 +81,8 @@ def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
         budget, distillation = Budget(f.steps - first.steps, first.minutes), None
     else:
         alone = c.procedure == "cp+d"
-        student = prune_in_rounds(setup, c, None if alone else distillation, setup.teacher)
+        begin = replace(given.begin, net=place(given.begin.net, c, c.device))
+        student = prune_in_rounds(setup, c, None if alone else distillation, begin)
     train(setup, "finetune", student, c, distillation, budget)
     student.net.eval()
     if c.procedure == "postq":
@@ -112,7 +116,8 @@ def check(given: Given, settings: SlimConfig) -> None:
             "and there is none in its file: import or train the teacher with it "
             "(import --discriminator), or set discriminator.fixed=false."
         )
-    check_target(teacher, c)
+    _check_start(given, c)
+    check_target(teacher, c, given.begin)
     if of_teacher and (own := teacher.discriminator):
         seen = (
             made_size(teacher)
@@ -129,6 +134,22 @@ def check(given: Given, settings: SlimConfig) -> None:
                 c, [start, *({**start, **f} for f in layers)], check=partial(resolve_for, teacher)
             )
             raise ConfigError(f"{error} Enlarge the crop, or start from a new one{how}.") from error
+
+
+def _check_start(given: Given, c: SlimConfig) -> None:
+    """Refuse a student to start from where the procedure makes a first student of its own."""
+    if given.start is None or c.procedure not in ("gd", "d+cp"):
+        return
+    pruning = {"gd": "gs", "d+cp": "cp"}[c.procedure]
+
+    def is_accepted(changed: SlimConfig) -> None:
+        check(given, resolve_for(given.teacher, changed))
+
+    how = ways(c, [{"procedure": pruning}], check=is_accepted)
+    raise ConfigError(
+        f"Procedure '{c.procedure}' begins with a narrow student of fresh weights, so it cannot go "
+        f"on from one: leave --from out, or prune that student{how}."
+    )
 
 
 def joint_crops(c: SlimConfig) -> Crops:

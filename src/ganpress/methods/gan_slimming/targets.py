@@ -103,44 +103,55 @@ def final_widths(model: Model, config: SlimConfig, bind: Bind, goal: Goal | None
     return _narrowed(model, ratio, config, bind)
 
 
-def check_target(teacher: Model, config: SlimConfig) -> None:
+def check_target(teacher: Model, config: SlimConfig, begin: Model | None = None) -> None:
     """Refuse, before any training, a target below the smallest network (InfeasibleTarget), a gd
     without a width, a generator of which nothing can be pruned, and a layout whose classes this
-    procedure cannot prune to (ConfigError)."""
-    groups, bind = prunable(teacher, config), bind_of(teacher, config)
+    procedure cannot prune to (ConfigError).
+
+    Args: begin: what is pruned, where that is not the teacher but a student of it.
+    """
+    begin = begin or teacher
+    try:
+        groups = prunable(begin, config)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error}{' That starts anew: leave --from out.' * (begin is not teacher)}"
+        ) from error
+    bind_of(begin, config)
     if config.target.chosen is None:
         if config.procedure == "gd" and config.width_ratio is None:
             some = ({"target.macs": share} for share in (0.05, 0.1, 0.25, 0.5, 0.9))
             ratio = [{"width_ratio": 0.5}]
             raise ConfigError(
                 "procedure 'gd' needs a target or a ratio of the channels"
-                f"{ways(config, some, ratio, check=partial(check_target, teacher))}."
+                f"{ways(config, some, ratio, check=partial(check_target, teacher, begin=begin))}."
             )
         return
     name, wanted = config.target.chosen
-    smallest = _smallest_cost(teacher, config, bind)
+    smallest = _smallest_cost(teacher, config, begin)
     if smallest <= wanted:
         return
     layout = config.target.layout
     kept = config.trunk == "keep" and config.procedure != "gd" and bool(teacher.family.tied)
-    bare = [g for g in teacher.widths if g not in groups and g not in teacher.family.tied]
+    bare = [
+        g for g, n in begin.widths.items() if n and g not in groups and g not in teacher.family.tied
+    ]
     raise InfeasibleTarget(
         f"target.{name}={wanted:g} cannot be reached: with min_channels={config.min_channels}"
         f"{' and the trunk kept' if kept else ''}{f' as {layout} has it' if layout else ''} the "
         f"smallest network still has {_up(smallest):.4g} of the teacher's {name}. What can be "
-        f"reached{_ways_to_reach(teacher, config, smallest)}."
+        f"reached{_ways_to_reach(teacher, config, begin, smallest)}."
         + (f" Groups without scales stay whole: {', '.join(bare)}." if bare else "")
     )
 
 
-def _smallest_cost(teacher: Model, config: SlimConfig, bind: Bind) -> float:
+def _smallest_cost(teacher: Model, config: SlimConfig, begin: Model) -> float:
     """The targeted cost of the smallest network that pruning can leave, of the teacher's."""
     floors, multiple = floors_of(teacher, config), config.channel_multiple
-    sizes = {g: teacher.widths[g] for g in prunable(teacher, config)}
+    sizes = {g: begin.widths[g] for g in prunable(begin, config)}
     cost = cost_ratio(teacher, config)
-    return float(
-        cost(bind({g: rounded_width(0, floors[g], n, multiple) for g, n in sizes.items()}))
-    )
+    smallest = {g: rounded_width(0, floors[g], n, multiple) for g, n in sizes.items()}
+    return float(cost({**begin.widths, **bind_of(begin, config)(smallest)}))
 
 
 def _up(cost: float) -> float:
@@ -149,13 +160,12 @@ def _up(cost: float) -> float:
     return math.ceil(round(cost * 10.0**digits, 6)) / float(10.0**digits)
 
 
-def _ways_to_reach(teacher: Model, config: SlimConfig, smallest: float) -> str:
+def _ways_to_reach(teacher: Model, config: SlimConfig, begin: Model, smallest: float) -> str:
     """The least target above, or what lowers the smallest network to the target that was asked."""
 
     def is_met(changed: SlimConfig) -> None:
         chosen = changed.target.chosen
-        bind = bind_of(teacher, changed)
-        if chosen is None or _smallest_cost(teacher, changed, bind) > chosen[1]:
+        if chosen is None or _smallest_cost(teacher, changed, begin) > chosen[1]:
             raise InfeasibleTarget("still above the target")
 
     name = config.target.chosen[0] if config.target.chosen else "macs"

@@ -122,6 +122,12 @@ def stage_steps(settings: SlimConfig) -> dict[str, int]:
     return {"sparsify": s, "finetune": f}
 
 
+def longer(settings: SlimConfig) -> dict[str, str]:
+    """What can be raised in a finished run: the steps of fine-tuning; those of the joint loop come
+    before a cut, and in d+cp the steps of fine-tuning are also those of the first student."""
+    return {} if settings.procedure == "d+cp" else {"finetune.steps": "finetune"}
+
+
 def shortened(settings: SlimConfig, steps: int, minutes: float) -> SlimConfig:
     """The same compression in stages of so many steps or minutes."""
     s, f, d = settings.sparsify, settings.finetune, settings.data
