@@ -20,6 +20,7 @@ from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import FAMILIES
 from ganpress.models.families.base import draw_inputs
 from ganpress.nn.discriminators import build_discriminator
+from ganpress.nn.spade import SpadeBlock, add_spectral_norm
 from ganpress.quantisation.attach import attach_quantiser
 from ganpress.quantisation.settings import QuantiseSettings
 from ganpress.run.files import read_json
@@ -345,3 +346,23 @@ def test_classes_that_are_not_there_are_not_said_to_be_an_option_of_a_start(
         train("sngan", images, run=tmp_path / "a", config=config("sngan"), start=first, quiet=True)
     with pytest.raises(ConfigError, match=r"options\.classes=0"):
         train("sngan", images, run=tmp_path / "b", config=config("sngan"), quiet=True)
+
+
+def test_spectral_norm_over_trained_weights_holds_their_norms_and_their_function() -> None:
+    torch.manual_seed(0)
+    spade = FAMILIES["gaugan"]
+    net = spade.build(dict.fromkeys(spade.full(spade.resolve({"labels": 4})), 5), labels=4).eval()
+    with torch.no_grad():
+        for name, parameter in net.named_parameters():
+            if ".conv_" in name:
+                parameter.mul_(3.0)  # no norm is 1
+    inputs = draw_inputs(net, 1, 64, torch.Generator().manual_seed(1))
+    before = net(*inputs)
+    block = next(m for m in net.modules() if isinstance(m, SpadeBlock))
+    plain = torch.linalg.matrix_norm(block.conv_0.weight.detach().flatten(1), 2)
+    add_spectral_norm(net, keep=True)
+    assert torch.allclose(net(*inputs), before, atol=1e-4)
+    with torch.no_grad():
+        block.conv_0.parametrizations.weight.original.mul_(7.0)
+    held = torch.linalg.matrix_norm(block.conv_0.weight.detach().flatten(1), 2)
+    assert float(held) == pytest.approx(float(plain), rel=1e-4)

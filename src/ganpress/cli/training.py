@@ -73,7 +73,8 @@ def train(
     from ganpress.data import open_images
     from ganpress.errors import ConfigError
     from ganpress.run import distributed
-    from ganpress.training.start import open_start, read_started
+    from ganpress.run.settings import read_config
+    from ganpress.training.start import open_start, settling
     from ganpress.training.train import train as train_family
     from ganpress.training.train import trainer
 
@@ -81,7 +82,8 @@ def train(
     if back and not start:
         raise ConfigError("--from-back is the second direction: give the first, too (--from FILE).")
     begin = open_start(family, start, back) if start else None
-    settings = read_started(family, kind, config, sets or (), begin)
+    with settling(family, kind, begin) as settle:
+        settings = read_config(kind, config, sets or (), settle=settle)
     train_family(
         family,
         open_images(

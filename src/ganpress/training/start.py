@@ -8,7 +8,8 @@ settings and images give the same bits; the optimisers, schedules and steps begi
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,10 +22,11 @@ from ganpress.nn.discriminators import DISCRIMINATORS
 from ganpress.quantisation.quantise import quantiser_of
 from ganpress.run.files import read_json
 from ganpress.run.proposals import holding
-from ganpress.run.settings import checked, read_config
+from ganpress.run.settings import checked
 from ganpress.training.settings import TrainConfig
 
 C = TypeVar("C", bound=TrainConfig)
+Settle = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 HELD = ("options", "width", "generator")
 """Settings that a start decides, which no message may propose to change."""
@@ -157,15 +159,12 @@ def settled_config(recipe: str, config: C, start: Start) -> C:
         return checked(type(config), settled(recipe, type(config), given, start))
 
 
-def read_started(
-    recipe: str, kind: type[C], file: Path | None, sets: Iterable[str], start: Start | None
-) -> C:
-    """`read_config` for a training from this start. Raises: ConfigError."""
-    if start is None:
-        return read_config(kind, file, sets)
-    settle = partial(settled, recipe, kind, start=start)
-    with holding(*HELD):
-        return read_config(kind, file, sets, settle=settle)
+@contextmanager
+def settling(recipe: str, kind: type[TrainConfig], start: Start | None) -> Iterator[Settle | None]:
+    """Within, the settings of a training from this start are read: gives what `read_config` calls,
+    and no message proposes what the start decides."""
+    with holding(*(HELD if start else ())):
+        yield partial(settled, recipe, kind, start=start) if start else None
 
 
 def _check_family(

@@ -22,6 +22,7 @@ from ganpress.errors import ConfigError, InfeasibleTarget, Interrupted
 from ganpress.measures.cost import Latency
 from ganpress.methods import METHODS
 from ganpress.methods.compress import compress
+from ganpress.methods.gan_slimming.targets import check_target, cost_ratio
 from ganpress.models.checkpoint import Model, fingerprint, save
 from ganpress.quantisation.attach import attach_quantiser
 from ganpress.quantisation.settings import QuantiseSettings
@@ -262,3 +263,12 @@ def test_only_the_steps_of_the_last_stage_can_be_raised(extend: Go) -> None:
     extend("two", 4, extend=False, procedure="d+cp")
     with pytest.raises(ConfigError, match="may be raised: none"):
         extend("two", 6, procedure="d+cp")
+
+
+def test_groups_narrower_than_the_floor_count_as_they_are(teacher: Model) -> None:
+    start = student_of(teacher, **dict.fromkeys(teacher.widths, 2))
+    config = settings(min_channels=4)
+    cost = cost_ratio(teacher, config)(start.widths)  # nothing of it can be cut
+    check_target(teacher, settings(min_channels=4, target={"macs": cost}), start)
+    with pytest.raises(InfeasibleTarget):
+        check_target(teacher, settings(min_channels=4, target={"macs": 0.99 * cost}), start)
