@@ -470,7 +470,7 @@ def test_an_image_grid_has_the_colours_of_the_images(tmp_path: Path) -> None:
     assert pixels[0, 0].tolist() == [0, 0, 0]
     assert pixels[0, 7].tolist() == [255, 128, 128]
     assert pixels[6, 0].tolist() == pixels[0, 5].tolist() == [255, 255, 255]
-    with pytest.raises(TypeError, match="n, 3 or 1, h, w"):
+    with pytest.raises(TypeError, match="n, 1 to 4, h, w"):
         stage.images(7, "fake", x[0])
 
 
