@@ -199,11 +199,11 @@ def test_a_member_that_unpacks_to_more_than_it_says_is_not_unpacked_whole(folder
 
 OTHERS = {
     "page.zip": (b"<html>", "is no whole zip or tar, whatever its name says"),
-    "x.7z": (b"7z\xbc\xaf'\x1c", "unpack it and give the folder"),
-    "x.rar": (b"Rar!\x1a\x07", "unpack it and give the folder"),
-    "x.tar.zst": (b"(\xb5/\xfd", "unpack it and give the folder"),
-    "x.jpg.gz": (gzip.compress(b"a picture"), "nor a .zip or .tar"),
-    "x.txt": (b"hello", "neither a folder of images, nor a .zip or .tar"),
+    "x.7z": (b"7z\xbc\xaf'\x1c", "is a 7z archive"),
+    "x.rar": (b"Rar!\x1a\x07", "is a RAR archive"),
+    "x.tar.zst": (b"(\xb5/\xfd", "Unpack it, and give the folder"),
+    "x.jpg.gz": (gzip.compress(b"a picture"), "is a gzip archive"),
+    "x.txt": (b"hello", "is a text ('hello'), not a folder of pictures, a .zip or .tar"),
     "empty.zip": (b"PK\x05\x06" + bytes(18), "No images in"),
     "empty.tar": (bytes(10240), "No images in"),
 }

@@ -29,6 +29,7 @@ from ganpress.models.inputs import (
     inputs_of,
     reads,
 )
+from ganpress.pictures import as_widest
 from ganpress.run.settings import CropSettings
 from ganpress.sizes import Size, as_size, height_width, scaled, shorter, words
 from ganpress.types import Inputs
@@ -220,9 +221,10 @@ def pairwise(
     net: Features, learned: Sequence[Features], made: Looked, wanted: Looked
 ) -> dict[str, Tensor]:
     """Unit distance, l1 and learned distances of each picture to its reference, (n,) each, >= 0."""
+    ours, theirs = as_widest(made.x, wanted.x)
     found = {
         f"{net.name}-unit-distance": unit_distance(made.maps(net), wanted.maps(net)),
-        "l1": (made.x - wanted.x).abs().mean((1, 2, 3)) / 2,
+        "l1": (ours - theirs).abs().mean((1, 2, 3)) / 2,
     }
     for other in learned:
         found[other.name] = learned_distance(other, made.maps(other), wanted.maps(other))

@@ -18,7 +18,7 @@ NAMES: dict[Wanted, str] = {
     "checkpoint": "a checkpoint (.pth, .pt, .safetensors or .pkl)",
     "weights": "a file of weights (.pth or .safetensors)",
     "picture": "a picture",
-    "pack": "a folder of pictures or an .npz pack of them",
+    "pack": "a folder of pictures, a .zip or .tar of them, or an .npz pack",
     "state": "a saved state",
     "settings": "a TOML file of settings",
     "json": "JSON",

@@ -48,7 +48,7 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
     made.channels(state, "out_channels", names["out.conv.weight"], 0, source)
     if options.get("colours", "bgr") == "bgr":
         made.turned = TURNED
-    of_colours = 3 in (made.options["in_channels"], made.options["out_channels"])
+    of_colours = 3 in (made.options.get("in_channels"), made.options.get("out_channels"))
     if "colours" not in options and of_colours:
         made.assumed |= assumption("colours", "bgr", ["rgb"], COLOURS)
     return made

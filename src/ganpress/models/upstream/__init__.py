@@ -85,7 +85,8 @@ KNOWN: dict[str, tuple[str, ...]] = {
     ),
     "cartoongan": ("blocks", "norm", "affine", "separable", "in_channels", "out_channels"),
     "gaugan": (
-        *("labels", "dontcare", "edges", "upsampling", "separable", "middle", "out_channels"),
+        *("labels", "dontcare", "edges", "upsampling", "separable", "middle", "norm"),
+        "out_channels",
     ),
     "munit": (
         *("style_dim", "down", "res", "separable", "style_encoder", "in_channels", "out_channels"),

@@ -28,6 +28,10 @@ def _spade_flags(options: Options) -> str:
     return flags + ("" if options["edges"] else " --no_instance")
 
 
+def _norm_flag(options: Options) -> str:
+    return f"spade{'instance' if options['norm'] == 'instance' else 'syncbatch'}3x3"
+
+
 def nvlabs_spade(options: Options, scaled: bool) -> list[UpstreamClass]:
     """NVlabs' SPADEGenerator: 128 hidden channels, never separable (ConfigError)."""
     if options["separable"]:
@@ -48,7 +52,7 @@ def _spade(
         widths |= {last: (NGF, 1), f"{last}_mid": (NGF, 1)}
         widths = {g: ("ngf/2" if n == NGF else n, t) for g, (n, t) in widths.items()}
     middle = f" --separable_conv_norm {options['middle']}" if options["separable"] else ""
-    flags = f"--norm_G spadesyncbatch3x3 {_spade_flags(options)}{middle}"
+    flags = f"--norm_G {_norm_flag(options)} {_spade_flags(options)}{middle}"
 
     def call(n: Numbers) -> str:
         return f"{name}(opt) with --ngf {n.get(NGF, 2 * n.get('ngf/2', 0))} {flags}"
@@ -80,7 +84,8 @@ def _gc_spade_student(options: Options) -> UpstreamClass:
         config = "_".join(str(n[f"c{i}"]) for i in range(8))
         return (
             f"SubMobileSPADEGenerator(opt, config) with --netG sub_mobile_spade --config_str "
-            f"{config} --ngf {max(n.values())} --norm_G spadesyncbatch3x3 {_spade_flags(options)}"
+            f"{config} --ngf {max(n.values())} --norm_G {_norm_flag(options)} "
+            f"{_spade_flags(options)}"
         )
 
     name = "SubMobileSPADEGenerator"
