@@ -123,7 +123,7 @@ def test_a_unet_halves_at_least_twice() -> None:
 
 def test_resizing_doubles_by_nearest_neighbours_before_a_convolution() -> None:
     net = FAMILY.build({"enc0": 3, "enc1": 4, "dec0": 5}, downs=2, norm="none", upsampling="resize")
-    x = torch.randn(1, 3, 8, 8)
+    x = torch.randn(1, 3, 16, 16)
     first = F.leaky_relu(F.conv2d(x, *of(net.downs[0].conv), stride=2, padding=1), 0.2)
     least = F.relu(F.conv2d(first, *of(net.downs[1].conv), stride=2, padding=1))
     larger = F.conv2d(doubled(least), *of(net.ups[0].conv), padding=1)
