@@ -34,6 +34,7 @@ from ganpress.formats.importers.unsaid import (
 )
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.cyclegan import down_groups
+from ganpress.models.upstream import check_options
 from ganpress.nn.axes import widths
 from ganpress.types import State
 
@@ -177,6 +178,7 @@ def state_of(model: Model, target: str = "pth-junyanz") -> State:
 
     Raises: ConfigError for a network that no class of the code base is.
     """
+    check_options(target, "cyclegan", model.options)
     options, state = model.options, _whole(model)
     layout = layout_for(options, dropout=target == "pth-gan-compression")
     layers = layout.layers()

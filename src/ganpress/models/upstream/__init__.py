@@ -108,6 +108,23 @@ def families_of(layout: str) -> Mapping[str, Classes]:
     return CLASSES[layout]
 
 
+def check_options(layout: str, family: str, options: Options) -> None:
+    """Refuse a network whose wiring no class of a layout has. Raises: ConfigError, with the layouts
+    that have it."""
+    holds = HOLDS.get(layout, {}).get(family, {})
+    if lacks := [name for name, values in holds.items() if options[name] not in values]:
+        able = [
+            name
+            for name, others in HOLDS.items()
+            if family in others and all(options[o] in v for o, v in others[family].items())
+        ]
+        has = ", ".join(f"{name}={options[name]}" for name in lacks)
+        raise ConfigError(
+            f"The class behind '{layout}' cannot be this network ({has}): export to "
+            f"{' or '.join([*able, 'pth-plain', 'onnx'])}."
+        )
+
+
 def classes_of(layout: str, family: str, options: Options, *, scaled: bool) -> list[UpstreamClass]:
     """The classes of a layout that have this wiring, at whatever widths; the code base's own first.
 
@@ -121,18 +138,7 @@ def classes_of(layout: str, family: str, options: Options, *, scaled: bool) -> l
             f"Target '{layout}' is for {', '.join(families)}, not for a '{family}' generator. "
             f"For this one: {', '.join([*able, 'pth-plain'])}."
         )
-    holds = HOLDS.get(layout, {}).get(family, {})
-    if lacks := [name for name, values in holds.items() if options[name] not in values]:
-        able = [
-            name
-            for name, others in HOLDS.items()
-            if family in others and all(options[o] in v for o, v in others[family].items())
-        ]
-        has = ", ".join(f"{name}={options[name]}" for name in lacks)
-        raise ConfigError(
-            f"The class behind '{layout}' cannot be this network ({has}): export to "
-            f"{' or '.join([*able, 'pth-plain', 'onnx'])}."
-        )
+    check_options(layout, family, options)
     defaults = FAMILIES[family].options
     other = [
         f"{name}={value}"
