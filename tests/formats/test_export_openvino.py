@@ -219,7 +219,8 @@ replace_pair(folder / "net.xml", b"new network", folder / "net.bin", b"new weigh
 def test_another_name_than_xml_and_a_missing_package_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ConfigError, match=r"Target 'openvino' writes a \.xml file: name it .*net\.xml"):
+    named = r"Target 'openvino' writes a \.xml file: name it .*net\.xml"
+    with pytest.raises(ConfigError, match=named):
         export(TINY.model(), tmp_path / "net.onnx", to="openvino", size=32)
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingExtra, match=r"'openvino'.*pip install 'ganpress\[openvino\]'"):
