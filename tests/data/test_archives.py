@@ -165,7 +165,9 @@ def test_a_torn_archive_never_opens_as_a_smaller_one(kind: str, folder: Path) ->
     end = len(whole.rstrip(b"\0")) if kind == "tar" else len(whole)
     for length in [*range(1, end, max(1, end // 23)), end - 1]:
         archive.write_bytes(whole[:length])
-        with pytest.raises(ImagesError, match=r"damaged|no whole zip or tar|Cannot read"):
+        with pytest.raises(
+            ImagesError, match=r"damaged|no whole zip or tar|Cannot read|not an archive|cut short"
+        ):
             open_images(archive)
 
 
@@ -198,7 +200,7 @@ def test_a_member_that_unpacks_to_more_than_it_says_is_not_unpacked_whole(folder
 
 
 OTHERS = {
-    "page.zip": (b"<html>", "is no whole zip or tar, whatever its name says"),
+    "page.zip": (b"<html>", "is an HTML page, not an archive"),
     "x.7z": (b"7z\xbc\xaf'\x1c", "is a 7z archive"),
     "x.rar": (b"Rar!\x1a\x07", "is a RAR archive"),
     "x.tar.zst": (b"(\xb5/\xfd", "Unpack it, and give the folder"),
@@ -266,4 +268,4 @@ def test_the_command_line_takes_archives(
     assert all(one.code == 0 and one.out == told[0].out and not one.err for one in told)
     (tmp_path / "page.zip").write_text("<html>")
     refused = run_cli(capsys, *line, tmp_path / "page.zip")
-    assert refused.code == 2 and "no whole zip or tar" in refused.err
+    assert refused.code == 2 and "is an HTML page" in refused.err

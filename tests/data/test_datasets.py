@@ -509,7 +509,7 @@ def test_preparing_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(ImagesError, match="no pictures"):
         prepare("ffhq", tmp_path, tmp_path / "data")
     (tmp_path / "bad.zip").write_bytes(b"bad")
-    with pytest.raises(ImagesError, match=r"bad\.zip is no whole zip or tar"):
+    with pytest.raises(ImagesError, match=r"bad\.zip is a text \('bad'\), not an archive"):
         prepare("ffhq", tmp_path, tmp_path / "data")
 
 

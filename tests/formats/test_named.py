@@ -54,10 +54,6 @@ NAMED: dict[str, str] = {
     "GFPGAN": """
         conv_body_first.weight 4 3 1 1
         stylegan_decoder.style_conv1.modulated_conv.weight 1 4 4 3 3""",
-    "pSp or e4e": """
-        encoder.input_layer.0.weight 4 3 3 3
-        encoder.body.0.res_layer.1.weight 4 4 3 3
-        decoder.convs.0.conv.modulation.weight 4 4""",
     "StyleGAN or ProGAN": """
         progression.0.conv1.conv.weight_orig 4 4 3 3
         to_rgb.0.conv.weight_orig 3 4 1 1

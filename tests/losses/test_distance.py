@@ -14,8 +14,8 @@ from ganpress.losses.features import load_features
 @pytest.mark.parametrize("style", [0.0, 1.0])
 def test_the_feature_network_is_read_once(style: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """VGG-16 is a file of 528 MB."""
-    reads, read = [], networks.read
-    monkeypatch.setattr(networks, "read", lambda path: reads.append(path) or read(path))
+    reads, read = [], networks.read_weights
+    monkeypatch.setattr(networks, "read_weights", lambda path: reads.append(path) or read(path))
     Distance(DistanceSettings(features="tiny", style=style))
     assert len(reads) == 1
 

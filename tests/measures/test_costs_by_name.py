@@ -51,7 +51,7 @@ BY_HAND: dict[str, Callable[[nn.Module], int]] = {
 
 
 def test_every_target_has_a_cost_of_its_name() -> None:
-    assert set(COSTS) == set(TargetSettings.model_fields) == set(BY_HAND)
+    assert set(COSTS) == set(TargetSettings.model_fields) - {"layout"} == set(BY_HAND)
 
 
 @pytest.mark.parametrize("name", BY_HAND)

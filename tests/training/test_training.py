@@ -125,7 +125,7 @@ def test_other_photos_or_settings_do_not_resume_a_run(
         (["cyclegn"], "did you mean 'cyclegan'"),
         (["stylegan2", "--set", "options.sze=32"], "did you mean 'size'"),
         (["sngan", "--set", "bach=2"], "did you mean 'batch'"),
-        (["gaugan", "--labels", "labels", "--set", "options.labels=2"], "hold id 3"),
+        (["gaugan", "--labels", "labels", "--set", "options.labels=2"], "holds id 3"),
         (["gaugan", "--labels", "labels", "--set", "options.edges=true"], "--instances"),
         (["sngan", "--set", "device=cuda"], "no CUDA device"),
     ],

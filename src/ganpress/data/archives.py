@@ -24,6 +24,7 @@ from ganpress.data.listing import Passed, Stamp, stamp_of
 from ganpress.errors import ConfigError, ImagesError
 from ganpress.run.cache import cache_dir, clear_unused, mark_used
 from ganpress.run.files import alone, make_folder, replace_file
+from ganpress.sniff import misplaced
 
 Opener: TypeAlias = Callable[[Path], Any]
 """Opens a compressed file as the binary file inside it."""
@@ -117,6 +118,8 @@ def members(path: Path, passed: Passed) -> dict[str, Packed]:
             found = _tarred(path, path, passed)
         elif (opened := _opener(head)) and _is_compressed_tar(path, opened):
             found = _tarred(path, _plain_tar(path, opened), passed)
+        elif other := misplaced(path, "archive"):
+            raise ImagesError(f"{path} {other}.")
         else:
             raise ImagesError(
                 f"{path} is no whole zip or tar, whatever its name says (it starts with "
@@ -125,7 +128,9 @@ def members(path: Path, passed: Passed) -> dict[str, Packed]:
             )
         return dict(found)
     except _DAMAGED as error:
-        raise ImagesError(f"{path} is damaged ({error}). Fetch or make it again.") from error
+        other = misplaced(path, "archive")
+        said = other or f"is damaged ({error}). Fetch or make it again"
+        raise ImagesError(f"{path} {said}.") from error
 
 
 def _zipped(path: Path, passed: Passed) -> Iterator[tuple[str, Packed]]:

@@ -86,12 +86,6 @@ RELATIVES: tuple[Relative, ...] = (
         "ganpress has the StyleGAN2 alone, without feature modulation: it cannot be imported.",
     ),
     Relative(
-        "a pSp or e4e encoder with its StyleGAN2",
-        (r"encoder\.(input_layer|body)\.", r"decoder\.convs\.\d+\.conv\.modulation"),
-        "ganpress imports its StyleGAN2: save the tensors under 'decoder.' alone, that prefix "
-        "taken off, and import them as kind 'stylegan2'. The encoder cannot be imported.",
-    ),
-    Relative(
         "a StyleGAN or ProGAN generator of rosinality",
         (r"(generator\.)?progression\.\d", r"(generator\.)?to_rgb\.\d"),
         "ganpress has StyleGAN2, not the progressively grown networks before it: it cannot be "
