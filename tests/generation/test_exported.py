@@ -49,7 +49,13 @@ def bound(path: Path, **dims: int) -> Path:
 
 
 @pytest.mark.parametrize("target", ENDINGS)
-@pytest.mark.parametrize("wiring", ["cyclegan instance", "gaugan", "munit", "sngan conditional"])
+@pytest.mark.parametrize(
+    "wiring",
+    [
+        *("cyclegan instance", "sngan conditional"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("gaugan", "munit")),
+    ],
+)
 def test_an_exported_file_makes_torchs_pictures(
     wiring: str, target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -132,8 +132,7 @@ def test_a_model_on_all_levels_comes_back_equal_from_its_int8_file(
     assert fingerprint(again.net) == fingerprint(back.net)
 
 
-@pytest.mark.parametrize("largest", [1.1, -1.1])
-@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize(("largest", "per_channel"), [(1.1, False), (-1.1, True)])
 def test_a_model_on_all_levels_is_the_same_in_onnxruntime(
     largest: float, per_channel: bool
 ) -> None:
