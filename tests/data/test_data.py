@@ -334,7 +334,10 @@ def test_a_bad_pack_is_refused(case: str, tmp_path: Path) -> None:
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"text", r"is a text \('text'\), not a folder of pictures, a \.zip or \.tar of them, or an"),
+        (
+            b"text",
+            r"is a text \('text'\), not a folder of pictures, a \.zip or \.tar of them, or an",
+        ),
         (b"PK\x03\x04 torn", "is a zip archive of 1 file, and cut short"),
         (bytes(range(128, 256)), r"cannot be read as an \.npz pack"),
     ],
