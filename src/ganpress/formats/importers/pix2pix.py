@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ganpress.errors import ConfigError, ExportError
+from ganpress.errors import ConfigError
 from ganpress.formats.importers.cyclegan import fold_into_means
 from ganpress.formats.importers.fitting import STATISTICS, Plan, fill_together
 from ganpress.formats.importers.unsaid import assume_statistics, norm_of
 from ganpress.models.checkpoint import Model
+from ganpress.models.upstream import check_options
 from ganpress.types import State
 
 
@@ -99,22 +100,9 @@ def state_of(model: Model) -> State:
     Under BatchNorm biases are folded into the means. With option ``affine`` the InstanceNorms'
     scales are there, which upstream's class takes if its norm layer is given affine=True.
 
-    Raises: ExportError for upsampling by resizing, which that class has not; ConfigError for
-        PyTorch-GAN's wiring.
+    Raises: ConfigError for a wiring that the class does not have.
     """
-    if model.options["upsampling"] == "resize":
-        raise ExportError(
-            "This U-Net has upsampling 'resize'; upstream's UnetGenerator has transposed "
-            "convolutions, and no form of these weights. An export to onnx takes it."
-        )
-    if model.options["leaky_skips"] or model.options["upsampling"] != "deconv":
-        has = (
-            f"upsampling={model.options['upsampling']}, leaky_skips={model.options['leaky_skips']}"
-        )
-        raise ConfigError(
-            "junyanz's UnetGenerator has transposed convolutions alone, and ReLU on what the "
-            f"decoder reads; this network has {has}: export to pth-pytorch-gan or onnx."
-        )
+    check_options("pth-junyanz", "pix2pix", model.options)
     state, downs = dict(model.net.state_dict()), model.options["downs"]
     if model.options["norm"] == "batch":
         state = fold_into_means(state, _normed_biases(downs))

@@ -20,6 +20,7 @@ from ganpress.formats.importers import cyclegan
 from ganpress.formats.importers.cyclegan import PARAMETERS
 from ganpress.formats.importers.fitting import STATISTICS, Plan, fill_together
 from ganpress.models.checkpoint import Model
+from ganpress.models.upstream import check_options
 from ganpress.types import State
 
 UNET: dict[str, Any] = {"norm": "instance", "leaky_skips": True, "upsampling": "resize-last"}
@@ -132,13 +133,7 @@ def unet_state_of(model: Model) -> State:
         biases where no norm follows (slimming puts what cut channels emit there).
     """
     options, state = model.options, dict(model.net.state_dict())
-    lacks = [f"{o}={options[o]}" for o, value in UNET.items() if options[o] != value]
-    if lacks:
-        is_junyanz = options["upsampling"] == "deconv" and not options["leaky_skips"]
-        raise ConfigError(
-            f"PyTorch-GAN's GeneratorUNet cannot be this network ({', '.join(lacks)}): export to "
-            f"{'pth-junyanz or onnx' if is_junyanz else 'onnx'}."
-        )
+    check_options("pth-pytorch-gan", "pix2pix", options)
     downs, biases = options["downs"], []
     for name in [n for n in state if n.endswith("conv.bias") and n != "out.conv.bias"]:
         bias = state.pop(name)

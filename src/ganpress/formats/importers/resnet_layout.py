@@ -27,8 +27,7 @@ from ganpress.models.families.cyclegan import down_groups
 from ganpress.nn.resample import MAX_TAPS, binomial
 from ganpress.types import Options, State, Widths
 
-CUT_TAPS = 3  # of the filter that CUT's class halves with; it doubles with one of 4
-DOUBLING_TAPS = 4
+DOUBLING_TAPS = 4  # of the filter that CUT's class doubles with
 UPSAMPLED = ("nearest", "bilinear")  # what a place without a filter can be
 _BLOCK = re.compile(r"model\.(\d+)\.(conv_block|block)\.(\d+)\.(?:conv\.0\.)?weight")
 _OUTER = re.compile(r"model\.(\d+)\.weight")
