@@ -200,7 +200,7 @@ def test_elastic_equals_the_rebuilt_network_bit_for_bit(
     net = wiring.net().train(training)
     keep, x = chosen(net, 11), wiring.inputs()
     small = shrink(wiring.build, net, keep)
-    out, expected = Elastic(wiring.build, net)(keep, *x), small(*x)
+    out, expected = Elastic(net)(keep, *x), small(*x)
     assert torch.equal(out, expected)
     out.square().sum().backward()
     expected.square().sum().backward()
@@ -239,7 +239,7 @@ def test_statistics_are_updated_in_place_through_prefixes(wiring: Wiring) -> Non
     keep, x = random_counts(net, 4), wiring.inputs()
     small = shrink(wiring.build, net, keep)
     before = {n: b.clone() for n, b in net.named_buffers()}
-    Elastic(wiring.build, net)(keep, *x)
+    Elastic(net)(keep, *x)
     small(*x)
     updated = dict(small.named_buffers())
     assert updated
@@ -255,13 +255,13 @@ def test_statistics_are_updated_in_place_through_prefixes(wiring: Wiring) -> Non
 def test_elastic_runs_with_an_emptied_block(wiring: Wiring) -> None:
     net, x = wiring.net(), wiring.inputs()
     keep = {wiring.vanishing[-1]: 0, "trunk": 5}
-    assert torch.equal(Elastic(wiring.build, net)(keep, *x), shrink(wiring.build, net, keep)(*x))
+    assert torch.equal(Elastic(net)(keep, *x), shrink(wiring.build, net, keep)(*x))
 
 
 def test_elastic_follows_gates_and_quantisers_that_come_and_go() -> None:
     wiring, x, keep = WIRINGS["cartoongan"], photos(), {"trunk": 5, "up1a": 7}
     net = wiring.net()
-    elastic = Elastic(wiring.build, net)
+    elastic = Elastic(net)
     elastic(keep, x)
     add_gates(net)
     with torch.no_grad():

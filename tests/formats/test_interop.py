@@ -109,7 +109,7 @@ def test_elastic_widths_equal_the_authors_super_net_in_picture_and_gradient(conf
     file = reference("gancompression_supernet")
     assert config in json.loads(file.said["configs"])
     model = from_state("gan-compression", file.weights, clamp=True)
-    y = Elastic(model.build, model.net)(widths_of(config), file.input["x"])
+    y = Elastic(model.net)(widths_of(config), file.input["x"])
     (y * file.input["cotangent"]).sum().backward()
     assert largest(y, file.output[f"y/{config}"]) < 2e-5
     ours = {theirs: name for name, theirs in tensor_names(layout_of(file.weights, "x")).items()}

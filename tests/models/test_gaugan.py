@@ -200,7 +200,7 @@ def test_a_cut_network_equals_the_same_network_run_elastically(options: dict[str
     assert list(widths(net)) == list(GAUGAN.full(GAUGAN.resolve({**TINY, **options})))
     keep = {g: max(1, w - 1 - i % 3) for i, (g, w) in enumerate(widths(net).items())}
     [x] = draw_inputs(net, 2, 128 if options.get("upsampling") else 64)
-    assert torch.equal(Elastic(build, net)(keep, x), shrink(build, net, keep)(x))
+    assert torch.equal(Elastic(net)(keep, x), shrink(build, net, keep)(x))
 
 
 def test_the_learned_shortcut_does_not_depend_on_the_widths() -> None:

@@ -160,7 +160,7 @@ def test_elastic_widths_equal_the_rebuilt_network(separable: bool) -> None:
     net, inputs = tiny(separable=separable), example()
     counts = {g: max(1, w // 2) for g, w in TINY.items()} | {"dec1": 0, "res0": 0}
     small = shrink(build(separable), net, counts)
-    y = Elastic(build(separable), net)(counts, *inputs)
+    y = Elastic(net)(counts, *inputs)
     assert torch.equal(y, small(*inputs))
     y.sum().backward()
     small(*inputs).sum().backward()

@@ -124,7 +124,7 @@ def test_elastic_equals_the_small_network_in_picture_and_gradient(classes: int) 
     model = tiny(classes)
     keep = {"stem": torch.tensor([0, 3]), "mid1": 4, "block1": 2, "block2": torch.tensor([1, 8, 9])}
     inputs = drawn(model)
-    elastic = Elastic(model.build, model.net)(keep, *inputs)
+    elastic = Elastic(model.net)(keep, *inputs)
     small = shrink(model.build, model.net, keep)
     assert torch.equal(elastic, small(*inputs))
     elastic.square().sum().backward()

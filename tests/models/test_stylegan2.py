@@ -229,7 +229,7 @@ def test_elastic_widths_equal_the_cut_network() -> None:
     keep = {"const": 3, "conv4": 4, "up8": 5, "conv16": 9}
     inputs = net.draw(2, 16)
     small = shrink(build, net, keep)
-    assert torch.equal(Elastic(build, net)(keep, *inputs), small(*inputs))
+    assert torch.equal(Elastic(net)(keep, *inputs), small(*inputs))
 
 
 # --- the parts ------------------------------------------------------------------------------------

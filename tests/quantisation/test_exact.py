@@ -187,7 +187,7 @@ def test_quantising_says_which_norms_are_exact_and_copies_keep_it() -> None:
     net = quantise(CYCLEGAN.net(), EXACT)
     assert flags(net) == flags(copy.deepcopy(net)) == {True}
     assert flags(like(net, CYCLEGAN.build, widths(net))) == {True}
-    whole = Elastic(CYCLEGAN.build, net)
+    whole = Elastic(net)
     assert torch.equal(whole({}, photos()), net(photos()))
     assert flags(quantise(net, FakeQuantiser())) == flags(quantise(net, None)) == {False}
 

@@ -387,7 +387,7 @@ def test_learned_ranges_survive_a_cut() -> None:
     small = shrink(wiring.build, net, {"trunk": 5, "block0": 2})
     assert ranges_of(small) == ranges_of(net)
     assert small.get_parameter("up1.conv.range").requires_grad
-    elastic = Elastic(wiring.build, net)({"trunk": 5, "block0": 2}, photos())
+    elastic = Elastic(net)({"trunk": 5, "block0": 2}, photos())
     assert difference(elastic, small(photos())) == 0
 
 

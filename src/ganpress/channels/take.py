@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import torch
@@ -123,32 +122,19 @@ def shrink(build: Build, model: nn.Module, keep: Keep) -> nn.Module:
 
 
 class Elastic(nn.Module):
-    """Run a network at any width without a second class: slice, then call a skeleton.
+    """Run a network at any width without a second class: the network itself, on sliced tensors,
+    from which every layer takes its sizes.
 
     Output and gradient equal those of the network rebuilt at these widths, bit for bit.
     """
 
-    def __init__(self, build: Build, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
-        def skeleton(items: tuple[tuple[str, int], ...], training: bool, _: object) -> nn.Module:
-            with torch.device("meta"):
-                return like(model, build, dict(items)).train(training)
-
-        self._skeleton = functools.lru_cache(64)(skeleton)
-
     def forward(self, keep: Keep, *inputs: Tensor) -> Tensor:
         """The network's output with only ``keep`` of its channels (others whole)."""
-        full = {**widths(self.model), **counts(keep)}
-        carried = tuple(
-            (layer.quantiser, layer.range is None, layer.gate is None)
-            for layer in quantisable(self.model).values()
-        )
-        skeleton = self._skeleton(tuple(full.items()), self.model.training, carried)
-        names = {n for n, _ in [*skeleton.named_parameters(), *skeleton.named_buffers()]}
-        state = {n: t for n, t in take(self.model, keep).items() if n in names}
-        out: Tensor = functional_call(skeleton, state, inputs)
+        out: Tensor = functional_call(self.model, take(self.model, keep), inputs)
         return out
 
 

@@ -52,6 +52,11 @@ class Separable(nn.Module):
         self.norm = norm(i, "instance")
         self.pointwise = conv(i, o, 1, signed=True)
 
+    @property
+    def weight(self) -> Tensor:
+        """The weight that makes its channels, (out, in, 1, 1)."""
+        return self.pointwise.weight
+
     def forward(self, x: Tensor) -> Tensor:
         """(n, in, h + k - 1, w + k - 1) -> (n, out, h, w), less what ``padding`` adds in zeros."""
         out: Tensor = self.pointwise(self.norm(self.depthwise(x)))
@@ -93,9 +98,9 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, trunk, h, w) -> (n, trunk, h, w)."""
-        if self.is_empty:
-            kept: Tensor = self.norm2(x)
-            return kept
+        if self.is_empty or not len(self.conv1.weight):
+            bias = getattr(self.norm2, "bias", None)
+            return x if bias is None else x + bias.view(1, -1, 1, 1)
         y = self.norm1(self.conv1(self.pad(x))).relu()
         out: Tensor = x + self.norm2(self.conv2(self.pad(y)))
         return out

@@ -112,6 +112,21 @@ class Conv2d(Attachments, nn.Conv2d):
         return out
 
 
+class Depthwise(Conv2d):
+    """A convolution of each channel by itself; it has as many as its weight has rows."""
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.conv2d(
+            x,
+            weight,
+            bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            len(weight),
+        )
+
+
 class ConvTranspose2d(Attachments, nn.ConvTranspose2d):
     """`nn.ConvTranspose2d` with room for a gate and a quantiser."""
 
@@ -157,9 +172,9 @@ def conv(
     return tag(layer, weight=(as_dim(o), as_dim(i), None, None), bias=(as_dim(o),))
 
 
-def depthwise(c: Axis, kernel: int, *, signed: bool = False, **kw: Any) -> Conv2d:
+def depthwise(c: Axis, kernel: int, *, signed: bool = False, **kw: Any) -> Depthwise:
     """A depthwise convolution: its input and output are the same group, never a free width."""
-    layer = Conv2d(size(c), size(c), kernel, groups=size(c), **kw)
+    layer = Depthwise(size(c), size(c), kernel, groups=size(c), **kw)
     layer.attach(signed=signed, gated=False)
     return tag(layer, weight=(as_dim(c), None, None, None), bias=(as_dim(c),))
 
@@ -192,9 +207,7 @@ Quantisable: TypeAlias = Conv2d | ConvTranspose2d | Linear
 
 def is_depthwise(layer: nn.Module) -> bool:
     """Whether a convolution maps each channel to itself."""
-    if not isinstance(layer, Conv2d):
-        return False
-    return tags(layer)["weight"][1] is None  # not `groups > 1`: a width of 1 changes nothing
+    return isinstance(layer, Depthwise)
 
 
 def in_axes(layer: object) -> tuple[Axis, ...] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError, did_you_mean
@@ -26,7 +27,8 @@ class Shift(nn.Module):
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
-    """`nn.InstanceNorm2d` whose eval mode can be ``exact``: statistics in double.
+    """`nn.InstanceNorm2d` of as many channels as it is given, whose eval mode can be ``exact``:
+    statistics in double.
 
     A sum in double depends on its order by 1e-16, and rounds to the same float32 in any program;
     what follows is one elementwise operation after the other. `quantise` sets the flag.
@@ -37,7 +39,7 @@ class InstanceNorm2d(nn.InstanceNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """(n, c, h, w) -> (n, c, h, w)."""
         if self.training or not self.exact:
-            return super().forward(x)
+            return F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
         off = x - x.double().mean((2, 3), keepdim=True).float()
         wide = off.double()
         variance = (wide * wide).mean((2, 3), keepdim=True)

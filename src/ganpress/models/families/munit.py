@@ -56,14 +56,22 @@ class AdaINBlock(nn.Module):
         if self.is_empty:
             return
         self.pad, self.adain = nn.ReflectionPad2d(1), AdaIN()
-        self.conv1 = _conv(trunk, mid, 3, signed=True, separable=separable)
+        self.conv1: Any = _conv(trunk, mid, 3, signed=True, separable=separable)
         self.conv2 = _conv(mid, trunk, 3, signed=False, separable=separable)
+
+    @property
+    def width(self) -> int:
+        """Its inner channels."""
+        if self.is_empty:
+            return 0
+        weight: Tensor = self.conv1.weight
+        return len(weight)
 
     def forward(
         self, x: Tensor, bias1: Tensor, scale1: Tensor, bias2: Tensor, scale2: Tensor
     ) -> Tensor:
         """(n, trunk, h, w), inner parameters (n, mid), outer ones (n, trunk) -> as x."""
-        if self.is_empty:
+        if not self.width:
             return x + bias2[:, :, None, None]
         y = self.adain(self.conv1(self.pad(x)), bias1, scale1).relu()
         out: Tensor = x + self.adain(self.conv2(self.pad(y)), bias2, scale2)
@@ -77,7 +85,7 @@ class Decoder(nn.Module):
         super().__init__()
         separable = options["separable"]
         mids = [a[f"dec{i}"] for i in range(options["res"])]
-        self.layout = [axis for mid in mids for axis in (mid, mid, a["trunk"], a["trunk"])]
+        self.layout = tuple(axis for mid in mids for axis in (mid, mid, a["trunk"], a["trunk"]))
         self.blocks = nn.ModuleList(AdaINBlock(a["trunk"], m, separable=separable) for m in mids)
         steps = [a["trunk"], *(a[f"up{i + 1}"] for i in range(options["down"]))]
         self.ups = nn.ModuleList(
@@ -97,7 +105,9 @@ class Decoder(nn.Module):
 
         The columns of ``adain`` are, for each AdaIN layer in order, its biases, then its scales.
         """
-        starts = [0, *accumulate(axis.width for axis in self.layout)]
+        trunk = content.shape[1]
+        widths = [w for b in self.blocks for w in (b.width, b.width, trunk, trunk)]
+        starts = [0, *accumulate(widths)]
         columns = [adain[:, start:end] for start, end in pairwise(starts)]
         x = content
         for i, block in enumerate(self.blocks):
@@ -133,7 +143,7 @@ class MunitGenerator(Generator):
             nn.ReLU(),
             linear(a["mlp0"], a["mlp1"]),
             nn.ReLU(),
-            linear(a["mlp1"], tuple(self.decoder.layout)),
+            linear(a["mlp1"], self.decoder.layout),
         )
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
