@@ -28,7 +28,8 @@ from ganpress.errors import CheckpointError, ConfigError, GanpressError, did_you
 from ganpress.losses.weights import fingerprint
 from ganpress.measures.cost import measure
 from ganpress.measures.quality import judge, trained_size
-from ganpress.models.checkpoint import Model, load, save, save_discriminator
+from ganpress.models.checkpoint import Model, load, save
+from ganpress.models.discriminator_file import save_discriminator
 from ganpress.run.files import check_name, read_json, replace_file, write_json
 from ganpress.run.grid import grid
 from ganpress.training.train import samples_of

@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from ganpress.losses import features as networks
+from ganpress.losses.feature_nets import NETS
 
 State = dict[str, Tensor]
 
 
 def random_file(name: str, path: Path) -> Path:
     """A weight file of the network's shape, in half precision; norms that are not the identity."""
-    net = networks._NETS[name]
+    net = NETS[name]
     draw = torch.Generator().manual_seed(0)
     state: State = {}
     for own, tensor in net.layers().state_dict().items():
@@ -44,12 +44,12 @@ def publish(patch: pytest.MonkeyPatch, folder: Path, *names: str) -> None:
     patch.setenv("XDG_CACHE_HOME", str(folder / "no-cache"))
     patch.setattr("ganpress.losses.weights.find_spec", lambda _: None)
     for name in names:
-        entry = networks._NETS[name].file
+        entry = NETS[name].file
         assert entry is not None
         path = folder / entry.file
         if not path.exists():
             random_file(name, path)
         known = replace(entry, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
-        for same, net in networks._NETS.items():
+        for same, net in NETS.items():
             if net.file is entry:
-                patch.setitem(networks._NETS, same, replace(net, file=known))
+                patch.setitem(NETS, same, replace(net, file=known))

@@ -25,7 +25,7 @@ from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.discriminator import Discriminator
 from ganpress.nn.axes import widths
 from ganpress.nn.discriminators import build_discriminator
-from ganpress.run import run as run_module
+from ganpress.run import stage as stage_module
 from ganpress.run.run import Run, Stage, read_log
 from ganpress.run.settings import checked
 from ganpress.training.discriminator import DiscriminatorWithLoss
@@ -269,7 +269,7 @@ def pruning_of(case: Case, begun: Start, references: Mapping[str, float]) -> Pru
 
 def stage_of(root: Path, name: str, patch: pytest.MonkeyPatch, clock: Clock) -> Stage:
     """A stage that logs each step and lives by this clock."""
-    patch.setattr(run_module, "time", clock)
+    patch.setattr(stage_module, "time", clock)
     return Run(root, quiet=True, log_every=1, save_every_s=1e9).stage(name)
 
 

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from slim_runs import slim
 
 from ganpress.cli import app as cli
+from ganpress.cli import compression as cli_compression
 from ganpress.data import open_images
 from ganpress.data.drawn.draw import draw, write_folder
 from ganpress.errors import Diverged
@@ -63,7 +64,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ganpress(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run the command line in this process: arguments -> exit code and what it said on stderr."""
     monkeypatch.setattr(compression, "finish", lambda *_, **__: None)
-    monkeypatch.setattr(cli, "_print_run", lambda _: None)
+    monkeypatch.setattr(cli_compression, "print_run", lambda _: None)
 
     def command(*arguments: object) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["ganpress", *map(str, arguments)])
@@ -470,7 +471,7 @@ def full_disk(arguments: list[str], told: Path, limit: int) -> None:
     sys.stderr = told.open("w", buffering=1)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     compression.finish = lambda *_, **__: None  # type: ignore[assignment]
-    cli._print_run = lambda _: None
+    cli_compression.print_run = lambda _: None
     sys.argv = ["ganpress", *arguments]
     torch.set_num_threads(1)
     cli.main()

@@ -9,6 +9,7 @@ from nets import photos
 from ganpress.losses import features as networks
 from ganpress.losses.distance import Distance, DistanceSettings
 from ganpress.losses.features import load_features
+from ganpress.losses.networks import TINY_TAPS
 
 
 @pytest.mark.parametrize("style", [0.0, 1.0])
@@ -25,7 +26,7 @@ def test_content_alone_computes_the_first_tap_and_nothing_behind_it() -> None:
     every = load_features("tiny")
     assert alone is not None
     assert alone.taps == every.taps[:1]
-    assert len(alone.layers) == networks.TINY_TAPS[every.taps[0]] + 1 < len(every.layers)
+    assert len(alone.layers) == TINY_TAPS[every.taps[0]] + 1 < len(every.layers)
     x = photos(2)
     assert torch.equal(alone(x)[every.taps[0]], every(x)[every.taps[0]])
     for settings in ({"style": 1.0}, {"style": 0.0, "unit": 1.0}):

@@ -14,11 +14,8 @@ from torch.nn import functional as F
 
 from ganpress.data.drawn.draw import draw
 from ganpress.errors import ConfigError, WeightsError
-from ganpress.losses.features import (
-    SQUEEZENET,
-    SQUEEZENET_CAFFE,
-    load_features,
-)
+from ganpress.losses.feature_nets import SQUEEZENET, SQUEEZENET_CAFFE
+from ganpress.losses.features import load_features
 from ganpress.losses.networks import squeezenet_layers, vgg16_layers
 from ganpress.losses.weights import fingerprint, zoo_path
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ganpress.errors import WeightsError
-from ganpress.losses import features as networks
+from ganpress.losses.feature_nets import NETS
 from ganpress.losses.features import load_features, without_weights
 from ganpress.losses.terms import learned_unit_distance
 
@@ -250,14 +250,14 @@ def served(inception_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[li
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        published = networks._NETS["inception-pytorch"].file
+        published = NETS["inception-pytorch"].file
         assert published is not None
         address = f"http://127.0.0.1:{server.server_port}/{published.file}"
         digest = hashlib.sha256(content).hexdigest()
         entry = replace(published, url=address, sha256=digest[:8])
         for name in INCEPTIONS:
-            changed = replace(networks._NETS[name], file=entry)
-            monkeypatch.setitem(networks._NETS, name, changed)
+            changed = replace(NETS[name], file=entry)
+            monkeypatch.setitem(NETS, name, changed)
         yield asked
         server.shutdown()
         thread.join()

@@ -150,7 +150,7 @@ def test_the_command_matches_colours_and_the_report_says_so(
     write_folder(tmp_path / "photos", 2, size=40)
     asked = {}
     monkeypatch.setattr(compression, "compress", lambda *_, **how: asked.update(how))
-    monkeypatch.setattr("ganpress.cli.app._print_run", lambda _: None)
+    monkeypatch.setattr("ganpress.cli.compression.print_run", lambda _: None)
     teacher = teacher_file(tmp_path / "t.safetensors")
     line = ["compress", "slim", "-t", teacher, "--images", tmp_path / "photos", "--run"]
     assert run_cli(capsys, *line, tmp_path / "r", "--match-colours").code == 0

@@ -28,11 +28,13 @@ from ganpress.measures.fidelity import compare_costs, evaluate
 from ganpress.methods import ablate as ablation
 from ganpress.methods import finish as finishing
 from ganpress.methods import measured
-from ganpress.methods.ablate import ablate, planned
+from ganpress.methods.ablate import ablate
+from ganpress.methods.ablation_folder import finished
 from ganpress.methods.base import Given, Variant
 from ganpress.methods.gan_slimming import GAN_SLIMMING
 from ganpress.methods.gan_slimming.settings import SlimConfig, resolve
 from ganpress.methods.measured import Pictures, Plan
+from ganpress.methods.variants import planned
 from ganpress.models.checkpoint import Model, full_model, load, save
 from ganpress.models.discriminator import Discriminator
 from ganpress.nn.discriminators import build_discriminator
@@ -669,7 +671,7 @@ def test_two_variants_in_earnest(
     assert (tmp_path / "teacher-cache").is_dir()
     asked = Given(teacher(), photos, photos)
     (plan,), _ = planned(GAN_SLIMMING, asked, given["config"], ["gd"], [0], tmp_path)
-    assert ablation.finished(plan, GAN_SLIMMING)
+    assert finished(plan, GAN_SLIMMING)
 
 
 @pytest.mark.parametrize(

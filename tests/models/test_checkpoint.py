@@ -28,11 +28,10 @@ from ganpress.models.checkpoint import (
     fingerprint,
     full_model,
     load,
-    load_discriminator,
     save,
-    save_discriminator,
 )
 from ganpress.models.discriminator import Discriminator
+from ganpress.models.discriminator_file import load_discriminator, save_discriminator
 from ganpress.nn.layers import convolutions
 from ganpress.quantisation.quantise import (
     FakeQuantiser,

@@ -21,8 +21,9 @@ from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.losses.weights import fingerprint, zoo_path
 from ganpress.measures.quality import judge
-from ganpress.models.checkpoint import Model, load, load_discriminator, save, save_discriminator
+from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.discriminator import Discriminator
+from ganpress.models.discriminator_file import load_discriminator, save_discriminator
 from ganpress.models.families.base import draw_inputs
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.run.files import read_json

@@ -111,12 +111,13 @@ def train(root: Path, kill_at: int | str | None, workers: int) -> None:
 def command(arguments: list[str], told: Path) -> None:
     """`ganpress ...` in this process, without what follows training; stderr goes to a file."""
     from ganpress.cli import app as cli
+    from ganpress.cli import compression as cli_compression
     from ganpress.methods import compress as compression
 
     torch.set_num_threads(1)
     sys.stderr = told.open("w", buffering=1)
     compression.finish = lambda *_, **__: None  # type: ignore[assignment]
-    cli._print_run = lambda _: None
+    cli_compression.print_run = lambda _: None
     sys.argv = ["ganpress", *arguments]
     cli.main()
 

@@ -478,7 +478,7 @@ def test_a_budget_of_minutes_ends_the_loop_and_is_kept_over_resumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     step_s, now_s = 1 / 64, [0.0]  # a clock that only the steps move, in exact floats
-    monkeypatch.setattr("ganpress.run.run.time", SimpleNamespace(monotonic=lambda: now_s[0]))
+    monkeypatch.setattr("ganpress.run.stage.time", SimpleNamespace(monotonic=lambda: now_s[0]))
 
     def steps(minutes: float, most: int | None = None) -> tuple[int, float]:
         stage, done, shares = Run(tmp_path, quiet=True).stage("a"), 0, [0.0]

@@ -26,7 +26,8 @@ from ganpress.losses.features import load_features
 from ganpress.losses.weights import read_weights
 from ganpress.measures.metrics.classifier import load_classifier
 from ganpress.methods.gan_slimming.settings import SlimConfig
-from ganpress.models.checkpoint import load, load_discriminator, save
+from ganpress.models.checkpoint import load, save
+from ganpress.models.discriminator_file import load_discriminator
 from ganpress.report.pictures import open_picture
 from ganpress.run.files import read_json
 from ganpress.run.settings import read_config

@@ -1,5 +1,4 @@
-"""Frozen feature networks: VGG-16, SqueezeNet 1.1 (two sets of weights), our own tiny one, and
-those that metrics are named by: EfficientNet-lite0, ST-LPIPS's AlexNet, Inception-v3.
+"""Frozen feature networks, and how one is loaded by name (`feature_nets` has the table).
 
 Each takes pictures as ganpress keeps them (RGB, [-1, 1]), converts them as its weights expect,
 and returns the activations at its taps; nothing beyond the last tap asked for is computed.
@@ -7,37 +6,17 @@ and returns the activations at its taps; nothing beyond the last tap asked for i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError, WeightsError, did_you_mean
-from ganpress.losses import efficientnet, inception, st_lpips
-from ganpress.losses.networks import (
-    SQUEEZENET_TAPS,
-    TINY_TAPS,
-    VGG16_TAPS,
-    squeezenet_layers,
-    tiny_layers,
-    vgg16_layers,
-)
-from ganpress.losses.preprocessing import (
-    CAFFE,
-    GRAPH,
-    IMAGENET,
-    LITE,
-    PLAIN,
-    ST,
-    UNIT,
-    Preprocessing,
-)
-from ganpress.losses.resize import Resize
+from ganpress.losses.feature_nets import NAMES, NETS, SQUEEZENET, SQUEEZENET_CAFFE, FeatureNet
+from ganpress.losses.preprocessing import IMAGENET, Preprocessing
 from ganpress.losses.stored import tensor_of
 from ganpress.losses.weights import (
-    WeightFile,
     file_for,
     find_weights,
     fingerprint,
@@ -47,24 +26,6 @@ from ganpress.losses.weights import (
 )
 from ganpress.pictures import CHANNELS, as_rgb
 from ganpress.types import State
-
-VGG16 = WeightFile(
-    "VGG-16 (torchvision, ImageNet)",
-    "vgg16-397923af.pth",
-    "https://download.pytorch.org/models/vgg16-397923af.pth",
-    "397923af",
-    instead="Or take a smaller network: --set distance.features=squeezenet (of a compression).",
-)
-SQUEEZENET = WeightFile(
-    "SqueezeNet 1.1 (torchvision, ImageNet)",
-    "squeezenet1_1-b8a52dc0.pth",
-    "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
-    "b8a52dc0",
-)
-SQUEEZENET_CAFFE = WeightFile(
-    "SqueezeNet 1.1 (the authors' Caffe weights, fp16)", "squeezenet1_1_caffe_fp16.pth"
-)
-
 
 _AT_ONCE = 16  # resized pictures, whatever the size of a batch was
 
@@ -91,7 +52,7 @@ class Features(nn.Module):
         preprocessing: Preprocessing,
         digest: str,
         *,
-        net: _Net | None = None,
+        net: FeatureNet | None = None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -161,73 +122,6 @@ class Features(nn.Module):
         return torch.cat([self(self.resize(few))[last].mean((2, 3)) for few in x.split(_AT_ONCE)])
 
 
-def _as_torchvision(name: str) -> str:
-    return f"features.{name}"
-
-
-def _as_named(name: str) -> str:
-    return name
-
-
-@dataclass(frozen=True)
-class _Net:
-    """What `load_features` knows of a network.
-
-    key: how the file calls a tensor of ours. heads: further tensors that the file must have.
-    """
-
-    layers: Callable[[], nn.Sequential]
-    taps: Mapping[str, int]
-    preprocessing: Preprocessing
-    file: WeightFile | None = None  # None: in the zoo
-    key: Callable[[str], str] = _as_torchvision
-    min_size: int = 16
-    resize: Resize | None = None
-    heads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-
-
-def _inception(resize: Resize, preprocessing: Preprocessing) -> _Net:
-    return _Net(
-        inception.inception_layers,
-        inception.TAPS,
-        preprocessing,
-        inception.INCEPTION,
-        _as_named,
-        min_size=75,
-        resize=resize,
-        heads={inception.LOGITS: (inception.CLASSES, inception.POOLED)},
-    )
-
-
-_NETS = {
-    "vgg16": _Net(vgg16_layers, VGG16_TAPS, UNIT, VGG16),
-    "squeezenet-1.1": _Net(squeezenet_layers, SQUEEZENET_TAPS, IMAGENET, SQUEEZENET),
-    "squeezenet-1.1-caffe": _Net(squeezenet_layers, SQUEEZENET_TAPS, CAFFE, SQUEEZENET_CAFFE),
-    "tiny": _Net(tiny_layers, TINY_TAPS, PLAIN, key=_as_named),
-    "efficientnet-lite0": _Net(
-        efficientnet.efficientnet_lite0_layers,
-        efficientnet.TAPS,
-        LITE,
-        efficientnet.EFFICIENTNET_LITE0,
-        efficientnet.key_in_file,
-        resize=Resize(224, "clean"),
-    ),
-    "st-lpips-alex": _Net(
-        st_lpips.st_alexnet_layers,
-        st_lpips.TAPS,
-        ST,
-        st_lpips.ST_LPIPS_ALEX,
-        st_lpips.key_in_file,
-        min_size=st_lpips.MIN_SIZE,
-        heads=st_lpips.HEADS,
-    ),
-    "inception-pytorch": _inception(Resize(inception.SIZE, "pytorch"), PLAIN),
-    "inception-tf1": _inception(Resize(inception.SIZE, "tf1"), GRAPH),
-    "inception-clean": _inception(Resize(inception.SIZE, "clean"), GRAPH),
-}
-NAMES = ("vgg16", "squeezenet", *(name for name in _NETS if name != "vgg16"))
-
-
 def load_features(
     name: str,
     *,
@@ -261,7 +155,7 @@ def load_features(
             f"normalise is a choice for 'vgg16' only: '{name}' has one input range. Leave it out."
         )
     key, path = _found(name, weights)
-    net = _NETS[key]
+    net = NETS[key]
     chosen = _chosen(key, net.taps, taps)
     layers = net.layers()
     heads = _fill(layers, path, net)
@@ -278,7 +172,7 @@ def load_features(
 
 def weights_among(name: str, weights: Path | None) -> Path | None:
     """`weights` where this network's file can be meant by it: a folder, or a file of its name."""
-    file = _NETS[name].file
+    file = NETS[name].file
     return weights if file is None else file_for(file, weights)
 
 
@@ -287,7 +181,7 @@ def without_weights(name: str, weights: Path | None = None) -> str:
 
     Args: name: as of `load_features`, but one network. weights: see `weights_among`.
     """
-    file = _NETS[name].file
+    file = NETS[name].file
     if file is None:
         return ""
     try:
@@ -302,13 +196,13 @@ def _found(name: str, weights: Path | None) -> tuple[str, Path]:
     if name == "tiny":
         return name, weights if weights is not None else zoo_path("tiny_features.safetensors")
     if name != "squeezenet":
-        file = _NETS[name].file
+        file = NETS[name].file
         if file is None:
             raise ConfigError(f"Features '{name}' have no weight file of their own.")
         return name, find_weights(file, given=weights)
     if weights is not None and weights.is_file():
         for key in ("squeezenet-1.1", "squeezenet-1.1-caffe"):
-            file = _NETS[key].file
+            file = NETS[key].file
             if file is not None and weights.name == file.file:
                 return key, find_weights(file, given=weights)
         raise WeightsError(
@@ -342,7 +236,7 @@ def _chosen(
     return {tap: known[tap] for tap in known if tap in taps}
 
 
-def _fill(layers: nn.Sequential, path: Path, net: _Net) -> dict[str, Tensor]:
+def _fill(layers: nn.Sequential, path: Path, net: FeatureNet) -> dict[str, Tensor]:
     """Load the file's tensors into `layers` as float32, and return the network's `heads`; what the
     file has for other layers is left alone."""
     stored = read_weights(path)

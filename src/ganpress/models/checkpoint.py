@@ -15,16 +15,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from ganpress.errors import CheckpointError, ConfigError, GanpressError, did_you_mean, no_file
-from ganpress.models.discriminator import Discriminator, of_format_1
+from ganpress.errors import CheckpointError, ConfigError, GanpressError, did_you_mean
+from ganpress.models.discriminator import Discriminator
+from ganpress.models.discriminator_file import build_described
 from ganpress.models.families import FAMILIES, Family, family
 from ganpress.models.families.base import Generator
+from ganpress.models.stored import (
+    FORMAT,
+    PREFIX,
+    RANGE,
+    STEP,
+    fill,
+    not_finite,
+    read_stored,
+    unpack,
+)
 from ganpress.nn.axes import widths
-from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.layers import add_gates, quantisable
 from ganpress.quantisation.exact import quantiser_from_card
 from ganpress.quantisation.quantise import (
@@ -37,14 +46,7 @@ from ganpress.quantisation.quantise import (
 )
 from ganpress.run.files import replace_file
 from ganpress.sizes import Size, as_size, height_width, words
-from ganpress.sniff import misplaced
 from ganpress.types import State
-
-FORMAT = 2
-READABLE = (1, 2)
-STEP = "::step"  # suffix of the scale stored beside an int8 weight
-RANGE = ".range"  # suffix of an activation range that is still learned
-PREFIX = "discriminator::"  # of the discriminator's tensors
 
 
 @dataclass
@@ -160,21 +162,21 @@ def save(model: Model, path: Path | str, *, half: bool = False, trainable: bool 
     """
     path = Path(path)
     state = {n: t.detach().cpu() for n, t in model.net.state_dict().items()}
-    if bad := _not_finite(state):
+    if bad := not_finite(state):
         raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
     if not trainable:
         state = _pack(state, model.net)
     if model.discriminator:
         own = model.discriminator.net.state_dict()
         state |= {f"{PREFIX}{n}": t.detach().cpu() for n, t in own.items()}
-        if bad := _not_finite(state):
+        if bad := not_finite(state):
             raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
     if half:
         state = {
             n: t.half() if t.is_floating_point() and not n.endswith((STEP, RANGE)) else t
             for n, t in state.items()
         }
-    if bad := _not_finite(state):
+    if bad := not_finite(state):
         raise CheckpointError(
             f"{path}: not saved, {bad[0]} has values beyond half precision (65504): save it full."
         )
@@ -200,19 +202,6 @@ def _pack(state: State, net: nn.Module) -> State:
     return out
 
 
-def _unpack(state: State, quantiser: FakeQuantiser | None = None) -> State:
-    """The state in float32; integer weights by the quantiser that made them."""
-    whole, out = quantiser or FakeQuantiser(), {}
-    for name, tensor in state.items():
-        if name.endswith(STEP):
-            continue
-        if f"{name}{STEP}" in state:
-            out[name] = whole.weight_of(tensor, state[f"{name}{STEP}"].float())
-        else:
-            out[name] = tensor.float() if tensor.is_floating_point() else tensor
-    return out
-
-
 def load(path: Path | str, *, expect: str | None = None) -> Model:
     """Read a model written by `save`; float32 in memory whatever the file's precision.
 
@@ -221,7 +210,7 @@ def load(path: Path | str, *, expect: str | None = None) -> Model:
     Raises `CheckpointError` for a missing, truncated, foreign or inconsistent file.
     """
     path = Path(path)
-    card, state = _read(path)
+    card, state = read_stored(path)
     name = card.get("family")
     if name is None and card.get("discriminator"):
         raise CheckpointError(f"{path} is a discriminator without its generator: give that.")
@@ -238,52 +227,13 @@ def load(path: Path | str, *, expect: str | None = None) -> Model:
         add_gates(model.net)
     if any(n.endswith(RANGE) for n in state):
         learn_ranges(model.net)
-    plain = _unpack(state, quantiser)
+    plain = unpack(state, quantiser)
     own = {n: t for n, t in plain.items() if not n.startswith(PREFIX)}
     fill(model.net, own, source=str(path))
     if model.discriminator:
         rest = {n.removeprefix(PREFIX): t for n, t in plain.items() if n.startswith(PREFIX)}
         fill(model.discriminator.net, rest, source=f"{path} (its discriminator)")
     return model
-
-
-def save_discriminator(discriminator: Discriminator, path: Path, *, half: bool = False) -> Path:
-    """Write a discriminator alone, where it is too large to lie beside its generator.
-
-    Raises `CheckpointError` for values that are not finite, or not in half precision.
-    """
-    state = {n: t.detach().cpu() for n, t in discriminator.net.state_dict().items()}
-    if half:
-        state = {n: t.half() if t.is_floating_point() else t for n, t in state.items()}
-    if bad := _not_finite(state):
-        raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
-    card = {"format": FORMAT, "discriminator": discriminator.card()}
-    plain = {n: t.contiguous().clone() for n, t in state.items()}
-    data = to_bytes(plain, metadata={"ganpress": json.dumps(card)})
-    replace_file(path, lambda file: file.write(data))
-    return path
-
-
-def load_discriminator(path: Path) -> Discriminator:
-    """Read what `save_discriminator` wrote, in float32. Raises `CheckpointError`."""
-    card, state = _read(path)
-    fields = card.get("discriminator")
-    if "family" in card or not isinstance(fields, dict) or not {"kind", "options"} <= fields.keys():
-        raise CheckpointError(f"{path} is not a discriminator alone: read it with ganpress.load.")
-    try:
-        discriminator = _described_discriminator(fields)
-    except (KeyError, TypeError, GanpressError) as error:
-        raise CheckpointError(
-            f"{path} has a card that does not describe a discriminator "
-            f"({type(error).__name__}: {error}). Write it again with the version that made it."
-        ) from error
-    fill(discriminator.net, _unpack(state), source=str(path))
-    return discriminator
-
-
-def _described_discriminator(fields: Mapping[str, Any]) -> Discriminator:
-    with torch.device("meta"):
-        return Discriminator(build_discriminator(fields["kind"], **fields["options"]), **fields)
 
 
 def _described(card: dict[str, Any], which: Family, path: Path) -> Model:
@@ -295,87 +245,13 @@ def _described(card: dict[str, Any], which: Family, path: Path) -> Model:
         if card.get("quantiser"):
             quantise(net, quantiser_from_card(card["quantiser"]))
             set_ranges(net, card.get("ranges", {}))
-        discriminator = (
-            _described_discriminator(fields) if (fields := card.get("discriminator")) else None
-        )
+        discriminator = build_described(fields) if (fields := card.get("discriminator")) else None
         return Model(net, which, options, dict(card.get("provenance", {})), discriminator)
     except (KeyError, TypeError, AttributeError, ValueError, GanpressError) as error:
         raise CheckpointError(
             f"{path} has a card that does not describe a '{which.name}' generator "
             f"({type(error).__name__}: {error}). Write it again with the version that made it."
         ) from error
-
-
-def _read(path: Path) -> tuple[dict[str, Any], State]:
-    if not path.is_file():
-        raise no_file(path, "model", ("student.safetensors", "teacher*.safetensors"))
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            if "ganpress" not in metadata:
-                other = misplaced(path, "model") or "has no ganpress card"
-                raise CheckpointError(f"{path} {other}.")
-            card = dict(json.loads(metadata["ganpress"]))
-            state = {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, TypeError, OSError) as error:
-        other = f"is not a whole ganpress model ({error}). If it was once, copy it again"
-        raise CheckpointError(f"{path} {misplaced(path, 'model') or other}.") from error
-    if card.get("format") not in READABLE:
-        raise CheckpointError(
-            f"{path} has format {card.get('format')}, this version reads {FORMAT}: update ganpress."
-        )
-    return _of_today(card, state)
-
-
-def _of_today(card: dict[str, Any], state: State) -> tuple[dict[str, Any], State]:
-    """A file of format 1 as one of today's: it calls the discriminator a critic."""
-    if card["format"] != 1 or not isinstance(fields := card.pop("critic", None), dict):
-        return card, state
-    recipe = card.get("provenance", {}).get("recipe", {})
-    card["discriminator"] = of_format_1(fields, recipe if isinstance(recipe, dict) else {})
-    former = "critic::"
-    return card, {
-        f"{PREFIX}{n.removeprefix(former)}" if n.startswith(former) else n: t
-        for n, t in state.items()
-    }
-
-
-def fill(net: nn.Module, state: State, *, source: str) -> nn.Module:
-    """Load a state into a network built on the meta device; name exactly what does not fit.
-
-    Raises `CheckpointError` naming missing, left-over and wrongly shaped keys (first ten of each)
-    and tensors with values that are not finite.
-    """
-    want = {n: tuple(t.shape) for n, t in net.state_dict().items()}
-    shapes = [
-        f"{n}: file {tuple(state[n].shape)}, network {want[n]}"
-        for n in want
-        if n in state and tuple(state[n].shape) != want[n]
-    ]
-    complaints = [
-        _first_ten("missing", [n for n in want if n not in state]),
-        _first_ten("left over", [n for n in state if n not in want]),
-        _first_ten("of the wrong shape", shapes),
-        _first_ten("not finite", _not_finite(state)),
-    ]
-    if any(complaints):
-        message = " ".join(c for c in complaints if c)
-        raise CheckpointError(f"{source} does not fit the network it should fill. {message}")
-    net.load_state_dict(dict(state), strict=True, assign=True)
-    for parameter in net.parameters():
-        parameter.requires_grad_(True)
-    return net
-
-
-def _not_finite(state: State) -> list[str]:
-    return [n for n, t in state.items() if t.is_floating_point() and not t.isfinite().all()]
-
-
-def _first_ten(what: str, names: list[str]) -> str:
-    if not names:
-        return ""
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return f"{len(names)} {what}: {', '.join(names[:10])}{more}."
 
 
 def fingerprint(net: nn.Module) -> str:

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from ganpress.errors import CheckpointError
 from ganpress.formats.importers.assumed import Assumptions
-from ganpress.models.checkpoint import Model, fill
+from ganpress.models.checkpoint import Model
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import family
+from ganpress.models.stored import fill
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.pictures import CHANNELS
 from ganpress.types import State

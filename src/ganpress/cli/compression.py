@@ -1,0 +1,164 @@
+"""The command that compresses a generator, those that list methods and settings, and the demo."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ganpress.cli.options import (
+    ConfigFile,
+    Instances,
+    Labels,
+    Pairs,
+    RunFolder,
+    Sets,
+    Strict,
+    TestInstances,
+    TestLabels,
+    TestPhotos,
+    Weights,
+)
+
+console = Console()
+
+
+def compress(
+    method: Annotated[str, typer.Argument(help="one of 'ganpress methods'")],
+    teacher: Annotated[Path, typer.Option("--teacher", "-t", help="the teacher's model file")],
+    run: RunFolder,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--images", help="folder, .zip, .tar or .npz; not needed where it reads noise"
+        ),
+    ] = None,
+    pairs: Pairs = None,
+    labels: Labels = None,
+    instances: Instances = None,
+    reals: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--reals", help="pictures of the target domain, for discriminator.real=images"
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    sets: Sets = None,
+    test: TestPhotos = None,
+    test_labels: TestLabels = None,
+    test_instances: TestInstances = None,
+    match_colours: Annotated[
+        bool,
+        typer.Option("--match-colours", help="in the report, made pictures in the photo's colours"),
+    ] = False,
+    weights: Weights = None,
+    strict: Strict = False,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="go on from this student of the teacher (file or run folder); targets are still "
+            "fractions of the teacher's; the same files and settings give the same bits",
+        ),
+    ] = None,
+    extend: Annotated[
+        bool,
+        typer.Option(
+            "--extend",
+            help="give a finished run more steps (--set finetune.steps=...): it goes on from its "
+            "last state, at the rates of a run of the new length; repeatable to the bit",
+        ),
+    ] = False,
+) -> None:
+    """Compress a generator; leaves student, ONNX file and report in the run's folder."""
+    from ganpress.data import open_images
+    from ganpress.methods import method as method_of
+    from ganpress.methods.compress import check_request
+    from ganpress.methods.compress import compress as compress_model
+    from ganpress.models.checkpoint import load
+    from ganpress.run.settings import read_config
+    from ganpress.training.start import open_start
+
+    settings = read_config(method_of(method).settings, config, sets or ())
+    check_request(method, settings)
+    compress_model(
+        load(teacher),
+        open_images(images, pairs=pairs, labels=labels, instances=instances, strict=strict)
+        if images
+        else None,
+        run=run,
+        config=settings,
+        method=method,
+        test=open_images(test, labels=test_labels, instances=test_instances, strict=strict)
+        if test
+        else None,
+        reals=open_images(reals, strict=strict) if reals else None,
+        weights=weights,
+        start=open_start(method, start) if start else None,
+        extend=extend,
+        match_colours=match_colours,
+        command=shlex.join(["ganpress", *sys.argv[1:]]),
+    )
+    print_run(run)
+
+
+def print_run(run: Path) -> None:
+    """Print what a finished compression has in its folder."""
+    results = json.loads((run / "results.json").read_text())
+    ratios = results["model"]["ratios"]
+    shown = ", ".join(f"{k} 1/{v:.2f}" for k, v in ratios.items())
+    console.print(f"student/teacher: {shown}", soft_wrap=True)
+    for name, value in results["evaluation"]["metrics"].items():
+        console.print(f"{name}: {value:.4f}", soft_wrap=True)
+    console.print(f"student: {(run / 'student.safetensors').resolve()}", soft_wrap=True)
+    console.print(f"report:  {(run / 'report.html').resolve()}", soft_wrap=True)
+
+
+def methods() -> None:
+    """The compression methods: their papers, and the variants that 'ganpress ablate' compares."""
+    from ganpress.methods import METHODS
+
+    for name, method in METHODS.items():
+        console.print(f"[bold]{name}[/]: {method.paper}", highlight=False, soft_wrap=True)
+        for variant, what in method.variants.items():
+            console.print(f"  {variant}: {what.meaning}", highlight=False, soft_wrap=True)
+
+
+def settings(
+    of: Annotated[
+        str, typer.Argument(help="a method, or the family that is to be trained")
+    ] = "slim",
+    listed: Annotated[
+        bool, typer.Option("--list", help="the recipes that --config knows by name")
+    ] = False,
+) -> None:
+    """Every setting with its default and meaning, as a file that --config reads."""
+    from ganpress.methods import METHODS
+    from ganpress.run.recipes import recipes, summary_of
+    from ganpress.run.settings import as_toml
+    from ganpress.training.train import trainer
+
+    if listed:
+        for kind in (*METHODS, "train", "ablate"):
+            verb = kind if kind in ("train", "ablate") else f"compress {kind}"
+            console.print(f"[bold]ganpress {verb}[/]", highlight=False)
+            for name, file in sorted(recipes([kind]).items()):
+                console.print(f"  {name}: {summary_of(file)}", highlight=False, soft_wrap=True)
+        return
+    known = METHODS[of].settings if of in METHODS else trainer(of).config
+    console.out(as_toml(known), end="", highlight=False)
+
+
+def demo(
+    run: Annotated[Path, typer.Option("--run", help="folder")] = Path("runs/demo"),
+) -> None:
+    """The whole line on pictures drawn here: slim a small teacher, export, check, report."""
+    from ganpress.cli.demo import run_demo
+
+    run_demo(run)
+    print_run(run)

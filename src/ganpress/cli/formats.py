@@ -1,0 +1,150 @@
+"""The commands that read other code bases' checkpoints and that export models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.core import TyperCommand
+
+from ganpress.cli.options import check_file, size_option
+from ganpress.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ganpress.formats.exporters import ExportFacts
+    from ganpress.models.checkpoint import Model
+
+console = Console()
+
+
+def import_(
+    kind: Annotated[str, typer.Argument(help="auto, or the code base: 'ganpress kinds'")],
+    source: Annotated[Path, typer.Argument(help="the checkpoint of the other code base")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="the ganpress model to write")],
+    config: Annotated[
+        str | None, typer.Option("--config", help="config string of a GAN Compression student")
+    ] = None,
+    discriminator: Annotated[
+        Path | None, typer.Option("--discriminator", help="the file of its discriminator")
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="key=value that the file cannot say, as upsampling=more"),
+    ] = None,
+    entry: Annotated[
+        str | None, typer.Option("--entry", help="which generator of a file of several, as G_A2B")
+    ] = None,
+) -> None:
+    """Read a checkpoint of another code base and write it as a ganpress model.
+
+    Prints what the file cannot say and had to be assumed, with the alternatives.
+    """
+    from ganpress.formats.importers import import_model
+    from ganpress.formats.importers.assumed import sentence
+    from ganpress.measures.cost import measure
+    from ganpress.models.checkpoint import save
+    from ganpress.run.settings import pairs
+
+    check_file(out, "model.safetensors")
+    if out.suffix.lower() not in ("", ".safetensors"):
+        raise ConfigError(
+            f"A ganpress model is a .safetensors file: name it {out.with_suffix('.safetensors')}, "
+            f"not {out}."
+        )
+    more = pairs(options or [], "--option")
+    for name in more.keys() & {"kind", "source", "config", "discriminator", "entry"}:
+        raise ConfigError(f"'{name}' is no --option, it stands by itself: ganpress import --help.")
+    model = import_model(
+        kind, source, config=config, discriminator=discriminator, entry=entry, **more
+    )
+    save(model, out)
+    cost = measure(model.net, model.size)
+    beside = f", with its discriminator ({model.discriminator.kind})" if model.discriminator else ""
+    network = model.provenance.get("entry")
+    which = f" of '{network}'" if network else ""
+    console.print(
+        f"{out}: {model.family.name}{which}, {cost.params:,} parameters{beside}.", soft_wrap=True
+    )
+    for option, found in model.provenance.get("assumed", {}).items():
+        line = sentence(option, found)
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def kinds() -> None:
+    """The code bases whose files 'ganpress import' reads, and where 'export --to' goes back to."""
+    from ganpress.formats.exporters.pth import LAYOUTS
+    from ganpress.formats.importers.kinds import READERS
+
+    table = Table("kind", "files", "its options", "discriminator", title="ganpress import KIND")
+    for name, kind in READERS.items():
+        has = "yes" if kind.discriminator else ""
+        table.add_row(name, kind.title, ", ".join(kind.options), has)
+    console.print(table)
+    for target, families in LAYOUTS.items():
+        console.print(f"export --to {target}: {', '.join(families)}", soft_wrap=True)
+    console.print("export --to pth-plain: every family, a torch module of its own", soft_wrap=True)
+
+
+class ExportCommand(TyperCommand):
+    """`export`, whose help names its targets; torch is imported only where the help is asked."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        from ganpress.formats.exporters import TARGETS
+
+        for option in self.params:
+            if option.name == "to":
+                option.help = f"one of {', '.join(TARGETS)}"  # type: ignore[attr-defined]
+        super().format_help(ctx, formatter)
+
+
+def export(
+    model: Annotated[Path, typer.Argument(help="a ganpress model (.safetensors)")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="the file to write")],
+    to: Annotated[str, typer.Option("--to", help="the target")] = "onnx",
+    size: Annotated[Any, size_option("example size in pixels, as 256 or 256x512")] = None,
+    pad: Annotated[
+        bool,
+        typer.Option("--pad", help="to pth-*: zero channels up to widths that the class can have"),
+    ] = False,
+) -> None:
+    """Export a model and verify the file against torch."""
+    from ganpress.formats.exporters import SUFFIXES, check_suffix
+    from ganpress.formats.exporters import export as write
+    from ganpress.models.checkpoint import load
+
+    check_file(out, f"model{SUFFIXES.get(to, ('.onnx',))[0]}")
+    if to in SUFFIXES:
+        check_suffix(out, to)
+    student = load(model)
+    facts = write(student, out, to=to, size=size, pad=pad)
+    console.print(
+        f"{facts.file}: {facts.bytes:,} bytes, differs from torch by at most "
+        f"{facts.max_abs_diff:.2e} (mean {facts.mean_abs_diff:.2e}).",
+        soft_wrap=True,
+    )
+    print_upstream(student, facts, size, pad=pad)
+
+
+def print_upstream(student: Model, facts: ExportFacts, size: int | None, *, pad: bool) -> None:
+    """The class that takes the file, what padding costs, and what lies beside the file."""
+    from ganpress.measures.cost import CostTable
+
+    lines = [f"taken by {facts.upstream}"] if facts.upstream else []
+    if facts.widths:
+        table = CostTable(student.net, size or student.size)
+        own, wide = table(), table(facts.widths)
+        lines.append(
+            f"padded with zero channels: {own.macs / 1e9:.3f} G MACs -> {wide.macs / 1e9:.3f} G "
+            f"({wide.macs / own.macs:.2f} times), {own.bytes:,} bytes -> {wide.bytes:,} "
+            f"({wide.bytes / own.bytes:.2f} times)"
+        )
+    elif pad:
+        lines.append("--pad: nothing to pad, the widths are the class's own")
+    if facts.beside:
+        beside = " with ".join(str(path) for path in facts.beside)
+        lines.append(f"beside it, in plain torch at the student's own widths: {beside}")
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
