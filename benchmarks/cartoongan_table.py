@@ -39,6 +39,7 @@ from ganpress import (
 )
 from ganpress.data import evaluation
 from ganpress.methods.compress import compress
+from ganpress.methods.base import Given
 from ganpress.methods.gan_slimming.method import joint_crops, resolve_for
 from ganpress.run.grid import grid
 from ganpress.training.setup import render_teacher, set_up, training_crops
@@ -96,7 +97,7 @@ def settings(config: Path, row: str, shared: list[str]) -> SlimConfig:
 def render(teacher: Model, photos: Images, config: SlimConfig, runs: Path) -> None:
     """Fill the cache that all rows share."""
     torch.set_num_threads(config.threads or torch.get_num_threads())
-    c, run = resolve_for(teacher, config), Run(runs / "render", seed=config.seed)
+    c, run = resolve_for(Given(teacher, None), config), Run(runs / "render", seed=config.seed)
     setup = set_up(teacher, photos, None, None, c, run)
     render_teacher(setup, c, {"render-sparsify": joint_crops(c), "render": training_crops(c)})
 

@@ -229,7 +229,7 @@ def method_case(
     images, _ = pictures(work / "pictures", "other", size=config.data.load_size or config.data.size)
     weights = None if device.tiny else random_vgg16(work)
     given = Given(teacher, images, None, weights)
-    resolved = method.resolve(teacher, config)
+    resolved = method.resolve(given, config)
     method.check(given, resolved)
     run = TimedRun(folder, device, config.seed)
     method.compress(given, resolved, run)

@@ -164,7 +164,7 @@ def settings(device: str, **changes: Any) -> SlimConfig:
 def slimmed(run: Path, photos: Images, config: SlimConfig) -> Model:
     """The teacher's student by GAN Slimming's stages; every step is logged and saved."""
     given = Given(teacher(), photos)
-    resolved = GAN_SLIMMING.resolve(given.teacher, config)
+    resolved = GAN_SLIMMING.resolve(given, config)
     folder = Run(run, seed=config.seed, save_every_s=0.0, log_every=1, quiet=True)
     return GAN_SLIMMING.compress(given, resolved, folder)
 

@@ -51,12 +51,15 @@ class Variant:
             alone do not say it.
         trained_as: the variant whose training is also this one's: its finished stages are taken
             over, not run again.
+        reuses: the variant whose run folder of the same seed is this one's setting ``reuse``; it is
+            run first.
     """
 
     meaning: str
     overrides: Mapping[str, Any] = field(default_factory=dict)
     adjust: Callable[[Any, Any], Any] | None = None
     trained_as: str | None = None
+    reuses: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +78,7 @@ class Compress(Protocol):
     def __call__(self, given: Given, settings: Any, run: Run) -> Model: ...
 
 
-def _as_given(teacher: Model, settings: Any) -> Any:
+def _as_given(given: Given, settings: Any) -> Any:
     return settings
 
 
@@ -104,7 +107,7 @@ class Method:
         paper: title, venue, year.
         settings: its own settings on top of the shared ones.
         compress: calls the stages in order.
-        resolve: (teacher, settings) -> the settings as the stages use them, which is what the run's
+        resolve: (given, settings) -> the settings as the stages use them, which is what the run's
             config.json holds; refuses those that contradict each other (ConfigError).
         check: refuses, before any training, what cannot be compressed with the resolved settings:
             ConfigError, InfeasibleTarget, and NotPossible where it is the teacher that lacks
@@ -128,7 +131,7 @@ class Method:
     paper: str
     settings: type[MethodSettings]
     compress: Compress
-    resolve: Callable[[Model, Any], Any] = _as_given
+    resolve: Callable[[Given, Any], Any] = _as_given
     check: Callable[[Given, Any], None] = _nothing_more
     stage_minutes: Callable[[Any], dict[str, float | None]] = _fine_tuning_alone
     stage_steps: Callable[[Any], dict[str, int]] = _steps_of_fine_tuning

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
 
 from ganpress.channels.ranking import Bind, unbound
 from ganpress.data import Images
-from ganpress.errors import ConfigError
+from ganpress.errors import ConfigError, NotPossible
+from ganpress.methods.base import Given
 from ganpress.models.checkpoint import Model
-from ganpress.models.inputs import check_ids, from_noise, made_size, reads
+from ganpress.models.inputs import channels_of, check_ids, from_noise, made_size, reads
 from ganpress.models.upstream import binding_of
-from ganpress.run.proposals import ways
-from ganpress.sizes import Size, is_multiple, multiples_near, words
+from ganpress.run.proposals import fewer, ways
+from ganpress.sizes import Size, is_multiple, multiples_near, shorter, words
+from ganpress.training.discriminator import check_size, starting_discriminator
 from ganpress.training.shared_settings import MethodSettings
 from ganpress.types import Options, Widths
 
@@ -66,6 +70,50 @@ def check_images(
         raise ConfigError(
             "discriminator.real=images needs real pictures of the target domain: targets of the "
             "photos (pairs), or other images (reals); or set discriminator.real=teacher."
+        )
+
+
+def check_discriminator(
+    given: Given,
+    settings: MethodSettings,
+    *,
+    sizes: dict[str, Size] | None = None,
+    resolve: Callable[[Given, Any], Any],
+) -> None:
+    """Refuse a discriminator that the teacher does not have (NotPossible), or that cannot read the
+    pictures it will be shown (ConfigError).
+
+    Args:
+        settings: resolved ones.
+        sizes: crops of the method's own stages by their settings' names, pixels.
+        resolve: the method's, by which proposals are tried.
+    """
+    d, teacher = settings.discriminator, given.teacher
+    own = teacher.discriminator if d.start != "fresh" else None
+    if d.fixed and d.start == "teacher" and own is None:
+        raise NotPossible(
+            "discriminator.fixed needs the discriminator that the teacher was trained against, "
+            "and there is none in its file: import or train the teacher with it "
+            "(import --discriminator), or set discriminator.fixed=false."
+        )
+    crops = [settings.data.size, *(sizes or {}).values()]
+    seen = made_size(teacher) if from_noise(teacher) else min(map(shorter, crops))
+    start = {"discriminator.start": "fresh"}
+    layers = fewer("discriminator.layers", d.layers)
+    check = partial(resolve, given)
+    if own is not None:
+        try:
+            check_size(starting_discriminator(d, own, reads(teacher), channels_of(teacher)), seen)
+        except ConfigError as error:
+            how = ways(settings, [start, *({**start, **f} for f in layers)], check=check)
+            raise ConfigError(f"{error} Enlarge the crop, or start from a new one{how}.") from error
+    elif d.weight > 0 and seen < (smallest := 3 * 2**d.layers):
+        fits = [f for f in layers if 3 * 2 ** f["discriminator.layers"] <= seen]
+        larger = [] if from_noise(teacher) else [{"data.size": smallest}]
+        raise ConfigError(
+            f"A discriminator of discriminator.layers={d.layers} needs pictures of at least "
+            f"{smallest} pixels, got {seen}: {'enlarge the crops or ' if larger else ''}lower "
+            f"discriminator.layers{ways(settings, larger, fits, check=check)}."
         )
 
 

@@ -92,9 +92,9 @@ def compress(
     test = test and images_for(teacher, test)
     if config.threads:
         torch.set_num_threads(config.threads)
-    c: MethodSettings = chosen.resolve(teacher, config)
     begin = as_start(method, start) if start is not None else None
     given = Given(teacher, images, reals, weights, begin.models[""] if begin else None)
+    c: MethodSettings = chosen.resolve(given, config)
     if begin:
         check_start(chosen, begin, teacher)
     chosen.check(given, c)

@@ -31,14 +31,16 @@ def planned(
         some = ({"target.macs": share} for share in (0.05, 0.1, 0.25, 0.5, 0.9))
 
         def check(config: MethodSettings) -> None:
-            method.check(given, method.resolve(given.teacher, config))
+            method.check(given, method.resolve(given, config))
 
         raise ConfigError(
             f"The variants are compared at one cost: give it{ways(base, some, check=check)}."
         )
     if not variants or not seeds or min(seeds) < 0:
         raise ConfigError("Give at least one variant and one seed; seeds are 0 or more.")
-    settings = {name: method.settings_of(name, base) for name in dict.fromkeys(variants)}
+    first = [twin for name in variants if name in method.variants and (twin := method.variants[name].reuses)]
+    order = [*(name for name in first if name in variants), *variants]
+    settings = {name: method.settings_of(name, base) for name in dict.fromkeys(order)}
     check_minutes(method, settings, base)
     cache = base.data.teacher_cache
     if cache is None and base.data.cached_crops:
@@ -49,6 +51,8 @@ def planned(
     for seed in dict.fromkeys(seeds):
         own = {"seed": seed, "data": data}
         for name, asked in settings.items():
+            if twin := method.variants[name].reuses:
+                own = {**own, "reuse": str(Path(run) / f"{twin}-{seed}")}
             used = resolved.get(name, asked).model_copy(update=own)
             folder = Path(run) / f"{name}-{seed}"
             plans.append(Plan(name, seed, folder, asked.model_copy(update=own), used))
@@ -76,8 +80,9 @@ def resolve_all(
     why: dict[str, list[str]] = {}
     for name, asked in settings.items():
         try:
-            resolved[name] = method.resolve(given.teacher, asked)
-            method.check(given, resolved[name])
+            resolved[name] = method.resolve(given, asked)
+            if method.variants[name].reuses is None:  # else checked once that run has ended
+                method.check(given, resolved[name])
         except (ConfigError, InfeasibleTarget) as error:
             refused[name] = error
             why.setdefault(str(error), []).append(name)

@@ -82,12 +82,17 @@ class Source:
                     f"finetune.holdout_images={count} would leave nothing of {len(self.images)} "
                     "images to train on: lower it, or set finetune.select=last."
                 )
-            order = np.random.default_rng(count).permutation(len(self.images)).tolist()
-            shown = self.images.some(sorted(order[:count]))
-            rest = replace(self, images=self.images.some(sorted(order[count:])))
+            left, shown = split_images(self.images, count)
+            rest = replace(self, images=left)
             batch = next(evaluation(shown, batch=count, size=size))
         drawn = torch.Generator().manual_seed(seed)
         return rest, inputs_of(self.model, batch.to(self.device), drawn)
+
+
+def split_images(images: Images, count: int) -> tuple[Images, Images]:
+    """All images but ``count``, and those, the same for every seed."""
+    order = np.random.default_rng(count).permutation(len(images)).tolist()
+    return images.some(sorted(order[count:])), images.some(sorted(order[:count]))
 
 
 def blank(count: int) -> Batch:

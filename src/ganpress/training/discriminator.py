@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from ganpress.data import Batch
 from ganpress.errors import ConfigError
 from ganpress.losses.terms import hinge_d, hinge_g, logistic_d, logistic_g, lsgan_d, lsgan_g, r1
 from ganpress.models.discriminator import Discriminator
-from ganpress.nn.discriminators import PatchDiscriminator
+from ganpress.nn.discriminators import PatchDiscriminator, build_discriminator
 from ganpress.training.kit import float32_norms
 from ganpress.training.shared_settings import DiscriminatorSettings
 from ganpress.types import Inputs
@@ -206,10 +207,16 @@ class DiscriminatorWithLoss(nn.Module):
 def _fresh(inputs: int, width: int, layers: int, pooled: bool) -> Discriminator:
     """A new PatchGAN under least squares, initialised as CycleGAN's."""
     net = PatchDiscriminator(inputs, width, layers, norm="instance-affine")
+    _renewed(net)
+    return Discriminator(net, "patch", {"inputs": inputs}, objective="least-squares", pooled=pooled)
+
+
+def _renewed(net: nn.Module) -> nn.Module:
+    """New weights of convolutions, in place: as `_fresh`'s."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.normal_(module.weight, 0.0, 0.02)
-    return Discriminator(net, "patch", {"inputs": inputs}, objective="least-squares", pooled=pooled)
+    return net
 
 
 def _together(scales: list[Tensor]) -> Tensor:
@@ -264,12 +271,18 @@ def starting_discriminator(
         channels: of the picture that it reads, and of what it makes.
     Raises: ConfigError for a fixed discriminator without the teacher's.
     """
-    own = own if settings.start == "teacher" else None
-    if settings.fixed and own is None:
+    own = None if settings.start == "fresh" else own
+    if own is not None and settings.start == "reset":
+        own = replace(own, net=_renewed(build_discriminator(own.kind, **own.options)))
+    if settings.fixed and (own is None or settings.start == "reset"):
         raise ConfigError(
             "discriminator.fixed needs the discriminator that the teacher was trained against, "
             "and there is none"
-            + (" (discriminator.start is 'fresh')" if settings.start == "fresh" else " in its file")
+            + (
+                " in its file"
+                if settings.start == "teacher"
+                else f" (discriminator.start is '{settings.start}')"
+            )
             + ": import or train the teacher with it, or set discriminator.fixed=false."
         )
     shape = settings.model_dump(include={"width", "layers", "pooled"})

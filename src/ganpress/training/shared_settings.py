@@ -47,10 +47,11 @@ class DataSettings(CropSettings):
 class DiscriminatorSettings(Settings):
     """The discriminator of the minimax problem (eq. 15): the teacher's own, or a fresh PatchGAN."""
 
-    start: Literal["teacher", "fresh"] = Field(
+    start: Literal["teacher", "reset", "fresh"] = Field(
         default="teacher",
         description="teacher: the discriminator saved with the teacher, under its objective, where "
-        "there is one; fresh: always a new PatchGAN",
+        "there is one; reset: the same network and objective with new weights; fresh: always a new "
+        "PatchGAN",
     )
     real: Literal["teacher", "images"] = Field(
         default="teacher",

@@ -14,7 +14,7 @@ from ganpress.data import Batch
 from ganpress.errors import ConfigError, NotPossible
 from ganpress.measures.cost import CostOf
 from ganpress.methods.base import Given
-from ganpress.methods.checks import check_images
+from ganpress.methods.checks import check_discriminator, check_images
 from ganpress.methods.gan_slimming.extract import cut, first_scales, floors_of, scaled_copy
 from ganpress.methods.gan_slimming.importance import Goal
 from ganpress.methods.gan_slimming.joint import Pruning, joint
@@ -91,9 +91,9 @@ def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
     return student
 
 
-def resolve_for(teacher: Model, settings: SlimConfig) -> SlimConfig:
+def resolve_for(given: Given, settings: SlimConfig) -> SlimConfig:
     """`resolve`, for the discriminator and the pictures that this teacher has."""
-    d = settings.discriminator
+    d, teacher = settings.discriminator, given.teacher
     fresh = teacher.discriminator is None or d.start == "fresh"
     if fresh and not d.fixed:
         settings = settings.model_copy(
@@ -109,31 +109,9 @@ def check(given: Given, settings: SlimConfig) -> None:
     c, teacher = settings, given.teacher
     sizes = {} if c.procedure == "gd" else {"sparsify.size": c.sparsify.size or c.data.size}
     check_images(teacher, given.images, given.reals, c, sizes=sizes)
-    of_teacher = c.discriminator.start == "teacher"  # a fixed fresh one is refused by `set_up`
-    if c.discriminator.fixed and of_teacher and teacher.discriminator is None:
-        raise NotPossible(
-            "discriminator.fixed needs the discriminator that the teacher was trained against, "
-            "and there is none in its file: import or train the teacher with it "
-            "(import --discriminator), or set discriminator.fixed=false."
-        )
+    check_discriminator(given, c, sizes=sizes, resolve=resolve_for)
     _check_start(given, c)
     check_target(teacher, c, given.begin)
-    if of_teacher and (own := teacher.discriminator):
-        seen = (
-            made_size(teacher)
-            if from_noise(teacher)
-            else min(map(shorter, [c.data.size, *sizes.values()]))
-        )
-        known = starting_discriminator(c.discriminator, own, reads(teacher), channels_of(teacher))
-        try:
-            check_size(known, seen)
-        except ConfigError as error:
-            start = {"discriminator.start": "fresh"}
-            layers = fewer("discriminator.layers", c.discriminator.layers)
-            how = ways(
-                c, [start, *({**start, **f} for f in layers)], check=partial(resolve_for, teacher)
-            )
-            raise ConfigError(f"{error} Enlarge the crop, or start from a new one{how}.") from error
 
 
 def _check_start(given: Given, c: SlimConfig) -> None:
@@ -143,7 +121,7 @@ def _check_start(given: Given, c: SlimConfig) -> None:
     pruning = {"gd": "gs", "d+cp": "cp"}[c.procedure]
 
     def is_accepted(changed: SlimConfig) -> None:
-        check(given, resolve_for(given.teacher, changed))
+        check(given, resolve_for(given, changed))
 
     how = ways(c, [{"procedure": pruning}], check=is_accepted)
     raise ConfigError(

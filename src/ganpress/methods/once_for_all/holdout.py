@@ -1,0 +1,110 @@
+"""The inputs that width sets are scored on, which nothing is trained on (the authors' split)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ganpress.channels.recalibrate import batch_norms
+from ganpress.data import Images, evaluation
+from ganpress.errors import ConfigError
+from ganpress.losses.features import Features, load_features
+from ganpress.methods.base import Given
+from ganpress.methods.once_for_all.scoring import Held, Scorer
+from ganpress.methods.once_for_all.settings import OnceForAllConfig
+from ganpress.models.checkpoint import Model
+from ganpress.models.inputs import drawn, from_noise, inputs_of, reads
+from ganpress.models.source import split_images
+from ganpress.training.setup import Setup
+from ganpress.types import Inputs
+
+BATCH = 8  # pictures that are scored at a time
+REALS = 2048  # real pictures that a Frechet distance compares with, at most
+
+
+def hold_out(given: Given, c: OnceForAllConfig) -> tuple[Images | None, Images | None]:
+    """The images that are trained on, and ``search.images`` that width sets are scored on; a
+    generator that reads noise is scored on noise of its own.
+
+    Raises: ConfigError where nothing would be left.
+    """
+    images = given.images
+    if images is None or from_noise(given.teacher):
+        return images, None
+    if c.search.images >= len(images):
+        raise ConfigError(
+            f"search.images={c.search.images} would leave nothing of {len(images)} images to train "
+            f"on: hold out fewer (--set search.images={max(1, len(images) // 10)})."
+        )
+    return split_images(images, c.search.images)
+
+
+def scorer_for(
+    setup: Setup, net: torch.nn.Module, held: Images | None, given: Given, c: OnceForAllConfig
+) -> Scorer:
+    """What scores width sets of ``net``: held-out batches with the teacher's pictures, made once."""
+    teacher = setup.teacher
+    batches = list(_held(teacher, held, c))
+    calibrated = calibration(setup, c) if batch_norms(net) else []
+    scored = c.search.quality == "frechet"
+    features = _features(c, given.weights) if scored else None
+    reals = list(_reals(given, held, c)) if scored else []
+    return Scorer(net, batches, setup.distance, calibrated, reals, features=features)
+
+
+def calibration(setup: Setup, c: OnceForAllConfig) -> list[Inputs]:
+    """What BatchNorm's statistics are read from for each width set (`search.calibrate`)."""
+    size = max(c.data.batch, min(32, c.search.calibrate))
+    drawn_inputs = setup.source.sample(c.search.calibrate, c.data.size)
+    return list(zip(*(t.split(size) for t in drawn_inputs), strict=True))
+
+
+@torch.no_grad()
+def _held(teacher: Model, held: Images | None, c: OnceForAllConfig) -> Iterator[Held]:
+    """Held-out batches, on the device; what is drawn is the same each time."""
+    draw = torch.Generator().manual_seed(c.seed + 1)
+    net = teacher.net.eval()
+    if held is None:
+        for noise in drawn(teacher, c.search.images, BATCH, draw):
+            inputs = tuple(t.to(c.device) for t in noise)
+            yield Held(inputs, net(*inputs).float(), None)
+        return
+    for batch in evaluation(held, batch=BATCH, size=c.data.size):
+        here = batch.to(c.device)
+        inputs = inputs_of(teacher, here, draw)
+        truth = here.x if "semantics" in reads(teacher) else here.y if held.paired else None
+        yield Held(inputs, net(*inputs).float(), truth)
+
+
+def _reals(given: Given, held: Images | None, c: OnceForAllConfig) -> Iterator[Tensor]:
+    """Real pictures of the target domain."""
+    truths = held is not None and (held.paired or "semantics" in reads(given.teacher))
+    images = held if truths else given.reals or given.images
+    if images is None:
+        return
+    some = images.some(range(min(len(images), REALS)))
+    for batch in evaluation(some, batch=BATCH, size=c.data.size):
+        yield (batch.y if truths and batch.y is not None else batch.x).to(c.device)
+
+
+def _features(c: OnceForAllConfig, weights: Path | None) -> Features:
+    return load_features(c.distance.features, weights=weights).to(c.device)
+
+
+def unmeasurable(given: Given, c: OnceForAllConfig) -> dict[str, str]:
+    """Why a quality cannot be measured with what is given, by its name."""
+    teacher, images = given.teacher, given.images
+    semantics = "semantics" in reads(teacher)
+    truth = semantics or bool(images and images.paired and not from_noise(teacher))
+    found = {}
+    if not truth:
+        found["truth"] = "needs the truth of each input: targets (--pairs), or label maps"
+    if not (truth or given.reals or (from_noise(teacher) and images)):
+        found["frechet"] = "needs real pictures of the target domain (--reals)"
+    if c.search.segmenter is None:
+        why = "needs a segmenter: --set search.segmenter=..."
+        found |= {"miou": why, "accuracy": why}
+    return found

@@ -1,0 +1,293 @@
+"""From a teacher to a searched student, stage by stage (GAN Compression, section 3)."""
+
+from __future__ import annotations
+
+import copy
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ganpress.channels.recalibrate import recalibrate
+from ganpress.data import Batch
+from ganpress.methods.base import Given
+from ganpress.methods.once_for_all.beginning import (
+    cut_to,
+    first_student,
+    sorted_by_importance,
+)
+from ganpress.methods.once_for_all.holdout import calibration, hold_out, scorer_for
+from ganpress.methods.once_for_all.requests import (
+    budget_of,
+    costs_of,
+    fixed_widths,
+    space_of,
+)
+from ganpress.methods.once_for_all.reuse import take_over
+from ganpress.methods.once_for_all.scoring import LARGER_IS_BETTER
+from ganpress.methods.once_for_all.search import Space, search
+from ganpress.methods.once_for_all.settings import OnceForAllConfig
+from ganpress.methods.once_for_all.supernet import Objective, Rates, distil_at_widths
+from ganpress.methods.once_for_all.tap_base import TapLoss, tap_widths
+from ganpress.methods.once_for_all.taps import tap_loss
+from ganpress.methods.once_for_all.tasks import TASKS
+from ganpress.methods.once_for_all.terms import picture_terms
+from ganpress.methods.once_for_all.variants import budgets
+from ganpress.models.checkpoint import Model, fingerprint, load
+from ganpress.quantisation.attach import attach_quantiser
+from ganpress.run.files import read_json, replace_file
+from ganpress.run.progress import Progress
+from ganpress.run.restarts import with_restarts
+from ganpress.run.run import Run, Stage
+from ganpress.run.snapshot import put_state, read_saved
+from ganpress.training.distil import Budget
+from ganpress.training.kit import place
+from ganpress.training.setup import Setup, keep, set_up, take_up, training_crops
+from ganpress.types import Keep, Widths
+
+CALIBRATE_IMAGES = 16  # pictures over which activation ranges are read
+RATES = "learning rates"  # what a restart halves
+TAPS_FILE = "taps.pt"
+
+
+def once_for_all(given: Given, settings: OnceForAllConfig, run: Run) -> Model:
+    """Compress a teacher; everything is in ``run``'s folder and resumes from there.
+
+    1. predistil, where it has steps: the student at full width learns from the teacher.
+    2. supernet: one generator for all width sets of the space.
+    3. search: the best width set within the target; its sub-generator is cut out.
+    4. finetune, where it has steps: at its own widths.
+
+    Raises: what the stages raise.
+    """
+    c = settings
+    take_over(given, c, run)
+    images, held = hold_out(given, c)
+    setup = set_up(given.teacher, images, given.reals, given.weights, c, run)
+    objective = partial(objective_for, setup, given, c)
+    widest: list[Keep] = [{}]
+    if c.procedure != "once-for-all":
+        return of_fixed_widths(setup, c, objective, fixed_widths(given.teacher, c))
+    student = beginning(setup, c)
+    if c.predistil.steps:
+        p = c.predistil
+        part = Part("predistil", lambda: widest, supernet_rates(c), Budget(p.steps, p.minutes))
+        student = train(setup, c, student, objective, part)
+    if not run.done("supernet") and c.supernet.sort:
+        student = sorted_by_importance(student)
+    space, s = space_of(given.teacher, c), c.supernet
+    part = Part(
+        "supernet", sampler(space, c), supernet_rates(c, s.ema), Budget(s.steps, s.minutes)
+    )
+    student = train(setup, c, student, objective, part)
+    chosen = searched(setup, given, c, student, held, space)
+    small = cut_to(student, chosen)
+    place(small.net, c, c.device)
+    quantise_student(setup, c, small)
+    if c.finetune.steps:
+        f = c.finetune
+        rates = Rates(f.lr or 0.0, f.weight_decay or 0.0, f.ema)
+        part = Part(
+            "finetune", lambda: widest, rates, Budget(f.steps, f.minutes), after="supernet"
+        )
+        small = train(setup, c, small, objective, part)
+    recalibrate(small.net, calibration(setup, c))
+    small.net.eval()
+    return small
+
+
+def of_fixed_widths(
+    setup: Setup,
+    c: OnceForAllConfig,
+    objective: Callable[[Model, Part], Objective],
+    widths: Widths,
+) -> Model:
+    """A student of these widths, trained by the same losses in the time of all stages."""
+    setup.run.seed_all("student")
+    first = c.student if c.procedure == "uniform" else c.student.model_copy(update={"start": "fresh"})
+    student = first_student(setup.teacher, c.model_copy(update={"student": first}), widths)
+    student = replace(student, net=place(student.net, c, c.device))
+    quantise_student(setup, c, student)
+    [(name, (steps, minutes))] = budgets(c).items()
+    rates = supernet_rates(c, c.supernet.ema)
+    part = Part(name, lambda: [{}], rates, Budget(steps, minutes))
+    student = train(setup, c, student, objective, part)
+    recalibrate(student.net, calibration(setup, c))
+    student.net.eval()
+    return student
+
+
+def quantise_student(setup: Setup, c: OnceForAllConfig, student: Model) -> None:
+    """Below 32 bits a student of fixed widths trains with quantisers, its BatchNorm calibrated."""
+    if c.quantise.bits < 32:
+        recalibrate(student.net, calibration(setup, c))
+        inputs = setup.source.sample(CALIBRATE_IMAGES, c.data.size)
+        attach_quantiser(student.net, copy.deepcopy(student.net), inputs, c.quantise)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A stage of training.
+
+    Attributes:
+        sets: the width sets of a step.
+        after: the stage whose tap loss this one goes on with; None: a fresh one.
+    """
+
+    name: str
+    sets: Callable[[], Sequence[Keep]]
+    rates: Rates
+    budget: Budget
+    after: str | None = None
+
+
+def beginning(setup: Setup, c: OnceForAllConfig) -> Model:
+    """The student before any training, on the device."""
+    setup.run.seed_all("student")
+    student = first_student(setup.teacher, c)
+    return replace(student, net=place(student.net, c, c.device))
+
+
+def sampler(space: Space, c: OnceForAllConfig) -> Callable[[], Sequence[Keep]]:
+    """The width sets of a step, drawn from `random`'s state."""
+
+    def drawn() -> Widths:
+        return space.widths(space.sample(random))
+
+    def sets() -> Sequence[Keep]:
+        if c.supernet.sampling == "uniform":
+            return [drawn()]
+        ends = [space.widths(space.largest), space.widths(space.smallest)]
+        return [*ends, *(drawn() for _ in range(c.supernet.sandwich_random))]
+
+    return sets
+
+
+def supernet_rates(c: OnceForAllConfig, ema: float = 0.0) -> Rates:
+    """Learning rate and weight decay before fine-tuning."""
+    return Rates(c.supernet.lr or 0.0, c.supernet.weight_decay or 0.0, ema)
+
+
+def objective_for(
+    setup: Setup, given: Given, c: OnceForAllConfig, student: Model, part: Part
+) -> Objective:
+    """What a stage minimises beside the GAN term, on the device."""
+    d, teacher = c.distil, setup.teacher
+    taps: TapLoss | None = None
+    if d.taps_weight and d.tap_loss and d.taps:
+        full = setup.run.root / (part.after or part.name)
+        source = _widest(full, student)
+        widths = [tap_widths(net, d.taps, c.data.size) for net in (source, teacher.net)]
+        setup.run.seed_all(f"{part.name}/taps")
+        distance = TASKS[teacher.family.name].distance
+        taps = tap_loss(d.tap_loss, d.taps, *widths, setup.discriminator, distance=distance)
+        taps.to(c.device)
+        if part.after and (full / TAPS_FILE).exists():
+            saved = read_saved(full / TAPS_FILE, f"Delete the folder {full} to run it again.")
+            put_state({"taps": taps}, {"taps": saved}, full / TAPS_FILE)
+    pictures = picture_terms(c, setup.discriminator, given.weights)
+    paired = bool(given.images and given.images.paired)
+    return Objective(pictures, taps, paired)
+
+
+def _widest(folder: Path, student: Model) -> nn.Module:
+    """The network whose taps are as wide as they get: of a student that was cut from a supernet,
+    that supernet."""
+    path = folder / "student.safetensors"
+    return load(path).net if path.exists() else student.net
+
+
+def train(
+    setup: Setup,
+    c: OnceForAllConfig,
+    student: Model,
+    objective: Callable[[Model, Part], Objective],
+    part: Part,
+) -> Model:
+    """One stage of training, or its student where it has finished."""
+    run = setup.run
+    if run.done(part.name):
+        return take_up(run.root / part.name, setup.discriminator, c.device)
+    minimised = objective(student, part)
+    networks = setup.networks(student, setup.cached_teacher(c, c.data.size), c)
+    facts: dict[str, float] = {}
+
+    def batches(first: int) -> Iterator[Batch]:
+        return setup.source.batches(training_crops(c), first, part.budget.steps)
+
+    def attempt(stage: Stage, rate_factor: float) -> None:
+        slower = replace(part.budget, rate_factor=rate_factor)
+        validate = setup.validate if part.name == "finetune" else None
+        found = distil_at_widths(
+            stage, networks, batches, minimised, c, part.sets,
+            rates=part.rates, budget=slower, validate=validate,
+        )  # fmt: skip
+        facts.update(found)
+
+    trained: dict[str, nn.Module] = {"student": student.net, "discriminator": setup.discriminator}
+    trained |= {"taps": minimised.taps} if minimised.taps else {}
+    stage = with_restarts(run, part.name, attempt, trained, c.restarts, rates=RATES)
+    keep(stage.root, student, setup.discriminator)
+    if minimised.taps:
+        replace_file(stage.root / TAPS_FILE, partial(torch.save, minimised.taps.state_dict()))
+    stage.finish(widths=student.widths, **facts)
+    return student
+
+
+def searched(
+    setup: Setup, given: Given, c: OnceForAllConfig, supernet: Model, held: Any, space: Space
+) -> Widths:
+    """The widths of the best set within the target, or of ``search.choose``."""
+    run = setup.run
+    if run.done("search"):
+        widths: dict[str, int] = read_json(run.root / "search" / "done.json")["widths"]
+        return widths
+    stage = run.stage("search")
+    scorer = scorer_for(setup, supernet.net, held, given, c)
+    if c.search.choose:
+        widths = space.widths(space.parse(c.search.choose))
+        stage.finish(set=c.search.choose, widths=widths, figures=scorer(widths))
+        return widths
+    budget_s = float("inf")
+    with Progress("search", 1, 0, budget_s=budget_s, used_s=0.0, quiet=run.quiet) as bar:
+        began = time.monotonic()
+
+        def progress(done: int, total: int | None, best: Any) -> None:
+            bar.total, bar.losses = max(done, total or space.size), dict(best)
+            bar.update(done, time.monotonic() - began)
+
+        found = search(
+            space,
+            scorer,
+            costs_of(given.teacher, supernet.net, c),
+            budget=budget_of(given.teacher, c),
+            settings=c.search,
+            folder=stage.root,
+            identity=identity_of(setup, supernet, c),
+            seed=c.seed,
+            quality=c.search.quality,
+            maximise=c.search.quality in LARGER_IS_BETTER,
+            quiet=run.quiet,
+            progress=progress,
+        )
+    stage.finish(set=found.name, widths=found.widths, figures=found.figures, cost=found.cost)
+    return found.widths
+
+
+def identity_of(setup: Setup, supernet: Model, c: OnceForAllConfig) -> dict[str, Any]:
+    """What the figures of a width set depend on."""
+    images = setup.source.images
+    return {
+        "supernet": fingerprint(supernet.net),
+        "teacher": fingerprint(setup.teacher.net),
+        "images": images.digest() if images else "none",
+        "data": [str(c.data.size), c.search.images, c.search.calibrate],
+        "distance": c.distance.model_dump(),
+    }
+

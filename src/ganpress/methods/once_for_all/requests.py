@@ -1,0 +1,213 @@
+"""What is asked of a compression: its space of width sets and its budget; and what is refused
+before any training."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ganpress.channels.ranking import largest_ratio, widths_at_ratio
+from ganpress.errors import ConfigError, InfeasibleTarget
+from ganpress.measures.cost import CostTable
+from ganpress.methods.base import Given
+from ganpress.methods.checks import check_discriminator, check_images
+from ganpress.methods.once_for_all.beginning import full_widths, options_of
+from ganpress.methods.once_for_all.holdout import hold_out, unmeasurable
+from ganpress.methods.once_for_all.reuse import check_reuse, found_widths
+from ganpress.methods.once_for_all.scoring import check_quality
+from ganpress.methods.once_for_all.search import Space, space_for
+from ganpress.methods.once_for_all.settings import OnceForAllConfig
+from ganpress.methods.once_for_all.tasks import TASKS
+from ganpress.models.checkpoint import Model
+from ganpress.models.inputs import from_noise, reads
+from ganpress.quantisation.attach import quantiser_of_settings
+from ganpress.quantisation.quantise import quantise
+from ganpress.run.proposals import ways
+from ganpress.training.settings import precision_of
+from ganpress.types import Widths
+
+
+def resolve(given: Given, config: OnceForAllConfig) -> OnceForAllConfig:
+    """The settings as the stages use them: what is left to the family or to the images is filled
+    in (`tasks.TASKS`)."""
+    teacher, c = given.teacher, config
+    task, paired = TASKS[teacher.family.name], _has_truth(given)
+    s, d, f = c.supernet, c.distil, c.finetune
+    separable = "separable" in teacher.family.options and c.student.wiring != "dense"
+    lr, decay = _or(s.lr, task.lr), _or(s.weight_decay, task.weight_decay)
+    own = d.objective == "gan-compression"
+    distil = {
+        "reconstruction": _or(d.reconstruction, task.reconstruction[paired] if own else 0.0),
+        "matching": _or(d.matching, task.matching if own else 0.0),
+        "perceptual": _or(d.perceptual, task.perceptual if own else 0.0),
+        "style": _or(d.style, task.style),
+        "taps_weight": _or(d.taps_weight, 1.0 if d.objective == "dcd" else task.taps_weight[paired]),
+        "tap_loss": d.tap_loss or ("dcd" if d.objective == "dcd" else "mse"),
+        "taps": d.taps or task.taps or teacher.family.taps(options_of(teacher, c)),
+    }
+    content, style = c.distance.content_and_style
+    floor = -(-c.min_channels // c.channel_multiple) * c.channel_multiple
+    return c.model_copy(
+        update={
+            "student": c.student.model_copy(
+                update={"wiring": "separable" if separable else "dense"}
+            ),
+            "supernet": s.model_copy(
+                update={"lr": lr, "weight_decay": decay, "betas": s.betas or task.betas}
+            ),
+            "distil": d.model_copy(update=distil),
+            "discriminator": _discriminator(given, c, task.d_lr),
+            "finetune": f.model_copy(
+                update={"lr": _or(f.lr, lr), "weight_decay": _or(f.weight_decay, decay)}
+            ),
+            "distance": c.distance.model_copy(update={"content": content, "style": style}),
+            "min_channels": floor,
+            "precision": precision_of(c),
+        }
+    )
+
+
+def _or(value: float | None, usual: float) -> float:
+    return usual if value is None else value
+
+
+def _has_truth(given: Given) -> bool:
+    """Whether the images hold the real picture of each input."""
+    if "semantics" in reads(given.teacher):
+        return True
+    return bool(given.images and given.images.paired and not from_noise(given.teacher))
+
+
+def _discriminator(given: Given, c: OnceForAllConfig, lr: float):  # type: ignore[no-untyped-def]
+    """A fresh one where the teacher has none; no GAN term under OMGD."""
+    d = c.discriminator
+    changes: dict[str, object] = {"lr": _or(d.lr, lr)}
+    if given.teacher.discriminator is None and not d.fixed:
+        changes["start"] = "fresh"
+    if d.real == "auto":
+        some = _has_truth(given) or given.reals is not None
+        some = some or (from_noise(given.teacher) and given.images is not None)
+        changes["real"] = "images" if some else "teacher"
+    if c.distil.objective == "omgd":
+        changes["weight"] = 0.0
+    return d.model_copy(update=changes)
+
+
+def check(given: Given, settings: OnceForAllConfig) -> None:
+    """Refuse, before any training, what cannot be compressed with the resolved settings."""
+    c, teacher = settings, given.teacher
+    if c.target.layout is not None:
+        raise ConfigError(
+            "target.layout binds widths in pruning; a width set is chosen from the space: leave "
+            "target.layout out, and export the student to 'pth-plain' or to onnx."
+        )
+    check_images(teacher, given.images, given.reals, c)
+    check_discriminator(given, c, resolve=resolve)
+    hold_out(given, c)
+    check_quality(c.search.quality, unmeasurable(given, c))
+    if c.procedure == "scratch":
+        check_reuse(given, c)
+        return
+    space = space_of(teacher, c)
+    if c.search.choose:
+        space.parse(c.search.choose)
+    elif c.target.chosen is None and c.search.objective == "quality":
+        some = ({"target.macs": share} for share in (0.05, 0.1, 0.25, 0.5, 0.9))
+        how = ways(c, some, check=partial(check, given))
+        raise ConfigError(f"The search needs a budget, as a fraction of the teacher's cost{how}.")
+    else:
+        check_budget(teacher, c, space)
+    if c.reuse:
+        check_reuse(given, c)
+
+
+def check_budget(teacher: Model, c: OnceForAllConfig, space: Space) -> None:
+    """Refuse a target below the smallest width set, with the least that can be reached."""
+    net = ghost(teacher, c)
+    costs = costs_of(teacher, net, c)(space.widths(space.smallest))
+    for name, most in budget_of(teacher, c).items():
+        if costs[name] > most:
+            full = costs_of(teacher, teacher.net, c)({})[name]
+            least = up(costs[name] / full)
+            how = ways(c, [{f"target.{name}": least}], check=partial(_fits, teacher, space))
+            raise InfeasibleTarget(
+                f"target.{name}={c.target.chosen[1] if c.target.chosen else 0:g} cannot be "
+                f"reached: the smallest width set of the space, {space.name(space.smallest)}, has "
+                f"{least:.4g} of the teacher's {name}. What can be reached{how}; or give smaller "
+                "ratios (search.ratios) or min_channels."
+            )
+
+
+def _fits(teacher: Model, space: Space, c: OnceForAllConfig) -> None:
+    check_budget(teacher, c, space)
+
+
+def up(cost: float) -> float:
+    """Rounded up to four digits: what is said to be reached must not be below it."""
+    digits = 3 - math.floor(math.log10(cost))
+    return math.ceil(round(cost * 10.0**digits, 6)) / float(10.0**digits)
+
+
+def space_of(teacher: Model, c: OnceForAllConfig) -> Space:
+    """The width sets of the settings, checked against the supernet. Raises: ConfigError."""
+    return space_for(
+        c.search.space,
+        teacher.family.name,
+        options_of(teacher, c),
+        full_widths(teacher, c),
+        ratios=c.search.ratios,
+        multiple=c.channel_multiple,
+        min_channels=c.min_channels,
+    )
+
+
+def fixed_widths(teacher: Model, c: OnceForAllConfig) -> dict[str, int]:
+    """The widths of a student that is not searched: the widest uniform narrowing within the target
+    (procedure uniform), or what the run of ``reuse`` found (scratch)."""
+    if c.procedure == "scratch":
+        return found_widths(Path(c.reuse or ""))
+    full, cost = full_widths(teacher, c), costs_of(teacher, ghost(teacher, c), c)
+    budget = budget_of(teacher, c)
+
+    def at(ratio: float) -> dict[str, int]:
+        how = {"floors": c.min_channels, "multiple": c.channel_multiple}
+        return widths_at_ratio(full, ratio, **how)  # type: ignore[arg-type]
+
+    def fits(ratio: float) -> bool:
+        costs = cost(at(ratio))
+        return all(costs[name] <= most for name, most in budget.items())
+
+    return at(largest_ratio(fits))
+
+
+def ghost(teacher: Model, c: OnceForAllConfig) -> nn.Module:
+    """The supernet without numbers, for its costs."""
+    with torch.device("meta"):
+        return teacher.family.build(full_widths(teacher, c), **options_of(teacher, c))
+
+
+def costs_of(
+    teacher: Model, net: nn.Module, c: OnceForAllConfig
+) -> Callable[[Widths], dict[str, float]]:
+    """Widths of ``net`` -> MACs, parameters and bytes at ``quantise.bits``, of one picture of the
+    family's own size."""
+    if c.quantise.bits < 32 and net is not teacher.net:
+        net = quantise(copy.deepcopy(net), quantiser_of_settings(c.quantise))
+    table = CostTable(net, teacher.family.image.size)
+    names = ("macs", "params", "bytes")
+    return lambda widths: {name: float(getattr(table(widths), name)) for name in names}
+
+
+def budget_of(teacher: Model, c: OnceForAllConfig) -> dict[str, float]:
+    """The target as a cost of its own unit: {'macs': 2.5e9}; {} where there is none."""
+    if c.target.chosen is None:
+        return {}
+    name, share = c.target.chosen
+    return {name: share * costs_of(teacher, teacher.net, c)({})[name]}

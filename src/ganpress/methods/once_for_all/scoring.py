@@ -1,0 +1,118 @@
+"""How good the sub-generator of a width set is, on inputs that were held out of training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganpress.channels.recalibrate import batch_norms, recalibrate
+from ganpress.channels.take import Elastic
+from ganpress.errors import ConfigError, did_you_mean
+from ganpress.losses.distance import Distance
+from ganpress.losses.features import Features
+from ganpress.measures.metrics import frechet_distance
+from ganpress.types import Inputs, Widths
+
+QUALITIES = ("distance", "l1", "truth", "frechet", "miou", "accuracy")
+LARGER_IS_BETTER = ("miou", "accuracy")
+
+
+@dataclass(frozen=True)
+class Held:
+    """A batch that was held out: what is read, the teacher's pictures, and the truth, if any."""
+
+    inputs: Inputs
+    teacher: Tensor
+    truth: Tensor | None
+
+
+@dataclass
+class Scorer:
+    """Widths -> figures of the sub-generator, by name; see `OnceForAllSearch.quality`.
+
+    Teacher's pictures and real ones are looked at once. BatchNorm's statistics are read anew for
+    each width set; nothing else of the network changes.
+
+    Attributes:
+        held: held-out batches, on the device.
+        calibration: what BatchNorm's statistics are read from, batch by batch.
+        reals: real pictures of the target domain that ``frechet`` compares with, (n, c, h, w) each.
+        segment: pictures of the held-out inputs -> "miou" and "accuracy"; None: not computed.
+    """
+
+    net: nn.Module
+    held: Sequence[Held]
+    distance: Distance
+    calibration: Sequence[Inputs] = ()
+    reals: Sequence[Tensor] = ()
+    segment: Callable[[Sequence[Tensor]], Mapping[str, float]] | None = None
+    features: Features | None = None
+    _real_rows: Tensor | None = field(default=None, init=False)
+
+    @torch.no_grad()
+    def __call__(self, widths: Widths) -> dict[str, float]:
+        """The figures at these widths; groups that are not named stay whole."""
+        net = At(self.net, widths)
+        if batch_norms(self.net):
+            recalibrate(net, self.calibration)
+        was_training = self.net.training
+        net.eval()
+        made = [net(*batch.inputs).float() for batch in self.held]
+        self.net.train(was_training)
+        found = {
+            "distance": self._mean(self.distance, made, [b.teacher for b in self.held]),
+            "l1": self._mean(F.l1_loss, made, [b.teacher for b in self.held]),
+        }
+        truths = [b.truth for b in self.held if b.truth is not None]
+        if len(truths) == len(self.held):
+            found["truth"] = self._mean(self.distance, made, truths)
+        if self.features is not None and self.reals:
+            found["frechet"] = self._frechet(made)
+        if self.segment is not None:
+            found |= self.segment(made)
+        return found
+
+    def _mean(self, of: Any, made: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
+        """The mean over pictures; batches may differ in length."""
+        sums = [float(of(a, b)) * len(a) for a, b in zip(made, wanted, strict=True)]
+        return sum(sums) / sum(map(len, made))
+
+    def _frechet(self, made: Sequence[Tensor]) -> float:
+        assert self.features is not None
+        if self._real_rows is None:
+            self._real_rows = torch.cat([self.features.embed(x) for x in self.reals])
+        rows = torch.cat([self.features.embed(x) for x in made])
+        return float(frechet_distance(self._real_rows, rows))
+
+
+class At(nn.Module):
+    """A supernet at one width set, called as the sub-generator would be."""
+
+    def __init__(self, net: nn.Module, widths: Widths) -> None:
+        super().__init__()
+        self.elastic, self.widths = Elastic(net), dict(widths)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """What the sub-generator makes."""
+        out: Tensor = self.elastic(self.widths, *inputs)
+        return out
+
+
+def check_quality(name: str, possible: Mapping[str, str]) -> None:
+    """Refuse a quality that there is not, or that cannot be measured here: ConfigError.
+
+    Args: possible: of those that cannot, why, by name; "" for the others.
+    """
+    if name not in QUALITIES:
+        raise ConfigError(
+            f"There is no search.quality '{name}'{did_you_mean(name, QUALITIES)}. Choose from: "
+            f"{', '.join(QUALITIES)}."
+        )
+    if why := possible.get(name):
+        usable = ", ".join(q for q in QUALITIES if not possible.get(q))
+        raise ConfigError(f"search.quality={name} {why}. What can be measured here: {usable}.")

@@ -1,0 +1,88 @@
+"""What a student's picture is compared with beside the discriminator: the truth, or the teacher's
+picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ganpress.losses.features import Features
+from ganpress.losses.perceptual import perceptual, perceptual_features
+from ganpress.losses.terms import feature_matching
+from ganpress.methods.once_for_all.omgd import DCD, OMGD, PictureLoss, picture_loss
+from ganpress.methods.once_for_all.settings import DistilSettings, OnceForAllConfig
+from ganpress.training.discriminator import DiscriminatorWithLoss
+from ganpress.training.inner_maps import inner_maps
+
+_PICTURES = {"omgd": OMGD, "dcd": DCD}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a batch's pictures are compared with, (n, c, h, w) each.
+
+    Attributes:
+        teacher: the teacher's pictures.
+        truth: the real pictures of the same inputs; None where there are none.
+        condition: what a conditional discriminator reads beside them.
+    """
+
+    teacher: Tensor
+    truth: Tensor | None
+    condition: Tensor | None
+
+
+@dataclass(frozen=True)
+class PictureTerms:
+    """The weighted terms between pictures: of the paper's unified learning (section 3.2) L1 to the
+    truth where there is one, or else to the teacher's picture; of SPADE matching of the
+    discriminator's inner maps and the perceptual loss; or those of OMGD and DCD."""
+
+    settings: DistilSettings
+    discriminator: DiscriminatorWithLoss
+    features: Features | None = None
+    pictures: PictureLoss | None = None
+
+    def __call__(self, fake: Tensor, wanted: Wanted) -> dict[str, Tensor]:
+        """Each term with its weight, by name, scalars; the discriminator should get no gradient."""
+        d = self.settings
+        if self.pictures is not None:
+            return self.pictures.terms(fake, wanted.teacher)
+        goal = wanted.truth
+        if goal is None and d.unpaired == "teacher":
+            goal = wanted.teacher
+        if goal is None:
+            return {}
+        found = {}
+        if d.reconstruction:
+            found["reconstruction"] = d.reconstruction * F.l1_loss(fake, goal)
+        if d.matching:
+            with torch.no_grad():
+                true = inner_maps(self.discriminator, goal, wanted.condition)
+            made = inner_maps(self.discriminator, fake, wanted.condition)
+            found["matching"] = d.matching * feature_matching(true, made)
+        if d.perceptual and self.features is not None:
+            found["perceptual"] = d.perceptual * perceptual(self.features, fake, goal)
+        return found
+
+
+def picture_terms(
+    c: OnceForAllConfig, discriminator: DiscriminatorWithLoss, weights: Path | None
+) -> PictureTerms:
+    """The terms of the settings, their feature network loaded and on the device.
+
+    Args: weights: file or folder of the feature network.
+    Raises: WeightsError.
+    """
+    d, features, pictures = c.distil, None, None
+    half = c.precision == "bfloat16"
+    if d.objective in _PICTURES:
+        of = _PICTURES[d.objective]
+        pictures = picture_loss(c.distance.features, of, path=weights, half=half).to(c.device)
+    elif d.perceptual:
+        features = perceptual_features(c.distance.features, weights).to(c.device)
+    return PictureTerms(d, discriminator, features, pictures)

@@ -1,0 +1,142 @@
+"""The variants of GAN Compression's ablation (section 4.3), and what the paper says of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ganpress.methods.base import Claim, Variant
+from ganpress.methods.once_for_all.settings import OnceForAllConfig
+
+ALONE = "distil"
+"""The stage of the procedures that train one student of fixed widths."""
+
+
+def budgets(c: OnceForAllConfig) -> dict[str, tuple[int, float | None]]:
+    """Steps and minutes of each stage that trains, in order. A student of fixed widths has all of
+    them in its one stage."""
+    found = {
+        name: (part.steps, part.minutes)
+        for name, part in (
+            ("predistil", c.predistil),
+            ("supernet", c.supernet),
+            ("finetune", c.finetune),
+        )
+        if part.steps
+    }
+    if c.procedure == "once-for-all":
+        return found
+    minutes = [m for _, m in found.values() if m is not None]
+    timed = sum(minutes) if len(minutes) == len(found) else None
+    return {ALONE: (sum(steps for steps, _ in found.values()), timed)}
+
+
+def stage_minutes(c: OnceForAllConfig) -> dict[str, float | None]:
+    """How the training time is spent, in minutes; the search and evaluating are not counted."""
+    return {name: minutes for name, (_, minutes) in budgets(c).items()}
+
+
+def stage_steps(c: OnceForAllConfig) -> dict[str, int]:
+    """Steps of each stage that trains."""
+    return {name: steps for name, (steps, _) in budgets(c).items()}
+
+
+def longer(c: OnceForAllConfig) -> dict[str, str]:
+    """What can be raised in a finished run: the steps of fine-tuning, where there are any."""
+    tuned = c.procedure == "once-for-all" and c.finetune.steps > 0
+    return {"finetune.steps": "finetune"} if tuned else {}
+
+
+def shortened(c: OnceForAllConfig, steps: int, minutes: float) -> OnceForAllConfig:
+    """The same compression in stages of so many steps or minutes, one width set scored."""
+    brief: dict[str, Any] = {"steps": steps, "minutes": minutes}
+    return c.model_copy(
+        update={
+            "predistil": c.predistil.model_copy(update=brief if c.predistil.steps else {}),
+            "supernet": c.supernet.model_copy(update=brief),
+            "finetune": c.finetune.model_copy(
+                update={**(brief if c.finetune.steps else {}), "select": "last"}
+            ),
+            "search": c.search.model_copy(
+                update={"kind": "random", "evaluations": 1, "images": 1, "storage": None}
+            ),
+            "data": c.data.model_copy(update={"teacher_cache": None, "workers": 0}),
+            "restarts": 0,
+        }
+    )
+
+
+def _in_full(settings: OnceForAllConfig, shared: OnceForAllConfig) -> OnceForAllConfig:
+    """The paper's full pipeline in the same time: a quarter of it pre-distillation, a quarter
+    fine-tuning, the rest the supernet's."""
+    steps, minutes = shared.supernet.steps, shared.supernet.minutes
+    steps += shared.predistil.steps + shared.finetune.steps
+    spent = [p.minutes for p in (shared.predistil, shared.finetune) if p.steps and p.minutes]
+    total = None if minutes is None else minutes + sum(spent)
+
+    def part(share: float) -> dict[str, Any]:
+        return {"steps": max(1, round(share * steps)), "minutes": total and share * total}
+
+    return settings.model_copy(
+        update={
+            "predistil": settings.predistil.model_copy(update=part(0.25)),
+            "supernet": settings.supernet.model_copy(update=part(0.5)),
+            "finetune": settings.finetune.model_copy(update=part(0.25)),
+        }
+    )
+
+
+VARIANTS: dict[str, Variant] = {
+    "fast": Variant(meaning="the fast pipeline", overrides={"procedure": "once-for-all"}),
+    "full": Variant(
+        meaning="the full pipeline: pre-distillation, supernet, fine-tuning",
+        overrides={"procedure": "once-for-all"},
+        adjust=_in_full,
+    ),
+    "uniform": Variant(
+        meaning="a uniformly narrow student, same losses", overrides={"procedure": "uniform"}
+    ),
+    "scratch": Variant(
+        meaning="the searched widths, trained from scratch",
+        overrides={"procedure": "scratch"},
+        reuses="fast",
+    ),
+    "no-taps": Variant(
+        meaning="without intermediate distillation",
+        overrides={"procedure": "once-for-all", "distil": {"taps_weight": 0.0}},
+    ),
+    "new-d": Variant(
+        meaning="discriminator not inherited",
+        overrides={"procedure": "once-for-all", "discriminator": {"start": "reset"}},
+    ),
+    "no-pseudo-pairs": Variant(
+        meaning="unpaired data without the teacher's pictures as targets",
+        overrides={"procedure": "once-for-all", "distil": {"unpaired": "none"}},
+    ),
+    "unsorted": Variant(
+        meaning="first channels unsorted",
+        overrides={"procedure": "once-for-all", "supernet": {"sort": False}},
+    ),
+    "sandwich": Variant(
+        meaning="sandwich sampling",
+        overrides={"procedure": "once-for-all", "supernet": {"sampling": "sandwich"}},
+    ),
+    "omgd": Variant(
+        meaning="OMGD's objective, no discriminator",
+        overrides={"procedure": "once-for-all", "distil": {"objective": "omgd"}},
+    ),
+    "dcd": Variant(
+        meaning="DCD's objective, taps through the discriminator",
+        overrides={"procedure": "once-for-all", "distil": {"objective": "dcd"}},
+    ),
+}
+
+CLAIMS = (
+    Claim(statement="searched better than uniform width", better="fast", worse="uniform"),
+    Claim(statement="supernet better than training from scratch", better="fast", worse="scratch"),
+    Claim(statement="intermediate distillation helps", better="fast", worse="no-taps"),
+    Claim(statement="inheriting the discriminator helps", better="fast", worse="new-d"),
+    Claim(statement="pseudo-pairs help unpaired data", better="fast", worse="no-pseudo-pairs"),
+    Claim(statement="fast pipeline no worse than the full one", better="fast", worse="full"),
+)
+
+CHARTS = {"loss": "Losses"}
