@@ -95,7 +95,7 @@ class _Gram(torch.autograd.Function):
     def forward(ctx: Any, flat: Tensor) -> Tensor:
         """Keeps the maps as they are."""
         ctx.save_for_backward(flat)
-        wide = _wide(flat)
+        wide = at_least_float32(flat)
         out: Tensor = (wide.transpose(1, 2) @ wide).div_(flat[0].numel())
         return out
 
@@ -113,7 +113,7 @@ def _places(features: Tensor) -> Tensor:
     return features.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def _wide(maps: Tensor) -> Tensor:
+def at_least_float32(maps: Tensor) -> Tensor:
     """The maps as float32 or wider: half-precision differences would be mostly rounding."""
     return maps.float() if maps.dtype in (torch.bfloat16, torch.float16) else maps
 
@@ -143,7 +143,7 @@ def _gram_difference(a: Tensor, b: Tensor) -> Tensor:
     n, c, h, w = a.shape
     if 2 * h * w > c:
         return F.mse_loss(gram(a), gram(b))
-    x, y = (_places(_wide(m)) / (c * h * w) ** 0.5 for m in (a, b))
+    x, y = (_places(at_least_float32(m)) / (c * h * w) ** 0.5 for m in (a, b))
     pairs = ((x, x), (y, y), (x, y))
     of_a, of_b, across = ((u @ v.transpose(1, 2)).square().sum() for u, v in pairs)
     out: Tensor = (of_a + of_b - 2 * across) / (n * c * c)

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import ClassVar, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 from torch.optim import Adam
 
 from ganpress.data import Batch, Images
 from ganpress.errors import ConfigError
-from ganpress.losses.features import Features, load_features
+from ganpress.losses.perceptual import perceptual, perceptual_features
 from ganpress.losses.terms import feature_matching, hinge_d, hinge_g
 from ganpress.models.checkpoint import Model
 from ganpress.models.discriminator import Discriminator
@@ -86,8 +85,6 @@ class GauGANTraining(TrainConfig):
 
 
 GAUGAN = family("gaugan")
-LAYER_WEIGHTS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)  # of VGG's five depths, the deepest last
-TAPS = {"squeezenet": ("relu1", "fire3", "fire5", "fire7", "fire9")}
 REFRESH = 20  # power iterations until the spectral norm of averaged weights converges
 
 
@@ -123,8 +120,7 @@ def train_gaugan(
     D = discriminator.net
     compare = None
     if c.perceptual > 0 and c.features != "none":
-        taps = TAPS.get(c.features)
-        compare = load_features(c.features, weights=weights, taps=taps).to(device)
+        compare = perceptual_features(c.features, weights).to(device)
     opt_g = Adam(G.parameters(), c.lr_g, betas=(0.0, 0.9))
     opt_d = Adam(D.parameters(), c.lr_d, betas=(0.0, 0.9))
     average = kit.average_of(G, c, start)
@@ -223,16 +219,6 @@ def read_maps(net: SpadeGenerator, batch: Batch) -> Tensor:
     if batch.labels is None:
         raise ConfigError("A batch came without its label maps.")
     return net.encode(batch.labels, batch.instances)
-
-
-def perceptual(features: Features, fake: Tensor, real: Tensor) -> Tensor:
-    """L1 between feature maps, deeper ones weighing more (pix2pixHD's 1/32 to 1)."""
-    with torch.no_grad():
-        target = features(real)
-    found = features(fake)
-    depths = LAYER_WEIGHTS[-len(target) :]
-    terms = [w * F.l1_loss(found[tap], target[tap]) for w, tap in zip(depths, target, strict=True)]
-    return torch.stack(terms).sum()
 
 
 @torch.no_grad()
