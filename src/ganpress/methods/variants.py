@@ -38,7 +38,11 @@ def planned(
         )
     if not variants or not seeds or min(seeds) < 0:
         raise ConfigError("Give at least one variant and one seed; seeds are 0 or more.")
-    first = [twin for name in variants if name in method.variants and (twin := method.variants[name].reuses)]
+    first = [
+        twin
+        for name in variants
+        if name in method.variants and (twin := method.variants[name].reuses)
+    ]
     order = [*(name for name in first if name in variants), *variants]
     settings = {name: method.settings_of(name, base) for name in dict.fromkeys(order)}
     check_minutes(method, settings, base)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 
 from torch import nn
 
 from ganpress.channels.recalibrate import batch_norms
 from ganpress.data import Batch
-from ganpress.errors import ConfigError, NotPossible
+from ganpress.errors import ConfigError
 from ganpress.measures.cost import CostOf
 from ganpress.methods.base import Given
 from ganpress.methods.checks import check_discriminator, check_images
@@ -29,15 +28,13 @@ from ganpress.methods.gan_slimming.targets import (
     wide_widths,
 )
 from ganpress.models.checkpoint import Model
-from ganpress.models.inputs import channels_of, from_noise, made_size, reads
+from ganpress.models.inputs import from_noise, made_size
 from ganpress.models.source import Crops
 from ganpress.nn.layers import add_gates
 from ganpress.quantisation.attach import attach_quantiser
-from ganpress.run.proposals import fewer, ways
+from ganpress.run.proposals import ways
 from ganpress.run.restarts import with_restarts
 from ganpress.run.run import Run, Stage
-from ganpress.sizes import shorter
-from ganpress.training.discriminator import check_size, starting_discriminator
 from ganpress.training.distil import Budget, Distillation, distil
 from ganpress.training.kit import place
 from ganpress.training.setup import Setup, keep, render_teacher, set_up, take_up, training_crops

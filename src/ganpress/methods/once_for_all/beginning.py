@@ -4,6 +4,7 @@ channels in order of importance."""
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +13,13 @@ from ganpress.channels.take import shrink
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
 from ganpress.models.checkpoint import Model
 from ganpress.nn.axes import Axis, Dim, axes, tags, widths
-from ganpress.types import Options, Widths
+from ganpress.types import Widths
 
 
-def options_of(teacher: Model, c: OnceForAllConfig) -> Options:
+def options_of(teacher: Model, c: OnceForAllConfig) -> dict[str, Any]:
     """The student's options: the teacher's, with separable layers where they are asked for."""
     if c.student.wiring == "dense" or "separable" not in teacher.family.options:
-        return teacher.options
+        return dict(teacher.options)
     return {**teacher.options, "separable": True}
 
 
@@ -27,7 +28,9 @@ def full_widths(teacher: Model, c: OnceForAllConfig) -> dict[str, int]:
     teacher's, whole multiples of ``channel_multiple`` where the teacher has as many."""
     multiple, ratio = c.channel_multiple, c.student.width_ratio
     return {
-        group: width if ratio == 1 else min(width, max(1, round(ratio * width / multiple)) * multiple)
+        group: width
+        if ratio == 1
+        else min(width, max(1, round(ratio * width / multiple)) * multiple)
         for group, width in teacher.widths.items()
     }
 
@@ -56,7 +59,7 @@ def transfer(source: nn.Module, net: nn.Module) -> list[str]:
     with torch.no_grad():
         for path, module in ours.items():
             other = theirs.get(path)
-            if type(other) is not type(module) or tags(other) != tags(module):
+            if other is None or type(other) is not type(module) or tags(other) != tags(module):
                 continue
             known = {**dict(other.named_parameters(recurse=False))}
             known |= dict(other.named_buffers(recurse=False))

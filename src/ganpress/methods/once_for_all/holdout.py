@@ -45,7 +45,7 @@ def hold_out(given: Given, c: OnceForAllConfig) -> tuple[Images | None, Images |
 def scorer_for(
     setup: Setup, net: torch.nn.Module, held: Images | None, given: Given, c: OnceForAllConfig
 ) -> Scorer:
-    """What scores width sets of ``net``: held-out batches with the teacher's pictures, made once."""
+    """What scores width sets of ``net``: held-out batches; the teacher's pictures are made once."""
     teacher = setup.teacher
     batches = list(_held(teacher, held, c))
     calibrated = calibration(setup, c) if batch_norms(net) else []

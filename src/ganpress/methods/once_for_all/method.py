@@ -31,7 +31,8 @@ from ganpress.methods.once_for_all.requests import (
 )
 from ganpress.methods.once_for_all.reuse import take_over
 from ganpress.methods.once_for_all.scoring import LARGER_IS_BETTER
-from ganpress.methods.once_for_all.search import Space, search
+from ganpress.methods.once_for_all.search.space import Space
+from ganpress.methods.once_for_all.search.study import search
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
 from ganpress.methods.once_for_all.supernet import Objective, Rates, distil_at_widths
 from ganpress.methods.once_for_all.tap_base import TapLoss, tap_widths
@@ -82,9 +83,7 @@ def once_for_all(given: Given, settings: OnceForAllConfig, run: Run) -> Model:
     if not run.done("supernet") and c.supernet.sort:
         student = sorted_by_importance(student)
     space, s = space_of(given.teacher, c), c.supernet
-    part = Part(
-        "supernet", sampler(space, c), supernet_rates(c, s.ema), Budget(s.steps, s.minutes)
-    )
+    part = Part("supernet", sampler(space, c), supernet_rates(c, s.ema), Budget(s.steps, s.minutes))
     student = train(setup, c, student, objective, part)
     chosen = searched(setup, given, c, student, held, space)
     small = cut_to(student, chosen)
@@ -93,9 +92,7 @@ def once_for_all(given: Given, settings: OnceForAllConfig, run: Run) -> Model:
     if c.finetune.steps:
         f = c.finetune
         rates = Rates(f.lr or 0.0, f.weight_decay or 0.0, f.ema)
-        part = Part(
-            "finetune", lambda: widest, rates, Budget(f.steps, f.minutes), after="supernet"
-        )
+        part = Part("finetune", lambda: widest, rates, Budget(f.steps, f.minutes), after="supernet")
         small = train(setup, c, small, objective, part)
     recalibrate(small.net, calibration(setup, c))
     small.net.eval()
@@ -110,7 +107,9 @@ def of_fixed_widths(
 ) -> Model:
     """A student of these widths, trained by the same losses in the time of all stages."""
     setup.run.seed_all("student")
-    first = c.student if c.procedure == "uniform" else c.student.model_copy(update={"start": "fresh"})
+    first = (
+        c.student if c.procedure == "uniform" else c.student.model_copy(update={"start": "fresh"})
+    )
     student = first_student(setup.teacher, c.model_copy(update={"student": first}), widths)
     student = replace(student, net=place(student.net, c, c.device))
     quantise_student(setup, c, student)
@@ -158,7 +157,7 @@ def sampler(space: Space, c: OnceForAllConfig) -> Callable[[], Sequence[Keep]]:
     """The width sets of a step, drawn from `random`'s state."""
 
     def drawn() -> Widths:
-        return space.widths(space.sample(random))
+        return space.widths(space.sample(random.Random(random.getrandbits(64))))
 
     def sets() -> Sequence[Keep]:
         if c.supernet.sampling == "uniform":
@@ -183,10 +182,11 @@ def objective_for(
     if d.taps_weight and d.tap_loss and d.taps:
         full = setup.run.root / (part.after or part.name)
         source = _widest(full, student)
-        widths = [tap_widths(net, d.taps, c.data.size) for net in (source, teacher.net)]
+        ours, theirs = (tap_widths(net, d.taps, c.data.size) for net in (source, teacher.net))
         setup.run.seed_all(f"{part.name}/taps")
         distance = TASKS[teacher.family.name].distance
-        taps = tap_loss(d.tap_loss, d.taps, *widths, setup.discriminator, distance=distance)
+        critic = setup.discriminator
+        taps = tap_loss(d.tap_loss, d.taps, ours, theirs, critic, distance=distance)
         taps.to(c.device)
         if part.after and (full / TAPS_FILE).exists():
             saved = read_saved(full / TAPS_FILE, f"Delete the folder {full} to run it again.")
@@ -290,4 +290,3 @@ def identity_of(setup: Setup, supernet: Model, c: OnceForAllConfig) -> dict[str,
         "data": [str(c.data.size), c.search.images, c.search.calibrate],
         "distance": c.distance.model_dump(),
     }
-

@@ -90,4 +90,3 @@ def frozen(net: nn.Module) -> Iterator[None]:
     finally:
         for parameter in trained:
             parameter.requires_grad_(True)
-

@@ -6,7 +6,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-
 from functools import partial
 from pathlib import Path
 
@@ -22,8 +21,9 @@ from ganpress.methods.once_for_all.beginning import full_widths, options_of
 from ganpress.methods.once_for_all.holdout import hold_out, unmeasurable
 from ganpress.methods.once_for_all.reuse import check_reuse, found_widths
 from ganpress.methods.once_for_all.scoring import check_quality
-from ganpress.methods.once_for_all.search import Space, space_for
-from ganpress.methods.once_for_all.settings import OnceForAllConfig
+from ganpress.methods.once_for_all.search.space import Space
+from ganpress.methods.once_for_all.search.spaces import space_for
+from ganpress.methods.once_for_all.settings import OnceForAllConfig, OnceForAllDiscriminator
 from ganpress.methods.once_for_all.tasks import TASKS
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise, reads
@@ -48,7 +48,9 @@ def resolve(given: Given, config: OnceForAllConfig) -> OnceForAllConfig:
         "matching": _or(d.matching, task.matching if own else 0.0),
         "perceptual": _or(d.perceptual, task.perceptual if own else 0.0),
         "style": _or(d.style, task.style),
-        "taps_weight": _or(d.taps_weight, 1.0 if d.objective == "dcd" else task.taps_weight[paired]),
+        "taps_weight": _or(
+            d.taps_weight, 1.0 if d.objective == "dcd" else task.taps_weight[paired]
+        ),
         "tap_loss": d.tap_loss or ("dcd" if d.objective == "dcd" else "mse"),
         "taps": d.taps or task.taps or teacher.family.taps(options_of(teacher, c)),
     }
@@ -85,7 +87,7 @@ def _has_truth(given: Given) -> bool:
     return bool(given.images and given.images.paired and not from_noise(given.teacher))
 
 
-def _discriminator(given: Given, c: OnceForAllConfig, lr: float):  # type: ignore[no-untyped-def]
+def _discriminator(given: Given, c: OnceForAllConfig, lr: float) -> OnceForAllDiscriminator:
     """A fresh one where the teacher has none; no GAN term under OMGD."""
     d = c.discriminator
     changes: dict[str, object] = {"lr": _or(d.lr, lr)}

@@ -53,7 +53,7 @@ class SupernetSettings(Settings):
     lr: float | None = Field(
         default=None,
         gt=0,
-        description="initial learning rate of the student (Adam); None: the authors' for the family",
+        description="initial learning rate of the student (Adam); None: the authors', by family",
     )
     decay: float = Field(
         default=0.5,
@@ -65,7 +65,9 @@ class SupernetSettings(Settings):
         default=None, description="Adam's, of both networks; None: the authors' for the family"
     )
     weight_decay: float | None = Field(
-        default=None, ge=0, description="Adam's, of both networks; None: the authors' for the family"
+        default=None,
+        ge=0,
+        description="Adam's, of both networks; None: the authors' for the family",
     )
     ema: float = Field(
         default=0.0,
@@ -172,7 +174,8 @@ class OnceForAllSearch(SearchSettings):
         "student's pictures and real ones; miou, accuracy: of a segmenter (search.segmenter)",
     )
     segmenter: str | None = Field(
-        default=None, description="the segmenter of miou and accuracy, as 'evaluate --metrics' has it"
+        default=None,
+        description="the segmenter of miou and accuracy, as 'evaluate --metrics' has it",
     )
     choose: str | None = Field(
         default=None,
@@ -206,6 +209,9 @@ class OnceForAllConfig(MethodSettings):
     recipe_kinds: ClassVar[tuple[str, ...]] = ("once-for-all", "ablate")
     renamed: ClassVar[Mapping[str, str]] = {}
 
+    channel_multiple: int = Field(
+        default=8, ge=1, description="the number of channels of a group is a multiple of this"
+    )
     procedure: Literal["once-for-all", "uniform", "scratch"] = Field(
         default="once-for-all",
         description="once-for-all: the whole method; uniform: a uniformly narrow student within "

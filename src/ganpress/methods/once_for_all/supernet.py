@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -91,7 +92,7 @@ def distil_at_widths(
     names = taps.taps if taps else ()
     passes = Passes(student, networks.teacher, names, references=bool(d.style))
     student.train()
-    kept: dict[str, nn.Module] = {"taps": taps} if taps else {}
+    kept: dict[str, Any] = {"taps": taps} if taps else {}
     loop = stage.steps(
         budget.steps, minutes=budget.minutes,
         student=student, discriminator=discriminator, pool=pool, average=average,
