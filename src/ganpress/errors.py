@@ -13,6 +13,7 @@ GanpressError                exit code 2
 ├── ExportError              an exported file that does not agree with torch
 ├── Diverged                 a loss is not finite
 ├── DiskFull                 no space left while writing
+├── SearchFailed             a search's storage is gone, or none of its width sets could be scored
 ├── Elsewhere                another process of a torchrun training failed
 └── Interrupted              SIGINT or SIGTERM: state saved, exit code 130 or 143
 """
@@ -78,6 +79,11 @@ class Diverged(GanpressError):
 
 class DiskFull(GanpressError):
     """No space left while writing; the previous file is intact."""
+
+
+class SearchFailed(GanpressError):
+    """A search whose storage is gone, or of which no width set could be scored; what was scored is
+    kept."""
 
 
 class Elsewhere(GanpressError):
