@@ -103,13 +103,15 @@ class Storage:
                 self._say(f"The storage {self.name} is back.")
             return result
 
-    def try_once(self, act: Callable[[Any], object]) -> None:
-        """``act`` of the Optuna storage, or nothing where it is gone."""
+    def try_once(self, act: Callable[[Any], object]) -> bool:
+        """``act`` of the Optuna storage; false, and nothing done, where it is gone."""
         try:
-            if self._file is None or self._file.exists():
-                act(self._storage)
+            if self._file is not None and not self._file.exists():
+                return False
+            act(self._storage)
         except _failures():
-            pass
+            return False
+        return True
 
     def close(self) -> None:
         """Let go of every connection."""
