@@ -53,6 +53,7 @@ class SpadeGenerator(Generator):
     """
 
     family = "gaugan"
+    min_pixels = 1
     reads = ("semantics",)
 
     def __init__(self, widths: Widths, options: Options) -> None:

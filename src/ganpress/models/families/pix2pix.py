@@ -62,6 +62,7 @@ class UnetGenerator(Generator):
     """
 
     family = "pix2pix"
+    min_pixels = 1
 
     def __init__(self, widths: Widths, options: Options) -> None:
         super().__init__(options)
