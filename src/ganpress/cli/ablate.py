@@ -44,7 +44,7 @@ def ablate(
     seeds: Annotated[str, typer.Option("--seeds", help="such as 0,1,2")] = "0",
     reals: Annotated[
         list[Path] | None,
-        typer.Option("--reals", help="real pictures of the target domain, to judge against"),
+        typer.Option("--reals", help="real pictures of the target domain, to compare with"),
     ] = None,
     pairs: Pairs = None,
     side_by_side: SideBySide = None,

@@ -139,9 +139,9 @@ def _comparison_for(
         return _paired
     if other is None:
         raise ConfigError(
-            f"To judge a '{name}' generator takes real pictures beside the photos: their targets "
-            "(--pairs, --side-by-side), or images of the other domain (--other). To compare it "
-            "with the generator it was made from, give that (--teacher)."
+            f"To evaluate a '{name}' generator takes real pictures beside the photos: their "
+            "targets (--pairs, --side-by-side), or images of the other domain (--other). To "
+            "compare it with the generator it was made from, give that (--teacher)."
         )
     return _unpaired
 
