@@ -7,7 +7,7 @@ from pathlib import Path
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.methods.base import Method
 from ganpress.methods.gan_slimming import GAN_SLIMMING
-from ganpress.run.files import read_json
+from ganpress.run.files import read_json, replace_file
 
 METHODS: dict[str, Method] = {"slim": GAN_SLIMMING}
 
@@ -36,4 +36,11 @@ def tables_of(run: Path) -> str:
     return chosen.tables(run)
 
 
-__all__ = ["METHODS", "Method", "method", "tables_of"]
+def write_tables(run: Path) -> str:
+    """Write `tables_of` a folder to its paper.md; returns the text. Raises as it does, DiskFull."""
+    text = tables_of(run)
+    replace_file(Path(run) / "paper.md", lambda file: file.write(text.encode()))
+    return text
+
+
+__all__ = ["METHODS", "Method", "method", "tables_of", "write_tables"]
