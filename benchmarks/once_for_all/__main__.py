@@ -1,5 +1,5 @@
-"""The evidence for GAN Compression on a CPU: its ablation beside GAN Slimming, one supernet and many
-students, and what the search is worth.
+"""The evidence for GAN Compression on a CPU: its ablation beside GAN Slimming, one supernet and
+many students, and what the search is worth.
 
 Command:  .venv/bin/python -m benchmarks.once_for_all --runs runs/once-for-all
 Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS, the extra `search`.
@@ -10,17 +10,16 @@ Time:     about 5 minutes of one core for each variant and seed, some 4 core hou
 Result:   benchmarks/results/once-for-all-PART.json and .md, and once-for-all.md of all parts;
           once-for-all-students.svg, quality over MACs.
 
-`openmoji` and `hayao`: the variants of `ganpress ablate once-for-all`, and GAN Slimming's gs-32 in a
-folder beside them: the same teacher, pictures, cost and minutes. `students`: from the first
-supernet of `openmoji`, without training again, students at 1/4, 1/9, 1/16 and 1/30 of the MACs, and
-a GAN Slimming run for each. `rank`: eight width sets by their quality inside the supernet and after
-separate training. `evolution`: against brute force on a small space of the same supernet.
+`openmoji` and `hayao`: the variants of `ganpress ablate once-for-all`, and GAN Slimming's gs-32 in
+a folder beside them: the same teacher, pictures, cost and minutes. `students`: from the first
+supernet of `openmoji`, without training again, students at 1/4, 1/9, 1/16 and 1/30 of the MACs,
+and a GAN Slimming run for each. `rank`: eight width sets by their quality inside the supernet and
+after separate training. `evolution`: against brute force on a small space of the same supernet.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.once_for_all import parts
-from benchmarks.once_for_all.tables import RESULTS, keep, write_all
+from benchmarks.once_for_all.tables import keep, write_all
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
@@ -139,11 +138,11 @@ def evolution(runs: Path) -> None:
     space = runs / "small-space.toml"
     parts.write_small_space(runs / "openmoji" / "fast-0" / "search", space)
     common = [f"reuse={runs / 'openmoji' / 'fast-0'}", f'search.space="{space}"']
-    most = parts.within_budget(runs, space)
     compress(
         runs, "once-for-all", "evolution/brute-force", "openmoji", *common,
         "search.kind=brute-force", "search.evaluations=",
     )  # fmt: skip
+    most = len(parts.trials(runs / "evolution" / "brute-force" / "search"))
     for seed in range(3):
         compress(
             runs, "once-for-all", f"evolution/evolution-{seed}", "openmoji", *common,
@@ -159,8 +158,6 @@ PARTS = {
     "rank": rank,
     "evolution": evolution,
 }
-
-__all__ = ["RESULTS", "json"]
 
 if __name__ == "__main__":
     main()

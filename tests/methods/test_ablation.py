@@ -349,7 +349,7 @@ def test_a_teachers_discriminator_that_cannot_judge_the_crops_stops_only_the_var
     given: dict[str, Any] = {"run": tmp_path, "config": fresh, "compress": fake, "quiet": True}
     found = ablate(whole, Pictures(photos), variants=["cec", "gs-32"], **given)
     assert [p.name for p in fake.asked] == ["gs-32-0"]
-    assert "cannot judge pictures of 32 pixels" in found["failed"][0]["error"]
+    assert "cannot read pictures of 32 pixels" in found["failed"][0]["error"]
 
 
 @pytest.mark.parametrize(

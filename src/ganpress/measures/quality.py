@@ -34,7 +34,7 @@ from ganpress.measures.metrics import CifarResNet, inception_score, load_classif
 from ganpress.measures.metrics.classifier import CLASSES
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import (
-    check_ids,
+    check_given,
     drawn,
     from_noise,
     images_for,
@@ -132,18 +132,16 @@ def _comparison_for(
         if other is not None or images.paired or images.has_labels:
             raise ConfigError(f"A '{name}' generator reads noise: give --images alone.")
         return _from_noise
-    if maps and not images.has_labels:
-        raise ConfigError(f"A '{name}' generator reads label maps: give them (--labels).")
-    check_ids(model, images)
+    check_given(model, images)
     if maps or images.paired:
         if other is not None:
             raise ConfigError("The images come with their true pictures: leave --other out.")
         return _paired
     if other is None:
         raise ConfigError(
-            f"To judge a '{name}' generator takes real pictures beside the photos: their targets "
-            "(--pairs, --side-by-side), or images of the other domain (--other). To compare it "
-            "with the generator it was made from, give that (--teacher)."
+            f"To evaluate a '{name}' generator takes real pictures beside the photos: their "
+            "targets (--pairs, --side-by-side), or images of the other domain (--other). To "
+            "compare it with the generator it was made from, give that (--teacher)."
         )
     return _unpaired
 
