@@ -27,7 +27,7 @@ from ganpress.data import Images, open_images
 from ganpress.errors import CheckpointError, ConfigError, GanpressError, did_you_mean
 from ganpress.losses.weights import fingerprint
 from ganpress.measures.cost import measure
-from ganpress.measures.quality import judge, trained_size
+from ganpress.measures.quality import evaluate_quality, trained_size
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.discriminator_file import save_discriminator
 from ganpress.run.files import check_name, read_json, replace_file, write_json
@@ -135,7 +135,7 @@ def add(
 ) -> list[Path]:
     """Write the files of one teacher and the table of all; returns the files.
 
-    Args: way: which teacher of the run. images, other, how: what `judge` takes.
+    Args: way: which teacher of the run. images, other, how: what `evaluate_quality` takes.
     Raises: ConfigError (the run is not finished, an unknown data set), CheckpointError (too large).
     """
     if data not in TERMS:
@@ -146,7 +146,7 @@ def add(
         files = shrunk(load(run / teacher["file"]), Path(folder), name)
         _check_room(files, zoo)
         model = load(files[0])
-        found = judge(model, images, other=other, **how).as_dict()
+        found = evaluate_quality(model, images, other=other, **how).as_dict()
         found["protocol"]["held out"] = _held_out(run, images)
         card = {
             **card_of(run, model, data),

@@ -15,7 +15,7 @@ from ganpress.data import Images, evaluation, open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError, ImagesError, WeightsError
 from ganpress.measures.fidelity import compare_costs, evaluate, evaluation_size
-from ganpress.measures.quality import judge
+from ganpress.measures.quality import evaluate_quality
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import inputs_of
 from ganpress.training.shared_settings import DataSettings
@@ -203,7 +203,7 @@ def test_what_the_generator_reads_is_asked_for_before_weights_that_are_not_here(
     def compared(model: Model, images: Images) -> object:
         how: dict[str, Any] = {"size": 64}
         ours = (model, model, images) if to == "teacher" else (model, images)
-        return (evaluate if to == "teacher" else judge)(*ours, **how)
+        return (evaluate if to == "teacher" else evaluate_quality)(*ours, **how)
 
     with pytest.raises(ConfigError, match=r"reads label maps: give them \(--labels\)"):
         compared(teacher, photos)

@@ -397,7 +397,7 @@ def test_an_unfinished_variant_of_other_settings_is_refused_before_the_others_ar
 def test_other_real_pictures_are_refused_but_not_where_the_folder_is_older_than_that(
     photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measured, "can_judge", lambda *_: False)
+    monkeypatch.setattr(measured, "can_evaluate", lambda *_: False)
     fake, other = Fake(), open_images(write_folder(tmp_path / "other", 2, seed=9, size=40))
     run_all(run := tmp_path / "run", photos, fake, variants=["gd"], reals=photos)
     for reals in (other, None):

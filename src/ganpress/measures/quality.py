@@ -50,7 +50,7 @@ SPLITS = 10
 
 
 @torch.no_grad()
-def judge(
+def evaluate_quality(
     model: Model,
     images: Images,
     *,

@@ -10,7 +10,7 @@ from ganpress.data import Images
 from ganpress.errors import ConfigError
 from ganpress.measures.fidelity import evaluation_size
 from ganpress.measures.image_metrics import AUTO, KINDS, check_names
-from ganpress.measures.quality import judge
+from ganpress.measures.quality import evaluate_quality
 from ganpress.methods.finish import Shown, evaluate_again
 from ganpress.models.checkpoint import Model, load
 from ganpress.models.inputs import from_noise
@@ -83,7 +83,7 @@ class Measured:
                 "An ablation's variants are measured alike wherever it goes on: name the metrics, "
                 f"in place of '{AUTO}'."
             )
-        if self.sets and not can_judge(teacher, pictures.shown, pictures.reals):
+        if self.sets and not can_evaluate(teacher, pictures.shown, pictures.reals):
             raise ConfigError(
                 f"'{self.sets[0]}' compares with real pictures: give some (--reals, --pairs, "
                 "--test-pairs), or leave it out of --metrics."
@@ -104,35 +104,35 @@ def measure_again(plan: Plan, pictures: Pictures, teacher: Model, by: Measured) 
     )
 
 
-def judge_student(
+def evaluate_student(
     plan: Plan, pictures: Pictures, teacher: Model, base: MethodSettings, by: Measured
 ) -> None:
     """Measure the quality of a finished variant's student, where there are real pictures."""
     path = plan.folder / "judged-student.json"
     if lacks(path, teacher, pictures, by):
         student = load(plan.folder / "student.safetensors")
-        judge_once(student, pictures, base, by, path)
+        evaluate_once(student, pictures, base, by, path)
 
 
-def judge_once(
+def evaluate_once(
     model: Model, pictures: Pictures, base: MethodSettings, by: Measured, path: Path
 ) -> None:
-    """Write a model's quality by `judge`, where there are real pictures and no such file yet, or
-    one without all metrics."""
+    """Write a model's quality by `evaluate_quality`, where there are real pictures and no such file
+    yet, or one without all metrics."""
     if lacks(path, model, pictures, by):
         write_json(path, quality_of(model, pictures, base, by))
 
 
 def lacks(path: Path, model: Model, pictures: Pictures, by: Measured) -> bool:
     """Whether there are real pictures, and a metric that is not in the file."""
-    if not can_judge(model, pictures.shown, pictures.reals):
+    if not can_evaluate(model, pictures.shown, pictures.reals):
         return False
     if not path.exists():
         return True
     return not set(by.of(model, pictures)) <= read_json(path)["protocol"].keys()
 
 
-def can_judge(teacher: Model, shown: Images | None, reals: Images | None) -> bool:
+def can_evaluate(teacher: Model, shown: Images | None, reals: Images | None) -> bool:
     """Whether there are real pictures to compare with."""
     if shown is None or from_noise(teacher):
         return shown is not None
@@ -142,11 +142,11 @@ def can_judge(teacher: Model, shown: Images | None, reals: Images | None) -> boo
 def quality_of(
     model: Model, pictures: Pictures, base: MethodSettings, by: Measured
 ) -> dict[str, Any]:
-    """The quality of a model by `judge`, as ``ganpress evaluate --json`` writes it."""
+    """The quality of a model by `evaluate_quality`, as ``ganpress evaluate --json`` writes it."""
     shown = pictures.shown
     assert shown is not None
     given = from_noise(model) or shown.paired or shown.has_labels
-    found = judge(
+    found = evaluate_quality(
         model,
         shown,
         other=None if given else pictures.reals,
