@@ -29,7 +29,6 @@ from ganpress.losses.weights import (
     file_for,
     find_weights,
     fingerprint,
-    published,
     read_weights,
     zoo_path,
 )
@@ -217,8 +216,8 @@ def load_segmenter(name: str | Path, *, weights: Path | None = None) -> Segmente
             TorchScript (.pt, .ts), with its description, `segmenter_file.SegmenterSettings`, in a
             .toml of the same name beside it. TorchScript is a program: run only files you trust.
         weights: the published file of a named network, or a folder searched before GANPRESS_WEIGHTS
-            for it. A file that is not the published one is used, and the result's name has its
-            hash, as that of a file of one's own always has: 'net@1a2b3c4d'.
+            for it; a file of another name is not it.
+    Returns: the network; that of a file of one's own is called by its hash, too: 'net@1a2b3c4d'.
     Raises: ConfigError for an unknown name or a wrong description; WeightsError for missing or
         wrong files; MissingExtra.
     """
@@ -258,12 +257,11 @@ def _described(name: str, net: nn.Module, given: SegmenterSettings, digest: str)
 def _published(name: str, weights: Path | None) -> Segmenter:
     entry = _NETS[name]
     path = find_weights(entry.file, given=file_for(entry.file, weights))
-    digest = fingerprint(path)
-    full = name if published(path, entry.file) else f"{name}@{digest[:8]}"
     with torch.device("meta"):
         net = entry.build()
     fill(net, read_weights(path), path)
-    return Segmenter(full, net, entry.labelling, entry.preprocessing, entry.geometry, digest)
+    digest = fingerprint(path)
+    return Segmenter(name, net, entry.labelling, entry.preprocessing, entry.geometry, digest)
 
 
 def fill(net: nn.Module, stored: Mapping[str, Any], path: Path) -> None:

@@ -138,7 +138,7 @@ def checked(values: Mapping[str, Any], where: str, text: str = "") -> SegmenterS
     except ValidationError as error:
         problem = error.errors()[0]
         name = str(problem["loc"][0])
-        if problem["type"] == "missing":
+        if name not in values:
             raise ConfigError(
                 f"{where}: '{name}' is missing: {known[name].description}."
             ) from error
