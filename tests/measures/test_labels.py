@@ -128,6 +128,13 @@ def test_cityscapes_maps_are_read_in_either_numbering() -> None:
     assert CITYSCAPES.classes[10] == "sky" and CITYSCAPES.classes[18] == "bicycle"
 
 
+def test_cityscapes_label_ids_are_those_of_its_scripts() -> None:
+    """As cityscapesScripts' labels.py lists them: the ids of trainIds 0 to 18; all others void."""
+    ids = [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]
+    found = CITYSCAPES.by_ids(np.arange(35), "labelIds").tolist()
+    assert found == [ids.index(i) if i in ids else IGNORED for i in range(35)]
+
+
 def test_cityscapes_colours_are_those_of_the_classes() -> None:
     seen = np.array([[(128, 64, 128), (70, 130, 180), (119, 11, 32), (0, 0, 0)]], np.uint8)
     assert CITYSCAPES.by_colours(seen).tolist() == [[0, 10, 18, IGNORED]]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,11 +20,13 @@ from torch import Tensor, nn
 
 from ganpress.data import Images, evaluation, open_images
 from ganpress.errors import ConfigError, ImagesError
+from ganpress.losses.weights import zoo_path
 from ganpress.measures import segmentation
 from ganpress.measures.fidelity import evaluate
 from ganpress.measures.labels import truth_of
 from ganpress.measures.quality import judge
 from ganpress.measures.segmentation import segmentation_quality
+from ganpress.measures.segmenter import load_segmenter
 from ganpress.measures.segmenter_file import checked
 from ganpress.methods.measured import Measured, Pictures
 from ganpress.models.checkpoint import Model, save
@@ -204,13 +208,31 @@ def test_real_pictures_are_seen_once_for_all_generators(
     assert sum(seen) == 5 * 3  # made and real, then made alone; two metrics of one network
 
 
+def test_other_pictures_have_a_yardstick_of_their_own(home: Path, maps: Images) -> None:
+    net = WIRINGS["gaugan"].model()
+    how: dict[str, Any] = {"size": 64, "features": "tiny", "metrics": names(home)}
+    judge(net, maps, **how)
+    found = judge(net, maps.some([0, 1]), **how)
+    batches = list(evaluation(maps.some([0, 1]), batch=2, size=64))
+    want = segmentation_quality([batch.x for batch in batches], batches, colour_segmenter())
+    real = [v for n, v in found.yardsticks.items() if n.endswith("real pictures")]
+    assert real == pytest.approx([want["miou"], want["accuracy"]])
+
+
+def test_one_class_everywhere_is_counted_where_others_are_true() -> None:
+    matrix = torch.tensor([[1, 2, 0], [3, 4, 0], [0, 1, 0]])
+    assert segmentation._one_class(matrix).tolist() == [[0, 3, 0], [0, 7, 0], [0, 1, 0]]
+
+
 def test_metrics_without_labels_are_refused_with_a_sentence(
     home: Path, label_pictures: Images
 ) -> None:
     photos = open_images(home / "photos", pairs=home / "photos")
     grey = copies(WIRINGS["pix2pix"].model())
     for name in ("miou-facades", names(home)[0]):
-        with pytest.raises(ConfigError, match=r"label maps that they are made from.*leave it out"):
+        with pytest.raises(
+            ConfigError, match=r"label maps that they are made from, .*: leave it out"
+        ):
             judge(
                 model(0),
                 open_images(home / "photos"),
@@ -221,7 +243,7 @@ def test_metrics_without_labels_are_refused_with_a_sentence(
             )
     with pytest.raises(ImagesError, match="no label picture of the segmenter's classes"):
         judge(grey, photos, size=64, features="tiny", metrics=["miou-facades"])
-    with pytest.raises(ConfigError, match="label maps"):
+    with pytest.raises(ConfigError, match="nor with a teacher's: leave it out"):
         evaluate(grey, grey, label_pictures, size=64, features="tiny", metrics=["miou-facades"])
 
 
@@ -265,6 +287,44 @@ def test_the_command_refuses_what_it_has_not(
         *("--pairs", home / "photos", "--features", "tiny", "--size", "64", "--metrics", name),
     )
     assert told.code == 2 and says in told.err
+
+
+def test_maps_without_a_pixel_that_counts_are_refused(home: Path) -> None:
+    write_torchscript(home / "c.pt", toml="classes = 3\nignored = [0, 1, 2, 3]\n")
+    images = open_images(home / "photos", labels=home / "maps", instances=home / "maps")
+    with pytest.raises(ImagesError, match="no pixel of the segmenter's classes"):
+        judge(
+            WIRINGS["gaugan"].model(),
+            images,
+            size=64,
+            features="tiny",
+            metrics=[f"miou-{home}/c.pt"],
+        )
+
+
+@pytest.mark.shared_data
+def test_the_facades_label_pictures_say_what_their_maps_say() -> None:
+    facades = Path(os.environ["GANPRESS_DATA"]) / "facades"
+    images = open_images(facades / "label", pairs=facades / "photo", labels=facades / "label")
+    some = images.some([0, 7, 300])
+    labelling = load_segmenter("facades").labelling
+    by_ids = list(truth_of(some, 128, labelling)[1])
+    pictures = [labelling.by_colours(np.asarray(some.read(i)[0])) for i in range(3)]
+    assert all(torch.equal(a, b) for a, b in zip(by_ids, pictures, strict=True))
+
+
+@pytest.mark.shared_data
+def test_the_zoos_segmenter_gets_what_its_card_says() -> None:
+    facades = Path(os.environ["GANPRESS_DATA"]) / "facades"
+    images = open_images(facades / "photo", labels=facades / "label")
+    held_out = images.some([i for i in range(len(images)) if i % 11 == 0])
+    card = read_json(zoo_path("segmenter-facades.json"))
+    batches = list(evaluation(held_out, batch=10, size=256))
+    found = segmentation_quality([b.x for b in batches], batches, load_segmenter("facades"))
+    assert {n: round(v, 3) for n, v in found.items()} == pytest.approx(
+        {name: card["held_out"][name] for name in found}, abs=2e-3
+    )
+    assert card["sha256"] == load_segmenter("facades").digest
 
 
 def reader(name: str) -> Model:

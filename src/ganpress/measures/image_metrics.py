@@ -133,7 +133,7 @@ def _unfit(name: str, kinds: Sequence[str], side: int) -> str:
     if kind not in kinds:
         what = {
             "labels": "compares a generator's pictures with the label maps that they are made "
-            "from, and there are none",
+            "from, not those of other generators, nor with a teacher's",
             "sets": "compares a generator's pictures with a set of real ones, not with a teacher's",
             "pairs": "compares each picture with its own reference, and there are none",
         }

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.data import Batch, Images
-from ganpress.errors import ConfigError
+from ganpress.errors import ConfigError, ImagesError
 from ganpress.measures.comparison import eight_bit
 from ganpress.measures.labels import Labelling, truth_of
 from ganpress.measures.metrics.segmentation import confusion, mean_iou, pixel_accuracy
@@ -33,7 +33,7 @@ def segmentation_quality(
 ) -> dict[str, float]:
     """Mean IoU and pixel accuracy of pictures against their label maps, both 0 to 1.
 
-    Larger is better; an empty truth gives NaN.
+    Larger is better.
 
     Args:
         pictures: a generator, which makes the pictures of each batch, once; or pictures that are
@@ -43,7 +43,7 @@ def segmentation_quality(
             default: the batches' own maps.
         seed: of noise that the generator reads.
     Raises: ConfigError where the batches say no classes, or there are fewer pictures or maps than
-        the other; ImagesError for ids that are none of the segmenter's.
+        the other; ImagesError for ids that are none of the segmenter's, or all of them ignored.
     """
     generator = torch.Generator().manual_seed(seed)
     known = None if truth is None else iter(truth)
@@ -87,7 +87,15 @@ class Tally:
 
 
 def values_of(matrix: Tensor, segmenter: Segmenter) -> dict[str, float]:
-    """{"miou": mean IoU, "accuracy": pixel accuracy}, 0 to 1, of a confusion matrix."""
+    """{"miou": mean IoU, "accuracy": pixel accuracy}, 0 to 1, of a confusion matrix.
+
+    Raises: ImagesError where no pixel was counted.
+    """
+    if not int(matrix.sum()):
+        raise ImagesError(
+            "The label maps have no pixel of the segmenter's classes: every id is one that is not "
+            "counted. Give maps of its classes, or leave its metrics out."
+        )
     over = segmenter.labelling.mean_over
     return {"miou": mean_iou(matrix, over), "accuracy": pixel_accuracy(matrix)}
 
