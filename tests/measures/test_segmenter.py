@@ -282,8 +282,10 @@ def test_a_file_that_is_no_network_is_refused(name: str, tmp_path: Path) -> None
         load_segmenter(tmp_path / name)
 
 
-def test_weights_without_a_description_inside_are_refused(tmp_path: Path) -> None:
-    save_file({"w": torch.zeros(1)}, tmp_path / "a.safetensors")
+@pytest.mark.parametrize("text", [None, "{", "[1]"])
+def test_weights_without_a_description_inside_are_refused(text: str | None, tmp_path: Path) -> None:
+    told = None if text is None else {"segmenter": text}
+    save_file({"w": torch.zeros(1)}, tmp_path / "a.safetensors", told)
     with pytest.raises(WeightsError, match="no description inside"):
         load_segmenter(tmp_path / "a.safetensors")
 

@@ -21,7 +21,7 @@ from ganpress.losses.st_lpips import MIN_SIZE
 from ganpress.losses.terms import learned_unit_distance
 from ganpress.measures.metrics import frechet_distance, inception_score, kernel_distance
 from ganpress.measures.metrics.inception_score import Score
-from ganpress.measures.segmenter import MEASURES, Segmenter, load_segmenter, parts_of
+from ganpress.measures.segmenter import FILES, MEASURES, Segmenter, load_segmenter, parts_of
 from ganpress.measures.segmenter import NAMES as SEGMENTERS
 from ganpress.measures.segmenter import check_name as check_segmenter
 
@@ -112,7 +112,8 @@ def check_names(wanted: Sequence[str]) -> None:
             raise ConfigError(
                 f"There is no metric '{name}'{did_you_mean(name, [*KINDS, AUTO])}. "
                 f"Metrics: {', '.join(KINDS)}; or 'miou-FILE', 'accuracy-FILE': by a segmentation "
-                f"network of your own; or '{AUTO}': those whose weights are here; or 'none' alone."
+                f"network of your own ({', '.join(FILES)}); or '{AUTO}': those whose "
+                "weights are here; or 'none' alone."
             )
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError, WeightsError, did_you_mean
@@ -41,6 +41,8 @@ from ganpress.sizes import Size, height_width, words
 from ganpress.types import State
 
 FACADES = "segmenter-facades.safetensors"
+FILES = (*ENDINGS, ".safetensors")
+"""Endings of the files that hold a segmenter."""
 DESCRIBED = "segmenter"
 """Key of the description in a .safetensors file's metadata."""
 
@@ -204,7 +206,7 @@ def parts_of(metric: str) -> tuple[str, str] | None:
     """'miou-facades' -> ('miou', 'facades'): the measure and the segmenter of a metric's name; None
     for a metric that has none. The segmenter may be a file."""
     measure, _, segmenter = metric.partition("-")
-    known = segmenter in NAMES or Path(segmenter).suffix in (".safetensors", *ENDINGS)
+    known = segmenter in NAMES or Path(segmenter).suffix in FILES
     return (measure, segmenter) if measure in MEASURES and known else None
 
 
@@ -238,14 +240,14 @@ def load_segmenter(name: str | Path, *, weights: Path | None = None) -> Segmente
 def check_name(name: str | Path) -> None:
     """Raises: ConfigError for what is neither a segmenter's name nor a file of one."""
     path = Path(name)
-    if str(name) in NAMES or (path.is_file() and path.suffix in (".safetensors", *ENDINGS)):
+    if str(name) in NAMES or (path.is_file() and path.suffix in FILES):
         return
-    if path.suffix in (".safetensors", *ENDINGS):
+    if path.suffix in FILES:
         beside = [p.name for p in path.parent.glob("*")] if path.parent.is_dir() else []
         raise ConfigError(f"There is no segmenter {path}{did_you_mean(path.name, beside)}.")
     raise ConfigError(
         f"There is no segmenter '{name}'{did_you_mean(str(name), NAMES)}. Segmenters: "
-        f"{', '.join(NAMES)}; or a file that ends in .safetensors, {', '.join(ENDINGS)}."
+        f"{', '.join(NAMES)}; or a file that ends in {', '.join(FILES)}."
     )
 
 
@@ -284,16 +286,25 @@ def fill(net: nn.Module, stored: Mapping[str, Any], path: Path) -> None:
     net.load_state_dict(state, assign=True)
 
 
+def _description_in(path: Path) -> dict[str, Any] | None:
+    """The description in a .safetensors file's metadata; None where there is none."""
+    try:
+        with safe_open(path, "pt") as file:
+            found = json.loads((file.metadata() or {}).get(DESCRIBED, "null"))
+    except (SafetensorError, json.JSONDecodeError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def _of_safetensors(path: Path, name: str = "") -> Segmenter:
     stored = read_weights(path)
-    with safe_open(path, "pt") as file:
-        text = (file.metadata() or {}).get(DESCRIBED)
-    if text is None:
+    described = _description_in(path)
+    if described is None:
         raise WeightsError(
             f"'{path}' is no segmenter: it has no description inside, as the files have that "
             "recipes/train_segmenter.py writes. Give one of those, or .onnx with a .toml beside it."
         )
-    given = checked(json.loads(text), str(path))
+    given = checked(described, str(path))
     if given.net is None:
         raise WeightsError(f"'{path}' does not say what network it holds ('net').")
     with torch.device("meta"):
