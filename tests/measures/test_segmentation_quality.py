@@ -28,9 +28,11 @@ from ganpress.measures.quality import judge
 from ganpress.measures.segmentation import segmentation_quality
 from ganpress.measures.segmenter import load_segmenter
 from ganpress.measures.segmenter_file import checked
-from ganpress.methods.measured import Measured, Pictures
+from ganpress.methods.gan_slimming.settings import SlimConfig
+from ganpress.methods.measured import Measured, Pictures, judge_once, lacks
 from ganpress.models.checkpoint import Model, save
 from ganpress.run.files import read_json
+from ganpress.run.settings import checked as checked_settings
 
 PALETTE = np.array([(0, 0, 0), *COLOURS.values()], np.uint8)
 
@@ -347,3 +349,16 @@ def test_an_ablation_measures_by_labels_what_it_judges(
     with pytest.raises(ImagesError, match="has the id 0, which is none"):
         write_torchscript(home / "b.pt", toml='classes = ["a", "b", "c"]\nids = {a=1, b=2, c=3}\n')
         Measured((f"miou-{home}/b.pt",), None).check(reader("gaugan"), Pictures(maps))
+
+
+def test_a_variant_is_judged_by_labels_once(
+    home: Path, label_pictures: Images, tmp_path: Path
+) -> None:
+    by, path = Measured(tuple(names(home)), None), tmp_path / "judged.json"
+    base = checked_settings(SlimConfig, {"data": {"size": 64}, "distance": {"features": "tiny"}})
+    pictures, teacher = Pictures(label_pictures), reader("pix2pix")
+    assert lacks(path, teacher, pictures, by)
+    judge_once(teacher, pictures, base, by, path)
+    found = read_json(path)
+    assert [name.partition("-")[0] for name in found["metrics"]][-2:] == ["miou", "accuracy"]
+    assert not lacks(path, teacher, pictures, by)
