@@ -575,8 +575,8 @@ def test_statements_of_before_are_still_told() -> None:
     assert "+2.5 units of spread (standard error over seeds))" in line_of({**old, "clear": True})
 
 
-def test_of_a_score_the_larger_is_better() -> None:
-    name = "real/is-resnet56"
+@pytest.mark.parametrize("name", ["real/is-resnet56", "real/miou-facades", "accuracy-net@1a2b3c4d"])
+def test_of_a_score_the_larger_is_better(name: str) -> None:
     said = compared(row(8.0, 0.1, 3, name), row(7.0, 0.1, 3, name), name)
     assert said["verdict"] == "holds" and said["difference"] == 1.0
 

@@ -32,6 +32,7 @@ from ganpress.measures.image_metrics import (
 from ganpress.measures.looked import Columns, Looked, real_rows, rows_of
 from ganpress.measures.metrics import CifarResNet, inception_score, load_classifier
 from ganpress.measures.metrics.classifier import CLASSES
+from ganpress.measures.segmentation import LabelMetrics
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import (
     check_given,
@@ -77,7 +78,8 @@ def evaluate_quality(
             ``<features>-unit-distance-to-photo``, how far a translation goes from its photo.
 
     Further metrics are those of `image_metrics`: FID, KID and, of pictures made from noise, IS;
-    Frechet and kernel distance on EfficientNet-lite0; ST-LPIPS where there are pairs.
+    Frechet and kernel distance on EfficientNet-lite0; ST-LPIPS where there are pairs; mean IoU and
+    pixel accuracy under a segmenter where a generator reads label maps or label pictures.
 
     Args:
         images: real images, images with targets, photos with label maps, or photos to translate.
@@ -99,6 +101,7 @@ def evaluate_quality(
     size = model.resolve_size(size, trained_size(model))
     batch = batch or max(1, min(64, 8 * 256**2 // prod(height_width(size))))
     kinds = ["sets"] if way is _from_noise else ["sets", "pairs"]
+    kinds += ["labels"] if way is _paired else []
     chosen = choose(metrics, kinds=kinds, side=shorter(size), weights=weights, device=device)
     net = load_features(features, weights=weights).to(device)
     check_side(net, shorter(size))
@@ -236,24 +239,30 @@ def _paired(context: Context) -> Evaluation:
     lacking = real_rows.lacking(who, looks)
     mean = eight_bit(_mean(_truth(batch) for batch in context.batches(context.images)))
     dull = Looked(mean.to(context.device))
+    seen = LabelMetrics(context.chosen.labels, context.images, context.size, who)
     ours, trivial, made, fresh = (Columns() for _ in range(4))
     for batch in context.batches(context.images):
         truth = Looked(_truth(batch).to(context.device))
         picture = context.make(*inputs_of(context.model, batch, generator))
         made.add({name: look(picture) for name, look in looks.items()})
         fresh.add({name: look(truth) for name, look in lacking.items()})
+        seen.add(picture.x, truth.x)
         ours.add(_distances(context, picture, truth))
         trivial.add(_distances(context, dull.like(truth.x), truth))
     real = real_rows.complete(who, looks, fresh.rows)
     values, beside = ours.rows, trivial.rows
     return Evaluation(
         {k: float(v.mean()) for k, v in values.items()}
-        | context.set_distances(real, made.rows, context.images.digest()[:8]),
+        | context.set_distances(real, made.rows, context.images.digest()[:8])
+        | seen.metrics,
         {k: standard_error(v) for k, v in values.items()},
         len(context.images),
-        context.protocol("the true pictures") | distance_protocol("on 8-bit pictures"),
+        context.protocol("the true pictures")
+        | distance_protocol("on 8-bit pictures")
+        | seen.protocol,
         {f"{k}, the mean picture": float(v.mean()) for k, v in beside.items()}
-        | context.halves(real),
+        | context.halves(real)
+        | seen.yardsticks,
     )
 
 

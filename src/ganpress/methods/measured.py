@@ -9,7 +9,8 @@ from typing import Any
 from ganpress.data import Images
 from ganpress.errors import ConfigError
 from ganpress.measures.fidelity import evaluation_size
-from ganpress.measures.image_metrics import AUTO, KINDS, check_names
+from ganpress.measures.image_metrics import AUTO, check_names, choose, kind_of
+from ganpress.measures.labels import truth_of
 from ganpress.measures.quality import evaluate_quality
 from ganpress.methods.finish import Shown, evaluate_again
 from ganpress.models.checkpoint import Model, load
@@ -63,20 +64,25 @@ class Measured:
     @property
     def pairs(self) -> tuple[str, ...]:
         """Those that compare a student's picture with its teacher's."""
-        return tuple(name for name in self.metrics if KINDS[name] == "pairs")
+        return tuple(name for name in self.metrics if kind_of(name) == "pairs")
 
     def of(self, model: Model, pictures: Pictures) -> tuple[str, ...]:
         """Those that compare a model with real pictures; from noise there are no pairs."""
         return self.sets if from_noise(model) else self.metrics
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """Those that compare a model's pictures with label maps."""
+        return tuple(name for name in self.metrics if kind_of(name) == "labels")
+
+    @property
     def sets(self) -> tuple[str, ...]:
         """Those that compare a model's pictures with a set of real ones."""
-        return tuple(name for name in self.metrics if KINDS[name] == "sets")
+        return tuple(name for name in self.metrics if kind_of(name) == "sets")
 
     def check(self, teacher: Model, pictures: Pictures) -> None:
-        """Refuse, before any training, names that there are not, and distances of sets without
-        real pictures: ConfigError."""
+        """Refuse, before any training, names that there are not, distances of sets without real
+        pictures, and metrics of label maps without those: ConfigError."""
         check_names(self.metrics)
         if AUTO in self.metrics:
             raise ConfigError(
@@ -88,6 +94,19 @@ class Measured:
                 f"'{self.sets[0]}' compares with real pictures: give some (--reals, --pairs, "
                 "--test-pairs), or leave it out of --metrics."
             )
+        if self.labels:
+            self._check_labels(teacher, pictures.shown)
+
+    def _check_labels(self, teacher: Model, shown: Images | None) -> None:
+        reads_maps = shown is not None and not from_noise(teacher)
+        if shown is None or not reads_maps or not (shown.has_labels or shown.paired):
+            raise ConfigError(
+                f"'{self.labels[0]}' compares a generator's pictures with the label maps that they "
+                "are made from, and there are none: leave it out of --metrics."
+            )
+        chosen = choose(self.labels, kinds=["labels"], side=1, weights=self.weights)
+        for net in chosen.labels.values():
+            truth_of(shown, 1, net.labelling)
 
 
 def measure_again(plan: Plan, pictures: Pictures, teacher: Model, by: Measured) -> None:
