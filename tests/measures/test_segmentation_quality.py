@@ -24,12 +24,12 @@ from ganpress.losses.weights import zoo_path
 from ganpress.measures import segmentation
 from ganpress.measures.fidelity import evaluate
 from ganpress.measures.labels import truth_of
-from ganpress.measures.quality import judge
+from ganpress.measures.quality import evaluate_quality
 from ganpress.measures.segmentation import segmentation_quality
 from ganpress.measures.segmenter import load_segmenter
 from ganpress.measures.segmenter_file import checked
 from ganpress.methods.gan_slimming.settings import SlimConfig
-from ganpress.methods.measured import Measured, Pictures, judge_once, lacks
+from ganpress.methods.measured import Measured, Pictures, evaluate_once, lacks
 from ganpress.models.checkpoint import Model, save
 from ganpress.run.files import read_json
 from ganpress.run.settings import checked as checked_settings
@@ -165,7 +165,7 @@ def test_a_copied_label_picture_is_perfect_and_real_ones_are_the_yardstick(
     home: Path, label_pictures: Images
 ) -> None:
     same = copies(WIRINGS["pix2pix"].model())
-    found = judge(same, label_pictures, size=64, features="tiny", metrics=names(home))
+    found = evaluate_quality(same, label_pictures, size=64, features="tiny", metrics=names(home))
     [miou, accuracy] = [name for name in found.metrics if name.startswith(("miou", "accuracy"))]
     assert miou.startswith("miou-net@") and accuracy.startswith("accuracy-net@")
     assert found.metrics[miou] == found.metrics[accuracy] == 1.0
@@ -181,8 +181,8 @@ def test_a_copied_label_picture_is_perfect_and_real_ones_are_the_yardstick(
 
 def test_a_generator_of_label_maps_is_measured(home: Path, maps: Images) -> None:
     net = WIRINGS["gaugan"].model()
-    found = judge(net, maps, size=64, features="tiny", metrics=names(home))
-    again = judge(net, maps, size=64, features="tiny", metrics=names(home))
+    found = evaluate_quality(net, maps, size=64, features="tiny", metrics=names(home))
+    again = evaluate_quality(net, maps, size=64, features="tiny", metrics=names(home))
     batches = list(evaluation(maps, batch=8, size=64))
     want = segmentation_quality(net, batches, colour_segmenter())
     values = [v for n, v in found.metrics.items() if n.startswith(("miou", "accuracy"))]
@@ -206,15 +206,15 @@ def test_real_pictures_are_seen_once_for_all_generators(
     monkeypatch.setattr(segmentation.Tally, "add", counting)
     net = WIRINGS["gaugan"].model()
     for _ in range(2):
-        judge(net, maps, size=64, features="tiny", metrics=names(home))
+        evaluate_quality(net, maps, size=64, features="tiny", metrics=names(home))
     assert sum(seen) == 5 * 3  # made and real, then made alone; two metrics of one network
 
 
 def test_other_pictures_have_a_yardstick_of_their_own(home: Path, maps: Images) -> None:
     net = WIRINGS["gaugan"].model()
     how: dict[str, Any] = {"size": 64, "features": "tiny", "metrics": names(home)}
-    judge(net, maps, **how)
-    found = judge(net, maps.some([0, 1]), **how)
+    evaluate_quality(net, maps, **how)
+    found = evaluate_quality(net, maps.some([0, 1]), **how)
     batches = list(evaluation(maps.some([0, 1]), batch=2, size=64))
     want = segmentation_quality([batch.x for batch in batches], batches, colour_segmenter())
     real = [v for n, v in found.yardsticks.items() if n.endswith("real pictures")]
@@ -235,7 +235,7 @@ def test_metrics_without_labels_are_refused_with_a_sentence(
         with pytest.raises(
             ConfigError, match=r"label maps that they are made from, .*: leave it out"
         ):
-            judge(
+            evaluate_quality(
                 model(0),
                 open_images(home / "photos"),
                 other=photos,
@@ -244,7 +244,7 @@ def test_metrics_without_labels_are_refused_with_a_sentence(
                 metrics=[name],
             )
     with pytest.raises(ImagesError, match="no label picture of the segmenter's classes"):
-        judge(grey, photos, size=64, features="tiny", metrics=["miou-facades"])
+        evaluate_quality(grey, photos, size=64, features="tiny", metrics=["miou-facades"])
     with pytest.raises(ConfigError, match="nor with a teacher's: leave it out"):
         evaluate(grey, grey, label_pictures, size=64, features="tiny", metrics=["miou-facades"])
 
@@ -295,7 +295,7 @@ def test_maps_without_a_pixel_that_counts_are_refused(home: Path) -> None:
     write_torchscript(home / "c.pt", toml="classes = 3\nignored = [0, 1, 2, 3]\n")
     images = open_images(home / "photos", labels=home / "maps", instances=home / "maps")
     with pytest.raises(ImagesError, match="no pixel of the segmenter's classes"):
-        judge(
+        evaluate_quality(
             WIRINGS["gaugan"].model(),
             images,
             size=64,
@@ -358,7 +358,7 @@ def test_a_variant_is_judged_by_labels_once(
     base = checked_settings(SlimConfig, {"data": {"size": 64}, "distance": {"features": "tiny"}})
     pictures, teacher = Pictures(label_pictures), reader("pix2pix")
     assert lacks(path, teacher, pictures, by)
-    judge_once(teacher, pictures, base, by, path)
+    evaluate_once(teacher, pictures, base, by, path)
     found = read_json(path)
     assert [name.partition("-")[0] for name in found["metrics"]][-2:] == ["miou", "accuracy"]
     assert not lacks(path, teacher, pictures, by)
