@@ -15,7 +15,7 @@ from eval_inputs import model
 from nets import WIRINGS
 from PIL import Image
 from segmenter_files import COLOURS, colour_segmenter, described, write_torchscript
-from test_judging import copies
+from test_quality import copies
 from torch import Tensor, nn
 
 from ganpress.data import Images, evaluation, open_images
