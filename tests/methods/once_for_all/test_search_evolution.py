@@ -103,7 +103,7 @@ def test_a_generation_is_half_mutants_and_half_crossings_of_the_best_quarter() -
         assert child is not None
         children.add(child)
         crossed.append(all(n in slot for n, slot in zip(child, slots, strict=True)))
-    assert all(crossed[8:]) and not any(crossed[:8])
+    assert all(crossed[8:]) and sum(crossed[:8]) < 4
     assert len(children) > 12  # each is drawn anew
 
 
@@ -156,6 +156,7 @@ def test_it_ends_after_its_patience_its_generations_or_its_evaluations() -> None
     assert not finished(scored(3, 2, 4, 4, 4), how)
     assert finished(scored(3, 2, 4, 4, 4, 4), how)
     assert not finished(scored(3, 2, 4, 4, 4, 1), how)
+    assert not finished(scored(3, 3, 2, 4, 4, 4), how)  # one generation without a better one
     patient = how.model_copy(update={"patience": None})
     assert not finished(scored(*[1.0] * 9), patient)
     assert finished(scored(*[1.0] * 10), patient)
