@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,8 +20,9 @@ from patience import PATIENCE_S
 from search_landscapes import BUDGET, SMALL, cost, name_of, separable, small_search
 
 from ganpress.errors import ConfigError, InfeasibleTarget, Interrupted, SearchFailed
-from ganpress.methods.once_for_all.search import ledger
+from ganpress.methods.once_for_all.search import ledger, study
 from ganpress.methods.once_for_all.search.found import Row, pareto, read_trials
+from ganpress.methods.once_for_all.search.storage import Storage, default_url
 
 Widths = Mapping[str, int]
 WORKER = Path(__file__).parents[2] / "search_landscapes.py"
@@ -235,6 +237,35 @@ def test_two_workers_that_start_at_one_moment_share_one_study(tmp_path: Path) ->
     assert len({name for _, name in lines}) == 14 and len({pid for pid, _ in lines}) == 2
 
 
+def test_a_set_that_another_worker_took_up_meanwhile_is_left_to_it(tmp_path: Path) -> None:
+    def worker() -> ledger.Ledger:
+        shared = Storage(default_url(tmp_path), wait_s=1.0, say=lambda _: None)
+        return ledger.Ledger(shared, "study", SMALL, ["minimize"], {})
+
+    with closing(worker()) as one, closing(worker()) as two:
+        trial = one.take_up(SMALL.smallest, {})
+        assert trial is not None and two.take_up(SMALL.smallest, {}) is None
+        assert one.score(trial, {"fid": 1.0}, [1.0])
+        assert two.take_up(SMALL.smallest, {}) is None
+        assert [c.state for c in two.candidates().values()] == ["scored"]
+
+
+def test_a_set_past_the_last_is_given_up_where_another_worker_took_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_search(tmp_path, separable, evaluations=2)
+    usual = study.propose
+
+    def late(*arguments: Any) -> Any:
+        monkeypatch.setattr(study, "propose", usual)
+        small_search(tmp_path, separable, evaluations=3)
+        return SMALL.smallest
+
+    monkeypatch.setattr(study, "propose", late)
+    found = small_search(tmp_path, lambda _: pytest.fail("a fourth"), evaluations=3)
+    assert len(found.rows) == 3 and "16_8_8_8_8" not in {row.name for row in found.rows}
+
+
 def test_a_silent_worker_of_another_machine_is_replaced_and_its_late_result_is_not_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -307,8 +338,6 @@ def test_a_signal_stops_it_after_the_set_that_is_scored(tmp_path: Path) -> None:
 def test_brute_force_of_a_space_without_end_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganpress.methods.once_for_all.search import study
-
     monkeypatch.setattr(study, "BRUTE_FORCE_AT_MOST", 500)
     with pytest.raises(ConfigError, match=r"768 width sets, too many .* search.kind=evolution"):
         small_search(tmp_path, separable, kind="brute-force")
