@@ -12,7 +12,7 @@ from typing import Any
 
 from ganpress.methods.once_for_all.search.found import Found
 from ganpress.methods.once_for_all.search.settings import SearchSettings
-from ganpress.methods.once_for_all.search.space import Choice, Slot, Space
+from ganpress.methods.once_for_all.search.space import Slot, Space
 from ganpress.methods.once_for_all.search.study import search
 
 SMALL = Space(
@@ -48,6 +48,11 @@ def adversarial(widths: Mapping[str, int]) -> dict[str, float]:
     return {"fid": 1 + separable(widths)["fid"] / 4 + jumps / 8 + 200 / sum(numbers)}
 
 
+def name_of(widths: Mapping[str, int]) -> str:
+    """The name of a width set of `SMALL`."""
+    return "_".join(str(width // 2) for width in widths.values())
+
+
 def small_search(folder: Path, evaluate: Callable[..., Mapping[str, float]], **more: Any) -> Found:
     """A search of `SMALL` in a folder; ``more`` are settings or arguments of `search`."""
     own = {k: more.pop(k) for k in tuple(more) if k in SearchSettings.model_fields}
@@ -68,9 +73,8 @@ def main() -> None:
     folder, storage, evaluations, seconds, log, stop_after = sys.argv[1:]
 
     def evaluate(widths: Mapping[str, int]) -> dict[str, float]:
-        name = "_".join(str(w // 2) for w in widths.values())
         with open(log, "a") as file:
-            file.write(f"{os.getpid()} {name}\n")
+            file.write(f"{os.getpid()} {name_of(widths)}\n")
         if stop_after and len(Path(log).read_text().splitlines()) > int(stop_after):
             time.sleep(600)  # until it is killed
         time.sleep(float(seconds))
@@ -79,11 +83,6 @@ def main() -> None:
     small_search(
         Path(folder), evaluate, evaluations=int(evaluations), storage=storage or None, quiet=False
     )
-
-
-def names(choices: list[Choice]) -> list[str]:
-    """As the search writes them."""
-    return [SMALL.name(choice) for choice in choices]
 
 
 if __name__ == "__main__":

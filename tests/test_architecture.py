@@ -13,7 +13,17 @@ from patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[1]
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command(['--no-cache'])"
-OPTIONAL = ["torchvision", "onnx", "onnxruntime", "onnxscript", "openvino", "torchmetrics"]
+OPTIONAL = [
+    "torchvision",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "openvino",
+    "torchmetrics",
+    "optuna",
+    "psycopg",
+    "sqlalchemy",
+]
 LAZY = ["filelock", "scipy", "tomlkit"]  # always there, imported where they are used
 
 # Runs in a fresh interpreter: `argv` is the packages to hide, then the modules to import.

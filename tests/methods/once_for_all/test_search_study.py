@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 from patience import PATIENCE_S
-from search_landscapes import BUDGET, SMALL, cost, separable, small_search
+from search_landscapes import BUDGET, SMALL, cost, name_of, separable, small_search
 
 from ganpress.errors import ConfigError, InfeasibleTarget, Interrupted, SearchFailed
-from ganpress.methods.once_for_all.search import ledger, storage
+from ganpress.methods.once_for_all.search import ledger, study
 from ganpress.methods.once_for_all.search.found import Row, pareto, read_trials
-from ganpress.methods.once_for_all.search.storage import Storage
+from ganpress.methods.once_for_all.search.storage import Storage, default_url
 
 Widths = Mapping[str, int]
 WORKER = Path(__file__).parents[2] / "search_landscapes.py"
@@ -30,10 +30,6 @@ WORKER = Path(__file__).parents[2] / "search_landscapes.py"
 
 class Killed(BaseException):
     """What stands for a kill: nothing in the search may catch it and go on."""
-
-
-def name_of(widths: Widths) -> str:
-    return "_".join(str(w // 2) for w in widths.values())
 
 
 def start(folder: Path, *arguments: object) -> subprocess.Popen[str]:
@@ -45,11 +41,6 @@ def ended(worker: subprocess.Popen[str]) -> str:
     said = worker.communicate(timeout=PATIENCE_S)[1]
     assert worker.returncode == 0, said
     return said
-
-
-@pytest.fixture
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "FIRST_PAUSE_S", 0.01)
 
 
 def test_a_search_finds_the_best_set_and_writes_every_row(tmp_path: Path) -> None:
@@ -246,6 +237,35 @@ def test_two_workers_that_start_at_one_moment_share_one_study(tmp_path: Path) ->
     assert len({name for _, name in lines}) == 14 and len({pid for pid, _ in lines}) == 2
 
 
+def test_a_set_that_another_worker_took_up_meanwhile_is_left_to_it(tmp_path: Path) -> None:
+    def worker() -> ledger.Ledger:
+        shared = Storage(default_url(tmp_path), wait_s=1.0, say=lambda _: None)
+        return ledger.Ledger(shared, "study", SMALL, ["minimize"], {})
+
+    with closing(worker()) as one, closing(worker()) as two:
+        trial = one.take_up(SMALL.smallest, {})
+        assert trial is not None and two.take_up(SMALL.smallest, {}) is None
+        assert one.score(trial, {"fid": 1.0}, [1.0])
+        assert two.take_up(SMALL.smallest, {}) is None
+        assert [c.state for c in two.candidates().values()] == ["scored"]
+
+
+def test_a_set_past_the_last_is_given_up_where_another_worker_took_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_search(tmp_path, separable, evaluations=2)
+    usual = study.propose
+
+    def late(*arguments: Any) -> Any:
+        monkeypatch.setattr(study, "propose", usual)
+        small_search(tmp_path, separable, evaluations=3)
+        return SMALL.smallest
+
+    monkeypatch.setattr(study, "propose", late)
+    found = small_search(tmp_path, lambda _: pytest.fail("a fourth"), evaluations=3)
+    assert len(found.rows) == 3 and "16_8_8_8_8" not in {row.name for row in found.rows}
+
+
 def test_a_silent_worker_of_another_machine_is_replaced_and_its_late_result_is_not_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -315,80 +335,9 @@ def test_a_signal_stops_it_after_the_set_that_is_scored(tmp_path: Path) -> None:
     assert found.rows[5].figures["left"] == 0 and len(found.rows) == 10
 
 
-@pytest.fixture
-def away(tmp_path: Path, short_pauses: None) -> Iterator[Callable[[], None]]:
-    """Takes the SQLite file away."""
-    yield lambda: shutil.move(tmp_path / "study.db", tmp_path / "away.db") and None
-
-
-def test_a_storage_that_goes_away_is_waited_for(
-    tmp_path: Path,
-    away: Callable[[], None],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    whole = small_search(tmp_path / "whole", separable)
-    pauses: list[float] = []
-
-    def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-        if len(pauses) == 4:
-            shutil.move(tmp_path / "away.db", tmp_path / "study.db")
-
-    monkeypatch.setattr(storage.time, "sleep", sleep)
-    count = iter(range(20))
-
-    def evaluate(widths: Widths) -> dict[str, float]:
-        if next(count) == 5:
-            away()
-        return separable(widths)
-
-    assert small_search(tmp_path, evaluate, quiet=False) == whole
-    assert pauses == [0.01, 0.02, 0.04, 0.08]
-    said = capsys.readouterr().err
-    assert "study.db does not answer" in said and "is back" in said
-
-
-def test_a_storage_that_stays_away_is_an_error_and_nothing_is_lost(
-    tmp_path: Path, away: Callable[[], None]
-) -> None:
-    count = iter(range(20))
-
-    def evaluate(widths: Widths) -> dict[str, float]:
-        if next(count) == 5:
-            away()
-        return separable(widths)
-
-    with pytest.raises(SearchFailed, match=r"did not come back within .* is kept"):
-        small_search(tmp_path, evaluate, storage_wait_minutes=0.001)
-    shutil.move(tmp_path / "away.db", tmp_path / "study.db")
-    seen: list[str] = []
-    found = small_search(tmp_path, lambda w: (seen.append(name_of(w)), separable(w))[1])
-    assert found == small_search(tmp_path / "whole", separable)
-    assert len(seen) == 10 - 6  # the sixth was scored before, and not written
-
-
-@pytest.mark.parametrize(
-    ("url", "error", "said"),
-    [
-        ("study.db", ConfigError, "is no URL of a database"),
-        ("sqlite:////no/such/folder/study.db", ConfigError, "There is no folder /no/such/folder"),
-        ("nosuch://host/name", ConfigError, "No database of this kind"),
-        ("postgresql+psycopg://me:secret@127.0.0.1:1/x", SearchFailed, r"me:\*\*\*@127.0.0.1"),
-    ],
-)
-def test_a_storage_that_cannot_be_opened_is_refused(
-    url: str, error: type[Exception], said: str, short_pauses: None
-) -> None:
-    with pytest.raises(error, match=said):
-        Storage(url, wait_s=0.0, say=lambda _: None)
-
-
 def test_brute_force_of_a_space_without_end_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganpress.methods.once_for_all.search import study
-
     monkeypatch.setattr(study, "BRUTE_FORCE_AT_MOST", 500)
     with pytest.raises(ConfigError, match=r"768 width sets, too many .* search.kind=evolution"):
         small_search(tmp_path, separable, kind="brute-force")
