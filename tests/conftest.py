@@ -3,10 +3,17 @@ give a reason."""
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
+import shutil
+import sys
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch starts; child processes inherit it
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers have the folder of the process above them
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="ganpress-tests-cache-")
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +25,7 @@ import torch
 torch.set_num_threads(1)  # one per xdist worker: two cores, two workers, and repeatable sums
 hypothesis.settings.register_profile("ganpress", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ganpress")
+gc.set_threshold(100_000, 50, 1_000)  # each test ends with a collection: few are wanted within it
 
 FOLDERS = {
     "shared_data": "GANPRESS_DATA",
@@ -40,10 +48,14 @@ def looks_no_further_back() -> None:
 def closes_what_it_opens() -> Iterator[None]:
     """A socket, file or process that a test leaves open is that test's error.
 
-    Without the collection it is the error of whichever test runs when the collector does.
+    Without the collection it is the error of whichever test runs when the collector does. What a
+    test imports stays, as what was imported before it does.
     """
+    modules = len(sys.modules)
     yield
     gc.collect()
+    if len(sys.modules) > modules:
+        gc.freeze()
 
 
 def reason_to_skip(marker: str, expression: str) -> str | None:
