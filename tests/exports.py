@@ -1,6 +1,5 @@
 """What tests of exported files share: shallow nets, whose export is a matter of two seconds, and
-8-bit files that several tests look at. Importing it makes every later export half a second shorter.
-"""
+8-bit files that several tests look at."""
 
 from __future__ import annotations
 
@@ -15,10 +14,6 @@ from ganpress.quantisation.quantise import FakeQuantiser, calibrate, quantise
 
 for _package in ("onnx", "onnxscript", "onnxruntime"):
     pytest.importorskip(_package, reason="needs ganpress[onnx]")
-_listed = pytest.importorskip("onnxscript._framework_apis.torch_2_5")
-
-# The list of onnxscript's functions, which each export would make anew, and always the same.
-_listed.get_torchlib_ops = functools.cache(_listed.get_torchlib_ops)
 
 SHALLOW = Wiring("cyclegan", {"affine": True, "blocks": 1, "downsamplings": 1})
 """So few layers that single roundings do not add up to a grey level."""
