@@ -92,7 +92,8 @@ class Scorer:
             bytes_of_one = sum(m.numel() * m.element_size() for m in first.values())
             fits = bytes_of_one * len(wanted) <= KEPT_BYTES
             self._seen = [first, *map(self.distance.seen, wanted[1:])] if fits else []
-        maps = self._seen or [None] * len(wanted)
+        none: list[dict[str, Tensor] | None] = [None] * len(wanted)
+        maps = self._seen or none
         sums = [
             float(self.distance(a, b, maps=m)) * len(a)
             for a, b, m in zip(made, wanted, maps, strict=True)
