@@ -13,8 +13,9 @@ Result:   benchmarks/results/once-for-all-PART.json and .md, and once-for-all.md
 `openmoji` and `hayao`: the variants of `ganpress ablate once-for-all`, and GAN Slimming's gs-32 in
 a folder beside them: the same teacher, pictures, cost and minutes. `students`: from the first
 supernet of `openmoji` students at 1/4, 1/9, 1/16 and 1/30 of the MACs, fine-tuned for a minute
-each, and a GAN Slimming run for each. `rank`: eight width sets by their quality inside the supernet and
-after separate training. `evolution`: against brute force on a small space of the same supernet.
+each, and a GAN Slimming run for each. `rank`: eight width sets by their quality inside the
+supernet and after separate training. `evolution`: against brute force on a small space of the same
+supernet.
 """
 
 from __future__ import annotations
