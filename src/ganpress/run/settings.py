@@ -141,11 +141,26 @@ def read_config(
         check_names(kind, values, str(file))
     for item in sets:
         key, value = _parse(item)
+        if value != "" and not isinstance(value, str | list | dict) and _is_text(kind, key):
+            value = item.partition("=")[2].strip()  # 32_16 would be the number 3216
         group = put(values, key, value)
         check_names(kind, values, f"--set {item}")
         if value == "":
             del group[key.split(".")[-1]]
     return checked(kind, settle(values) if settle else values)
+
+
+def _is_text(kind: type[BaseModel], name: str) -> bool:
+    """Whether the setting of this dotted name takes any text, and nothing that is no text."""
+    *groups, last = name.split(".")
+    for group in groups:
+        inner = kind.model_fields[group].annotation if group in kind.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return False
+        kind = inner
+    annotation = kind.model_fields[last].annotation if last in kind.model_fields else None
+    kinds = {*(get_args(annotation) or (annotation,))} - {type(None)}
+    return kinds == {str}
 
 
 def checked(kind: type[C], values: Mapping[str, Any]) -> C:
