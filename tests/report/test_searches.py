@@ -17,6 +17,7 @@ from ganpress.errors import ConfigError
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
 from ganpress.report import write_report
 from ganpress.report.searches import again
+from ganpress.report.statements import numbers_of
 from ganpress.run.settings import read_config
 
 COMMAND = (
@@ -214,3 +215,16 @@ def test_names_and_reasons_are_escaped(tmp_path: Path) -> None:
     html = searched(tmp_path / "run", rows=rows, quality=evil)
     Page(html)
     assert "<script>alert" not in html
+
+
+def test_a_search_is_no_training_in_an_ablations_numbers(tmp_path: Path) -> None:
+    stages = [
+        {"name": "supernet", "steps": 300, "seconds": 20.0},
+        {"name": "search", "steps": None, "seconds": 7.0},
+        {"name": "finetune", "steps": 50, "seconds": 5.0},
+    ]
+    costs = dict.fromkeys(("bytes", "macs", "macs_outres", "params", "file_bytes"), 1)
+    model = {"student": {**costs, "latency_ms": {"median": 1.0}}, "ratios": {}}
+    found = {"model": model, "evaluation": {"metrics": {}}, "stages": stages}
+    numbers = numbers_of(bare_run(tmp_path / "run", results=found))
+    assert (numbers["training_steps"], numbers["training_seconds"]) == (350, 25.0)

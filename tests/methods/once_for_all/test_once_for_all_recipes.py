@@ -1,5 +1,5 @@
-"""The recipes of GAN Compression: each resolves and passes its check against a teacher of its family,
-and its steps and budgets are the authors' epochs and MACs."""
+"""Recipes of GAN Compression resolve and pass the check against a teacher of their family; their
+steps and budgets are the authors' epochs and MACs."""
 
 from __future__ import annotations
 
