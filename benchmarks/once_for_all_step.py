@@ -316,7 +316,8 @@ def page(out: dict[str, Any]) -> str:
     lines += [
         "",
         "Medians of the process's own time; both sides in one run, turn by turn; batch 1, one "
-        f"thread of {out['cpu']}, seed {out['seed']}, torch {out['torch']}, Python {out['python']}, "
+        f"thread of {out['cpu']}, seed {out['seed']}, torch {out['torch']}, "
+        f"Python {out['python']}, "
         "load "
         f"{out['load_before']:.1f} before and {out['load_after']:.1f} after. "
         "`OMP_NUM_THREADS=1 taskset -c 1 python -m benchmarks.once_for_all_step`",
