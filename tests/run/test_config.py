@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from ganpress.errors import ConfigError
 from ganpress.losses.distance import DistanceSettings
 from ganpress.methods.gan_slimming.settings import SlimConfig, resolve
-from ganpress.methods.once_for_all.settings import OnceForAllConfig
 from ganpress.models.families import family
 from ganpress.run.recipes import recipes
 from ganpress.run.settings import Settings, as_toml, checked, describe, names, read_config
@@ -50,23 +49,6 @@ def test_a_set_without_a_value_takes_the_file_back_to_the_default(tmp_path: Path
     file.write_text("[target]\nmacs = 0.3\n[quantise]\nbits = 8\n")
     read = read_config(SlimConfig, file, ["target.macs=", "target.bytes=0.2", "quantise.bits="])
     assert read.target.chosen == ("bytes", 0.2) and read.quantise == SlimConfig().quantise
-
-
-@pytest.mark.parametrize(
-    ("item", "text"),
-    [
-        ("search.choose=16_24_8", "16_24_8"),
-        ("search.choose=48", "48"),
-        ('search.choose="16_24"', "16_24"),
-        ("search.study=2026-11-28", "2026-11-28"),
-        ("search.study=1.50", "1.50"),
-    ],
-)
-def test_a_setting_that_is_text_is_taken_as_written(item: str, text: str) -> None:
-    search = read_config(OnceForAllConfig, sets=[item, "supernet.steps=10_000"]).search
-    assert text in (search.choose, search.study)
-    with pytest.raises(ConfigError, match=r"supernet\.steps"):
-        read_config(OnceForAllConfig, sets=[item, "supernet.steps=few"])
 
 
 def test_settings_cannot_be_changed_afterwards() -> None:

@@ -141,26 +141,13 @@ def read_config(
         check_names(kind, values, str(file))
     for item in sets:
         key, value = _parse(item)
-        if value != "" and not isinstance(value, str | list | dict) and _is_text(kind, key):
-            value = item.partition("=")[2].strip()  # 32_16 would be the number 3216
+        if not isinstance(value, str) and _is_text(kind, key):  # 32_16_24 is no number there
+            value = item.partition("=")[2].strip()
         group = put(values, key, value)
         check_names(kind, values, f"--set {item}")
         if value == "":
             del group[key.split(".")[-1]]
     return checked(kind, settle(values) if settle else values)
-
-
-def _is_text(kind: type[BaseModel], name: str) -> bool:
-    """Whether the setting of this dotted name takes any text, and nothing that is no text."""
-    *groups, last = name.split(".")
-    for group in groups:
-        inner = kind.model_fields[group].annotation if group in kind.model_fields else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return False
-        kind = inner
-    annotation = kind.model_fields[last].annotation if last in kind.model_fields else None
-    kinds = {*(get_args(annotation) or (annotation,))} - {type(None)}
-    return kinds == {str}
 
 
 def checked(kind: type[C], values: Mapping[str, Any]) -> C:
@@ -259,6 +246,17 @@ def _parse(item: str, flag: str = "--set") -> tuple[str, Any]:
         return key.strip(), tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:
         return key.strip(), text.strip()  # a bare word is a string
+
+
+def _is_text(kind: type[BaseModel], key: str) -> bool:
+    """Whether a setting takes text alone, whatever it looks like."""
+    found: Any = kind
+    for part in key.split("."):
+        if not (isinstance(found, type) and issubclass(found, BaseModel)):
+            return False
+        field = found.model_fields.get(part)
+        found = field.annotation if field else None
+    return found is str or set(get_args(found)) == {str, type(None)}
 
 
 def put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
