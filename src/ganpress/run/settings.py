@@ -141,6 +141,8 @@ def read_config(
         check_names(kind, values, str(file))
     for item in sets:
         key, value = _parse(item)
+        if not isinstance(value, str) and _is_text(kind, key):  # 32_16_24 is no number there
+            value = item.partition("=")[2].strip()
         group = put(values, key, value)
         check_names(kind, values, f"--set {item}")
         if value == "":
@@ -244,6 +246,17 @@ def _parse(item: str, flag: str = "--set") -> tuple[str, Any]:
         return key.strip(), tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:
         return key.strip(), text.strip()  # a bare word is a string
+
+
+def _is_text(kind: type[BaseModel], key: str) -> bool:
+    """Whether a setting takes text alone, whatever it looks like."""
+    found: Any = kind
+    for part in key.split("."):
+        if not (isinstance(found, type) and issubclass(found, BaseModel)):
+            return False
+        field = found.model_fields.get(part)
+        found = field.annotation if field else None
+    return found is str or set(get_args(found)) == {str, type(None)}
 
 
 def put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How width sets are scored: figures by hand, held-out inputs, and a network that stays as it is."""
+"""How width sets are scored: figures by hand, what is held out, a network that stays as it is."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_scoring_changes_nothing_of_the_supernet_but_running_statistics(
     if training and wiring.name == "gaugan":
         pytest.skip("slow, and in evaluation mode it is the same")
     net = wiring.net(1).train(training)
-    list(net.children())[0].eval()  # modes differ inside
+    next(iter(net.children())).eval()  # modes differ inside
     before = {n: t.clone() for n, t in net.state_dict().items()}
     modes = {n: m.training for n, m in net.named_modules()}
     held = [Held(wiring.inputs(1), torch.zeros(1, 3, 16, 16), None)]
