@@ -38,8 +38,8 @@ from ganpress import (
     read_config,
 )
 from ganpress.data import evaluation
-from ganpress.methods.compress import compress
 from ganpress.methods.base import Given
+from ganpress.methods.compress import compress
 from ganpress.methods.gan_slimming.method import joint_crops, resolve_for
 from ganpress.run.grid import grid
 from ganpress.training.setup import render_teacher, set_up, training_crops

@@ -27,7 +27,7 @@ from ganpress.data import Images, open_images
 from ganpress.errors import CheckpointError, ConfigError, GanpressError, did_you_mean
 from ganpress.losses.weights import fingerprint
 from ganpress.measures.cost import measure
-from ganpress.measures.quality import judge, trained_size
+from ganpress.measures.quality import evaluate_quality, trained_size
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.discriminator_file import save_discriminator
 from ganpress.run.files import check_name, read_json, replace_file, write_json
@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--table", action="store_true", help="only write zoo/README.md again")
     parser.add_argument("--data", help=f"what it was trained on: {', '.join(TERMS)}")
     parser.add_argument("--way", default="", help="A2B or B2A, where a run trains two")
-    parser.add_argument("--images", "--test", type=Path, action="append", help="to judge it by")
+    parser.add_argument("--images", "--test", type=Path, action="append", help="to evaluate it on")
     parser.add_argument("--other", type=Path, action="append")
     for name in ("--pairs", "--labels", "--instances"):
         parser.add_argument(name, type=Path)
@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(name, type=int)
     parser.add_argument("--features", default="squeezenet")
     parser.add_argument("--metrics", default="auto", help="as of 'ganpress evaluate'")
-    parser.add_argument("--device", default="cpu", help="to judge it on")
+    parser.add_argument("--device", default="cpu", help="for the evaluation")
     return parser
 
 
@@ -135,18 +135,18 @@ def add(
 ) -> list[Path]:
     """Write the files of one teacher and the table of all; returns the files.
 
-    Args: way: which teacher of the run. images, other, how: what `judge` takes.
+    Args: way: which teacher of the run. images, other, how: what `evaluate_quality` takes.
     Raises: ConfigError (the run is not finished, an unknown data set), CheckpointError (too large).
     """
     if data not in TERMS:
         raise ConfigError(f"No terms of '{data}'{did_you_mean(data, TERMS)}: add them to TERMS.")
     check_name(name, "name in the zoo")
-    told = _teacher_of(run, way)
+    teacher = _teacher_of(run, way)
     with tempfile.TemporaryDirectory() as folder:
-        files = shrunk(load(run / told["file"]), Path(folder), name)
+        files = shrunk(load(run / teacher["file"]), Path(folder), name)
         _check_room(files, zoo)
         model = load(files[0])
-        found = judge(model, images, other=other, **how).as_dict()
+        found = evaluate_quality(model, images, other=other, **how).as_dict()
         found["protocol"]["held out"] = _held_out(run, images)
         card = {
             **card_of(run, model, data),

@@ -3,10 +3,18 @@ give a reason."""
 
 from __future__ import annotations
 
+import atexit
+import functools
 import gc
 import os
+import shutil
+import sys
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch starts; child processes inherit it
+if "PYTEST_XDIST_WORKER" not in os.environ:  # workers have the folder of the process above them
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="ganpress-tests-cache-")
+    atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +26,7 @@ import torch
 torch.set_num_threads(1)  # one per xdist worker: two cores, two workers, and repeatable sums
 hypothesis.settings.register_profile("ganpress", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ganpress")
+gc.set_threshold(100_000, 50, 1_000)  # each test ends with a collection: few are wanted within it
 
 FOLDERS = {
     "shared_data": "GANPRESS_DATA",
@@ -30,8 +39,9 @@ ON_REQUEST = ("slow", "network")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def looks_no_further_back() -> None:
-    """What is imported by now stays: the collections after each test need not look at it."""
+def looks_at_all_that_is_kept() -> None:
+    """What was kept by tests of another module, and is no longer, is collected before this one."""
+    gc.unfreeze()
     gc.collect()
     gc.freeze()
 
@@ -40,10 +50,21 @@ def looks_no_further_back() -> None:
 def closes_what_it_opens() -> Iterator[None]:
     """A socket, file or process that a test leaves open is that test's error.
 
-    Without the collection it is the error of whichever test runs when the collector does.
+    Without the collection it is the error of whichever test runs when the collector does. What
+    outlives a test, an import or a module's fixture, is frozen: with all of it to look at, the
+    collections after 5,000 tests took minutes.
     """
     yield
+    list_torchlib_once()
     gc.collect()
+    gc.freeze()
+
+
+def list_torchlib_once() -> None:
+    """From the second export on: onnxscript makes the same list anew for each, in half a second."""
+    listed = sys.modules.get("onnxscript._framework_apis.torch_2_5")
+    if listed is not None and not hasattr(listed.get_torchlib_ops, "cache_info"):
+        listed.get_torchlib_ops = functools.cache(listed.get_torchlib_ops)
 
 
 def reason_to_skip(marker: str, expression: str) -> str | None:

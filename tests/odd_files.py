@@ -172,8 +172,12 @@ ODD: dict[str, Odd] = {
         name: Odd(_picture(name), f"{name} picture", ("picture",))
         for name in ("JPEG", "PNG", "GIF", "WebP", "BMP", "TIFF")
     },
-    "heic": Odd(lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40), "a HEIC picture"),
-    "avif": Odd(lambda: b"\0\0\0\x1cftypavif\0\0\0\0avifmif1" + bytes(40), "an AVIF picture"),
+    "heic": Odd(
+        lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(40), "a HEIC picture", ("picture",)
+    ),
+    "avif": Odd(
+        lambda: b"\0\0\0\x1cftypavif\0\0\0\0avifmif1" + bytes(40), "an AVIF picture", ("picture",)
+    ),
     "svg": Odd(lambda: SVG, "an SVG drawing"),
     "pnm": Odd(lambda: b"P6\n2 2\n255\n" + bytes(range(3, 15)), "a PNM picture"),
     "pdf": Odd(lambda: b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj", "a PDF document"),

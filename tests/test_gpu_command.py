@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from benchmarks.gpu import command
+from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.command import Budget, Device, Output, Piece, run_pieces
 from benchmarks.gpu.steps import recipe_case
 
@@ -34,12 +35,17 @@ def read(path: Path) -> dict[str, Any]:
 # --- the tiny form -----------------------------------------------------------------------------
 
 
+def options(out: Path) -> list[str]:
+    """What the command is given."""
+    work = out.with_name("work")
+    given = ["--device", "cpu", "--tiny", "--minutes", "20", "--out", out, "--work", work]
+    return [str(part) for part in given]
+
+
 def start(out: Path) -> subprocess.Popen[str]:
     """The command as it is given, in a process of its own."""
-    work = out.with_name("work")
-    options = ["--device", "cpu", "--tiny", "--minutes", "20", "--out", out, "--work", work]
     return subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.gpu", *map(str, options)],
+        [sys.executable, "-m", "benchmarks.gpu", *options(out)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
         stdout=subprocess.PIPE,
@@ -55,7 +61,7 @@ def measured(out: Path) -> dict[str, Any]:
 
 
 def test_the_tiny_form_is_interrupted_goes_on_and_then_has_nothing_left_to_do(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     running = start(out)
@@ -83,8 +89,9 @@ def test_the_tiny_form_is_interrupted_goes_on_and_then_has_nothing_left_to_do(
     check_files(out)
 
     kept = {path.name: path.read_bytes() for path in out.glob("*.json")}
-    said, _ = start(out).communicate(timeout=300)
-    assert said.count("is done") == 3
+    monkeypatch.setattr(sys, "argv", ["benchmarks.gpu", *options(out)])
+    assert main() == 0
+    assert capsys.readouterr().out.count("is done") == 3
     assert {path.name: path.read_bytes() for path in out.glob("*.json")} == kept
 
 

@@ -15,7 +15,8 @@ import ganpress
 
 NAMES = [
     *("FAMILIES", "GanpressError", "Images", "Model", "Run", "SlimConfig", "compress", "evaluate"),
-    *("export", "family", "full_model", "generate", "import_model", "judge", "latency", "load"),
+    "evaluate_quality",
+    *("export", "family", "full_model", "generate", "import_model", "latency", "load"),
     *("match_colour", "measure", "open_images", "read_config", "save", "train", "write_report"),
 ]
 
@@ -75,3 +76,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_dir_lists_the_public_names_and_the_version() -> None:
     assert dir(ganpress) == sorted([*NAMES, "__version__"])
     assert ganpress.__version__ == version("ganpress")
+
+
+def test_a_public_name_of_before_names_todays() -> None:
+    with pytest.raises(AttributeError, match="'judge': it is called 'evaluate_quality'"):
+        ganpress.judge  # noqa: B018
+    for new in ganpress._RENAMED.values():
+        assert new in ganpress.__all__

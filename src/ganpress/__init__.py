@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ganpress.measures.colour import match_colour
     from ganpress.measures.cost import latency, measure
     from ganpress.measures.fidelity import evaluate
-    from ganpress.measures.quality import judge
+    from ganpress.measures.quality import evaluate_quality
     from ganpress.methods.compress import compress
     from ganpress.methods.gan_slimming.settings import SlimConfig
     from ganpress.models.checkpoint import Model, full_model, load, save
@@ -38,12 +38,12 @@ _HOME = {
     "SlimConfig": "methods.gan_slimming.settings",
     "compress": "methods.compress",
     "evaluate": "measures.fidelity",
+    "evaluate_quality": "measures.quality",
     "export": "formats.exporters",
     "family": "models.families",
     "full_model": "models.checkpoint",
     "generate": "generation.generate",
     "import_model": "formats.importers",
-    "judge": "measures.quality",
     "latency": "measures.cost",
     "load": "models.checkpoint",
     "match_colour": "measures.colour",
@@ -54,6 +54,9 @@ _HOME = {
     "train": "training.train",
     "write_report": "report",
 }
+
+_RENAMED = {"judge": "evaluate_quality"}
+"""Public names of before -> today's."""
 
 try:
     __version__ = version("ganpress")
@@ -69,12 +72,12 @@ __all__ = [
     "SlimConfig",
     "compress",
     "evaluate",
+    "evaluate_quality",
     "export",
     "family",
     "full_model",
     "generate",
     "import_model",
-    "judge",
     "latency",
     "load",
     "match_colour",
@@ -90,7 +93,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(f"ganpress.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'ganpress' has no attribute '{name}'")
+    now = f": it is called '{_RENAMED[name]}'" if name in _RENAMED else ""
+    raise AttributeError(f"module 'ganpress' has no attribute '{name}'{now}")
 
 
 def __dir__() -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import pickle
 import resource
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forked import CONTEXT
 from patience import PATIENCE_S
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -32,9 +32,6 @@ from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model, full_model, load, save
 from ganpress.run.run import Run
 from ganpress.run.settings import read_config
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch._dynamo", "ganpress.run.run", "ganpress.methods.compress"])
 
 TOY = [
     *("min_channels=1", "data.size=32", "data.batch=2", "data.workers=0", "target.macs=0.5"),

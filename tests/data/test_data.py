@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import os
 import pickle
 import random
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from forked import CONTEXT
 from numpy.typing import NDArray
 from patience import PATIENCE_S
 from PIL import Image
@@ -673,6 +675,32 @@ def test_a_killed_worker_is_reported_with_what_to_do(images: Images) -> None:
         os.kill(worker, signal.SIGKILL)
         for _ in batches:
             pass
+
+
+def decode_and_be_killed(folder: Path, told: Path, method: str) -> None:
+    """A training whose worker has made its first batch."""
+    multiprocessing.set_start_method(method, force=True)
+    images = open_images(folder)
+    batches = stream(images, batch=2, size=16, seed=0, first=0, total=10**6, workers=1)
+    next(batches)
+    [worker] = multiprocessing.active_children()
+    told.write_text(str(worker.pid))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@needs_proc
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_a_worker_ends_with_a_training_that_is_killed(method: str, tmp_path: Path) -> None:
+    """However Python starts processes: the parent of a worker need not be the training."""
+    folder, told = write(tmp_path / "photos", 3), tmp_path / "worker"
+    training = CONTEXT.Process(target=decode_and_be_killed, args=(folder, told, method))
+    training.start()
+    training.join(PATIENCE_S)
+    assert training.exitcode == -signal.SIGKILL
+    worker, deadline = Path("/proc", told.read_text()), time.monotonic() + PATIENCE_S
+    while worker.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not worker.exists()
 
 
 def test_a_program_that_stops_in_the_middle_ends_by_itself(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import warnings
@@ -114,7 +115,8 @@ def without_heic(monkeypatch: pytest.MonkeyPatch) -> None:
     """As it is where the extra is not installed."""
     kinds = {e: kind for e, kind in endings._KINDS.items() if kind != "HEIF"}
     monkeypatch.setattr(endings, "_KINDS", kinds)
-    monkeypatch.setattr(endings, "has_heif", lambda: False)
+    looking = importlib.import_module("ganpress.sniff.look")  # the package has its function
+    monkeypatch.setattr(looking, "has_heif", lambda: False)
     monkeypatch.setattr(endings, "_register_heif", lambda: False)
 
 
@@ -141,7 +143,7 @@ def test_without_the_extra_a_heic_picture_of_another_ending_names_it(
 ) -> None:
     heic(put(tmp_path, "b.png") / "a.jpg")
     (text,) = said(tmp_path)
-    assert "a.jpg: a HEIC picture, which is read after pip install 'ganpress[heic]'" in text
+    assert "a.jpg: it is a HEIC picture, which is read after pip install 'ganpress[heic]'" in text
 
 
 # --- what is not read -----------------------------------------------------------------------------

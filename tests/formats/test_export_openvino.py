@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from nets import Wiring, photos
+from exports import SHALLOW
+from nets import photos
 from torch import Tensor
 
 from ganpress.errors import ConfigError, DiskFull, ExportError, MissingExtra
@@ -24,15 +25,12 @@ from ganpress.quantisation.quantise import FakeQuantiser, calibrate, quantise
 from ganpress.run.files import replace_pair
 
 openvino = pytest.importorskip("openvino", reason="needs ganpress[openvino]")
-pytest.importorskip("onnxscript", reason="needs ganpress[onnx]")
-
-TINY = Wiring("cyclegan", {"affine": True})
 
 
 def quantised(**how: object) -> Model:
     """A tiny network on 8 bits, with calibrated ranges."""
-    model = TINY.model()
-    calibrate(quantise(model.net, FakeQuantiser(**how)), TINY.net(), photos())
+    model = SHALLOW.model()
+    calibrate(quantise(model.net, FakeQuantiser(**how)), SHALLOW.net(), photos())
     return model
 
 
@@ -43,7 +41,7 @@ def run(path: Path, x: Tensor) -> Tensor:
 
 
 def test_a_float_network_computes_in_openvino_what_torch_computes(tmp_path: Path) -> None:
-    model = TINY.model()
+    model = SHALLOW.model()
     facts = export(model, tmp_path / "deep" / "net.xml", to="openvino", size=32)
     assert sorted(p.name for p in facts.file.parent.iterdir()) == ["net.bin", "net.xml"]
     assert facts.bytes == sum(p.stat().st_size for p in facts.file.parent.iterdir())
@@ -84,7 +82,7 @@ def test_a_file_that_differs_is_not_written(
 @pytest.fixture(scope="module")
 def converted() -> dict[str, bytes]:
     """The ONNX files of a float and a quantised network, made once."""
-    return {"float": to_bytes(TINY.model()), "quantised": to_bytes(quantised())}
+    return {"float": to_bytes(SHALLOW.model()), "quantised": to_bytes(quantised())}
 
 
 Pair = tuple[bytes, bytes]
@@ -116,7 +114,7 @@ def test_the_very_bytes_that_are_written_are_checked(
     damage: Callable[..., Pair],
     told: str,
 ) -> None:
-    whole, model = exporter.files, TINY.model() if kind == "float" else quantised()
+    whole, model = exporter.files, SHALLOW.model() if kind == "float" else quantised()
     monkeypatch.setattr(exporter, "to_bytes", lambda model: converted[kind])
     monkeypatch.setattr(exporter, "files", lambda data: damage(*whole(data)))
     with pytest.raises(ExportError, match=rf"(?s){told}.*Nothing was written"):
@@ -129,7 +127,7 @@ def test_a_graph_that_openvino_cannot_convert_is_an_export_error(
 ) -> None:
     monkeypatch.setattr(exporter, "to_bytes", lambda model: b"no graph")
     with pytest.raises(ExportError, match=r"(?s)cannot convert .*Nothing was written"):
-        export(TINY.model(), tmp_path / "net.xml", to="openvino", size=32)
+        export(SHALLOW.model(), tmp_path / "net.xml", to="openvino", size=32)
     assert not list(tmp_path.iterdir())
 
 
@@ -168,7 +166,7 @@ def test_a_full_disk_leaves_the_previous_pair(
     monkeypatch.setattr(exporter, "to_bytes", lambda model: converted["float"])
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(DiskFull, match=r"net\.(bin|xml)"):
-        export(TINY.model(), folder / "net.xml", to="openvino", size=32)
+        export(SHALLOW.model(), folder / "net.xml", to="openvino", size=32)
     assert held(folder) == OLD
 
 
@@ -221,7 +219,7 @@ def test_another_name_than_xml_and_a_missing_package_are_refused(
 ) -> None:
     named = r"Target 'openvino' writes a \.xml file: name it .*net\.xml"
     with pytest.raises(ConfigError, match=named):
-        export(TINY.model(), tmp_path / "net.onnx", to="openvino", size=32)
+        export(SHALLOW.model(), tmp_path / "net.onnx", to="openvino", size=32)
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingExtra, match=r"'openvino'.*pip install 'ganpress\[openvino\]'"):
-        export(TINY.model(), tmp_path / "net.xml", to="openvino", size=32)
+        export(SHALLOW.model(), tmp_path / "net.xml", to="openvino", size=32)

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nets import Wiring, each, every_wiring, photos
+from exports import LEAST, SHALLOW, in_eight_bits
+from nets import Wiring, every_wiring, photos
 from torch import Tensor
 
 from ganpress.errors import ExportError
@@ -34,8 +35,6 @@ from ganpress.quantisation.quantise import (
 )
 
 onnx = pytest.importorskip("onnx", reason="needs ganpress[onnx]")
-pytest.importorskip("onnxscript", reason="needs ganpress[onnx]")
-pytest.importorskip("onnxruntime", reason="needs ganpress[onnx]")
 
 helper, numpy_helper = onnx.helper, onnx.numpy_helper
 
@@ -45,29 +44,23 @@ QUANTISERS = {
     "5 bits": FakeQuantiser(bits=5, per_channel=True),
     "last float": FakeQuantiser(last="float"),
 }
-FAMILIES = {
-    name: Wiring(name)
-    for name in ("cartoongan", "pix2pix", "gaugan", "munit", "sngan", "stylegan2")
-}
 
 
 def test_the_quantiser_s_settings_are_those_of_the_file() -> None:
     """On a net so shallow that single roundings do not add up to a grey level."""
-    wiring = Wiring("cyclegan", {"affine": True})
     for name, quantiser in QUANTISERS.items():
-        model = wiring.model()
-        calibrate(quantise(model.net, quantiser), wiring.net(), photos())
+        model = SHALLOW.model()
+        calibrate(quantise(model.net, quantiser), SHALLOW.net(), photos())
         found = agreement(model, runner(to_bytes(model), reads(model)), [(photos(seed=7),)])
         assert found.mean < 0.1 * GREY, name
         assert found.near > 0.999, name
 
 
-@each(FAMILIES)
-def test_an_eight_bit_network_of_every_family_is_the_same_in_onnxruntime(wiring: Wiring) -> None:
+@pytest.mark.parametrize("name", LEAST)
+def test_an_eight_bit_network_of_every_family_is_the_same_in_onnxruntime(name: str) -> None:
     """Half a grey level and 99 % in two, or no further off than torch is from itself."""
-    model, x = wiring.model(), wiring.inputs()
-    calibrate(quantise(model.net, FakeQuantiser(per_channel=True)), wiring.net(), *x)
-    found = compare(model, to_bytes(model), session, wiring.pixels)
+    model, data = in_eight_bits(name)
+    found = compare(model, data, session, LEAST[name].pixels)
     strict = found.mean < 0.5 * GREY and found.near >= 0.99
     assert strict == (found.noise is None)
     if found.noise is not None:
@@ -75,9 +68,8 @@ def test_an_eight_bit_network_of_every_family_is_the_same_in_onnxruntime(wiring:
 
 
 def test_learned_ranges_are_those_of_the_file() -> None:
-    wiring = Wiring("cyclegan", {"affine": True})
-    model = wiring.model()
-    calibrate(quantise(model.net, FakeQuantiser()), wiring.net(), photos())
+    model = SHALLOW.model()
+    calibrate(quantise(model.net, FakeQuantiser()), SHALLOW.net(), photos())
     for n, p in learn_ranges(model.net).named_parameters():
         if n.endswith(".range"):
             p.data.mul_(0.7)
@@ -109,20 +101,17 @@ def test_verification_sees_smooth_pictures_and_noise(wiring: Wiring) -> None:
 @pytest.fixture(scope="module")
 def calm() -> tuple[Model, bytes]:
     """A net so shallow that its own noise is small."""
-    wiring = Wiring("cyclegan", {"affine": True})
-    model = wiring.model()
-    calibrate(quantise(model.net, FakeQuantiser()), wiring.net(), photos())
+    model = SHALLOW.model()
+    calibrate(quantise(model.net, FakeQuantiser()), SHALLOW.net(), photos())
     return model, to_bytes(model)
 
 
 @pytest.fixture(scope="module")
 def chaotic() -> tuple[Model, bytes]:
     """A net whose picture is off by grey levels when its input changes by 1e-5."""
-    wiring = Wiring("cartoongan")
-    model, inputs = wiring.model(), wiring.inputs()
-    calibrate(quantise(model.net, FakeQuantiser(per_channel=True)), wiring.net(), *inputs)
-    assert own_noise(model, [inputs]) > GREY
-    return model, to_bytes(model)
+    model, data = in_eight_bits("cartoongan")
+    assert own_noise(model, [LEAST["cartoongan"].inputs()]) > GREY
+    return model, data
 
 
 def scaled(graph: onnx.GraphProto, name: str, by: float) -> None:

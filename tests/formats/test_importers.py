@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import CheckpointError, ConfigError
-from ganpress.formats.importers import KINDS, from_state, import_model
+from ganpress.formats.importers import KINDS, cyclegan, from_state, gan_compression, import_model
 from ganpress.formats.importers.gan_compression import widths_of
+from ganpress.formats.importers.resnet_layout import layout_of
 from ganpress.models.checkpoint import load, save
 
 CONFIG = "4_3_5_2_3_1_4_3"
@@ -370,3 +371,21 @@ def test_a_folder_is_refused_as_one_with_the_files_in_it(tmp_path: Path) -> None
     assert str(caught.value).endswith(f"Give {path}.")
     with pytest.raises(CheckpointError, match=r"did you mean 'net_G\.pth'"):
         import_model("auto", tmp_path / "netG.pth")
+
+
+@pytest.mark.parametrize("kind", ["cyclegan", "gan-compression"])
+def test_where_a_resnets_tensors_lie_is_found_out_once(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def counted(*given: Any) -> Any:
+        asked.append(given)
+        return layout_of(*given)
+
+    for module in (cyclegan, gan_compression):
+        monkeypatch.setattr(module, "layout_of", counted)
+    students = kind == "gan-compression"
+    net = Upstream([4, 5, 6, 3, 3, 3, 5, 4], dropout=students, separable=students)
+    from_state(kind, net.state_dict())
+    assert len(asked) == 1

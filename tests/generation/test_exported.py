@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +13,13 @@ import numpy as np
 import pytest
 import torch
 from cli_runs import run_cli
+from exports import LEAST
 from nets import WIRINGS
 from PIL import Image
 
 import ganpress
 from ganpress.errors import CheckpointError, ConfigError, MissingExtra
+from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.generation.program import open_program
 
 onnx = pytest.importorskip("onnx")
@@ -48,6 +53,22 @@ def bound(path: Path, **dims: int) -> Path:
     return out
 
 
+@functools.cache
+def in_onnx(wiring: str) -> bytes:
+    """The ONNX file of a tiny model, made once for all tests and both targets."""
+    return to_bytes(WIRINGS[wiring].model())
+
+
+@contextmanager
+def file_of(wiring: str) -> Iterator[None]:
+    """Where this model is exported, its ONNX file is there already; it is checked anew."""
+    data = in_onnx(wiring)
+    with pytest.MonkeyPatch.context() as patch:
+        for target in ENDINGS:
+            patch.setattr(f"ganpress.formats.exporters.{target}.to_bytes", lambda model: data)
+        yield
+
+
 @pytest.mark.parametrize("target", ENDINGS)
 @pytest.mark.parametrize(
     "wiring",
@@ -60,9 +81,9 @@ def test_an_exported_file_makes_torchs_pictures(
     wiring: str, target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     needs(target)
-    model = WIRINGS[wiring].model()
-    file = tmp_path / f"net{ENDINGS[target]}"
-    ganpress.export(model, file, to=target, size=None if model.is_fixed else (64, 64))
+    model, file = WIRINGS[wiring].model(), tmp_path / f"net{ENDINGS[target]}"
+    with file_of(wiring):
+        ganpress.export(model, file, to=target, size=None if model.is_fixed else (64, 64))
     given: dict[str, Any] = {"images": photo(tmp_path / "in", 70, 61)}
     if wiring == "gaugan":
         (tmp_path / "l").mkdir()
@@ -86,7 +107,8 @@ def test_an_exported_file_makes_torchs_pictures(
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
-    ganpress.export(WIRINGS["cyclegan instance"].model(), folder / "net.onnx", size=32)
+    with file_of("cyclegan instance"):
+        ganpress.export(WIRINGS["cyclegan instance"].model(), folder / "net.onnx", size=32)
     return folder / "net.onnx"
 
 
@@ -115,7 +137,8 @@ def test_a_size_that_is_fixed_in_the_file_is_obeyed_and_said(
 def test_openvinos_fixed_size_is_obeyed(tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino")
     model = WIRINGS["cyclegan instance"].model()
-    ganpress.export(model, tmp_path / "net.xml", to="openvino", size=32)
+    with file_of("cyclegan instance"):
+        ganpress.export(model, tmp_path / "net.xml", to="openvino", size=32)
     read = openvino.Core().read_model(tmp_path / "net.xml")
     read.reshape({"image": [1, 3, 32, 48]})
     openvino.save_model(read, tmp_path / "bound.xml", compress_to_fp16=False)
@@ -161,14 +184,14 @@ def test_a_missing_package_is_named_with_its_extra(
 
 
 def test_what_is_inside_of_a_file_cannot_be_changed(tmp_path: Path) -> None:
-    munit = WIRINGS["munit"].model()
+    munit = LEAST["munit"].model()
     ganpress.export(munit, tmp_path / "munit.onnx", size=32)
     source = photo(tmp_path / "in", 32, 32)
     with pytest.raises(ConfigError, match=r"has no style encoder: --style works with the ganpress"):
         ganpress.generate(
             tmp_path / "munit.onnx", tmp_path / "out", images=source, style=source / "a.png"
         )
-    style = WIRINGS["stylegan2"].model()
+    style = LEAST["stylegan2"].model()
     ganpress.export(style, tmp_path / "style.onnx")
     with pytest.raises(ConfigError, match="makes its styles inside"):
         ganpress.generate(tmp_path / "style.onnx", tmp_path / "out", count=1, truncation=0.5)

@@ -219,6 +219,34 @@ def test_a_server_that_cannot_answer_is_tried_four_times(server: Server) -> None
     assert server.asked == [None] * 4
 
 
+class Fickle(Server):
+    """Every second answer begins the file anew."""
+
+    turn = 0
+
+    @property
+    def ranges(self) -> bool:
+        self.turn += 1
+        return self.turn % 2 == 0
+
+    @ranges.setter
+    def ranges(self, _: bool) -> None:
+        pass
+
+
+@pytest.mark.parametrize("fickle", [False, True])
+def test_a_server_that_begins_the_file_anew_each_time_is_not_asked_for_ever(
+    fickle: bool, server: Server
+) -> None:
+    server.ranges = False
+    server.break_after = [1000, 2000, 3000] * 20  # more than before, now and then
+    if fickle:
+        server.__class__ = Fickle
+    with pytest.raises(WeightsError, match=r"began the file anew 4 times\).*GANPRESS_WEIGHTS"):
+        find_weights(entry(server))
+    assert len(server.asked) == (8 if fickle else 5)
+
+
 def test_a_refusal_holds_no_connection(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[socket.socket] = []
     connect = socket.create_connection

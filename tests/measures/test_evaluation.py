@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import socket
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from eval_inputs import label_maps, model
-from nets import WIRINGS
+from nets import WIRINGS, Wiring
 
 from ganpress.data import Images, evaluation, open_images
 from ganpress.data.drawn.draw import write_folder
-from ganpress.errors import ConfigError
+from ganpress.errors import ConfigError, ImagesError, WeightsError
 from ganpress.measures.fidelity import compare_costs, evaluate, evaluation_size
+from ganpress.measures.quality import evaluate_quality
+from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import inputs_of
 from ganpress.training.shared_settings import DataSettings
 
@@ -182,6 +188,33 @@ def test_label_maps_are_read_by_both(labelled: Images, photos: Images) -> None:
         evaluate(student, teacher, photos, size=32, features="tiny")
     with pytest.raises(ConfigError, match="reads images"):
         evaluate(student, teacher, None, size=32, features="tiny")
+
+
+@pytest.mark.parametrize("to", ["teacher", "real pictures"])
+def test_what_the_generator_reads_is_asked_for_before_weights_that_are_not_here(
+    to: str, labelled: Images, photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("GANPRESS_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    teacher = WIRINGS["gaugan"].model()
+    few = Wiring("gaugan", {"labels": 2, "edges": False}).model()
+
+    def compared(model: Model, images: Images) -> object:
+        how: dict[str, Any] = {"size": 64}
+        ours = (model, model, images) if to == "teacher" else (model, images)
+        return (evaluate if to == "teacher" else evaluate_quality)(*ours, **how)
+
+    with pytest.raises(ConfigError, match=r"reads label maps: give them \(--labels\)"):
+        compared(teacher, photos)
+    with pytest.raises(ImagesError, match="holds id 3"):
+        compared(few, labelled)
+    with pytest.raises(WeightsError):
+        compared(teacher, labelled)
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise OSError("no network")
 
 
 def test_what_is_not_opened_images_is_refused_with_what_opens_them(photos: Images) -> None:

@@ -27,7 +27,7 @@ from ganpress.measures.fidelity import evaluate
 from ganpress.measures.image_metrics import AUTO, choose, score_of, set_names
 from ganpress.measures.looked import real_rows
 from ganpress.measures.metrics import frechet_distance, kernel_distance
-from ganpress.measures.quality import judge
+from ganpress.measures.quality import evaluate_quality
 from ganpress.models.checkpoint import save
 from ganpress.run.files import read_json
 
@@ -78,7 +78,7 @@ def test_pairs_have_every_metric_whose_weights_are_here_and_the_others_are_named
     pairs: Images, home: Path, weights: Path
 ) -> None:
     generator = WIRINGS["pix2pix"].model()
-    found = judge(generator, pairs, size=32, features="tiny", metrics=[AUTO])
+    found = evaluate_quality(generator, pairs, size=32, features="tiny", metrics=[AUTO])
     made, truth = eight_bit(generator(pictures(pairs))), pictures(open_images(home / "targets"))
     net = load_features("efficientnet-lite0")
     rows = [net.embed(x) for x in (truth, made)]
@@ -103,8 +103,8 @@ def test_the_usual_metrics_do_not_change_with_the_further_ones(
     pairs: Images, weights: Path
 ) -> None:
     generator = WIRINGS["pix2pix"].model()
-    alone = judge(generator, pairs, size=32, features="tiny")
-    more = judge(generator, pairs, size=32, features="tiny", metrics=SMALL)
+    alone = evaluate_quality(generator, pairs, size=32, features="tiny")
+    more = evaluate_quality(generator, pairs, size=32, features="tiny", metrics=SMALL)
     assert {name: more.metrics[name] for name in alone.metrics} == alone.metrics
     assert {name: more.yardsticks[name] for name in alone.yardsticks} == alone.yardsticks
     assert alone.left_out == more.left_out == {}
@@ -114,7 +114,7 @@ def test_translations_have_sets_and_the_learned_distance_to_their_photos(
     photos: Images, home: Path, weights: Path
 ) -> None:
     other = open_images(home / "other")
-    found = judge(model(0), photos, other=other, size=32, features="tiny", metrics=SMALL)
+    found = evaluate_quality(model(0), photos, other=other, size=32, features="tiny", metrics=SMALL)
     made = eight_bit(model(0)(pictures(photos)))
     assert found.metrics["st-lpips-alex-to-photo"] == pytest.approx(
         float(st_lpips(made, pictures(photos)).mean()), rel=1e-4
@@ -129,7 +129,7 @@ def test_inceptions_metrics_fix_resize_rounding_counts_and_reference_in_their_na
     photos: Images, all_weights: Path
 ) -> None:
     generator = WIRINGS["sngan"].model()
-    found = judge(generator, photos, count=2, features="tiny", metrics=[INCEPTION])
+    found = evaluate_quality(generator, photos, count=2, features="tiny", metrics=[INCEPTION])
     end = f"pytorch-uint8-2-vs-2-{photos.digest()[:8]}-seed0"
     names = {f"fid-{end}", f"kid-{end}", "is-inception-pytorch-uint8-2x2"}
     assert found.metrics.keys() == {"frechet-tiny", "kernel-tiny"} | names
@@ -160,7 +160,7 @@ def test_fid_and_kid_are_the_formulas_on_the_same_network(
     """KID by torchmetrics; FID by the formula that is torchmetrics' in test_metrics_torchmetrics:
     its own root of 2048 x 2048 takes ten seconds."""
     generator, net = WIRINGS["pix2pix"].model(), load_features(INCEPTION)
-    found = judge(generator, pairs, size=32, features="tiny", metrics=[INCEPTION])
+    found = evaluate_quality(generator, pairs, size=32, features="tiny", metrics=[INCEPTION])
     truth = net.embed(pictures(open_images(home / "targets")))
     made = net.embed(eight_bit(generator(pictures(pairs))))
     theirs = KernelInceptionDistance(feature=Given(2048), subsets=1, subset_size=5)
@@ -198,18 +198,18 @@ def test_nothing_is_seen_twice_and_real_pictures_not_again_for_the_next_generato
 
     monkeypatch.setattr(Features, "forward", counted)
     how = {"size": 32, "features": "tiny", "metrics": SMALL}
-    first = judge(WIRINGS["pix2pix"].model(), pairs, **how)
+    first = evaluate_quality(WIRINGS["pix2pix"].model(), pairs, **how)
     assert {name: seen.count(name) for name in set(seen)} == {
         "tiny": 11,  # five made, five true ones, the mean picture
         "st-lpips-alex": 11,
         "efficientnet-lite0": 10,
     }
     seen.clear()
-    again = judge(WIRINGS["pix2pix"].model(), pairs, **how)
+    again = evaluate_quality(WIRINGS["pix2pix"].model(), pairs, **how)
     assert seen.count("efficientnet-lite0") == 5  # those made
     assert again.metrics == first.metrics and again.yardsticks == first.yardsticks
     seen.clear()
-    judge(WIRINGS["pix2pix"].model(), pairs, **{**how, "size": 64, "metrics": SMALL[:1]})
+    evaluate_quality(WIRINGS["pix2pix"].model(), pairs, **{**how, "size": 64, "metrics": SMALL[:1]})
     assert seen.count("efficientnet-lite0") == 10  # another size is another set of pictures
 
 
@@ -228,17 +228,17 @@ def test_what_does_not_suit_is_refused_where_asked_for_and_passed_over_otherwise
 ) -> None:
     noise = WIRINGS["sngan"].model()
     with pytest.raises(ConfigError, match="'st-lpips-alex' compares each picture"):
-        judge(noise, photos, features="tiny", metrics=["st-lpips-alex"])
+        evaluate_quality(noise, photos, features="tiny", metrics=["st-lpips-alex"])
     with pytest.raises(ConfigError, match=r"'efficientnet-lite0' compares .* set of real ones"):
         evaluate(model(0), model(0), photos, size=32, features="tiny", metrics=SMALL[:1])
     with pytest.raises(ConfigError, match=r"did you mean 'st-lpips-alex'"):
-        judge(noise, photos, features="tiny", metrics=["st-lpips"])
-    small = judge(model(0), pairs, size=16, features="tiny", metrics=[AUTO])
+        evaluate_quality(noise, photos, features="tiny", metrics=["st-lpips"])
+    small = evaluate_quality(model(0), pairs, size=16, features="tiny", metrics=[AUTO])
     assert "at least 21 pixels" in small.left_out["st-lpips-alex"]
     with pytest.raises(ConfigError, match="at least 21 pixels, not 16"):
         choose(["st-lpips-alex"], kinds=["pairs"], side=16)
     with pytest.raises(ConfigError, match="at least 21 pixels, not 16"):
-        judge(model(0), pairs, size=16, features="st-lpips-alex")
+        evaluate_quality(model(0), pairs, size=16, features="st-lpips-alex")
 
 
 def test_the_command_computes_what_is_here_and_names_the_rest_once(

@@ -349,7 +349,7 @@ def test_a_teachers_discriminator_that_cannot_judge_the_crops_stops_only_the_var
     given: dict[str, Any] = {"run": tmp_path, "config": fresh, "compress": fake, "quiet": True}
     found = ablate(whole, Pictures(photos), variants=["cec", "gs-32"], **given)
     assert [p.name for p in fake.asked] == ["gs-32-0"]
-    assert "cannot judge pictures of 32 pixels" in found["failed"][0]["error"]
+    assert "cannot read pictures of 32 pixels" in found["failed"][0]["error"]
 
 
 @pytest.mark.parametrize(
@@ -397,7 +397,7 @@ def test_an_unfinished_variant_of_other_settings_is_refused_before_the_others_ar
 def test_other_real_pictures_are_refused_but_not_where_the_folder_is_older_than_that(
     photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measured, "can_judge", lambda *_: False)
+    monkeypatch.setattr(measured, "can_evaluate", lambda *_: False)
     fake, other = Fake(), open_images(write_folder(tmp_path / "other", 2, seed=9, size=40))
     run_all(run := tmp_path / "run", photos, fake, variants=["gd"], reals=photos)
     for reals in (other, None):
@@ -575,8 +575,8 @@ def test_statements_of_before_are_still_told() -> None:
     assert "+2.5 units of spread (standard error over seeds))" in line_of({**old, "clear": True})
 
 
-def test_of_a_score_the_larger_is_better() -> None:
-    name = "real/is-resnet56"
+@pytest.mark.parametrize("name", ["real/is-resnet56", "real/miou-facades", "accuracy-net@1a2b3c4d"])
+def test_of_a_score_the_larger_is_better(name: str) -> None:
     said = compared(row(8.0, 0.1, 3, name), row(7.0, 0.1, 3, name), name)
     assert said["verdict"] == "holds" and said["difference"] == 1.0
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ganpress.channels.take import shrink, take
 from ganpress.errors import ConfigError, WidthsError
 from ganpress.measures.cost import CostTable
-from ganpress.models.checkpoint import fingerprint
+from ganpress.models.checkpoint import fingerprint, full_model
 from ganpress.models.families import FAMILIES
 from ganpress.models.families.base import Generator, draw_inputs
 from ganpress.nn.axes import axes, widths
@@ -223,3 +223,24 @@ def test_what_a_family_does_not_have_is_refused_with_the_nearest_name(wiring: Wi
         least = 0 if name in wiring.vanishing else 1
         with pytest.raises(WidthsError, match=rf"'{name}'.*at least {least}"):
             which.build({name: least - 1}, **options)
+
+
+@pytest.mark.parametrize(
+    ("family", "option", "near"),
+    [
+        ("gaugan", "norm", "instance"),
+        ("gaugan", "upsampling", "more"),
+        ("sngan", "norm", "instance"),
+        ("pix2pix", "upsampling", "resize"),
+        ("cyclegan", "padding", "replicate"),
+        ("cyclegan", "up", "nearest"),
+    ],
+)
+def test_a_word_that_an_option_cannot_be_is_refused_alike_in_every_family(
+    family: str, option: str, near: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        full_model(family, **{option: f"{near}s"})
+    said = str(caught.value)
+    assert said.startswith(f"Option '{option}' is one of ")
+    assert said.endswith(f"; got '{near}s' (did you mean '{near}'?).")

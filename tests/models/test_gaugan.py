@@ -22,6 +22,7 @@ from ganpress.data import Batch, Images, open_images
 from ganpress.errors import CheckpointError, ConfigError, GanpressError, ImagesError
 from ganpress.formats.importers import spade
 from ganpress.formats.importers.fitting import assemble, assemble_discriminator
+from ganpress.measures.cost import measure
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.families import FAMILIES
 from ganpress.models.families.base import draw_inputs
@@ -33,6 +34,7 @@ from ganpress.nn.spade import add_spectral_norm, plain_state
 from ganpress.run.recipes import recipes
 from ganpress.run.run import Run
 from ganpress.run.settings import read_config
+from ganpress.sizes import height_width
 from ganpress.training import kit
 from ganpress.training.gaugan import GauGANTraining, train_gaugan
 
@@ -395,7 +397,16 @@ def test_the_recipes_build_networks(name: str) -> None:
     with torch.device("meta"):
         net = kit.scaled(GAUGAN, config)
     [x] = draw_inputs(net, 1, config.data.size)
-    assert net(x.to("meta")).shape == (1, 3, config.data.size, config.data.size)
+    assert net(x.to("meta")).shape == (1, 3, *height_width(config.data.size))
+
+
+def test_the_recipe_of_cityscapes_trains_the_papers_network_on_whole_pictures() -> None:
+    config = read_config(GauGANTraining, recipes(["train"])["gaugan-cityscapes-gpu"])
+    with torch.device("meta"):
+        net = kit.scaled(GAUGAN, config)
+    # methods.md 1.4: 281.28 G MACs; pictures of 1024 x 2048, scaled by a quarter
+    assert measure(net, config.data.size).macs / 1e9 == pytest.approx(281.28, abs=0.006)
+    assert config.data.load_size is None
 
 
 @pytest.mark.parametrize("dontcare", [False, True])

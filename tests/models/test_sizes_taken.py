@@ -61,6 +61,45 @@ def test_the_size_that_a_message_proposes_is_taken(wiring: Wiring) -> None:
         assert model.resolve_size((tall, wide)) == model.fit((height, width))
 
 
+SHALLOW = {
+    "cyclegan 1": Wiring("cyclegan", {"downsamplings": 1}),
+    "cyclegan 1 batch": Wiring("cyclegan", {"downsamplings": 1, "norm": "batch"}),
+    "cyclegan 3 zeros": Wiring(
+        "cyclegan", {"downsamplings": 3, "norm": "batch", "padding": "zero"}
+    ),
+    "cyclegan separable zeros": Wiring(
+        "cyclegan", {"norm": "batch", "padding": "zero", "separable": True}
+    ),
+    "cyclegan 2 blurred zeros": Wiring(
+        "cyclegan", {"antialias": 7, "norm": "batch", "padding": "zero", "up": "bilinear"}
+    ),
+    "cyclegan no blocks": Wiring("cyclegan", {"blocks": 0, "norm": "batch"}),
+    "pix2pix downs 3 instance": Wiring("pix2pix", {"downs": 3, "norm": "instance"}),
+}
+
+
+@each(SEEING | SHALLOW)
+def test_the_smallest_size_is_the_smallest_that_the_layers_can_make(
+    wiring: Wiring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = wiring.net().eval()
+    smallest = net.fit(1, 1)
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        assert net(*draw_inputs(net, 1, smallest, draw)).shape == (1, 3, *smallest)
+        monkeypatch.setattr(type(net), "check_size", lambda *_: None)
+        for side in range(net.multiple, net.min_size, net.multiple):
+            with pytest.raises((RuntimeError, ValueError)):
+                net(*draw_inputs(net, 1, side, draw))
+
+
+def test_a_u_net_of_two_halvings_makes_pictures_of_4_and_8_pixels() -> None:
+    model = full_model("pix2pix", downs=2)
+    assert model.min_size == 4
+    for size in (4, 8, (4, 64)):
+        assert model.resolve_size(size) == size
+
+
 @each({n: w for n, w in WIRINGS.items() if w.name in ("sngan", "stylegan2")})
 def test_a_network_of_one_size_refuses_others_and_inputs_that_are_not_its_noise(
     wiring: Wiring,

@@ -20,7 +20,7 @@ from ganpress.data import open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.losses.weights import fingerprint, zoo_path
-from ganpress.measures.quality import judge
+from ganpress.measures.quality import evaluate_quality
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.discriminator_file import load_discriminator, save_discriminator
@@ -140,7 +140,7 @@ def test_a_finished_training_is_put_into_the_zoo(name: str, home: Path, tmp_path
     assert (card["steps"], card["made_by"]) == (2, "cpu recipe")
     assert card["data"]["data_hash"] == images.digest()
     assert card["evaluation"]["protocol"]["held out"] == "no: these were trained on"
-    again = judge(load(tmp_path / "one.safetensors"), images, **how)
+    again = evaluate_quality(load(tmp_path / "one.safetensors"), images, **how)
     assert again.metrics == pytest.approx(card["evaluation"]["metrics"])
     page = (tmp_path / "README.md").read_text()
     assert page == recipe.table({"one": card}) and f"[one]({card['grid']})" in page

@@ -26,7 +26,7 @@ from ganpress.quantisation.quantise import (
 from ganpress.quantisation.settings import QuantiseSettings
 from ganpress.run.settings import checked
 
-SMALL = Wiring("cyclegan", {"affine": True})
+SMALL = Wiring("cyclegan", {"affine": True, "blocks": 1, "downsamplings": 1})
 
 
 def weights(largest: float) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from forked import CONTEXT
 from patience import PATIENCE_S
 from safetensors.torch import load_file
 from slim_runs import slim
@@ -32,9 +32,6 @@ from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model, full_model, load, save
 from ganpress.run.run import Run, Stage, read_log
 from ganpress.run.settings import read_config
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch._dynamo", "ganpress.run.run", "ganpress.methods.compress"])
 
 SETTINGS = """
 seed = 5

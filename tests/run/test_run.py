@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from forked import CONTEXT
 from patience import PATIENCE_S
 from PIL import Image
 from torch import nn
@@ -35,8 +36,6 @@ from ganpress.run.files import replace_file, write_json
 from ganpress.run.run import Run, read_log
 
 STEPS = 60
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch", "ganpress.run.run"])
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import sys
 import warnings
@@ -56,6 +57,7 @@ READERS: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     "json": ("json", ".json", read_json),
     "prepared zip": ("archive", ".zip", lambda p: _members(p.parent)),
 }
+looking = importlib.import_module("ganpress.sniff.look")  # the package has its function
 FORBIDDEN = re.compile(r"allow_pickle|weights_only|Traceback|codec can't|HeaderToo|UTF-8|\.\.$")
 
 
@@ -98,11 +100,34 @@ def test_a_file_is_known_by_its_bytes_under_any_name(name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", [n for n, odd in ODD.items() if odd.good_for])
-def test_a_file_in_its_place_is_never_called_misplaced(name: str, tmp_path: Path) -> None:
+def test_a_file_in_its_place_is_never_called_misplaced(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "has_heif", lambda: True)
+    monkeypatch.setattr(looking, "_has_avif", lambda: True)
     path = tmp_path / "x"
     path.write_bytes(ODD[name].make())
     for wanted in ODD[name].good_for:
         assert misplaced(path, wanted) == ""  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "reader"), [("heic", "has_heif"), ("avif", "_has_avif")])
+def test_a_picture_that_an_extra_reads_is_a_picture_and_the_extra_is_named(
+    name: str, reader: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, reader, lambda: False)
+    odd, extra = ODD[name], "pip install 'ganpress[heic]'"
+    data = odd.make()
+    assert look(data).group == "picture" and look(data).needs == extra
+    assert misplaced(data, "picture") == f"is {odd.words}, which is read after {extra}"
+    assert misplaced(data, "model").startswith(f"is {odd.words}, not a ganpress model")
+    for file in ("a.jpg", "a.png"):
+        (tmp_path / file).write_bytes(data)
+        with pytest.raises(ImagesError) as caught:
+            read_rgb(tmp_path / file)
+        assert str(caught.value).endswith(f"it is {odd.words}, which is read after {extra}.")
+    monkeypatch.setattr(looking, reader, lambda: True)
+    assert look(data).needs == "" and misplaced(data, "picture") == ""
 
 
 def test_random_bytes_are_no_kind_of_file(tmp_path: Path) -> None:

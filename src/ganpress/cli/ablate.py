@@ -44,7 +44,7 @@ def ablate(
     seeds: Annotated[str, typer.Option("--seeds", help="such as 0,1,2")] = "0",
     reals: Annotated[
         list[Path] | None,
-        typer.Option("--reals", help="real pictures of the target domain, to judge against"),
+        typer.Option("--reals", help="real pictures of the target domain, to compare with"),
     ] = None,
     pairs: Pairs = None,
     side_by_side: SideBySide = None,
@@ -144,11 +144,9 @@ def report(
         near = did_you_mean(layout, ["page", "paper"])
         raise ConfigError(f"There is no layout '{layout}'{near}: page or paper.")
     if layout == "paper":
-        from ganpress.methods import tables_of
+        from ganpress.methods import write_tables
 
-        text = tables_of(run)
-        (run / "paper.md").write_text(text, encoding="utf-8")
-        print(text)
+        print(write_tables(run))
         return
     write = write_ablation if (run / "ablation.json").exists() else write_report
     console.print(str(write(run).resolve()), soft_wrap=True)

@@ -72,7 +72,7 @@ def evaluate(
     from ganpress.data import open_images
     from ganpress.errors import ConfigError
     from ganpress.measures.fidelity import evaluate as compare
-    from ganpress.measures.quality import judge
+    from ganpress.measures.quality import evaluate_quality
     from ganpress.models.checkpoint import load
     from ganpress.run.files import make_folder, write_json
 
@@ -105,7 +105,7 @@ def evaluate(
     elif not photos:
         raise ConfigError("Give the real images (--images), or a generator's teacher (--teacher).")
     else:
-        found = judge(
+        found = evaluate_quality(
             given,
             photos,
             other=open_images(other, strict=strict) if other else None,

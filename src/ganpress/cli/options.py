@@ -31,8 +31,8 @@ Metrics = Annotated[
     str,
     typer.Option(
         "--metrics",
-        help="such as efficientnet-lite0,inception-pytorch; auto: those whose weights are here; "
-        "none: the usual ones alone",
+        help="such as efficientnet-lite0,inception-pytorch, of label maps miou-facades; auto: "
+        "those whose weights are here; none: the usual ones alone",
     ),
 ]
 FurtherMetrics = Annotated[

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from ganpress.data.endings import HEIC_EXTRA, formats_of, lacks_heif
+from ganpress.data.endings import formats_of
 from ganpress.errors import ImagesError
 from ganpress.sniff import dead_link, misplaced
 
@@ -184,8 +184,6 @@ def _from_16_bits(grey: NDArray[np.integer]) -> NDArray[np.uint8]:
 
 
 def _reason(error: Exception, stored: bytes) -> str:
-    if lacks_heif(stored):
-        return f"a HEIC picture, which is read after {HEIC_EXTRA}"
     if isinstance(error, UnidentifiedImageError):
         other = misplaced(stored, "picture")
         return f"it {other}" if other else f"not a {_READABLE} image"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Iterable
 from functools import cache
 
 from PIL import Image
 
-HEIC_EXTRA = "pip install 'ganpress[heic]'"
+from ganpress.sniff import HEIC_EXTRA, has_heif, is_heif
 
 # What a file may hold whatever its ending says: formats with a signature that nothing else has.
 _SIGNED = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "JPEG2000")
@@ -30,7 +29,6 @@ NOT_READ = (
 )  # fmt: skip
 
 _HEIF = frozenset({".heic", ".heics", ".heif", ".heifs", ".hif"})
-_HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 _COMMON = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif")
 
 _ADVICE = {
@@ -116,12 +114,6 @@ def _registered() -> dict[str, str]:
 
 
 @cache
-def has_heif() -> bool:
-    """Whether the package that reads HEIC is installed; it is imported when a HEIC file is met."""
-    return importlib.util.find_spec("pillow_heif") is not None
-
-
-@cache
 def _register_heif() -> bool:
     if has_heif():
         importlib.import_module("pillow_heif").register_heif_opener()
@@ -175,13 +167,4 @@ def formats_of(stored: bytes, name: str) -> tuple[str, ...]:
     own = Image.EXTENSION.get(ending_of(name), "")
     tried: Iterable[str] = (*_SIGNED, own) if own in _BY_ENDING else _SIGNED
     found = tuple(kind for kind in tried if kind in Image.OPEN)
-    return (*found, "HEIF") if _looks_heif(stored) and _register_heif() else found
-
-
-def lacks_heif(stored: bytes) -> bool:
-    """Whether these are the bytes of a HEIC picture, which only the extra reads."""
-    return _looks_heif(stored) and not has_heif()
-
-
-def _looks_heif(stored: bytes) -> bool:
-    return stored[4:8] == b"ftyp" and stored[8:12] in _HEIF_BRANDS
+    return (*found, "HEIF") if is_heif(stored) and _register_heif() else found

@@ -39,7 +39,7 @@ class Passed:
 
 
 def stamp_of(facts: os.stat_result) -> Stamp:
-    """What tells a file from what it was before."""
+    """What changes whenever a file does."""
     return facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size
 
 

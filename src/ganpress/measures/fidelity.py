@@ -22,7 +22,7 @@ from ganpress.measures.looked import Columns, Looked
 from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.inputs import (
     channels_of,
-    check_ids,
+    check_given,
     drawn,
     from_noise,
     images_for,
@@ -96,6 +96,7 @@ def evaluate(
             "compare a student with the teacher it was made from."
         )
     check_channels(student, teacher)
+    check_given(teacher, images)  # what is asked of the user, before weights that are not here
     images = images_for(teacher, images) if images and not from_noise(teacher) else images
     size = teacher.resolve_size(size)
     at = None if weights is None else Path(weights)
@@ -106,10 +107,8 @@ def evaluate(
     if from_noise(teacher):
         count = count or (len(images) if images else FROM_NOISE)
         inputs: Iterable[Inputs] = drawn(teacher, count, batch, generator)
-    elif images is None:
-        raise ConfigError(f"A '{teacher.family.name}' generator reads images: give them.")
     else:
-        check_ids(teacher, images)
+        assert images is not None
         count = len(images)
         inputs = (
             inputs_of(teacher, b, generator) for b in every_image(images, batch=batch, size=size)

@@ -21,15 +21,21 @@ from ganpress.losses.st_lpips import MIN_SIZE
 from ganpress.losses.terms import learned_unit_distance
 from ganpress.measures.metrics import frechet_distance, inception_score, kernel_distance
 from ganpress.measures.metrics.inception_score import Score
+from ganpress.measures.segmenter import FILES, MEASURES, Segmenter, load_segmenter, parts_of
+from ganpress.measures.segmenter import NAMES as SEGMENTERS
+from ganpress.measures.segmenter import check_name as check_segmenter
 
-KINDS: dict[str, Literal["sets", "pairs"]] = {
+Kind = Literal["sets", "pairs", "labels"]
+KINDS: dict[str, Kind] = {
     "efficientnet-lite0": "sets",
     "st-lpips-alex": "pairs",
     "inception-pytorch": "sets",
     "inception-tf1": "sets",
     "inception-clean": "sets",
+    **{f"{measure}-{net}": "labels" for net in SEGMENTERS for measure in MEASURES},
 }
-"""What each compares: two sets of pictures, or each picture with its reference."""
+"""What each compares: two sets of pictures, each picture with its reference, or what a segmenter
+sees in it with its label map. There are also ``miou-FILE`` and ``accuracy-FILE``: see `kind_of`."""
 USUAL = ("efficientnet-lite0", "st-lpips-alex", "inception-pytorch")
 AUTO = "auto"
 """Stands for those of `USUAL` that suit the comparison and whose weights are here."""
@@ -44,11 +50,13 @@ MIN_SIDES = {"st-lpips-alex": MIN_SIZE}
 class Chosen:
     """The networks of the metrics that are computed.
 
-    left_out: names of the others, of those that suit the comparison, and how to have them.
+    labels: segmenters, by the names of the metrics. left_out: names of the others, of those that
+    suit the comparison, and how to have them.
     """
 
     sets: tuple[Features, ...] = ()
     pairs: tuple[Features, ...] = ()
+    labels: dict[str, Segmenter] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
 
@@ -65,19 +73,24 @@ def choose(
     Args:
         wanted: names of `KINDS`, whose weights are fetched where they can be; `AUTO`: see there,
             nothing is fetched.
-        kinds: what is compared: "sets", "pairs" or both. side: the shorter one, in pixels.
+        kinds: what is compared: some of "sets", "pairs" and "labels". side: the shorter one, in
+            pixels.
         weights: folder searched before GANPRESS_WEIGHTS; or one of the published files.
     Raises: ConfigError for a name that there is not, or a metric that does not suit; WeightsError.
     """
     check_names(wanted)
     found: dict[str, list[Features]] = {"sets": [], "pairs": []}
     left_out: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for name, asked in expanded(wanted).items():
-        kind = KINDS[name]
+        kind = kind_of(name)
         unfit = _unfit(name, kinds, side)
         if unfit and asked:
             raise ConfigError(unfit)
         if unfit and kind not in kinds:
+            continue
+        if parts := parts_of(name):
+            labels[name] = parts[1]
             continue
         lacks = unfit or ("" if asked else without_weights(name, weights))
         if lacks:
@@ -85,18 +98,28 @@ def choose(
             continue
         net = load_features(name, weights=weights_among(name, weights))
         found[kind].append(net.to(device))
-    return Chosen(tuple(found["sets"]), tuple(found["pairs"]), left_out)
+    nets = {name: load_segmenter(name, weights=weights) for name in dict.fromkeys(labels.values())}
+    seen = {name: nets[segmenter].to(device) for name, segmenter in labels.items()}
+    return Chosen(tuple(found["sets"]), tuple(found["pairs"]), seen, left_out)
 
 
 def check_names(wanted: Sequence[str]) -> None:
     """Raises: ConfigError for what is no metric's name."""
     for name in wanted:
-        if name != AUTO and name not in KINDS:
+        if parts := parts_of(name):
+            check_segmenter(parts[1])
+        elif name != AUTO and name not in KINDS:
             raise ConfigError(
                 f"There is no metric '{name}'{did_you_mean(name, [*KINDS, AUTO])}. "
-                f"Metrics: {', '.join(KINDS)}; or '{AUTO}': those whose weights are here; or "
-                "'none' alone."
+                f"Metrics: {', '.join(KINDS)}; or 'miou-FILE', 'accuracy-FILE': by a segmentation "
+                f"network of your own ({', '.join(FILES)}); or '{AUTO}': those whose "
+                "weights are here; or 'none' alone."
             )
+
+
+def kind_of(name: str) -> Kind:
+    """What a metric compares; of one that `check_names` lets pass."""
+    return "labels" if parts_of(name) else KINDS[name]
 
 
 def expanded(wanted: Sequence[str]) -> dict[str, bool]:
@@ -107,12 +130,15 @@ def expanded(wanted: Sequence[str]) -> dict[str, bool]:
 
 def _unfit(name: str, kinds: Sequence[str], side: int) -> str:
     """Why this metric cannot be computed here, or ''."""
-    if KINDS[name] not in kinds:
+    kind = kind_of(name)
+    if kind not in kinds:
         what = {
+            "labels": "compares a generator's pictures with the label maps that they are made "
+            "from, not those of other generators, nor with a teacher's",
             "sets": "compares a generator's pictures with a set of real ones, not with a teacher's",
             "pairs": "compares each picture with its own reference, and there are none",
         }
-        return f"'{name}' {what[KINDS[name]]}: leave it out of the metrics."
+        return f"'{name}' {what[kind]}: leave it out of the metrics."
     smallest = MIN_SIDES.get(name, 1)
     if side < smallest:
         return f"'{name}' takes pictures of at least {smallest} pixels, not {side}."

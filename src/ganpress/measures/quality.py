@@ -32,9 +32,10 @@ from ganpress.measures.image_metrics import (
 from ganpress.measures.looked import Columns, Looked, real_rows, rows_of
 from ganpress.measures.metrics import CifarResNet, inception_score, load_classifier
 from ganpress.measures.metrics.classifier import CLASSES
+from ganpress.measures.segmentation import LabelMetrics
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import (
-    check_ids,
+    check_given,
     drawn,
     from_noise,
     images_for,
@@ -50,7 +51,7 @@ SPLITS = 10
 
 
 @torch.no_grad()
-def judge(
+def evaluate_quality(
     model: Model,
     images: Images,
     *,
@@ -77,7 +78,8 @@ def judge(
             ``<features>-unit-distance-to-photo``, how far a translation goes from its photo.
 
     Further metrics are those of `image_metrics`: FID, KID and, of pictures made from noise, IS;
-    Frechet and kernel distance on EfficientNet-lite0; ST-LPIPS where there are pairs.
+    Frechet and kernel distance on EfficientNet-lite0; ST-LPIPS where there are pairs; mean IoU and
+    pixel accuracy under a segmenter where a generator reads label maps or label pictures.
 
     Args:
         images: real images, images with targets, photos with label maps, or photos to translate.
@@ -99,6 +101,7 @@ def judge(
     size = model.resolve_size(size, trained_size(model))
     batch = batch or max(1, min(64, 8 * 256**2 // prod(height_width(size))))
     kinds = ["sets"] if way is _from_noise else ["sets", "pairs"]
+    kinds += ["labels"] if way is _paired else []
     chosen = choose(metrics, kinds=kinds, side=shorter(size), weights=weights, device=device)
     net = load_features(features, weights=weights).to(device)
     check_side(net, shorter(size))
@@ -132,18 +135,16 @@ def _comparison_for(
         if other is not None or images.paired or images.has_labels:
             raise ConfigError(f"A '{name}' generator reads noise: give --images alone.")
         return _from_noise
-    if maps and not images.has_labels:
-        raise ConfigError(f"A '{name}' generator reads label maps: give them (--labels).")
-    check_ids(model, images)
+    check_given(model, images)
     if maps or images.paired:
         if other is not None:
             raise ConfigError("The images come with their true pictures: leave --other out.")
         return _paired
     if other is None:
         raise ConfigError(
-            f"To judge a '{name}' generator takes real pictures beside the photos: their targets "
-            "(--pairs, --side-by-side), or images of the other domain (--other). To compare it "
-            "with the generator it was made from, give that (--teacher)."
+            f"To evaluate a '{name}' generator takes real pictures beside the photos: their "
+            "targets (--pairs, --side-by-side), or images of the other domain (--other). To "
+            "compare it with the generator it was made from, give that (--teacher)."
         )
     return _unpaired
 
@@ -238,24 +239,30 @@ def _paired(context: Context) -> Evaluation:
     lacking = real_rows.lacking(who, looks)
     mean = eight_bit(_mean(_truth(batch) for batch in context.batches(context.images)))
     dull = Looked(mean.to(context.device))
+    seen = LabelMetrics(context.chosen.labels, context.images, context.size, who)
     ours, trivial, made, fresh = (Columns() for _ in range(4))
     for batch in context.batches(context.images):
         truth = Looked(_truth(batch).to(context.device))
         picture = context.make(*inputs_of(context.model, batch, generator))
         made.add({name: look(picture) for name, look in looks.items()})
         fresh.add({name: look(truth) for name, look in lacking.items()})
+        seen.add(picture.x, truth.x)
         ours.add(_distances(context, picture, truth))
         trivial.add(_distances(context, dull.like(truth.x), truth))
     real = real_rows.complete(who, looks, fresh.rows)
     values, beside = ours.rows, trivial.rows
     return Evaluation(
         {k: float(v.mean()) for k, v in values.items()}
-        | context.set_distances(real, made.rows, context.images.digest()[:8]),
+        | context.set_distances(real, made.rows, context.images.digest()[:8])
+        | seen.metrics,
         {k: standard_error(v) for k, v in values.items()},
         len(context.images),
-        context.protocol("the true pictures") | distance_protocol("on 8-bit pictures"),
+        context.protocol("the true pictures")
+        | distance_protocol("on 8-bit pictures")
+        | seen.protocol,
         {f"{k}, the mean picture": float(v.mean()) for k, v in beside.items()}
-        | context.halves(real),
+        | context.halves(real)
+        | seen.yardsticks,
     )
 
 

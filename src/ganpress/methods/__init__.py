@@ -8,7 +8,7 @@ from ganpress.errors import ConfigError, did_you_mean
 from ganpress.methods.base import Method
 from ganpress.methods.gan_slimming import GAN_SLIMMING
 from ganpress.methods.once_for_all import ONCE_FOR_ALL
-from ganpress.run.files import read_json
+from ganpress.run.files import read_json, replace_file
 
 METHODS: dict[str, Method] = {"slim": GAN_SLIMMING, "once-for-all": ONCE_FOR_ALL}
 
@@ -37,4 +37,11 @@ def tables_of(run: Path) -> str:
     return chosen.tables(run)
 
 
-__all__ = ["METHODS", "Method", "method", "tables_of"]
+def write_tables(run: Path) -> str:
+    """Write `tables_of` a folder to its paper.md; returns the text. Raises as it does, DiskFull."""
+    text = tables_of(run)
+    replace_file(Path(run) / "paper.md", lambda file: file.write(text.encode()))
+    return text
+
+
+__all__ = ["METHODS", "Method", "method", "tables_of", "write_tables"]

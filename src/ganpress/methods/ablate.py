@@ -22,8 +22,8 @@ from ganpress.methods.measured import (
     Measured,
     Pictures,
     Plan,
-    judge_once,
-    judge_student,
+    evaluate_once,
+    evaluate_student,
     measure_again,
 )
 from ganpress.methods.variants import planned
@@ -80,12 +80,12 @@ def ablate(
     begin(run, chosen, teacher, pictures, base)
     by = Measured(tuple(metrics), weights)
     by.check(teacher, pictures)
-    judge_once(teacher, pictures, base, by, run / "judged-teacher.json")
+    evaluate_once(teacher, pictures, base, by, run / "judged-teacher.json")
     left = []
     for plan in plans:
         if finished(plan, chosen):
             measure_again(plan, pictures, teacher, by)
-            judge_student(plan, pictures, teacher, base, by)
+            evaluate_student(plan, pictures, teacher, base, by)
         elif plan.variant in refused:
             fail(plan, refused[plan.variant], quiet)
         else:
@@ -114,7 +114,7 @@ def ablate(
             fail(plan, error, quiet)
         else:
             (plan.folder / "failed.json").unlink(missing_ok=True)
-            judge_student(plan, pictures, teacher, base, by)
+            evaluate_student(plan, pictures, teacher, base, by)
         took.append(time.monotonic() - began)
         publish(run)
     return publish(run)

@@ -9,8 +9,9 @@ from typing import Any
 from ganpress.data import Images
 from ganpress.errors import ConfigError
 from ganpress.measures.fidelity import evaluation_size
-from ganpress.measures.image_metrics import AUTO, KINDS, check_names
-from ganpress.measures.quality import judge
+from ganpress.measures.image_metrics import AUTO, check_names, choose, kind_of
+from ganpress.measures.labels import truth_of
+from ganpress.measures.quality import evaluate_quality
 from ganpress.methods.finish import Shown, evaluate_again
 from ganpress.models.checkpoint import Model, load
 from ganpress.models.inputs import from_noise
@@ -63,31 +64,49 @@ class Measured:
     @property
     def pairs(self) -> tuple[str, ...]:
         """Those that compare a student's picture with its teacher's."""
-        return tuple(name for name in self.metrics if KINDS[name] == "pairs")
+        return tuple(name for name in self.metrics if kind_of(name) == "pairs")
 
     def of(self, model: Model, pictures: Pictures) -> tuple[str, ...]:
         """Those that compare a model with real pictures; from noise there are no pairs."""
         return self.sets if from_noise(model) else self.metrics
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """Those that compare a model's pictures with label maps."""
+        return tuple(name for name in self.metrics if kind_of(name) == "labels")
+
+    @property
     def sets(self) -> tuple[str, ...]:
         """Those that compare a model's pictures with a set of real ones."""
-        return tuple(name for name in self.metrics if KINDS[name] == "sets")
+        return tuple(name for name in self.metrics if kind_of(name) == "sets")
 
     def check(self, teacher: Model, pictures: Pictures) -> None:
-        """Refuse, before any training, names that there are not, and distances of sets without
-        real pictures: ConfigError."""
+        """Refuse, before any training, names that there are not, distances of sets without real
+        pictures, and metrics of label maps without those: ConfigError."""
         check_names(self.metrics)
         if AUTO in self.metrics:
             raise ConfigError(
                 "An ablation's variants are measured alike wherever it goes on: name the metrics, "
                 f"in place of '{AUTO}'."
             )
-        if self.sets and not can_judge(teacher, pictures.shown, pictures.reals):
+        if self.sets and not can_evaluate(teacher, pictures.shown, pictures.reals):
             raise ConfigError(
                 f"'{self.sets[0]}' compares with real pictures: give some (--reals, --pairs, "
                 "--test-pairs), or leave it out of --metrics."
             )
+        if self.labels:
+            self._check_labels(teacher, pictures.shown)
+
+    def _check_labels(self, teacher: Model, shown: Images | None) -> None:
+        reads_maps = shown is not None and not from_noise(teacher)
+        if shown is None or not reads_maps or not (shown.has_labels or shown.paired):
+            raise ConfigError(
+                f"'{self.labels[0]}' compares a generator's pictures with the label maps that they "
+                "are made from, and there are none: leave it out of --metrics."
+            )
+        chosen = choose(self.labels, kinds=["labels"], side=1, weights=self.weights)
+        for net in chosen.labels.values():
+            truth_of(shown, 1, net.labelling)
 
 
 def measure_again(plan: Plan, pictures: Pictures, teacher: Model, by: Measured) -> None:
@@ -104,35 +123,35 @@ def measure_again(plan: Plan, pictures: Pictures, teacher: Model, by: Measured) 
     )
 
 
-def judge_student(
+def evaluate_student(
     plan: Plan, pictures: Pictures, teacher: Model, base: MethodSettings, by: Measured
 ) -> None:
     """Measure the quality of a finished variant's student, where there are real pictures."""
     path = plan.folder / "judged-student.json"
     if lacks(path, teacher, pictures, by):
         student = load(plan.folder / "student.safetensors")
-        judge_once(student, pictures, base, by, path)
+        evaluate_once(student, pictures, base, by, path)
 
 
-def judge_once(
+def evaluate_once(
     model: Model, pictures: Pictures, base: MethodSettings, by: Measured, path: Path
 ) -> None:
-    """Write a model's quality by `judge`, where there are real pictures and no such file yet, or
-    one without all metrics."""
+    """Write a model's quality by `evaluate_quality`, where there are real pictures and no such file
+    yet, or one without all metrics."""
     if lacks(path, model, pictures, by):
         write_json(path, quality_of(model, pictures, base, by))
 
 
 def lacks(path: Path, model: Model, pictures: Pictures, by: Measured) -> bool:
     """Whether there are real pictures, and a metric that is not in the file."""
-    if not can_judge(model, pictures.shown, pictures.reals):
+    if not can_evaluate(model, pictures.shown, pictures.reals):
         return False
     if not path.exists():
         return True
     return not set(by.of(model, pictures)) <= read_json(path)["protocol"].keys()
 
 
-def can_judge(teacher: Model, shown: Images | None, reals: Images | None) -> bool:
+def can_evaluate(teacher: Model, shown: Images | None, reals: Images | None) -> bool:
     """Whether there are real pictures to compare with."""
     if shown is None or from_noise(teacher):
         return shown is not None
@@ -142,11 +161,11 @@ def can_judge(teacher: Model, shown: Images | None, reals: Images | None) -> boo
 def quality_of(
     model: Model, pictures: Pictures, base: MethodSettings, by: Measured
 ) -> dict[str, Any]:
-    """The quality of a model by `judge`, as ``ganpress evaluate --json`` writes it."""
+    """The quality of a model by `evaluate_quality`, as ``ganpress evaluate --json`` writes it."""
     shown = pictures.shown
     assert shown is not None
     given = from_noise(model) or shown.paired or shown.has_labels
-    found = judge(
+    found = evaluate_quality(
         model,
         shown,
         other=None if given else pictures.reals,

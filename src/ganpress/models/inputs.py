@@ -79,6 +79,21 @@ def inputs_of(of: Model | nn.Module, batch: Batch, draw: torch.Generator | None 
     )
 
 
+def check_given(of: Model, images: Images | None) -> None:
+    """Refuse images that lack what the generator reads: none at all, no label maps, or maps with
+    ids that it does not know.
+
+    Raises: ConfigError, ImagesError. A generator that reads noise takes anything.
+    """
+    if from_noise(of):
+        return
+    if images is None:
+        raise ConfigError(f"A '{of.family.name}' generator reads images: give them.")
+    if "semantics" in reads(of) and not images.has_labels:
+        raise ConfigError(f"A '{of.family.name}' generator reads label maps: give them (--labels).")
+    check_ids(of, images)
+
+
 def check_ids(of: Model | nn.Module, images: Images) -> None:
     """Refuse images whose label maps hold ids that the generator does not know, naming the map.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ganpress.report.amounts import significant, size_bytes
+from ganpress.report.amounts import larger_is_better, significant, size_bytes
 from ganpress.report.figures import COLOURS, new_axes
 from ganpress.report.pictures import open_picture
 from ganpress.run.files import replace_file
@@ -72,11 +72,6 @@ def spoken(variants: Sequence[Mapping[str, Any]], metric: str) -> str:
         for a in variants
     ]
     return f"{metric} over model size: {'; '.join(points)}."
-
-
-def larger_is_better(metric: str) -> bool:
-    """Whether a metric is a score, not a distance."""
-    return metric.removeprefix("real/").startswith("is-")
 
 
 def _axes_of(axes: Axes, sizes: Sequence[float], metric: str) -> None:

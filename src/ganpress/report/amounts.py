@@ -96,3 +96,8 @@ def marked(value: float, shown: str) -> Amount:
 def optional(value: float | None, show: Callable[[float], str]) -> Amount | str:
     """The number as ``show`` writes it, a dash for None."""
     return "–" if value is None else marked(value, show(value))
+
+
+def larger_is_better(metric: str) -> bool:
+    """Whether a metric is a score (IS, mean IoU, pixel accuracy), not a distance."""
+    return metric.removeprefix("real/").startswith(("is-", "miou-", "accuracy-"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.report.ablation_welch import clear_from, student_t
+from ganpress.report.amounts import larger_is_better
 from ganpress.run.files import read_json
 
 UNEQUAL = 1.05
@@ -40,7 +41,7 @@ def summary(run: Path) -> dict[str, Any]:
         out["teacher_cost"] = results["model"]["teacher"]
         known = ("device", "threads", "platform", "ganpress", "torch", "python", "data_hash")
         out["machine"] = {name: card.get(name) for name in known}
-        kinds = ("real/frechet-", "real/fid-", "real/is-")
+        kinds = ("real/frechet-", "real/fid-", "real/is-", "real/miou-", "real/accuracy-")
         metrics += [name for name in found[0]["numbers"] if name.startswith(kinds)]
         costs = {k: v for k, v in facts["settings"]["target"].items() if k != "layout"}
         target = next((name for name, share in costs.items() if share), None)
@@ -153,7 +154,7 @@ def compared(
     """
     if a is None or b is None or metric not in a["numbers"] or metric not in b["numbers"]:
         return {"verdict": "not run", "difference": None, "units": None, "clear": False}
-    sign = -1.0 if metric.removeprefix("real/").startswith("is-") else 1.0
+    sign = -1.0 if larger_is_better(metric) else 1.0
     difference = sign * (b["numbers"][metric]["mean"] - a["numbers"][metric]["mean"])
     return {
         "verdict": "holds" if difference > 0 else "does not hold",

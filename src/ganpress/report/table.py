@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ganpress.report.amounts import (
     Amount,
+    larger_is_better,
     marked,
     milliseconds,
     number,
@@ -124,6 +125,8 @@ def _detail(model: Mapping[str, Any], quantity: Quantity) -> str:
 
 def smaller_is_better(metric: str) -> bool:
     """Whether a metric is known to be a distance, not a score."""
+    if larger_is_better(metric):
+        return False
     return any(word in metric.lower() for word in (*_DISTANCES, "frechet", "kernel", "l1"))
 
 

@@ -16,7 +16,7 @@ from ganpress.errors import ConfigError, DiskFull, GanpressError
 from ganpress.run.files import alone, make_folder, raise_if_full
 
 _CHUNK = 1 << 20
-_TRIES = 4
+_TRIES = 4  # answers in a row that bring nothing; answers that begin the file anew, in all
 _TIMEOUT_S = 30.0
 
 
@@ -33,6 +33,19 @@ class Wanted:
     wrong: Callable[[Path], str]
     advice: str
     error: type[GanpressError]
+
+
+@dataclass
+class _Tries:
+    """failures: answers in a row that brought nothing. restarts: answers, of all, that began the
+    file anew though a piece of it was there."""
+
+    failures: int = 0
+    restarts: int = 0
+
+    @property
+    def are_spent(self) -> bool:
+        return max(self.failures, self.restarts) >= _TRIES
 
 
 def download(wanted: Wanted, to: Path) -> Path:
@@ -80,12 +93,15 @@ def _bring(wanted: Wanted, to: Path) -> None:
 
 
 def _fetch(wanted: Wanted, part: Path) -> None:
-    """Append to `part` until it is whole; a broken line is tried again while it makes progress."""
-    failures = 0
+    """Append to `part` until it is whole; a broken line is tried again while it makes progress.
+
+    What a server brings by beginning anew is no progress: it would break off again for ever.
+    """
+    tries = _Tries()
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
-            if _receive(wanted.url, part):
+            if _receive(wanted.url, part, tries):
                 return
             reason = "the connection closed early"
         except urllib.error.HTTPError as error:
@@ -104,15 +120,18 @@ def _fetch(wanted: Wanted, part: Path) -> None:
             reason = str(error)
         except HTTPException as error:
             reason = f"{type(error).__name__} {error}"
-        failures = 0 if part.exists() and part.stat().st_size > before else failures + 1
-        if failures >= _TRIES:
+        grew = part.exists() and part.stat().st_size > before
+        tries.failures = 0 if grew else tries.failures + 1
+        if tries.restarts >= _TRIES:
+            reason += f"; the server began the file anew {tries.restarts} times"
+        if tries.are_spent:
             raise wanted.error(
                 f"{wanted.title}: cannot fetch {wanted.url} ({reason}). Check the connection and "
                 f"start again (what has arrived is kept). {wanted.advice}"
             )
 
 
-def _receive(url: str, part: Path) -> bool:
+def _receive(url: str, part: Path, tries: _Tries) -> bool:
     """One request, from where `part` ends; True if the file is whole afterwards."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"User-Agent": "ganpress", "Accept-Encoding": "identity"}
@@ -128,11 +147,13 @@ def _receive(url: str, part: Path) -> bool:
         if error.headers.get("Content-Range", "").endswith(f"/{have}"):
             return True  # we had all of it
         part.unlink()  # longer than the file: of something else
+        tries.restarts += 1
         return False
     with answer:
         span = answer.headers.get("Content-Range", "")
         goes_on = answer.status == 206 and span.startswith(f"bytes {have}-")
         start = have if goes_on else 0
+        tries.restarts += int(have > 0 and not goes_on)
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length is not None else None
         with part.open("ab" if goes_on else "wb") as file:

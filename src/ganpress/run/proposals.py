@@ -92,8 +92,8 @@ def ways(
     if _trying.get():
         return ""  # a message of a trial is not read, and its own trials would never end
     found = [first_accepted(config, group, check) for group in groups]
-    told = dict.fromkeys(as_flags(changes) for changes in found if changes is not None)
-    return f" ({' or '.join(told)})" if told else ""
+    flags = dict.fromkeys(as_flags(changes) for changes in found if changes is not None)
+    return f" ({' or '.join(flags)})" if flags else ""
 
 
 def as_flags(changes: Changes) -> str:

@@ -53,11 +53,9 @@ def misplaced(file: Path | bytes, wanted: Wanted) -> str:
     if seen.group == "unknown":
         return ""
     if seen.group in RIGHT[wanted]:
-        return (
-            f"is {seen.what} that is cut short ({seen.short}). {_capital(_AGAIN)}"
-            if seen.short
-            else ""
-        )
+        if seen.short:
+            return f"is {seen.what} that is cut short ({seen.short}). {_capital(_AGAIN)}"
+        return f"is {seen.what}, which is read after {seen.needs}" if seen.needs else ""
     short = f", and cut short ({seen.short})" if seen.short else ""
     where = file if isinstance(file, Path) else None
     advice = _advice(seen, wanted, where)

@@ -6,6 +6,7 @@ safetensors) has a function each. Nothing is unpickled, decompressed beyond a bl
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import re
@@ -13,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -25,7 +27,10 @@ Group = Literal[
 ]  # fmt: skip
 HEAD = 65536  # bytes that are looked at
 HEADER = 100_000_000  # bytes: the longest header that safetensors allows
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+PICTURES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".hif",
+    ".avif",
+)  # fmt: skip
 CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors", ".pkl", ".bin", ".onnx", ".h5", ".pb")
 UNFINISHED = (".part", ".partial", ".filepart", ".crdownload", ".opdownload", ".download", ".aria2")
 
@@ -40,6 +45,7 @@ class Seen:
         short: how one sees that it is cut short, or "".
         inside: names of the files in an archive, those of use first.
         remedy: what to do, where that does not depend on what was wanted.
+        needs: of a picture that nothing here reads yet: the line that installs what reads it.
     """
 
     what: str
@@ -47,6 +53,7 @@ class Seen:
     short: str = ""
     inside: Sequence[str] = ()
     remedy: str = ""
+    needs: str = ""
 
 
 # Offset, bytes there, what it is.
@@ -87,11 +94,14 @@ MAGIC: tuple[tuple[int, bytes, str, Group], ...] = (
     (0, b"\0\x05\x16\x07", "what macOS stores beside a file as ._NAME", "pointer"),
 )
 TORCH_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF"  # the magic number of torch.save before zip files
-_BRANDS = {
-    b"heic": "a HEIC picture", b"heix": "a HEIC picture", b"mif1": "a HEIF picture",
-    b"msf1": "a HEIF picture", b"hevc": "a HEIC picture", b"avif": "an AVIF picture",
-    b"avis": "an AVIF picture", b"qt  ": "a QuickTime video",
+HEIC_EXTRA = "pip install 'ganpress[heic]'"
+"""Installs what reads HEIC and HEIF, and a Pillow new enough for AVIF."""
+_HEIF_BRANDS = {
+    b"heic": "a HEIC picture", b"heix": "a HEIC picture", b"hevc": "a HEIC picture",
+    b"hevx": "a HEIC picture", b"heim": "a HEIC picture", b"heis": "a HEIC picture",
+    b"mif1": "a HEIF picture", b"msf1": "a HEIF picture",
 }  # fmt: skip
+_AVIF_BRANDS = (b"avif", b"avis")
 _ZIP = (b"PK\3\4", b"PK\5\6", b"PK\7\b")
 _TF_SHARD = re.compile(r"\.data-\d+-of-\d+$")
 _TF_TABLE = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"  # ends a .index file
@@ -154,11 +164,37 @@ def _magic(head: bytes) -> Seen | None:
     if head[:2] == b"BM" and head[6:10] == bytes(4):
         return Seen("a BMP picture", "picture")
     if head[4:8] == b"ftyp":
-        what = _BRANDS.get(head[8:12], "an MP4 video")
-        return Seen(what, "picture of another kind" if "picture" in what else "media")
+        return _branded(head[8:12])
     if head[:1] == b"P" and re.match(rb"P[1-7]\s", head):
         return Seen("a PNM picture", "picture of another kind")
     return None
+
+
+def _branded(brand: bytes) -> Seen:
+    """A file of the ISO base media format, by its main brand."""
+    if brand in _HEIF_BRANDS:
+        return Seen(_HEIF_BRANDS[brand], "picture", needs="" if has_heif() else HEIC_EXTRA)
+    if brand in _AVIF_BRANDS:
+        return Seen("an AVIF picture", "picture", needs="" if _has_avif() else HEIC_EXTRA)
+    return Seen("a QuickTime video" if brand == b"qt  " else "an MP4 video", "media")
+
+
+def is_heif(head: bytes) -> bool:
+    """Whether these are the first bytes of a HEIC or HEIF picture."""
+    return head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS
+
+
+@cache
+def has_heif() -> bool:
+    """Whether the package that reads HEIC is installed; it is imported when a HEIC file is met."""
+    return importlib.util.find_spec("pillow_heif") is not None
+
+
+@cache
+def _has_avif() -> bool:
+    from PIL import features
+
+    return bool(features.check("avif"))
 
 
 def _pickle(head: bytes) -> Seen | None:

@@ -101,8 +101,8 @@ def train_cyclegan(
         ends = {"in_channels": channels[way[0]], "out_channels": channels[way[-1]]}
         G[way] = kit.place(kit.generator(CYCLEGAN, c, normal, start, way, **ends), c, device)
         own = {"inputs": channels[way[-1]], **patch}
-        judge = kit.discriminator(run, "patch", own, normal, start, way)
-        D[way[-1]] = kit.place(judge, c, device)
+        net = kit.discriminator(run, "patch", own, normal, start, way)
+        D[way[-1]] = kit.place(net, c, device)
     opt_g = Adam(learning(G), c.lr, betas=(0.5, 0.999))
     opt_d = Adam(learning(D), c.discriminator.lr, betas=(0.5, 0.999))
     average, pool_a, pool_b = kit.average_of(G, c, start), Pool(c.pool), Pool(c.pool)

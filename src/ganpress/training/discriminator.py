@@ -309,6 +309,6 @@ def check_size(discriminator: DiscriminatorWithLoss, side: int) -> None:
             ghost(torch.zeros(2, channels, side, side, device="meta"), *seen)
     except (RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"The teacher's discriminator ('{discriminator.kind}') cannot judge pictures of {side} "
+            f"The teacher's discriminator ('{discriminator.kind}') cannot read pictures of {side} "
             f"pixels ({error})."
         ) from error

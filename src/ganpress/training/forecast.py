@@ -37,11 +37,16 @@ def timed_stages(work: Callable[[Run], object], seed: int) -> dict[str, Timed]:
         root = Path(folder)
         with suppress(GanpressError):
             work(Run(root, seed=seed, quiet=True, log_every=1, save_every_s=3600.0))
-        return {path.parent.name: _timed(path.parent) for path in root.glob("*/done.json")}
+        stages = [path.parent for path in root.glob("*/done.json")]
+        found = {stage.name: _timed(stage) for stage in stages}
+        return {name: timed for name, timed in found.items() if timed is not None}
 
 
-def _timed(stage: Path) -> Timed:
+def _timed(stage: Path) -> Timed | None:
+    """What a finished stage took; None of one without steps."""
     facts = read_json(stage / "done.json")
+    if facts["steps"] is None:
+        return None
     steps = int(facts["steps"])
     log = stage / "log.jsonl"
     times = [float(line["elapsed_s"]) for line in read_log(log)] if log.exists() else []

@@ -144,8 +144,8 @@ def train_munit(
     seen = {d: _discriminator_options(c, own) for d, own in zip("AB", channels, strict=True)}
     D = nn.ModuleDict()
     for way, end in (("B2A", "A"), ("A2B", "B")):
-        judge = kit.discriminator(run, "munit", seen[end], _initialised, start, way)
-        D[end] = kit.place(judge, c, device)
+        net = kit.discriminator(run, "munit", seen[end], _initialised, start, way)
+        D[end] = kit.place(net, c, device)
     decay, dim = c.weight_decay, A.style_dim
     opt_g = Adam(G.parameters(), c.lr, betas=(0.5, 0.999), weight_decay=decay)
     opt_d = Adam(D.parameters(), c.lr, betas=(0.5, 0.999), weight_decay=decay)

@@ -132,7 +132,7 @@ class TrainConfig(RunSettings):
 
     @property
     def smallest_crop(self) -> int:
-        """The shortest side of a crop that the discriminators can judge, pixels."""
+        """The shortest side of a crop that the discriminators can read, pixels."""
         return 1
 
     def finer_steps(self) -> Iterator[Changes]:

@@ -126,8 +126,7 @@ def train_sngan(
     made = int(options["out_channels"])
     discriminator = {"inputs": made, "classes": classes, **c.discriminator.model_dump()}
     G = kit.place(kit.generator(SNGAN, c, glorot, start), c, device)
-    judge = kit.discriminator(run, "sngan", discriminator, glorot, start)
-    D = kit.place(judge, c, device)
+    D = kit.place(kit.discriminator(run, "sngan", discriminator, glorot, start), c, device)
     opt_g = Adam(G.parameters(), c.lr_g, betas=(0.0, 0.9))
     opt_d = Adam(D.parameters(), c.lr_d, betas=(0.0, 0.9))
     average = kit.average_of(G, c, start)

@@ -120,8 +120,8 @@ def train_stylegan2(
     G = kit.place(kit.generator(STYLEGAN2, c, nn.Module.train, start), c, device)
     assert isinstance(G, StyleGAN2)
     discriminator = discriminator_options(c)
-    judge = kit.discriminator(run, "stylegan2", discriminator, nn.Module.train, start)
-    D = kit.place(judge, c, device)
+    net = kit.discriminator(run, "stylegan2", discriminator, nn.Module.train, start)
+    D = kit.place(net, c, device)
     shown = torch.randn(SHOWN, G.style_dim).to(device)
     ratio_g = c.path_every / (c.path_every + 1) if c.path > 0 else 1.0
     ratio_d = c.r1_every / (c.r1_every + 1) if c.r1 > 0 else 1.0

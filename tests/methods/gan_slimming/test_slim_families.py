@@ -3,7 +3,9 @@ every variant."""
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -379,32 +381,44 @@ class Killed(Exception):
     """The process is gone."""
 
 
+@pytest.fixture(scope="module")
+def undisturbed(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Model]:
+    """The student of a run of this wiring that nothing stopped, made once."""
+    return functools.cache(lambda name: short_run(name, home, tmp_path_factory.mktemp("whole")))
+
+
+def short_run(name: str, home: Path, folder: Path) -> Model:
+    """A slimming of all stages that saves after each step, or what is left of it to do."""
+    config = settings(target={"macs": 0.95}, **{**GENTLE, "data": {"batch": 2, "size": 64}})
+    teacher = with_discriminator(WIRINGS[name])
+    torch.manual_seed(0)
+    teacher.net = teacher.build(dict.fromkeys(teacher.widths, 6))
+    images = images_for(WIRINGS[name], home)
+    return slim(teacher, images, config, Run(folder, quiet=True, save_every_s=0.0))
+
+
 @pytest.mark.parametrize("name", ["sngan conditional", "gaugan"])
 @pytest.mark.parametrize("where", ["sparsify/2", "finetune/1"])
 def test_a_killed_run_of_noise_or_labels_ends_bit_equal(
-    name: str, where: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    where: str,
+    home: Path,
+    undisturbed: Callable[[str], Model],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    wiring, log = WIRINGS[name], Stage.log
-    config = settings(target={"macs": 0.95}, **{**GENTLE, "data": {"batch": 2, "size": 64}})
-    images = images_for(wiring, home)
-
-    def run(folder: str) -> Model:
-        place = Run(tmp_path / folder, quiet=True, save_every_s=0.0)
-        teacher = with_discriminator(wiring)
-        torch.manual_seed(0)
-        teacher.net = teacher.build(dict.fromkeys(teacher.widths, 6))
-        return slim(teacher, images, config, place)
+    log = Stage.log
 
     def kill(self: Stage, step: int, /, **scalars: Any) -> None:
         if f"{self.name}/{step}" == where:
             raise Killed
         log(self, step, **scalars)
 
-    whole = run("whole").net.state_dict()
+    whole = undisturbed(name).net.state_dict()
     with monkeypatch.context() as patch:
         patch.setattr(Stage, "log", kill)
         with pytest.raises(Killed):
-            run("killed")
-    again = run("killed").net.state_dict()
+            short_run(name, home, tmp_path / "killed")
+    again = short_run(name, home, tmp_path / "killed").net.state_dict()
     assert whole.keys() == again.keys()
     assert all(torch.equal(whole[n], again[n]) for n in whole)

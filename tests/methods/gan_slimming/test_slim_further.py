@@ -14,6 +14,7 @@ import pytest
 import torch
 from cli_runs import run_cli
 from slim_runs import log_of, settings, share, teacher_of
+from stops import same_bits, stopping_after
 
 import ganpress.methods.base
 from ganpress.data import Images, open_images
@@ -28,6 +29,8 @@ from ganpress.quantisation.attach import attach_quantiser
 from ganpress.quantisation.settings import QuantiseSettings
 from ganpress.run.files import read_json
 from ganpress.run.run import Stage
+from ganpress.run.snapshot import read_state
+from ganpress.training.start import open_start
 
 EMPTY = {"empty_blocks": True}
 
@@ -121,6 +124,48 @@ def test_the_same_student_twice_gives_the_same_bits_and_another_one_is_refused(
         go("one", other, **changes)
     with pytest.raises(ConfigError, match="not set now"):
         go("one", None, **changes)
+
+
+@pytest.mark.parametrize(
+    ("of", "stage", "changes"),
+    [
+        ("file", "sparsify", {}),
+        ("folder", "sparsify", {"procedure": "cp"}),
+        ("folder", "finetune", {"quantise": {"bits": 8}}),
+        ("file", "finetune", {"procedure": "postq", "quantise": {"bits": 8}}),
+    ],
+)
+def test_a_stopped_run_that_began_from_a_student_ends_as_one_left_alone(
+    of: str,
+    stage: str,
+    changes: dict[str, Any],
+    go: Go,
+    teacher: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "first").mkdir()
+    file = save(student_of(teacher), tmp_path / "first" / "student.safetensors")
+    asked = {"target": {"macs": 0.2}, "finetune": {"steps": 3}, **changes}
+
+    def go_on(folder: str) -> Model:  # the file is read anew, as by the same command
+        return go(folder, open_start("slim", file if of == "file" else file.parent), **asked)
+
+    whole = go_on("whole")
+    with stopping_after(2, monkeypatch, stage), pytest.raises(Interrupted, match="after 2 of "):
+        go_on("stopped")
+    resumed = go_on("stopped")
+    assert read_json(tmp_path / "stopped" / "card.json")["resumed"][0]["stage"] == stage
+    assert fingerprint(resumed.net) == fingerprint(whole.net)
+    assert (resumed.widths, resumed.card()["ranges"]) == (whole.widths, whole.card()["ranges"])
+    states = sorted(
+        path.relative_to(tmp_path / "whole") for path in tmp_path.glob("whole/*/state.pt")
+    )
+    assert Path(stage, "state.pt") in states
+    for name in states:
+        one, two = (read_state(tmp_path / run / name) for run in ("whole", "stopped"))
+        assert one["step"] == two["step"]
+        assert same_bits(one["of"], two["of"]) == []
 
 
 def test_a_target_is_refused_by_what_the_student_can_still_become(go: Go, teacher: Model) -> None:

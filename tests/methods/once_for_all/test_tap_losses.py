@@ -223,6 +223,35 @@ def test_maps_too_small_for_the_discriminator_are_enlarged() -> None:
     assert number(loss(s, t)) == pytest.approx(number(wanted), rel=1e-9)
 
 
+def test_the_scales_of_a_discriminator_weigh_the_same() -> None:
+    """SPADE's two: the maps before the logits, as its forward pass returns them."""
+    discriminator = for_family(WIRINGS["gaugan"]).eval().double()
+    loss = built("dcd", discriminator=discriminator)
+    s, t = maps(0, STUDENT, side=16), maps(1, TEACHER, side=16)
+    wanted = 0.0
+    with torch.no_grad():
+        for k, tap in enumerate(TAPS):
+            made = discriminator.net(loss.connectors[k](s[tap]))
+            true = discriminator.net(F.conv2d(t[tap], loss.get_buffer(f"teacher_{k}")).relu())
+            for a, b in zip(made, true, strict=True):
+                wanted += number((a[-2] - b[-2]).abs().mean()) / 2
+    assert number(loss(s, t)) == pytest.approx(wanted)
+
+
+def test_a_discriminator_in_bfloat16_is_compared_in_float32() -> None:
+    options = {"width": 2}
+    own = Discriminator(build_discriminator("patch", **options), "patch", options)
+    whole, half = (DiscriminatorWithLoss(own=own, half=half) for half in (False, True))
+    s, t = (
+        {tap: m.float() for tap, m in maps(k, c, side=32).items()}
+        for k, c in enumerate((STUDENT, TEACHER))
+    )
+    values = [built("dcd", discriminator=d).float()(s, t) for d in (whole, half)]
+    assert values[1].dtype == torch.float32
+    assert number(values[0]) != number(values[1])
+    assert number(values[1]) == pytest.approx(number(values[0]), rel=0.05)
+
+
 @pytest.mark.parametrize("name", ["pix2pix", "gaugan", "munit", "sngan", "stylegan2"])
 def test_dcd_leaves_the_discriminator_as_it_is(name: str) -> None:
     """Also one with BatchNorm (pix2pix's) or spectral norms (SPADE's, SNGAN's), in training."""

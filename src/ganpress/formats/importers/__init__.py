@@ -79,14 +79,14 @@ def import_model(
         model.provenance["entry"] = chosen.name
     kind = model.provenance["kind"]
     known = READERS[kind].discriminator_options
-    told = {name: value for name, value in options.items() if name in known}
+    own_options = {name: value for name, value in options.items() if name in known}
     if discriminator:
         where, advice = Path(discriminator).name, ELSE
         found = _only_discriminator(Path(discriminator), chosen)
-        model.discriminator = _read_discriminator(kind, found, where, told)
+        model.discriminator = _read_discriminator(kind, found, where, own_options)
     elif beside := discriminator_beside(loaded, chosen, source=str(path)):
         where, advice = f"{path.name} (its discriminator)", ALONE
-        model.discriminator = _if_it_fits(kind, beside, path.name, told)
+        model.discriminator = _if_it_fits(kind, beside, path.name, own_options)
     if own := model.discriminator:
         if own.kind == "patch":  # whose objective depends on what it reads beside the picture
             own.objective = objective_of(own.options["inputs"], model.options["out_channels"])

@@ -59,8 +59,9 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
             f"{source} has separable residual blocks (conv_block.1.conv.0): it looks like a "
             "student of GAN Compression. Import it with kind 'gan-compression'."
         )
-    made = resnet_plan(state, source=source, **options)
-    drops = has_dropout(layout_of(state, source))
+    layout = layout_of(state, source)
+    made = resnet_plan(state, layout, source=source, **options)
+    drops = has_dropout(layout)
     assume_statistics(made, options, dropout=drops)
     assume_padding(made, options)
     if made.options["up"] == "nearest" and "up" not in options:
@@ -72,6 +73,7 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
 
 def resnet_plan(
     state: State,
+    layout: Layout,
     *,
     source: str,
     clamp: bool = False,
@@ -82,6 +84,7 @@ def resnet_plan(
     """The plan of any ResNet generator with junyanz's key numbers; widths from the shapes.
 
     Args:
+        layout: of the file, by `layout_of`.
         clamp: whether the network clamps its input to [-1, 1].
         norm: "instance" or "batch"; read off the file when None.
         padding: of the residual blocks, "reflect" or "replicate" (reflect when None); zero padding
@@ -89,7 +92,6 @@ def resnet_plan(
         up: "nearest" or "bilinear" where the file has up-sampling without a filter (nearest when
             None).
     """
-    layout = layout_of(state, source)
     names = tensor_names(layout)
     kind = _norm_kind(state, layout, source, norm)
     affine = kind == "instance" and any(f"{n}.weight" in state for n in _norms(layout))

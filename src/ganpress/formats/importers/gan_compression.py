@@ -44,7 +44,7 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
         )
     reject_others("ResNet", options, OPTIONS, source)
     own = {name: options[name] for name in ("norm", "padding", "up") if name in options}
-    made = resnet_plan(state, source=source, clamp=False, **own)
+    made = resnet_plan(state, layout, source=source, clamp=False, **own)
     mobile = separable and config is None and _is_uniform(made.widths)
     made.options["clamp"] = options.get("clamp", not mobile)
     assume_padding(made, options)

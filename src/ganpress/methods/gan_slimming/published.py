@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError
-from ganpress.report.ablation_figures import larger_is_better
-from ganpress.report.amounts import significant
+from ganpress.report.amounts import larger_is_better, significant
 from ganpress.run.files import read_json
 
 Pair = tuple[dict[str, float], dict[str, float]]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -12,6 +13,10 @@ from ganpress.channels.recalibrate import batch_norms
 from ganpress.data import Images, evaluation
 from ganpress.errors import ConfigError
 from ganpress.losses.features import Features, load_features
+from ganpress.measures.comparison import eight_bit
+from ganpress.measures.labels import Labelling, has_truth, truth_of
+from ganpress.measures.segmentation import Tally
+from ganpress.measures.segmenter import load_segmenter
 from ganpress.methods.base import Given
 from ganpress.methods.once_for_all.scoring import Held, Scorer
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
@@ -53,7 +58,27 @@ def scorer_for(
     scored = c.search.quality == "frechet"
     features = _features(c, given.weights) if scored else None
     reals = list(_reals(given, held, c)) if scored else []
-    return Scorer(net, batches, setup.distance, calibrated, reals, features=features)
+    segment = _segmenting(held, c, given.weights)
+    return Scorer(net, batches, setup.distance, calibrated, reals, segment, features)
+
+
+def _segmenting(
+    held: Images | None, c: OnceForAllConfig, weights: Path | None
+) -> Callable[[Sequence[Tensor]], dict[str, float]] | None:
+    """Pictures of the held-out inputs -> mean IoU and pixel accuracy, as `segmentation_quality`;
+    None without a segmenter."""
+    if c.search.segmenter is None or held is None:
+        return None
+    segmenter = load_segmenter(c.search.segmenter, weights=weights).to(c.device)
+    truth = list(truth_of(held, c.data.size, segmenter.labelling)[1])
+
+    def measure(made: Sequence[Tensor]) -> dict[str, float]:
+        tally, rest = Tally(segmenter), iter(truth)
+        for x in made:
+            tally.add(eight_bit(x), list(islice(rest, len(x))))
+        return tally.values()
+
+    return measure
 
 
 def calibration(setup: Setup, c: OnceForAllConfig) -> list[Inputs]:
@@ -108,6 +133,13 @@ def unmeasurable(given: Given, c: OnceForAllConfig) -> dict[str, str]:
     if not (truth or given.reals or (from_noise(teacher) and images)):
         found["frechet"] = "needs real pictures of the target domain (--reals)"
     if c.search.segmenter is None:
-        why = "needs a segmenter: --set search.segmenter=..."
+        why = "needs a segmenter, such as --set search.segmenter=facades"
+        found |= {"miou": why, "accuracy": why}
+    elif images is None or not has_truth(images, _labelling(given, c.search.segmenter)):
+        why = "needs label maps (--labels), or label pictures in the segmenter's colours"
         found |= {"miou": why, "accuracy": why}
     return found
+
+
+def _labelling(given: Given, segmenter: str) -> Labelling:
+    return load_segmenter(segmenter, weights=given.weights).labelling

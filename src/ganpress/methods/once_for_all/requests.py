@@ -204,7 +204,12 @@ def costs_of(
         net = quantise(copy.deepcopy(net), quantiser_of_settings(c.quantise))
     table = CostTable(net, teacher.family.image.size)
     names = ("macs", "params", "bytes")
-    return lambda widths: {name: float(getattr(table(widths), name)) for name in names}
+
+    def costs(widths: Widths) -> dict[str, float]:
+        found = table(widths)
+        return {name: float(getattr(found, name)) for name in names}
+
+    return costs
 
 
 def budget_of(teacher: Model, c: OnceForAllConfig) -> dict[str, float]:

@@ -15,9 +15,12 @@ from ganpress.run.files import as_json, read_json
 from ganpress.run.run import Run
 
 STAGES = ("predistil", "supernet")
-FREE = ("procedure", "reuse", "target", "search", "finetune", "quantise", "threads", "restarts")
-"""Settings that the supernet does not depend on, but for ``search.space`` and ``search.images``."""
-OF_SEARCH = ("space", "ratios", "images")
+FREE = (
+    *("procedure", "reuse", "target", "search", "finetune", "quantise"),
+    *("threads", "restarts", "seed"),
+)
+"""Settings that the supernet does not depend on, but for ``search.images``, which are held out."""
+OF_SEARCH = ("images",)
 
 
 def check_reuse(given: Given, c: OnceForAllConfig) -> None:

@@ -118,7 +118,7 @@ def distil_at_widths(
         for keep in chosen:
             with torch.autocast(c.device, torch.bfloat16, enabled=c.precision == "bfloat16"):
                 made, maps = shown.student(keep)
-            fake = made.float()
+            fake, maps = made.float(), {name: x.float() for name, x in maps.items()}
             zero = fake.new_zeros(())
 
             # D: max_D L_GAN, the student's picture detached
@@ -139,7 +139,7 @@ def distil_at_widths(
                 distilled = taps(maps, observed.maps) if taps else zero
                 style = zero
                 if shown.by_reference:  # MUNIT: the codes of the reference picture
-                    style = F.l1_loss(maps[STYLE].float(), observed.maps[STYLE].float())
+                    style = F.l1_loss(maps[STYLE], observed.maps[STYLE])
                 loss = gan_weight * gan + sum(near.values(), zero)
                 loss = loss + (d.taps_weight or 0.0) * distilled + (d.style or 0.0) * style
                 if wrong := watch(loss):

@@ -60,6 +60,7 @@ def shortened(c: OnceForAllConfig, steps: int, minutes: float) -> OnceForAllConf
                 update={"kind": "random", "evaluations": 1, "images": 1, "storage": None}
             ),
             "data": c.data.model_copy(update={"teacher_cache": None, "workers": 0}),
+            "reuse": c.reuse if c.procedure == "scratch" else None,
             "restarts": 0,
         }
     )

@@ -37,6 +37,13 @@ class Generator(nn.Module):
     multiple: int = 4
     """Height and width must be divisible by this; options can raise it."""
 
+    min_pixels: int = 16
+    """The smallest height and width that its outermost layers can read (reflection by 3: 4)."""
+
+    min_map: int = 1
+    """The smallest height and width of its innermost map; 2 where a border is reflected there, or
+    an InstanceNorm reads it."""
+
     def __init__(self, options: Options | None = None) -> None:
         """Keeps the channels of the pictures that are read (where any are) and made."""
         super().__init__()
@@ -45,8 +52,8 @@ class Generator(nn.Module):
 
     @property
     def min_size(self) -> int:
-        """The smallest height and width it is made for, pixels: 16, rounded up to `multiple`."""
-        return -(-16 // self.multiple) * self.multiple
+        """The smallest height and width that it can make, pixels; a multiple of `multiple`."""
+        return self.multiple * max(self.min_map, -(-self.min_pixels // self.multiple))
 
     @property
     def needs(self) -> str:

@@ -42,6 +42,8 @@ class CartoonGenerator(Generator):
     """(n, in, h, w) in [-1, 1] -> (n, out, h, w) in [-1, 1]; h and w divisible by 4."""
 
     family = "cartoongan"
+    min_pixels = 4
+    min_map = 2
 
     def __init__(self, widths: Widths, options: Options) -> None:
         super().__init__(options)

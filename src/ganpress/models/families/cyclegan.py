@@ -54,6 +54,7 @@ class ResnetGenerator(Generator):
     """
 
     family = "cyclegan"
+    min_pixels = 4
 
     def __init__(self, widths: Widths, options: Options) -> None:
         super().__init__(options)
@@ -63,6 +64,9 @@ class ResnetGenerator(Generator):
         check_word("padding", options["padding"], PADDINGS)
         check_word("up", options["up"], UPS)
         self.multiple = 2 ** options["downsamplings"]
+        in_blocks = options["padding"] == "reflect" or options["separable"]  # an InstanceNorm
+        needs_two = (options["blocks"] > 0 and in_blocks) or options["antialias"] > 0
+        self.min_map = 2 if needs_two or kind == "instance" else 1
         self.steps = tuple(range(1, options["downsamplings"] + 1))
 
         def n(group: str) -> nn.Module:
@@ -90,11 +94,6 @@ class ResnetGenerator(Generator):
             self.add_module(f"up{k}", layer)
             last = f"up{k}"
         self.out = ConvNorm(conv(a[last], made, 7), nn.Identity(), nn.Tanh(), reflect=3)
-
-    @property
-    def min_size(self) -> int:
-        """The trunk has at least the two pixels that reflection and InstanceNorm want."""
-        return max(super().min_size, 2 * self.multiple)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, in_channels, h, w) -> (n, out_channels, h, w)."""

@@ -19,10 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganpress.errors import ConfigError, ImagesError, did_you_mean
+from ganpress.errors import ConfigError, ImagesError
 from ganpress.models.families.base import MADE, Family, Generator, Image, image_axis
 from ganpress.nn.axes import fixed, named
 from ganpress.nn.layers import conv
+from ganpress.nn.resample import check_word
 from ganpress.nn.spade import LEAK, SpadeBlock
 from ganpress.sizes import Size, height_width
 from ganpress.types import Inputs, Options, Widths
@@ -52,6 +53,7 @@ class SpadeGenerator(Generator):
     """
 
     family = "gaugan"
+    min_pixels = 1
     reads = ("semantics",)
 
     def __init__(self, widths: Widths, options: Options) -> None:
@@ -62,7 +64,8 @@ class SpadeGenerator(Generator):
         self.multiple = 2 ** doublings(options)
         self.classes = self.labels + self.dontcare
         self.channels = self.classes + self.edges
-        separable, middle, kind = options["separable"], options["middle"], _norm_of(options)
+        separable, middle, kind = options["separable"], options["middle"], str(options["norm"])
+        check_word("norm", kind, NORMS)
         self.needs_pixels = kind == "instance" or (separable and middle == "instance")
         seen = fixed(self.channels, "labels")
         how: dict[str, Any] = {"separable": separable, "middle": middle, "kind": kind}
@@ -206,23 +209,8 @@ def instance_edges(instances: Tensor) -> Tensor:
 
 def doublings(options: Options) -> int:
     """How often height and width double from the latent grid on. Raises `ConfigError`."""
-    kind = options["upsampling"]
-    if kind not in DOUBLINGS:
-        raise ConfigError(
-            f"There is no upsampling '{kind}'{did_you_mean(str(kind), DOUBLINGS)}. "
-            f"Choose from: {', '.join(DOUBLINGS)}."
-        )
-    return DOUBLINGS[kind]
-
-
-def _norm_of(options: Options) -> str:
-    kind = str(options["norm"])
-    if kind not in NORMS:
-        raise ConfigError(
-            f"There is no norm '{kind}' in front of gamma and beta{did_you_mean(kind, NORMS)}. "
-            f"Choose from: {', '.join(NORMS)}."
-        )
-    return kind
+    check_word("upsampling", options["upsampling"], tuple(DOUBLINGS))
+    return DOUBLINGS[options["upsampling"]]
 
 
 def ups(options: Options) -> tuple[str, ...]:

@@ -133,6 +133,7 @@ class MunitGenerator(Generator):
         a = named(widths)
         self.style_dim = int(options["style_dim"])
         self.multiple = max(4, 2 ** int(options["down"]))
+        self.min_pixels = max(4, 2 * 2 ** int(options["down"]))  # a content code of 2 x 2
         self.content = _content_encoder(a, options)
         self.decoder = Decoder(a, options)
         style = fixed(self.style_dim, "style")
@@ -151,11 +152,6 @@ class MunitGenerator(Generator):
         self.check_pictures(x)
         self.check_rows(style.flatten(1), "style", self.style_dim)
         return self.decode(self.encode_content(x), style)
-
-    @property
-    def min_size(self) -> int:
-        """Of the content code at least 2 x 2 pixels are left, which its norms and borders need."""
-        return max(super().min_size, 2 * self.multiple)
 
     def encode_content(self, x: Tensor) -> Tensor:
         """(n, in_channels, h, w) of the first domain -> content code (n, trunk, h / 4, w / 4)."""

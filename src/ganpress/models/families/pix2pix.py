@@ -22,13 +22,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganpress.errors import ConfigError, did_you_mean
+from ganpress.errors import ConfigError
 from ganpress.models.families.base import MADE, READ, Family, Generator, Image, image_axis
 from ganpress.nn.axes import Axis, AxisLike, named
 from ganpress.nn.blocks import ConvNorm
 from ganpress.nn.layers import conv, deconv
 from ganpress.nn.norms import norm
-from ganpress.nn.resample import Double
+from ganpress.nn.resample import Double, check_word
 from ganpress.types import Options, Widths
 
 OPTIONS: dict[str, Any] = {
@@ -62,6 +62,7 @@ class UnetGenerator(Generator):
     """
 
     family = "pix2pix"
+    min_pixels = 1
 
     def __init__(self, widths: Widths, options: Options) -> None:
         super().__init__(options)
@@ -131,12 +132,7 @@ def full(options: Options) -> Widths:
     """Widths at ngf 64: 54.419 M parameters with 8 halvings, 41.833 M with 7 (upstream's 54.414 M
     and 41.829 M lack the biases before BatchNorm)."""
     downs = options["downs"]
-    if options["upsampling"] not in UPSAMPLINGS:
-        hint = did_you_mean(options["upsampling"], UPSAMPLINGS)
-        raise ConfigError(
-            f"There is no upsampling '{options['upsampling']}'{hint}. "
-            f"Upsamplings: {', '.join(UPSAMPLINGS)}."
-        )
+    check_word("upsampling", options["upsampling"], UPSAMPLINGS)
     if downs < 2:
         raise ConfigError(f"A U-Net halves at least twice; downs is {downs}.")
     width = [64 * min(2**i, 8) for i in range(downs)]

@@ -17,10 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganpress.errors import ConfigError, did_you_mean
+from ganpress.errors import ConfigError
 from ganpress.models.families.base import MADE, Family, Generator, Image, image_axis
 from ganpress.nn.axes import Axis, as_dim, fixed, named, tag
 from ganpress.nn.layers import conv, linear
+from ganpress.nn.resample import check_word
 from ganpress.sizes import Size
 from ganpress.types import Inputs, Options, Widths
 
@@ -171,11 +172,7 @@ class SnganGenerator(Generator):
 def _is_per_image(options: Options) -> bool:
     """Whether norms take each picture's statistics. Raises `ConfigError`."""
     kind = str(options["norm"])
-    if kind not in NORMS:
-        raise ConfigError(
-            f"There is no norm '{kind}' in SNGAN{did_you_mean(kind, NORMS)}. "
-            f"Norms: {', '.join(NORMS)}."
-        )
+    check_word("norm", kind, NORMS)
     if kind == "instance" and options["bottom_width"] < 2:
         raise ConfigError(
             "norm=instance needs more than one pixel in the first map: bottom_width of 2 or more."

@@ -1,5 +1,5 @@
 // The page works without this: pictures enlarge, teacher and student lie over each other, commands
-// are copied, and charts tell their values under the pointer.
+// are copied, and charts show their values under the pointer.
 (function () {
   const all = (query, root = document) => [...root.querySelectorAll(query)];
   document.documentElement.classList.add("js");
@@ -48,19 +48,19 @@
   });
 
   all("[data-hover]").forEach((chart) => {
-    const told = JSON.parse(chart.dataset.hover), svg = chart.querySelector("svg");
+    const curves = JSON.parse(chart.dataset.hover), svg = chart.querySelector("svg");
     const labels = all(".legend b", chart), last = labels.map((label) => label.textContent);
     const word = all("text", svg).find((text) => text.textContent === "step");
     const [width, height] = [svg.viewBox.baseVal.width, svg.viewBox.baseVal.height];
     svg.insertAdjacentHTML("beforeend", `<line class="cursor" y1="0" y2="${height}"/>`);
-    const cursor = svg.lastElementChild, span = told.steps[1] - told.steps[0];
+    const cursor = svg.lastElementChild, span = curves.steps[1] - curves.steps[0];
     svg.addEventListener("pointermove", (event) => {
       const edge = svg.getBoundingClientRect(), at = (event.clientX - edge.left) / edge.width;
-      const wanted = told.steps[0] + span * (at - told.from) / (told.to - told.from);
-      const near = told.lines.map((line) => line.reduce((best, point) =>
+      const wanted = curves.steps[0] + span * (at - curves.from) / (curves.to - curves.from);
+      const near = curves.lines.map((line) => line.reduce((best, point) =>
         Math.abs(point[0] - wanted) < Math.abs(best[0] - wanted) ? point : best));
       near.forEach((point, n) => { labels[n].textContent = point[1].toLocaleString("en-GB", { maximumSignificantDigits: 4 }); });
-      const x = width * (told.from + (told.to - told.from) * (near[0][0] - told.steps[0]) / span);
+      const x = width * (curves.from + (curves.to - curves.from) * (near[0][0] - curves.steps[0]) / span);
       cursor.setAttribute("x1", x);
       cursor.setAttribute("x2", x);
       cursor.style.visibility = "visible";

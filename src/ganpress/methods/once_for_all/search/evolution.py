@@ -156,6 +156,8 @@ def best(points: dict[Choice, Point], count: int) -> list[Choice]:
     """The best sets: by fronts, the next one of what the last left; of the front that does not fit
     whole, those in the least crowded places (NSGA-II, Deb et al. 2002). With one objective: the
     smallest, the first of equals."""
+    if all(len(point) == 1 for point in points.values()):
+        return sorted(points, key=lambda choice: points[choice])[:count]
     left, found = dict(points), list[Choice]()
     while left and len(found) < count:
         layer = set(front(list(left.values())))

@@ -62,6 +62,7 @@ class Ledger:
         self.storage, self.study, self.space = storage, study, space
         self.identity = json.loads(json.dumps(identity))
         self.owner, self.beats = Owner(), Beats(SILENCE_S)
+        self._held: set[int] = set()
         self.latest: dict[str, Candidate] = {}
         """What was read last."""
         self._outages = 0
@@ -69,7 +70,7 @@ class Ledger:
             self._id = self._open(directions)
             self.check_identity()
         except BaseException:
-            self.owner.close()
+            self.owner.close(forget=True)
             raise
 
     def _open(self, directions: list[str]) -> int:
@@ -143,6 +144,7 @@ class Ledger:
         self._read(trials)
         for trial in trials:
             if trial._trial_id == trial_id:
+                self._held.add(trial_id)
                 return trial_id
             if trial.user_attrs.get("name") == name and self._state(trial) in ("running", "scored"):
                 break
@@ -158,7 +160,8 @@ class Ledger:
         from optuna.trial import TrialState
 
         self.storage.try_once(lambda s: s.set_trial_user_attr(trial_id, "lost", True))
-        self.storage.try_once(lambda s: s.set_trial_state_values(trial_id, TrialState.FAIL))
+        if self.storage.try_once(lambda s: s.set_trial_state_values(trial_id, TrialState.FAIL)):
+            self._held.discard(trial_id)
 
     def score(self, trial_id: int, figures: Mapping[str, float], values: list[float]) -> bool:
         """End a trial with its result; false where it was taken for dead and is another's."""
@@ -180,9 +183,10 @@ class Ledger:
         return Beating(beat, BEAT_S)
 
     def close(self) -> None:
-        """Let go of the storage and of the sign of life."""
+        """Let go of the storage and of the sign of life; it stays behind as that of a worker that
+        has ended where the storage was not told so."""
         self.storage.close()
-        self.owner.close()
+        self.owner.close(forget=not self._held)
 
     def _trials(self) -> list[Any]:
         """All trials, by number."""
@@ -229,6 +233,7 @@ class Ledger:
             self.storage(lambda s: s.set_trial_state_values(trial_id, TrialState[state], values))
         except UpdateFinishedTrialError:
             return bool(self.storage(lambda s: s.get_trial(trial_id)).state.name == state)
+        self._held.discard(trial_id)
         return True
 
 

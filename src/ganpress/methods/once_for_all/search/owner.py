@@ -48,10 +48,17 @@ class Owner:
         lock.release()
         return True
 
-    def close(self) -> None:
-        """Free the lock; its file goes, too."""
+    def close(self, *, forget: bool) -> None:
+        """Free the lock.
+
+        Args: forget: remove its file, too: nobody will ask whether this worker has ended.
+        """
         self._lock.release()
-        Path(self.card["lock"]).unlink(missing_ok=True)
+        path = Path(self.card["lock"])
+        if forget:
+            path.unlink(missing_ok=True)
+        else:
+            path.touch()
 
 
 class Beats:

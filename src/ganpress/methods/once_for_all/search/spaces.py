@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -256,12 +256,13 @@ def _parts(family: str, options: Options, network: Widths) -> list[tuple[str, li
     return list(found.items())
 
 
-def _aligned(name: str, widths: Mapping[str, int]) -> Iterable[Named]:
+def _aligned(name: str, widths: Mapping[str, int]) -> list[Named]:
     """The groups as one slot where their channels are whole multiples of the narrowest's; those
-    that are not have slots of their own."""
-    if not widths:
-        return
-    narrowest = min(widths.values())
-    fitting = {g: w for g, w in widths.items() if w % narrowest == 0}
-    yield (name if len(fitting) == len(widths) else ", ".join(fitting)), fitting
-    yield from _aligned(name, {g: w for g, w in widths.items() if g not in fitting})
+    that are not have slots of their own, named by their groups."""
+    found, left = list[Named](), dict(widths)
+    while left:
+        narrowest = min(left.values())
+        fitting = {g: w for g, w in left.items() if w % narrowest == 0}
+        found.append((name if len(fitting) == len(widths) else ", ".join(fitting), fitting))
+        left = {g: w for g, w in left.items() if g not in fitting}
+    return found

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ganpress.errors import ConfigError, MissingExtra, SearchFailed
+from ganpress.errors import ConfigError, Interrupted, MissingExtra, SearchFailed
 from ganpress.run.files import alone
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ T = TypeVar("T")
 Say = Callable[[str], None]
 
 FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 60.0
+LONGEST_PAUSE_S = 15.0
 OPENINGS = 5
 """Tries to open a storage; two workers that make its tables at one moment need the second."""
 
@@ -41,6 +41,8 @@ class Storage:
         self._engine_url = _parsed(url)
         self.name = self._engine_url.render_as_string(hide_password=True)
         self._wait_s, self._say = wait_s, say
+        self.signal: Callable[[], int] = lambda: 0
+        """The signal that wants this process to stop, 0 for none: it is not waited any longer."""
         self.outages = 0
         """How often the storage was gone."""
         self._file = _sqlite_file(self._engine_url)
@@ -73,7 +75,7 @@ class Storage:
     def __call__(self, act: Callable[[Any], T]) -> T:
         """``act`` of the Optuna storage; again, after growing pauses, while the storage is gone.
 
-        Raises: SearchFailed after ``wait_s`` seconds.
+        Raises: SearchFailed after ``wait_s`` seconds; Interrupted where a signal came meanwhile.
         """
         began, pause, gone = time.monotonic(), FIRST_PAUSE_S, False
         while True:
@@ -89,6 +91,12 @@ class Storage:
                         f"{_reason(error)}. What was scored is kept: bring it back and run the "
                         "same command again."
                     ) from error
+                if number := self.signal():
+                    raise Interrupted(
+                        f"The search was stopped while the storage {self.name} was gone; what was "
+                        "scored is kept. Run the same command again to go on from it.",
+                        exit_code=128 + number,
+                    ) from error
                 if not gone:
                     self._say(
                         f"The storage {self.name} does not answer ({_reason(error)}); waiting up "
@@ -103,13 +111,15 @@ class Storage:
                 self._say(f"The storage {self.name} is back.")
             return result
 
-    def try_once(self, act: Callable[[Any], object]) -> None:
-        """``act`` of the Optuna storage, or nothing where it is gone."""
+    def try_once(self, act: Callable[[Any], object]) -> bool:
+        """``act`` of the Optuna storage; false, and nothing done, where it is gone."""
         try:
-            if self._file is None or self._file.exists():
-                act(self._storage)
+            if self._file is not None and not self._file.exists():
+                return False
+            act(self._storage)
         except _failures():
-            pass
+            return False
+        return True
 
     def close(self) -> None:
         """Let go of every connection."""

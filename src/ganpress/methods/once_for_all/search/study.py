@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ganpress.errors import (
     ConfigError,
@@ -20,82 +19,21 @@ from ganpress.errors import (
     SearchFailed,
     did_you_mean,
 )
-from ganpress.methods.once_for_all.search.evolution import Scored, finished, planned, propose
+from ganpress.methods.once_for_all.search.evolution import finished, planned, propose
 from ganpress.methods.once_for_all.search.found import Found, Row, best_row, pareto, write_trials
 from ganpress.methods.once_for_all.search.ledger import Candidate, Ledger
 from ganpress.methods.once_for_all.search.settings import SearchSettings
 from ganpress.methods.once_for_all.search.space import Choice, Space
 from ganpress.methods.once_for_all.search.storage import Storage, default_url
-from ganpress.run.files import make_folder, read_json, write_json
+from ganpress.methods.once_for_all.search.task import CostOf, Evaluate, ProgressOf, Task
+from ganpress.run.files import as_json, make_folder, read_json, write_json
 from ganpress.run.progress import Stopper, say
-
-if TYPE_CHECKING:
-    from ganpress.types import Widths
-
-Evaluate = Callable[["Widths"], Mapping[str, float]]
-"""A width set -> its figures by name; may take minutes, may raise, may give NaN."""
-CostOf = Callable[["Widths"], Mapping[str, float]]
-"""A width set -> its costs by name: "macs", "params", "bytes"."""
-ProgressOf = Callable[[int, int | None, Mapping[str, float]], None]
-"""Called after each set with how many are scored, how many there will be at most (None: as many as
-there are), and the best one's figures."""
 
 BRUTE_FORCE_AT_MOST = 1_000_000
 HOPELESS = 10
 """Width sets that fail, with none scored, after which a search gives up."""
 POLL_S = 0.5
 PENDING = "pending.json"
-
-
-@dataclass
-class _Search:
-    """The arguments of `search`, and what is worked out from them once."""
-
-    space: Space
-    evaluate: Evaluate
-    cost: CostOf
-    budget: Mapping[str, float]
-    how: SearchSettings
-    seed: int
-    quality: str
-    maximise: bool
-    folder: Path
-    say: Callable[[str], None]
-    progress: ProgressOf | None
-    retried: set[str] = field(default_factory=set)
-    shown: int = 0
-    _costs: dict[Choice, dict[str, float]] = field(default_factory=dict)
-
-    def costs(self, choice: Choice) -> dict[str, float]:
-        """Every cost of a width set, worked out once."""
-        if choice not in self._costs:
-            found = self.cost(self.space.widths(choice))
-            self._costs[choice] = {name: float(value) for name, value in found.items()}
-        return self._costs[choice]
-
-    def affords(self, choice: Choice) -> bool:
-        """Whether a width set is within the budget."""
-        costs = self.costs(choice)
-        return all(costs[name] <= most for name, most in self.budget.items())
-
-    @property
-    def against(self) -> str | None:
-        """The cost that is the second objective."""
-        return None if self.how.objective == "quality" else self.how.objective
-
-    def values(self, choice: Choice, figures: Mapping[str, float]) -> list[float]:
-        """The objectives, as the study holds them."""
-        costs = [self.costs(choice)[self.against]] if self.against else []
-        return [figures[self.quality], *costs]
-
-    def history(self, candidates: Mapping[str, Candidate]) -> list[Scored]:
-        """What the evolution sees: every set within the budget, objectives to be made small."""
-        signs = (-1.0 if self.maximise else 1.0, 1.0)
-        return [
-            Scored(c.choice, tuple(s * v for s, v in zip(signs, c.values, strict=False)) or None)
-            for c in candidates.values()
-            if self.affords(c.choice)
-        ]
 
 
 def search(
@@ -133,9 +71,9 @@ def search(
         SearchFailed where the storage is gone for too long, or no set can be scored; Interrupted by
         SIGINT or SIGTERM after the set that is being scored.
     """
-    this = _Search(
+    this = Task(
         space, evaluate, cost, dict(budget), settings, seed, quality, maximise,
-        make_folder(Path(folder)), partial(say, quiet=quiet), progress,
+        make_folder(Path(folder)), partial(say, quiet=quiet), progress, identity,
     )  # fmt: skip
     _check(this)
     storage = Storage(
@@ -144,13 +82,12 @@ def search(
         say=this.say,
     )
     directions = ["maximize" if maximise else "minimize", *(["minimize"] if this.against else [])]
-    with closing(
-        Ledger(storage, settings.study, space, directions, _identity(this, identity))
-    ) as ledger:
+    with closing(Ledger(storage, settings.study, space, directions, this.identity)) as ledger:
         candidates = ledger.candidates()
         if not any(c.state == "scored" for c in candidates.values()):
             this.retried = {name for name, c in candidates.items() if c.state == "failed"}
         with Stopper() as stopper:
+            storage.signal = lambda: stopper.signal
             while _one(this, ledger):
                 if stopper.signal:
                     raise Interrupted(
@@ -164,7 +101,7 @@ def search(
     return found
 
 
-def _check(this: _Search) -> None:
+def _check(this: Task) -> None:
     """Refuse what cannot end well, before anything is scored."""
     smallest = this.space.smallest
     costs = this.costs(smallest)
@@ -189,13 +126,7 @@ def _check(this: _Search) -> None:
         )
 
 
-def _identity(this: _Search, given: Mapping[str, Any]) -> dict[str, Any]:
-    slots = [[s.name, dict(s.groups), list(s.numbers)] for s in this.space.slots]
-    metric = {"quality": this.quality, "maximise": this.maximise, "objective": this.how.objective}
-    return {**given, "space": slots, **metric}
-
-
-def _one(this: _Search, ledger: Ledger) -> bool:
+def _one(this: Task, ledger: Ledger) -> bool:
     """Score the next width set, or wait for other workers; false where all is done."""
     ledger.check_identity()
     candidates = ledger.candidates()
@@ -211,8 +142,7 @@ def _one(this: _Search, ledger: Ledger) -> bool:
             time.sleep(POLL_S)
             return True
         return False
-    facts = {"widths": this.space.widths(choice), "cost": this.costs(choice)}
-    trial = ledger.take_up(choice, facts)
+    trial = ledger.take_up(choice, {"cost": this.costs(choice)})
     if trial is None:
         return True
     this.retried.discard(this.space.name(choice))
@@ -223,7 +153,7 @@ def _one(this: _Search, ledger: Ledger) -> bool:
     return True
 
 
-def _show(this: _Search, candidates: Mapping[str, Candidate]) -> None:
+def _show(this: Task, candidates: Mapping[str, Candidate]) -> None:
     """Tell ``progress`` of what was scored since it was told last."""
     rows = _rows(this, candidates) if this.progress is not None else []
     if this.progress is not None and len(rows) > this.shown:
@@ -232,7 +162,7 @@ def _show(this: _Search, candidates: Mapping[str, Candidate]) -> None:
         this.shown = len(rows)
 
 
-def _again(this: _Search, candidate: Candidate) -> bool:
+def _again(this: Task, candidate: Candidate) -> bool:
     """Whether a set is to be taken up again: its worker died, or the last run failed of something
     that all sets failed of."""
     return this.affords(candidate.choice) and (
@@ -240,14 +170,14 @@ def _again(this: _Search, candidate: Candidate) -> bool:
     )
 
 
-def _surplus(this: _Search, latest: Mapping[str, Candidate], choice: Choice) -> bool:
+def _surplus(this: Task, latest: Mapping[str, Candidate], choice: Choice) -> bool:
     """Whether other workers took up the last sets while this one was proposed."""
     order = [scored.choice for scored in this.history(latest)]
     most = planned(this.how)
     return most is not None and choice in order[most:]
 
 
-def _score(this: _Search, ledger: Ledger, trial: int, choice: Choice) -> None:
+def _score(this: Task, ledger: Ledger, trial: int, choice: Choice) -> None:
     """Score one set, and write what came out; a set that fails is said in a line."""
     name = this.space.name(choice)
     try:
@@ -265,12 +195,13 @@ def _score(this: _Search, ledger: Ledger, trial: int, choice: Choice) -> None:
             this.say(
                 f"Width set {name} was taken up by another worker meanwhile; its result stays."
             )
-    except SearchFailed:
-        write_json(this.folder / PENDING, {**_pending(this), name: figures})
+    except (SearchFailed, Interrupted):
+        kept = {**_pending(this), name: figures}
+        write_json(this.folder / PENDING, {"identity": this.identity, "figures": kept})
         raise
 
 
-def _figures(this: _Search, name: str, choice: Choice) -> tuple[dict[str, float], str | None]:
+def _figures(this: Task, name: str, choice: Choice) -> tuple[dict[str, float], str | None]:
     """A set's figures, or why there are none; those that a storage which was gone did not take in
     are not worked out again."""
     if name in (pending := _pending(this)):
@@ -293,12 +224,14 @@ def _figures(this: _Search, name: str, choice: Choice) -> tuple[dict[str, float]
     return figures, None
 
 
-def _pending(this: _Search) -> dict[str, dict[str, float]]:
+def _pending(this: Task) -> dict[str, dict[str, float]]:
+    """Figures that a storage which was gone did not take in, of this very search."""
     path = this.folder / PENDING
-    return dict(read_json(path)) if path.exists() else {}
+    kept = read_json(path) if path.exists() else {}
+    return dict(kept["figures"]) if kept.get("identity") == as_json(this.identity) else {}
 
 
-def _give_up_if_hopeless(this: _Search, candidates: Mapping[str, Candidate]) -> None:
+def _give_up_if_hopeless(this: Task, candidates: Mapping[str, Candidate]) -> None:
     failed = [c for c in candidates.values() if c.state == "failed"]
     most = min(HOPELESS, planned(this.how) or HOPELESS)
     if len(failed) >= most and not any(c.state == "scored" for c in candidates.values()):
@@ -312,7 +245,7 @@ def _hopeless(failed: list[Candidate]) -> SearchFailed:
     )
 
 
-def _rows(this: _Search, candidates: Mapping[str, Candidate]) -> list[Row]:
+def _rows(this: Task, candidates: Mapping[str, Candidate]) -> list[Row]:
     rows = [
         Row(
             name=c.name,
@@ -333,7 +266,7 @@ def _rows(this: _Search, candidates: Mapping[str, Candidate]) -> list[Row]:
     return rows
 
 
-def _found(this: _Search, candidates: Mapping[str, Candidate]) -> Found:
+def _found(this: Task, candidates: Mapping[str, Candidate]) -> Found:
     """The result. Raises: SearchFailed where no set within the budget was scored."""
     rows = _rows(this, candidates)
     best = best_row(rows, maximise=this.maximise)

@@ -25,7 +25,7 @@ from ganpress.measures.metrics import (
     kernel_distance,
 )
 from ganpress.measures.metrics.classifier import CLASSES
-from ganpress.measures.quality import judge, trained_size
+from ganpress.measures.quality import evaluate_quality, trained_size
 from ganpress.models.checkpoint import Model, save
 from ganpress.run.files import read_json
 
@@ -86,7 +86,7 @@ def test_rounding_is_that_of_a_file() -> None:
 
 
 def test_translations_are_compared_with_the_other_domain(photos: Images, other: Images) -> None:
-    found = judge(model(0), photos, other=other, size=32, features="tiny")
+    found = evaluate_quality(model(0), photos, other=other, size=32, features="tiny")
     made, real = pooled(eight_bit(model(0)(pictures(photos)))), pooled(pictures(other))
     assert found.metrics["frechet-tiny"] == pytest.approx(frechet_distance(real, made), rel=1e-4)
     assert found.metrics["kernel-tiny"] == pytest.approx(kernel_distance(real, made), rel=1e-4)
@@ -99,7 +99,7 @@ def test_translations_are_compared_with_the_other_domain(photos: Images, other: 
 
 
 def test_a_generator_that_changes_nothing_is_its_yardstick(photos: Images, other: Images) -> None:
-    found = judge(copies(model(0)), photos, other=other, size=32, features="tiny")
+    found = evaluate_quality(copies(model(0)), photos, other=other, size=32, features="tiny")
     assert found.metrics["tiny-unit-distance-to-photo"] == pytest.approx(0, abs=1e-5)
     assert found.metrics["frechet-tiny"] == pytest.approx(
         found.yardsticks["frechet-tiny, the photos untranslated"], rel=1e-4
@@ -107,7 +107,7 @@ def test_a_generator_that_changes_nothing_is_its_yardstick(photos: Images, other
 
 
 def test_pairs_are_compared_with_their_targets(pairs: Images, home: Path) -> None:
-    found = judge(WIRINGS["pix2pix"].model(), pairs, size=32, features="tiny")
+    found = evaluate_quality(WIRINGS["pix2pix"].model(), pairs, size=32, features="tiny")
     truth = pictures(open_images(home / "targets"))
     made = eight_bit(WIRINGS["pix2pix"].model()(pictures(pairs)))
     each = (made - truth).abs().mean((1, 2, 3)) / 2
@@ -120,7 +120,7 @@ def test_pairs_are_compared_with_their_targets(pairs: Images, home: Path) -> Non
 
 def test_the_truth_itself_is_at_distance_nought(home: Path) -> None:
     same = open_images(home / "targets", pairs=home / "targets")
-    found = judge(copies(WIRINGS["pix2pix"].model()), same, size=32, features="tiny")
+    found = evaluate_quality(copies(WIRINGS["pix2pix"].model()), same, size=32, features="tiny")
     for name in ("l1", "tiny-unit-distance", "frechet-tiny"):
         assert found.metrics[name] == pytest.approx(0, abs=1e-5)
     assert found.yardsticks["l1, the mean picture"] > 0.05
@@ -128,7 +128,7 @@ def test_the_truth_itself_is_at_distance_nought(home: Path) -> None:
 
 def test_label_maps_are_judged_by_the_photos_they_belong_to(tmp_path: Path) -> None:
     images = label_maps(tmp_path)
-    found = judge(WIRINGS["gaugan"].model(), images, size=32, features="tiny")
+    found = evaluate_quality(WIRINGS["gaugan"].model(), images, size=32, features="tiny")
     assert found.metrics.keys() == {"tiny-unit-distance", "l1", "frechet-tiny", "kernel-tiny"}
     assert found.count == 5
 
@@ -136,16 +136,17 @@ def test_label_maps_are_judged_by_the_photos_they_belong_to(tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["sngan", "sngan conditional", "stylegan2"])
 def test_noise_is_judged_against_as_many_real_images(name: str, photos: Images) -> None:
     found = [
-        judge(WIRINGS[name].model(), photos, count=4, batch=n, features="tiny") for n in (3, 4)
+        evaluate_quality(WIRINGS[name].model(), photos, count=4, batch=n, features="tiny")
+        for n in (3, 4)
     ]
     assert found[0].metrics == pytest.approx(found[1].metrics, rel=1e-3)
     assert found[0].yardsticks == pytest.approx(found[1].yardsticks, rel=1e-3)
     assert "frechet-tiny, real against real, 4 each" in found[0].yardsticks
     assert found[0].protocol["reference"].startswith("4 real images")
     assert "32 px" in found[0].protocol["geometry"] or "16 px" in found[0].protocol["geometry"]
-    every = judge(WIRINGS[name].model(), photos, features="tiny")
+    every = evaluate_quality(WIRINGS[name].model(), photos, features="tiny")
     assert every.count == 9 and every.metrics != found[0].metrics
-    other = judge(WIRINGS[name].model(), photos, features="tiny", seed=1)
+    other = evaluate_quality(WIRINGS[name].model(), photos, features="tiny", seed=1)
     assert other.metrics != pytest.approx(every.metrics, rel=1e-4)
 
 
@@ -163,7 +164,7 @@ def test_pictures_of_the_classes_of_cifar_are_scored_by_a_classifier(
     net = CifarResNet(1, "resnet56", "ab" * 32)
     monkeypatch.setattr("ganpress.measures.quality.load_classifier", lambda *_, **__: net)
     images, generator = cifar(tmp_path / "cifar.npz"), WIRINGS["sngan conditional"].model()
-    found = judge(generator, images, count=10, features="tiny")
+    found = evaluate_quality(generator, images, count=10, features="tiny")
     draw = torch.Generator().manual_seed(0)
     inputs = [generator.net.draw(1, 16, draw) for _ in range(10)]
     z, y = (torch.cat(column) for column in zip(*inputs, strict=True))
@@ -172,7 +173,7 @@ def test_pictures_of_the_classes_of_cifar_are_scored_by_a_classifier(
     assert 1 <= found.yardsticks["is-resnet56, real"] <= 10
     assert "abababababab" in found.protocol["is-resnet56"]
     others = cifar(tmp_path / "digits.npz", tuple("0123456789"))
-    assert "is-resnet56" not in judge(generator, others, features="tiny").metrics
+    assert "is-resnet56" not in evaluate_quality(generator, others, features="tiny").metrics
 
 
 def test_without_the_classifiers_file_the_protocol_says_so(
@@ -181,7 +182,7 @@ def test_without_the_classifiers_file_the_protocol_says_so(
     monkeypatch.setenv("GANPRESS_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     images = cifar(tmp_path / "cifar.npz")
-    found = judge(WIRINGS["sngan"].model(), images, features="tiny")
+    found = evaluate_quality(WIRINGS["sngan"].model(), images, features="tiny")
     assert found.protocol["is-resnet56"].startswith("not measured: ")
     assert "is-resnet56" not in found.metrics
 
@@ -191,7 +192,7 @@ def test_the_crop_it_was_trained_on_is_the_default(photos: Images, other: Images
     assert trained_size(net) == 256
     net.provenance = {"recipe": {"data": {"size": 32}}}
     assert trained_size(net) == 32
-    found = judge(net, photos, other=other, features="tiny")
+    found = evaluate_quality(net, photos, other=other, features="tiny")
     assert found.protocol["geometry"].startswith("shorter side to 32 px")
     net.provenance = {"recipe": "recipes/train.py"}
     assert trained_size(net) == 256
@@ -214,7 +215,7 @@ def test_what_does_not_suit_the_generator_is_refused(
         cases.append(("cyclegan instance", pairs, {"device": "cuda"}, "no CUDA device"))
     for name, images, more, message in cases:
         with pytest.raises(ConfigError, match=message):
-            judge(WIRINGS[name].model(), images, features="tiny", **more)
+            evaluate_quality(WIRINGS[name].model(), images, features="tiny", **more)
 
 
 def test_the_command_judges_without_a_teacher(
@@ -248,6 +249,6 @@ def test_the_command_wants_images_or_a_teacher(
 def test_real_photos_are_nearer_to_photos_than_noise_is() -> None:
     folder = Path(os.environ["GANPRESS_DATA"]) / "lfw128" / "test"
     images = open_images(folder)
-    found = judge(WIRINGS["sngan"].model(), images, count=40, batch=20)
+    found = evaluate_quality(WIRINGS["sngan"].model(), images, count=40, batch=20)
     name = "frechet-squeezenet-1.1-caffe"
     assert found.yardsticks[f"{name}, real against real, 40 each"] < found.metrics[name] / 2

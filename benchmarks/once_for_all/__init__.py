@@ -1,0 +1,1 @@
+"""The evidence for GAN Compression on a CPU."""

@@ -1,0 +1,163 @@
+"""The evidence for GAN Compression on a CPU: its ablation beside GAN Slimming, one supernet and
+many students, and what the search is worth.
+
+Command:  .venv/bin/python -m benchmarks.once_for_all --runs runs/once-for-all
+Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS, the extra `search`.
+Time:     about 5 minutes of one core for each variant and seed, some 4 core hours in all. It
+          resumes; what has ended is not run again. `--only PART` does one part; parts that do not
+          need each other can run beside each other, a core each. `--keep` runs nothing and writes
+          what is there.
+Result:   benchmarks/results/once-for-all-PART.json and .md, and once-for-all.md of all parts;
+          once-for-all-students.svg, quality over MACs.
+
+`openmoji` and `hayao`: the variants of `ganpress ablate once-for-all`, and GAN Slimming's gs-32 in
+a folder beside them: the same teacher, pictures, cost and minutes. `students`: from the first
+supernet of `openmoji`, without training again, students at 1/4, 1/9, 1/16 and 1/30 of the MACs,
+and a GAN Slimming run for each. `rank`: eight width sets by their quality inside the supernet and
+after separate training. `evolution`: against brute force on a small space of the same supernet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.once_for_all import parts
+from benchmarks.once_for_all.tables import keep, write_all
+
+ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+PAIRED = ("fast", "uniform", "no-taps")
+OTHERS = ("full", "scratch", "new-d", "unsorted", "sandwich", "omgd", "dcd")
+UNPAIRED = ("fast", "uniform", "no-taps", "no-pseudo-pairs")
+SEEDS = "0,1,2"
+
+
+def main() -> None:
+    """Run what is missing of the parts asked for, and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--runs", type=Path, default=Path("runs/once-for-all"))
+    parser.add_argument("--only", choices=[*PARTS], help="one part")
+    parser.add_argument("--keep", action="store_true", help="run nothing, write what is there")
+    a = parser.parse_args()
+    a.runs.mkdir(parents=True, exist_ok=True)
+    for name, run in PARTS.items():
+        if a.only in (None, name):
+            if not a.keep:
+                run(a.runs)
+            keep(a.runs, name)
+    write_all()
+
+
+def ganpress(*command: Any) -> None:
+    """A command of the package, as a user types it."""
+    subprocess.run([sys.executable, "-m", "ganpress", *map(str, command)], check=True)
+
+
+def data(name: str) -> Path:
+    """A folder of the shared pictures."""
+    return Path(os.environ["GANPRESS_DATA"]) / name
+
+
+def openmoji_shown() -> list[Any]:
+    """Outlines and drawings, side by side, and those never trained on."""
+    pictures = data("openmoji")
+    return ["--images", pictures / "train", "--side-by-side", "AB", "--test", pictures / "val"]
+
+
+def hayao_shown() -> list[Any]:
+    """Photos, and those never trained on."""
+    train = [x for f in ("lfw128/train", "monet2photo/trainB") for x in ("--images", data(f))]
+    return train + [x for f in ("lfw128/test", "monet2photo/testB") for x in ("--test", data(f))]
+
+
+def ablate(method: str, run: Path, config: str, what: list[Any], names: str, seeds: str) -> None:
+    """Variants of a method, from the command line."""
+    shown = ["--run", run, "--config", HERE / f"{config}.toml", *what]
+    ganpress("ablate", method, *shown, "--variants", names, "--seeds", seeds)
+
+
+def openmoji(runs: Path) -> None:
+    """Outlines to colour, 1/9 of the MACs."""
+    what = ["--teacher", ROOT / "zoo" / "pix2pix-openmoji.safetensors", *openmoji_shown()]
+    of = runs / "openmoji"
+    ablate("once-for-all", of, "openmoji", what, ",".join(PAIRED), "0")
+    ablate("slim", runs / "openmoji-slim", "openmoji-slim", what, "gs-32", "0")
+    ablate("once-for-all", of, "openmoji", what, ",".join(PAIRED), SEEDS)
+    ablate("slim", runs / "openmoji-slim", "openmoji-slim", what, "gs-32", SEEDS)
+    ablate("once-for-all", of, "openmoji", what, ",".join((*PAIRED, *OTHERS)), "0")
+
+
+def hayao(runs: Path) -> None:
+    """Photos to Hayao's style, 1/22 of the MACs."""
+    teacher = runs / "hayao.safetensors"
+    if not teacher.exists():
+        file = Path(os.environ["GANPRESS_WEIGHTS"]) / "cartoongan_hayao" / "hayao_fp16.pth"
+        ganpress("import", "cartoongan", file, "-o", teacher)
+    what = ["--teacher", teacher, *hayao_shown()]
+    ablate("once-for-all", runs / "hayao", "hayao", what, ",".join(UNPAIRED), "0")
+    ablate("slim", runs / "hayao-slim", "hayao-slim", what, "gs-32", "0")
+    ablate("once-for-all", runs / "hayao", "hayao", what, "fast,uniform", SEEDS)
+    ablate("slim", runs / "hayao-slim", "hayao-slim", what, "gs-32", SEEDS)
+
+
+def compress(runs: Path, method: str, name: str, config: str, *sets: str) -> None:
+    """One compression of the OpenMoji teacher."""
+    teacher = ROOT / "zoo" / "pix2pix-openmoji.safetensors"
+    line = ["--teacher", teacher, "--run", runs / name, "--config", HERE / f"{config}.toml"]
+    pairs = [x for one in sets for x in ("--set", one)]
+    ganpress("compress", method, *line, *openmoji_shown(), *pairs)
+
+
+def students(runs: Path) -> None:
+    """One supernet, four students; and a slimming run for each."""
+    first = f"reuse={runs / 'openmoji' / 'fast-0'}"
+    for part in parts.BUDGETS:
+        target = f"target.macs={1 / part:.4g}"
+        compress(runs, "once-for-all", f"students/once-{part}", "openmoji", first, target)
+        compress(runs, "slim", f"students/slim-{part}", "openmoji-slim", target)
+
+
+def rank(runs: Path) -> None:
+    """Eight width sets, in the supernet and trained separately."""
+    supernet = runs / "openmoji" / "fast-0"
+    for name in parts.spread_sets(supernet / "search"):
+        inside, alone = runs / "rank" / f"in-{name}", f"rank/alone-{name}"
+        chosen = [f"reuse={supernet}", f"search.choose={name}"]
+        compress(runs, "once-for-all", f"rank/in-{name}", "openmoji", *chosen)
+        own = ["procedure=scratch", f"reuse={inside}", "supernet.minutes=2.5"]
+        compress(runs, "once-for-all", alone, "openmoji", *own)
+
+
+def evolution(runs: Path) -> None:
+    """Brute force and evolution on a small space of the same supernet."""
+    space = runs / "small-space.toml"
+    parts.write_small_space(runs / "openmoji" / "fast-0" / "search", space)
+    common = [f"reuse={runs / 'openmoji' / 'fast-0'}", f'search.space="{space}"']
+    compress(
+        runs, "once-for-all", "evolution/brute-force", "openmoji", *common,
+        "search.kind=brute-force", "search.evaluations=",
+    )  # fmt: skip
+    most = len(parts.trials(runs / "evolution" / "brute-force" / "search"))
+    for seed in range(3):
+        compress(
+            runs, "once-for-all", f"evolution/evolution-{seed}", "openmoji", *common,
+            f"search.evaluations={most // 4}", f"search.population={max(4, most // 16)}",
+            f"seed={seed}",
+        )  # fmt: skip
+
+
+PARTS = {
+    "openmoji": openmoji,
+    "hayao": hayao,
+    "students": students,
+    "rank": rank,
+    "evolution": evolution,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Which width sets the parts take, from the trials of a search."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+BUDGETS = (4, 9, 16, 30)
+SETS = 8
+
+
+def trials(search: Path) -> list[dict[str, Any]]:
+    """The rows of a search's trials.json."""
+    rows: list[dict[str, Any]] = json.loads((search / "trials.json").read_text())["trials"]
+    return rows
+
+
+def spread_sets(search: Path, count: int = SETS) -> list[str]:
+    """Names of width sets from the best to the worst of those that cost 0.6 to 1 of the budget, at
+    equal distances in rank."""
+    found = json.loads((search / "trials.json").read_text())
+    [most] = found["budget"].values()
+    name = next(iter(found["budget"]))
+    rows = [
+        row
+        for row in found["trials"]
+        if row["quality"] is not None and 0.6 * most <= row["cost"][name] <= most
+    ]
+    rows.sort(key=lambda row: row["quality"])
+    places = [round(i * (len(rows) - 1) / (count - 1)) for i in range(count)]
+    return [rows[place]["name"] for place in dict.fromkeys(places)]
+
+
+def write_small_space(search: Path, path: Path, choices: int = 3) -> None:
+    """A space of the same slots that a search knew, of which the five costliest to leave alone keep
+    ``choices`` numbers each and the others are what the best width set has."""
+    found = json.loads((search / "trials.json").read_text())
+    best = [int(number) for number in found["best"].split("_")]
+    widest = sorted(range(len(best)), key=lambda i: -max(found["space"][i]["numbers"]))[:6]
+    lines = []
+    for i, slot in enumerate(found["space"]):
+        numbers = [best[i]]
+        if i in widest:
+            at = slot["numbers"].index(best[i])
+            start = max(0, min(at - choices // 2, len(slot["numbers"]) - choices))
+            numbers = slot["numbers"][start : start + choices]
+        groups = ", ".join(f'"{group}" = {times}' for group, times in slot["groups"].items())
+        lines += ["[[slot]]", f'name = "{slot["name"]}"', f"groups = {{{groups}}}"]
+        lines += [f"numbers = {numbers}", ""]
+    path.write_text("\n".join(lines))

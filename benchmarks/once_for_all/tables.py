@@ -1,0 +1,232 @@
+"""The result files of each part, and one page of all, read from the runs' own files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+from pathlib import Path
+from typing import Any
+
+from benchmarks.once_for_all.parts import BUDGETS, trials
+from ganpress.report.ablation_welch import clear_from
+
+RESULTS = Path(__file__).parents[1] / "results"
+ABLATIONS = ("openmoji", "hayao")
+OURS, THEIRS = "once-for-all", "slim"
+
+
+def keep(runs: Path, part: str) -> None:
+    """Write the part's JSON from what has ended of it; nothing where nothing has."""
+    made = {"students": _students, "rank": _rank, "evolution": _evolution}
+    found = made[part](runs) if part in made else _ablation(runs, part)
+    if found:
+        text = json.dumps(found, indent=1, sort_keys=True) + "\n"
+        (RESULTS / f"once-for-all-{part}.json").write_text(text)
+    picture = runs / part / "fig4.png"
+    if part in ABLATIONS and picture.exists():
+        from PIL import Image
+
+        goal = RESULTS / f"once-for-all-{part}.jpg"
+        Image.open(picture).convert("RGB").save(goal, quality=85, optimize=True)
+        shutil.copyfile(runs / part / "ablation.md", RESULTS / f"once-for-all-{part}.md")
+
+
+def _ablation(runs: Path, part: str) -> dict[str, Any]:
+    """Both methods' variants, and whether fast differs clearly from each other one."""
+    files = {OURS: runs / part / "ablation.json", THEIRS: runs / f"{part}-slim" / "ablation.json"}
+    found = {m: json.loads(f.read_text()) for m, f in files.items() if f.exists()}
+    if not found:
+        return {}
+    first = next(iter(found.values()))
+    metric, rows = first["metric"], []
+    for method, of in found.items():
+        for variant in of["variants"]:
+            numbers = variant["numbers"]
+            wanted = [metric, "l1", "ratio/macs", "ratio/bytes", "training_steps"]
+            wanted += ["training_seconds", *(n for n in numbers if n.startswith("real/"))]
+            kept = {name: numbers[name] for name in wanted if name in numbers}
+            rows.append({"method": method, "variant": variant["variant"], "numbers": kept})
+    rows.sort(key=lambda row: row["numbers"][metric]["mean"])
+    fast = next((r for r in rows if r["variant"] == "fast"), None)
+    for row in rows:
+        if fast and row is not fast:
+            row["against fast"] = _difference(fast["numbers"][metric], row["numbers"][metric])
+    names = ("machine", "protocol", "judged_teacher", "judged_protocol", "statements", "minutes")
+    return {"metric": metric, "rows": rows, **{n: first[n] for n in names if n in first}}
+
+
+def _difference(fast: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """How much smaller fast's mean is, and whether clearly so (Welch's t-test, 95 %)."""
+    a, b = fast["values"], other["values"]
+    found: dict[str, Any] = {"smaller by": other["mean"] - fast["mean"]}
+    if len(a) > 1 and len(b) > 1:
+        errors = [statistics.stdev(v) / len(v) ** 0.5 for v in (a, b)]
+        if max(errors) > 0:
+            units = found["smaller by"] / (errors[0] ** 2 + errors[1] ** 2) ** 0.5
+            least = clear_from(errors, [len(a), len(b)])
+            found |= {"units": units, "clear": abs(units) > least}
+    return found
+
+
+def _run(folder: Path) -> dict[str, Any] | None:
+    """Costs, distances and training seconds of a finished run."""
+    if not (folder / "results.json").exists() or not (folder / "done.json").exists():
+        return None
+    results = json.loads((folder / "results.json").read_text())
+    stages = {s["name"]: s["seconds"] for s in results["stages"]}
+    return {
+        "ratio/macs": results["model"]["ratios"]["macs"],
+        "metrics": results["evaluation"]["metrics"],
+        "stages": stages,
+        "machine": json.loads((folder / "card.json").read_text()).get("device"),
+    }
+
+
+def _students(runs: Path) -> dict[str, Any]:
+    """Students of one supernet, and a slimming run for each; training seconds of both ways."""
+    rows = {}
+    for part in BUDGETS:
+        for kind in ("once", "slim"):
+            found = _run(runs / "students" / f"{kind}-{part}")
+            if found:
+                rows[f"{kind}-{part}"] = found
+    supernet = runs / "openmoji" / "fast-0" / "supernet" / "done.json"
+    if not rows or not supernet.exists():
+        return {}
+    once = json.loads(supernet.read_text())["elapsed_s"]
+    slim = sum(
+        seconds
+        for name, row in rows.items()
+        if name.startswith("slim")
+        for stage, seconds in row["stages"].items()
+        if stage.startswith(("sparsify", "finetune"))
+    )
+    return {"rows": rows, "supernet seconds": once, "slimming seconds": slim}
+
+
+def _rank(runs: Path) -> dict[str, Any]:
+    """Quality inside the supernet and after separate training."""
+    from scipy.stats import kendalltau, spearmanr
+
+    rows = []
+    for folder in sorted((runs / "rank").glob("in-*")):
+        name = folder.name.removeprefix("in-")
+        done, alone = folder / "search" / "done.json", _run(runs / "rank" / f"alone-{name}")
+        inside = _run(folder)
+        if inside and alone and done.exists():
+            rows.append({"set": name, "inside": inside, "alone": alone})
+    if len(rows) < 3:
+        return {}
+    metric = next(n for n in rows[0]["inside"]["metrics"] if n.endswith("unit-distance"))
+    pairs = [[r[side]["metrics"][metric] for r in rows] for side in ("inside", "alone")]
+    rho, tau = spearmanr(*pairs), kendalltau(*pairs)
+    return {
+        "metric": metric,
+        "rows": rows,
+        "spearman": float(rho.statistic),
+        "spearman p": float(rho.pvalue),
+        "kendall": float(tau.statistic),
+    }
+
+
+def _evolution(runs: Path) -> dict[str, Any]:
+    """The best of brute force, and what evolution finds in a quarter of its evaluations."""
+    root = runs / "evolution"
+    if not (root / "brute-force" / "search" / "trials.json").exists():
+        return {}
+    whole = [r for r in trials(root / "brute-force" / "search") if r["quality"] is not None]
+    best = min(r["quality"] for r in whole if r["within"])
+    found: dict[str, Any] = {"sets": len(whole), "best": best, "evolution": {}}
+    for folder in sorted(root.glob("evolution-*")):
+        if (folder / "search" / "trials.json").exists():
+            rows = [r for r in trials(folder / "search") if r["quality"] is not None]
+            own = min(r["quality"] for r in rows if r["within"])
+            found["evolution"][folder.name] = {
+                "evaluations": len(rows),
+                "best": own,
+                "above the optimum": own / best - 1,
+            }
+    return found
+
+
+def write_all() -> None:
+    """once-for-all.md, of all parts that have results."""
+    lines = ["# GAN Compression, measured here", ""]
+    for name, write in (
+        *((part, _ablation_lines) for part in ABLATIONS),
+        ("students", _student_lines),
+        ("rank", _rank_lines),
+        ("evolution", _evolution_lines),
+    ):
+        file = RESULTS / f"once-for-all-{name}.json"
+        if file.exists():
+            lines += [f"## {name}", "", *write(json.loads(file.read_text())), ""]
+    text = "Written by `python -m benchmarks.once_for_all`; one thread of a CPU for each run."
+    (RESULTS / "once-for-all.md").write_text("\n".join([*lines, text]) + "\n")
+
+
+def _number(values: dict[str, Any] | None, digits: int = 4) -> str:
+    if not values:
+        return "–"
+    spread = f" ± {values['spread']:.2g}" if values["spread"] else ""
+    return f"{values['mean']:.{digits}g}{spread}"
+
+
+def _ablation_lines(found: dict[str, Any]) -> list[str]:
+    metric = found["metric"]
+    real = f"real/{metric}"
+    lines = [
+        "| method | variant | seeds | 1/MACs | steps | to the teacher | l1 | to real pictures "
+        "| fast is smaller by |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for row in found["rows"]:
+        n, against = row["numbers"], row.get("against fast", {})
+        units = against.get("units")
+        said = f"{against['smaller by']:.3g}" if against else "–"
+        if units is not None:
+            said += f" ({units:.1f} units{', clear' if against['clear'] else ''})"
+        cells = [row["method"], row["variant"], str(len(n[metric]["values"]))]
+        cells += [f"{n['ratio/macs']['mean']:.1f}", f"{n['training_steps']['mean']:.0f}"]
+        cells += [_number(n[metric]), _number(n["l1"]), _number(n.get(real)), said]
+        lines.append("| " + " | ".join(cells) + " |")
+    if teacher := found.get("judged_teacher", {}).get(metric):
+        lines += ["", f"The teacher's own distance to real pictures: {teacher:.4g}."]
+    return [*lines, "", f"Smaller is better; {metric}; {found['minutes']} minutes each."]
+
+
+def _student_lines(found: dict[str, Any]) -> list[str]:
+    metric = next(n for n in _first(found)["metrics"] if n.endswith("unit-distance"))
+    lines = ["| student | 1/MACs | to the teacher | l1 |", "|---|---:|---:|---:|"]
+    for name, row in found["rows"].items():
+        m = row["metrics"]
+        lines.append(f"| {name} | {row['ratio/macs']:.1f} | {m[metric]:.4g} | {m['l1']:.4g} |")
+    once, slim = found["supernet seconds"], found["slimming seconds"]
+    said = f"Training: one supernet {once:.0f} s; the slimming runs together {slim:.0f} s."
+    return [*lines, "", said]
+
+
+def _first(found: dict[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = next(iter(found["rows"].values()))
+    return row
+
+
+def _rank_lines(found: dict[str, Any]) -> list[str]:
+    metric = found["metric"]
+    lines = ["| width set | 1/MACs | inside the supernet | trained alone |", "|---|---:|---:|---:|"]
+    for row in sorted(found["rows"], key=lambda r: r["inside"]["metrics"][metric]):
+        a, b = row["inside"], row["alone"]
+        cells = [row["set"], f"{a['ratio/macs']:.1f}"]
+        cells += [f"{x['metrics'][metric]:.4g}" for x in (a, b)]
+        lines.append("| " + " | ".join(cells) + " |")
+    rho, p, tau = found["spearman"], found["spearman p"], found["kendall"]
+    return [*lines, "", f"Spearman's rho {rho:.2f} (p {p:.2g}), Kendall's tau {tau:.2f}."]
+
+
+def _evolution_lines(found: dict[str, Any]) -> list[str]:
+    lines = [f"Brute force: {found['sets']} width sets within the budget."]
+    for name, row in found["evolution"].items():
+        above = 100 * row["above the optimum"]
+        lines.append(f"- {name}: {row['evaluations']} evaluations, {above:.2f} % above the optimum")
+    return lines
