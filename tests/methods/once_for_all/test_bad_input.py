@@ -74,7 +74,10 @@ def test_the_ways_that_are_proposed_are_accepted(
 @pytest.mark.parametrize(
     ("sets", "words"),
     [
-        (["search.quality=distanse"], "There is no search.quality 'distanse' .did you mean 'distance'"),
+        (
+            ["search.quality=distanse"],
+            "There is no search.quality 'distanse' .did you mean 'distance'",
+        ),
         (["search.quality=truth"], "needs the truth of each input.*can be measured here: distance"),
         (["search.quality=frechet"], "needs real pictures of the target domain"),
         (["search.quality=miou"], "needs a segmenter"),
@@ -136,7 +139,7 @@ def test_the_method_is_listed_with_its_settings(capsys: pytest.CaptureFixture[st
 
 @pytest.fixture
 def ablated(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    names = ["scratch", "uniform", "no-taps", "fast"]  # scratch before what it reuses
+    names = ["scratch", "no-taps", "fast"]  # scratch before what it reuses
     sets = [*SETS[:-2], "search.ratios=[1,0.5]", "search.calibrate=2", "target.macs=0.6"]
     flags = [part for item in sets for part in ("--set", item)]
     line = ("--teacher", home / "cyclegan.safetensors", "--images", home / "x")
@@ -156,7 +159,7 @@ def test_variants_are_compared_and_scratch_has_the_widths_of_the_fast_run_of_its
     for seed in (0, 1):
         found = {
             n: load(ablated / f"{n}-{seed}" / "student.safetensors")
-            for n in ("fast", "scratch", "uniform", "no-taps")
+            for n in ("fast", "scratch", "no-taps")
         }
         assert found["scratch"].widths == found["fast"].widths
         assert (ablated / f"scratch-{seed}" / "distil" / "done.json").exists()
