@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ganpress.errors import ConfigError
 from ganpress.losses.distance import DistanceSettings
 from ganpress.methods.gan_slimming.settings import SlimConfig, resolve
+from ganpress.methods.once_for_all.settings import OnceForAllConfig
 from ganpress.models.families import family
 from ganpress.run.recipes import recipes
 from ganpress.run.settings import Settings, as_toml, checked, describe, names, read_config
@@ -49,6 +50,14 @@ def test_a_set_without_a_value_takes_the_file_back_to_the_default(tmp_path: Path
     file.write_text("[target]\nmacs = 0.3\n[quantise]\nbits = 8\n")
     read = read_config(SlimConfig, file, ["target.macs=", "target.bytes=0.2", "quantise.bits="])
     assert read.target.chosen == ("bytes", 0.2) and read.quantise == SlimConfig().quantise
+
+
+@pytest.mark.parametrize("text", ["32_16_24", "32", "1e3", "true", "2026-01-01"])
+def test_a_setting_that_takes_text_takes_it_whatever_it_looks_like(text: str) -> None:
+    found = read_config(OnceForAllConfig, None, [f"search.choose={text}", "supernet.steps=2_000"])
+    assert (found.search.choose, found.supernet.steps) == (text, 2000)
+    quoted = read_config(OnceForAllConfig, None, [f'search.choose="{text}"'])
+    assert quoted.search.choose == text
 
 
 def test_settings_cannot_be_changed_afterwards() -> None:

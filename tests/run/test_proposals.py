@@ -20,6 +20,7 @@ from ganpress.methods.base import Given
 from ganpress.methods.gan_slimming import GAN_SLIMMING
 from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.methods.gan_slimming.targets import check_target
+from ganpress.methods.once_for_all import ONCE_FOR_ALL, OnceForAllConfig
 from ganpress.models.checkpoint import Model
 from ganpress.run.proposals import as_flags, first_accepted, ways, with_changes
 from ganpress.run.settings import read_config
@@ -181,6 +182,34 @@ def test_crops_are_proposed_that_generator_and_settings_divide(tmp_path: Path) -
     teacher = WIRINGS["pix2pix"].model()  # divides by 32, the settings by 4
     small = ["discriminator.width=4", "distance.features=tiny", "discriminator.layers=2"]
     each_is_accepted(checking(teacher, images), [*small, "data.size=100"], 2)
+
+
+@pytest.mark.parametrize(
+    ("sets", "count"),
+    [
+        (["min_channels=1"], 1),
+        (["target.macs=0.001", "min_channels=2"], 1),
+        (["target.params=0.001", "min_channels=2", "search.ratios=[1.0,0.75]"], 1),
+        (["target.bytes=0.001", "min_channels=2", "quantise.bits=8"], 1),
+        (["target.macs=0.001", "student.width_ratio=0.5", "channel_multiple=2"], 1),
+        (["target.macs=0.5", "search.images=4"], 1),
+        (["target.macs=0.5", "discriminator.layers=5"], 2),
+    ],
+    ids=str,
+)
+def test_settings_of_a_search_are_refused_with_ways_that_are_accepted(
+    sets: list[str], count: int, tmp_path: Path
+) -> None:
+    teacher, images = teacher_of("cyclegan"), pictures(tmp_path / "p", *[(64, 64)] * 4)
+
+    def check(sets: list[str]) -> None:
+        given = Given(teacher, images)
+        config = read_config(OnceForAllConfig, None, sets)
+        ONCE_FOR_ALL.check(given, ONCE_FOR_ALL.resolve(given, config))
+
+    small = ["data.size=32", "search.images=1", "channel_multiple=1", "distance.features=tiny"]
+    small += ["discriminator.width=4", "discriminator.layers=2", "min_channels=2"]
+    each_is_accepted(check, [*small, *sets], count)
 
 
 @pytest.mark.parametrize("least", [1, 2, 4])

@@ -53,8 +53,8 @@ def planned(
     resolved, refused = resolve_all(method, given, settings)
     plans = []
     for seed in dict.fromkeys(seeds):
-        own = {"seed": seed, "data": data}
         for name, asked in settings.items():
+            own: dict[str, Any] = {"seed": seed, "data": data}
             if twin := method.variants[name].reuses:
                 own = {**own, "reuse": str(Path(run) / f"{twin}-{seed}")}
             used = resolved.get(name, asked).model_copy(update=own)

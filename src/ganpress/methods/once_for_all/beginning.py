@@ -39,7 +39,8 @@ def first_student(teacher: Model, c: OnceForAllConfig, chosen: Widths | None = N
     """The student at full width, or at the widths ``chosen``, before any training, on the CPU.
 
     Layers that both wirings have start with the teacher's weights, all others fresh, from torch's
-    global state. Of narrower groups the most important channels stay (the authors' transfer).
+    global state. Of narrower groups the most important channels stay (the authors' transfer), in
+    the teacher's order: putting them in order of importance is `supernet.sort`'s.
     """
     options, full = options_of(teacher, c), {**full_widths(teacher, c), **(chosen or {})}
     family = teacher.family
@@ -47,7 +48,10 @@ def first_student(teacher: Model, c: OnceForAllConfig, chosen: Widths | None = N
         return Model(family.build(full, **options), family, options)
     whole = Model(family.build(teacher.widths, **options), family, options)
     transfer(teacher.net, whole.net)
-    keep = {group: order[: full[group]] for group, order in by_importance(whole.net).items()}
+    keep = {
+        group: order[: full[group]].sort().values
+        for group, order in by_importance(whole.net).items()
+    }
     return replace(whole, net=shrink(whole.build, whole.net, keep))
 
 

@@ -27,6 +27,7 @@ from ganpress.training.setup import Setup
 from ganpress.types import Inputs
 
 BATCH = 8  # pictures that are scored at a time
+CALIBRATED = 32  # pictures that BatchNorm's statistics are read from at a time
 REALS = 2048  # real pictures that a Frechet distance compares with, at most
 
 
@@ -82,10 +83,12 @@ def _segmenting(
 
 
 def calibration(setup: Setup, c: OnceForAllConfig) -> list[Inputs]:
-    """What BatchNorm's statistics are read from for each width set (`search.calibrate`)."""
-    size = max(c.data.batch, min(32, c.search.calibrate))
+    """What BatchNorm's statistics are read from for each width set (`search.calibrate`), in
+    batches of one length, or lengths that differ by one: `recalibrate` counts all alike."""
+    size = max(c.data.batch, CALIBRATED)
+    count = -(-c.search.calibrate // size)
     drawn_inputs = setup.source.sample(c.search.calibrate, c.data.size)
-    return list(zip(*(t.split(size) for t in drawn_inputs), strict=True))
+    return list(zip(*(t.tensor_split(count) for t in drawn_inputs), strict=True))
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ganpress.channels.recalibrate import recalibrate
+from ganpress.channels.recalibrate import batch_norms, recalibrate
 from ganpress.data import Batch
 from ganpress.methods.base import Given
 from ganpress.methods.once_for_all.beginning import (
@@ -94,7 +94,7 @@ def once_for_all(given: Given, settings: OnceForAllConfig, run: Run) -> Model:
         rates = Rates(f.lr or 0.0, f.weight_decay or 0.0, f.ema)
         part = Part("finetune", lambda: widest, rates, Budget(f.steps, f.minutes), after="supernet")
         small = train(setup, c, small, objective, part)
-    recalibrate(small.net, calibration(setup, c))
+    calibrate(setup, c, small.net)
     small.net.eval()
     return small
 
@@ -117,15 +117,21 @@ def of_fixed_widths(
     rates = supernet_rates(c, c.supernet.ema)
     part = Part(name, lambda: [{}], rates, Budget(steps, minutes))
     student = train(setup, c, student, objective, part)
-    recalibrate(student.net, calibration(setup, c))
+    calibrate(setup, c, student.net)
     student.net.eval()
     return student
+
+
+def calibrate(setup: Setup, c: OnceForAllConfig, net: nn.Module) -> None:
+    """Read BatchNorm's running statistics anew, where there are any."""
+    if batch_norms(net):
+        recalibrate(net, calibration(setup, c))
 
 
 def quantise_student(setup: Setup, c: OnceForAllConfig, student: Model) -> None:
     """Below 32 bits a student of fixed widths trains with quantisers, its BatchNorm calibrated."""
     if c.quantise.bits < 32:
-        recalibrate(student.net, calibration(setup, c))
+        calibrate(setup, c, student.net)
         inputs = setup.source.sample(CALIBRATE_IMAGES, c.data.size)
         attach_quantiser(student.net, copy.deepcopy(student.net), inputs, c.quantise)
 

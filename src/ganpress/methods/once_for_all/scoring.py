@@ -65,10 +65,11 @@ class Scorer:
         net = At(self.net, widths)
         if batch_norms(self.net):
             recalibrate(net, self.calibration)
-        was_training = self.net.training
+        modes = {module: module.training for module in self.net.modules()}
         net.eval()
         made = [net(*batch.inputs).float() for batch in self.held]
-        self.net.train(was_training)
+        for module, training in modes.items():
+            module.training = training
         found = {"l1": self._mean(F.l1_loss, made, [b.teacher for b in self.held])}
         if self.quality in ("distance", "truth"):
             found[self.quality] = self._distance(made)

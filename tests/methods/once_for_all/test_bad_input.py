@@ -1,0 +1,190 @@
+"""What is refused before any training, from the command line: what was wrong, and what to do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from cli_runs import Told, run_cli
+from ofa_runs import brief, teacher_of, write_pictures
+
+from ganpress.models.checkpoint import load, save
+
+SETS = [
+    *("min_channels=1", "channel_multiple=1", "data.size=32", "data.batch=2", "data.workers=0"),
+    *("distance.features=tiny", "discriminator.width=4", "discriminator.layers=2"),
+    *("supernet.steps=1", "search.images=1", "search.kind=random", "search.evaluations=1"),
+    *("search.ratios=[1,0.5]", "search.calibrate=2"),
+]
+WAY = re.compile(r"--set (\S+?=[^\s),]+)")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    brief(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = write_pictures(tmp_path_factory.mktemp("bad-input"))
+    for name in ("cyclegan instance", "gaugan instance", "sngan"):
+        save(teacher_of(name), home / f"{name.split()[0]}.safetensors")
+    return home
+
+
+def asked(
+    capsys: pytest.CaptureFixture[str],
+    home: Path,
+    run: Path,
+    *sets: str,
+    more: tuple[object, ...] = (),
+) -> Told:
+    """`ganpress compress once-for-all` with these settings over `SETS`."""
+    flags = [part for item in (*SETS, *sets) for part in ("--set", item)]
+    line = ("--teacher", home / "cyclegan.safetensors", "--images", home / "x", "--run", run)
+    return run_cli(capsys, "compress", "once-for-all", *line, *more, *flags)
+
+
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        (["target.macs=0.5", "search.images=6"], "would leave nothing of 6 images"),
+        (["target.macs=0.5", "search.images=7"], "search.images=7 would leave nothing"),
+        ([], "The search needs a budget, as a fraction of the teacher's cost"),
+        (["target.macs=0.0001"], "the smallest width set of the space, 3_4_6_6_2_8_10|cannot be"),
+        (["target.params=0.0001"], "of the teacher's params. What can be reached"),
+        (["target.bytes=0.0001", "quantise.bits=8"], "of the teacher's bytes. What can be reached"),
+    ],
+)
+def test_the_ways_that_are_proposed_are_accepted(
+    sets: list[str], words: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = asked(capsys, home, tmp_path / "r", *sets)
+    assert refused.code == 2 and re.search(words, refused.err), refused.err
+    assert not (tmp_path / "r" / "supernet").exists()
+    ways = WAY.findall(refused.err)
+    assert ways, refused.err
+    for way in ways[:1]:
+        done = asked(capsys, home, tmp_path / way, *sets, way.rstrip("."))
+        assert done.code == 0, done.err
+        assert (tmp_path / way / "student.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("sets", "words"),
+    [
+        (
+            ["search.quality=distanse"],
+            "There is no search.quality 'distanse' .did you mean 'distance'",
+        ),
+        (["search.quality=truth"], "needs the truth of each input.*can be measured here: distance"),
+        (["search.quality=frechet"], "needs real pictures of the target domain"),
+        (["search.quality=miou"], "needs a segmenter"),
+        (["search.space=chanels-32"], "channels-32"),
+        (["search.space=channels-32"], "goes up to 32 channels of group|search.space=default"),
+        (["search.choose=5_7"], "5_7 has 2 numbers; this space has 7 slots"),
+        (["search.choose=a_b"], "'a_b' names no width set: write one number for each slot"),
+        (["target.layout=pth-gan-compression"], "target.layout binds widths in pruning"),
+        (["reuse=nowhere"], "there is no run in that folder"),
+        (["procedure=scratch"], "give its folder"),
+        (["sparsify.rho=1"], "Unknown setting 'sparsify.rho'"),
+        (["supernet.step=1"], "did you mean 'supernet.steps'"),
+        (["supernet.sampling=sandwhich"], "sandwich"),
+        (["procedure=once"], "once-for-all"),
+        (["discriminator.real=images"], "reals"),
+        (["data.size=34"], "multiple"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_to_do(
+    sets: list[str], words: str, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = asked(capsys, home, tmp_path / "r", "target.macs=0.5", *sets)
+    assert found.code == 2, found.err
+    assert re.search(words, found.err), found.err
+    assert not (tmp_path / "r" / "supernet").exists()
+
+
+def test_a_cost_as_the_second_objective_needs_no_target(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = asked(capsys, home, tmp_path / "r", "search.objective=macs")
+    assert found.code == 0, found.err
+
+
+def test_a_compression_does_not_start_from_another_student(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = home / "cyclegan.safetensors"
+    found = asked(capsys, home, tmp_path / "r", "target.macs=0.5", more=("--from", file))
+    assert found.code == 2 and "--from" in found.err
+
+
+def test_label_maps_that_are_missing_are_asked_for(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--teacher", home / "gaugan.safetensors")
+    found = asked(capsys, home, tmp_path / "r", "target.macs=0.5", "data.size=64", more=more)
+    assert found.code == 2 and "reads label maps: give them (--labels)" in found.err
+
+
+def test_the_method_is_listed_with_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    said = run_cli(capsys, "settings", "once-for-all")
+    assert said.code == 0
+    for line in ('procedure = "once-for-all"', "sandwich_random = 1", "supernet.", "search.choose"):
+        assert line in said.out, said.out
+    listed = run_cli(capsys, "methods")
+    assert "once-for-all: GAN Compression (Li et al., CVPR 2020)" in listed.out
+
+
+@pytest.fixture
+def ablated(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    names = ["scratch", "no-taps", "fast"]  # scratch before what it reuses
+    sets = [*SETS[:-2], "search.ratios=[1,0.5]", "search.calibrate=2", "target.macs=0.6"]
+    flags = [part for item in sets for part in ("--set", item)]
+    line = ("--teacher", home / "cyclegan.safetensors", "--images", home / "x")
+    done = run_cli(
+        capsys, "ablate", "once-for-all", *line, "--run", tmp_path / "a", *flags,
+        "--variants", ",".join(names), "--seeds", "0,1",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    return tmp_path / "a"
+
+
+def test_variants_are_compared_and_scratch_has_the_widths_of_the_fast_run_of_its_seed(
+    ablated: Path,
+) -> None:
+    page = (ablated / "ablation.md").read_text()
+    assert page.startswith("# Ablation of GAN Compression")
+    for seed in (0, 1):
+        found = {
+            n: load(ablated / f"{n}-{seed}" / "student.safetensors")
+            for n in ("fast", "scratch", "no-taps")
+        }
+        assert found["scratch"].widths == found["fast"].widths
+        assert (ablated / f"scratch-{seed}" / "distil" / "done.json").exists()
+        assert not (ablated / f"scratch-{seed}" / "supernet").exists()
+        assert not (ablated / f"no-taps-{seed}" / "supernet" / "taps.pt").exists()
+        assert (ablated / f"fast-{seed}" / "supernet" / "taps.pt").exists()
+
+
+def test_scratch_is_written_down_as_failed_where_fast_failed(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ganpress.errors import Diverged
+    from ganpress.methods.once_for_all import method
+
+    def diverges(*_: object, **__: object) -> None:
+        raise Diverged("Training diverged: it is a test.")
+
+    monkeypatch.setattr(method, "searched", diverges)
+    flags = [part for item in (*SETS, "target.macs=0.6") for part in ("--set", item)]
+    line = ("--teacher", home / "cyclegan.safetensors", "--images", home / "x")
+    done = run_cli(
+        capsys, "ablate", "once-for-all", *line, "--run", tmp_path / "a", *flags,
+        "--variants", "scratch,fast,uniform",
+    )  # fmt: skip
+    assert (tmp_path / "a" / "fast-0" / "failed.json").exists(), done.err
+    failed = (tmp_path / "a" / "scratch-0" / "failed.json").read_text()
+    assert "its stage 'search' has not finished" in failed
+    assert (tmp_path / "a" / "uniform-0" / "student.safetensors").exists()
