@@ -547,7 +547,9 @@ def test_the_loop_is_the_papers_algorithm(
 def assert_close(found: Any, wanted: Any) -> None:
     """To a millionth of each tensor's largest number; what a bias that a norm takes away gets as
     its gradient is rounding."""
-    a, b = flat(found), flat(wanted)
+    a, b = (
+        {n: v for n, v in flat(of).items() if not n.endswith(".fused")} for of in (found, wanted)
+    )  # the same step in one kernel
     assert a.keys() == b.keys(), sorted(a.keys() ^ b.keys())[:4]
     for name, value in b.items():
         if value is None or isinstance(value, bool | str):
