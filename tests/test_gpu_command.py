@@ -91,17 +91,23 @@ def test_the_tiny_form_is_interrupted_goes_on_and_then_has_nothing_left_to_do(
     kept = {path.name: path.read_bytes() for path in out.glob("*.json")}
     monkeypatch.setattr(sys, "argv", ["benchmarks.gpu", *options(out)])
     assert main() == 0
-    assert capsys.readouterr().out.count("is done") == 3
+    assert capsys.readouterr().out.count("is done") == 4
     assert {path.name: path.read_bytes() for path in out.glob("*.json")} == kept
 
 
 def check_files(out: Path) -> None:
     """The files of a whole run: few, small, and with all that a reader has to know."""
     files = {path.name: path for path in out.iterdir()}
-    assert files.keys() == {"tests.json", "steps.json", "hayao.json", "hayao.jpg", "summary.md"}
-    assert files["hayao.jpg"].read_bytes()[:2] == b"\xff\xd8"
-    assert files["hayao.jpg"].stat().st_size < 1 << 20
-    for name in ("tests", "steps", "hayao"):
+    compressed = ("hayao", "once-for-all")
+    assert files.keys() == {
+        *(f"{name}.json" for name in ("tests", "steps", *compressed)),
+        *(f"{name}.jpg" for name in compressed),
+        "summary.md",
+    }
+    for name in compressed:
+        assert files[f"{name}.jpg"].read_bytes()[:2] == b"\xff\xd8"
+        assert files[f"{name}.jpg"].stat().st_size < 1 << 20
+    for name in ("tests", "steps", *compressed):
         found = read(files[f"{name}.json"])
         assert found["status"] == "done"
         assert found["seconds"] > 0
@@ -109,10 +115,13 @@ def check_files(out: Path) -> None:
         assert all(fact in found for fact in facts)
         assert found["command"].startswith("python -m benchmarks.gpu --device cpu --tiny")
         assert f"## {name}: done" in files["summary.md"].read_text()
-    hayao = read(files["hayao.json"])
-    assert hayao["model"]["student"]["macs"] <= 0.4 * hayao["model"]["teacher"]["macs"]
-    assert hayao["evaluation"]["count"] == 4
-    assert all(stage["ms_per_step"] > 0 for stage in hayao["stages"].values())
+    for name, share in zip(compressed, (0.4, 0.5), strict=True):
+        found = read(files[f"{name}.json"])
+        assert found["model"]["student"]["macs"] <= share * found["model"]["teacher"]["macs"]
+        assert found["evaluation"]["count"] == 4
+        assert all(stage["ms_per_step"] > 0 for stage in found["stages"].values())
+    searched = read(files["once-for-all.json"])["search"]
+    assert searched["best"] in {row["name"] for row in searched["front"]}
     for case in read(files["steps.json"])["cases"].values():
         assert all(stage["median_ms"] > 0 for stage in case["stages"].values())
         assert case["stages"]

@@ -95,6 +95,7 @@ def facts_of(run: Path) -> dict[str, Any]:
     stages = {
         s["name"]: {**s, "ms_per_step": round(1e3 * s["seconds"] / max(1, s["steps"]), 2)}
         for s in results["stages"]
+        if s["steps"]  # a search takes none
     }
     lines: list[list[object]] = [["", "teacher", "student", "ratio"]]
     for name in ("macs", "params", "bytes"):

@@ -49,13 +49,17 @@ TINY_SETS: dict[str, list[str]] = {
     "cartoongan": ["options.blocks=1", "discriminator_width=4", "discriminator_layers=2"],
     "munit": ["options.res=1", "discriminator_width=4", "discriminator_layers=2",
               "discriminator_scales=2"],
-    "gaugan": ["options.labels=4", 'options.upsampling="normal"', "discriminator.width=4",
-               "discriminator.layers=2"],
+    "gaugan": ["accumulate=1", "options.labels=4", 'options.upsampling="normal"',
+               "discriminator.width=4", "discriminator.layers=2"],
     "sngan": ["options.bottom_width=4", "discriminator.width=4", "g_batch=4", "d_steps=1"],
     "stylegan2": ["options.size=32", "options.n_mlp=2", "options.most=8", "options.base=128",
                   "discriminator.base=128", "discriminator.most=8", "width=1.0"],
 }  # fmt: skip
-METHOD_SETS = {"slim": ["sparsify.rounds=1"]}
+METHOD_SETS = {
+    "slim": ["sparsify.rounds=1"],
+    "once-for-all": ["target.macs=0.25", "channel_multiple=1", "search.kind=random",
+                     "search.evaluations=1", "search.images=1"],
+}  # fmt: skip
 """So that a method's stages are few; their steps are what they are."""
 TINY_TRAIN = ["batch=2", "width=0.05", "data.size=32", "data.load_size=", "data.workers=0"]
 TINY_METHOD = ["min_channels=1", "data.size=32", "data.load_size=", "data.batch=2",

@@ -13,7 +13,7 @@ from ganpress.report.ablation_welch import clear_from
 
 RESULTS = Path(__file__).parents[1] / "results"
 ABLATIONS = ("openmoji", "hayao")
-OURS, THEIRS = "once-for-all", "slim"
+OURS, THEIRS, FIRST = "once-for-all", "slim", "full"
 
 
 def keep(runs: Path, part: str) -> None:
@@ -33,13 +33,13 @@ def keep(runs: Path, part: str) -> None:
 
 
 def _ablation(runs: Path, part: str) -> dict[str, Any]:
-    """Both methods' variants, and whether fast differs clearly from each other one."""
+    """Both methods' variants, and whether `FIRST` differs clearly from each other one."""
     files = {OURS: runs / part / "ablation.json", THEIRS: runs / f"{part}-slim" / "ablation.json"}
     found = {m: json.loads(f.read_text()) for m, f in files.items() if f.exists()}
     if not found:
         return {}
-    first = next(iter(found.values()))
-    metric, rows = first["metric"], []
+    whole = next(iter(found.values()))
+    metric, rows = whole["metric"], []
     for method, of in found.items():
         for variant in of["variants"]:
             numbers = variant["numbers"]
@@ -48,18 +48,18 @@ def _ablation(runs: Path, part: str) -> dict[str, Any]:
             kept = {name: numbers[name] for name in wanted if name in numbers}
             rows.append({"method": method, "variant": variant["variant"], "numbers": kept})
     rows.sort(key=lambda row: row["numbers"][metric]["mean"])
-    fast = next((r for r in rows if r["variant"] == "fast"), None)
+    first = next((r for r in rows if r["variant"] == FIRST), None)
     for row in rows:
-        if fast and row is not fast:
-            row["against fast"] = _difference(fast["numbers"][metric], row["numbers"][metric])
+        if first and row is not first:
+            row["against"] = _difference(first["numbers"][metric], row["numbers"][metric])
     names = ("machine", "protocol", "judged_teacher", "judged_protocol", "statements", "minutes")
-    return {"metric": metric, "rows": rows, **{n: first[n] for n in names if n in first}}
+    return {"metric": metric, "rows": rows, **{n: whole[n] for n in names if n in whole}}
 
 
-def _difference(fast: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """How much smaller fast's mean is, and whether clearly so (Welch's t-test, 95 %)."""
-    a, b = fast["values"], other["values"]
-    found: dict[str, Any] = {"smaller by": other["mean"] - fast["mean"]}
+def _difference(first: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """How much smaller the first one's mean is, and whether clearly so (Welch's t-test, 95 %)."""
+    a, b = first["values"], other["values"]
+    found: dict[str, Any] = {"smaller by": other["mean"] - first["mean"]}
     if len(a) > 1 and len(b) > 1:
         errors = [statistics.stdev(v) / len(v) ** 0.5 for v in (a, b)]
         if max(errors) > 0:
@@ -178,11 +178,11 @@ def _ablation_lines(found: dict[str, Any]) -> list[str]:
     real = f"real/{metric}"
     lines = [
         "| method | variant | seeds | 1/MACs | steps | to the teacher | l1 | to real pictures "
-        "| fast is smaller by |",
+        f"| {FIRST} is smaller by |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in found["rows"]:
-        n, against = row["numbers"], row.get("against fast", {})
+        n, against = row["numbers"], row.get("against", {})
         units = against.get("units")
         said = f"{against['smaller by']:.3g}" if against else "–"
         if units is not None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from ganpress.errors import WidthsError, did_you_mean
-from ganpress.nn.axes import Axis, axes, size, tag, tags, widths
+from ganpress.nn.axes import Axis, Dim, axes, size, tag, tags, widths
 from ganpress.nn.layers import gate_dim, gated_layers, quantisable
 from ganpress.nn.norms import is_norm, set_exact
 from ganpress.types import Keep, State, Widths
@@ -131,11 +132,46 @@ class Elastic(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        self._tagged = tuple((path, m) for path, m in model.named_modules() if tags(m))
+        self._widths = widths(model)
 
     def forward(self, keep: Keep, *inputs: Tensor) -> Tensor:
         """The network's output with only ``keep`` of its channels (others whole)."""
-        out: Tensor = functional_call(self.model, take(self.model, keep), inputs)
+        _check(keep, self._widths)
+        state = {}
+        for path, module in self._tagged:
+            dims_of, prefix = tags(module), f"{path}." if path else ""
+            for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
+                if tensor is not None and name in dims_of:
+                    cut = _cut(tensor, dims_of[name], keep)
+                    if cut is not tensor:
+                        state[prefix + name] = cut
+        out: Tensor = functional_call(self.model, state, inputs)
         return out
+
+
+def _cut(tensor: Tensor, dims: tuple[Dim, ...], keep: Keep) -> Tensor:
+    """A tensor at the kept channels; the tensor itself where all of it is kept.
+
+    First-k slices of a trained tensor are taken along all dims at once: one step of the backward
+    pass, where two would each fill a tensor of full size. Buffers stay views, which a BatchNorm
+    writes its statistics through.
+    """
+    removed: dict[int, int] = {}
+    for d, dim in enumerate(dims):
+        if dim is None or all(a.fixed or a.group not in keep for a in dim):
+            continue
+        k = keep[dim[0].group] if len(dim) == 1 else None
+        if not isinstance(k, int):
+            tensor = tensor.index_select(d, _rows(dim, keep).to(tensor.device))
+        elif (n := k * dim[0].span) != tensor.shape[d]:
+            removed[d] = n - tensor.shape[d]
+    if len(removed) > 1 and tensor.requires_grad and torch.is_grad_enabled():
+        by_dim = [(0, removed.get(d, 0)) for d in reversed(range(tensor.ndim))]
+        return F.pad(tensor, [amount for pair in by_dim for amount in pair])
+    for d, less in removed.items():
+        tensor = tensor.narrow(d, 0, tensor.shape[d] + less)
+    return tensor
 
 
 def scales(model: nn.Module) -> dict[str, list[nn.Parameter]]:

@@ -82,10 +82,25 @@ class Distance:
             self.features.to(device)
         return self
 
-    def __call__(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+    @torch.no_grad()
+    def seen(self, teacher: Tensor) -> dict[str, Tensor]:
+        """The feature maps of pictures that many others are compared with; {} where none are."""
+        needs = self.features is not None and self.settings.kind != "mse"
+        return self._maps(self.features, teacher) if needs and self.features else {}
+
+    def __call__(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        mask: Tensor | None = None,
+        *,
+        maps: dict[str, Tensor] | None = None,
+    ) -> Tensor:
         """(n, 1 to 4, h, w) twice, in [-1, 1] -> a scalar, 0 for equal pictures.
 
-        Args: mask: (n, 1, h, w) in [0, 1], by which both pictures are multiplied first.
+        Args:
+            mask: (n, 1, h, w) in [0, 1], by which both pictures are multiplied first.
+            maps: what `seen` gave of the teacher's pictures, if it was called; not with a mask.
         """
         s = self.settings
         if mask is not None:
@@ -95,8 +110,7 @@ class Distance:
         total = s.pixel * F.l1_loss(student, teacher)
         if self.features is None:
             return total
-        with torch.no_grad():
-            b = self._maps(self.features, teacher)
+        b = maps or self.seen(teacher)
         a = self._maps(self.features, student)
         if self.content > 0:
             first = self.features.taps[0]

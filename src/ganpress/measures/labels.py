@@ -54,11 +54,11 @@ class Labelling:
         rest = {name: set(ids) - known.keys() for name, known in self.encodings.items()}
         name, least = min(rest.items(), key=lambda item: len(item[1]))
         odd = min(least)
-        told = ", ".join(map(str, sorted(self.encodings[name])))
+        ids_known = ", ".join(map(str, sorted(self.encodings[name])))
         which = "A label map" if images is None else f"The label map {images.maps_with(odd)}"
         raise ImagesError(
             f"{which} has the id {odd}, which is none of the "
-            f"segmenter's: {told}. Give maps of its classes, or leave its metrics out."
+            f"segmenter's: {ids_known}. Give maps of its classes, or leave its metrics out."
         )
 
     def by_ids(self, ids: NDArray[np.generic], encoding: str) -> Tensor:

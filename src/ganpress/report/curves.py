@@ -73,7 +73,7 @@ def _charts(prefix: str, title: str, lines: Sequence[Series]) -> list[Chart]:
         return [line_chart(title, lines, smooth=False, from_zero=True, high=high)]
     positive = [s for s in lines if min(s.values) > 0]
     others = [s for s in lines if min(s.values) <= 0]
-    if others and positive and _wants_log(positive):
+    if others and positive and wants_log(_values(positive)):
         rest = line_chart(f"{title} that reach zero or below", others)
         return [line_chart(title, positive), rest]
     return [line_chart(title, lines)]
@@ -95,10 +95,10 @@ def line_chart(
         high: the value axis reaches at least this.
     """
     figure, axes = new_axes((WIDTH, HEIGHT), (LEFT, TOP, RIGHT, BOTTOM))
-    log = not from_zero and _wants_log(lines)
+    log = not from_zero and wants_log(_values(lines))
     steps = _step_axis(axes, lines)
     ends = [0.0] * from_zero + [v for v in (high,) if v is not None]
-    _value_axis(axes, ends + [v for s in lines for v in s.values], log)
+    value_axis(axes, ends + _values(lines), log)
     means = [exponential_mean(s.values) if smooth and len(s.values) >= 20 else [] for s in lines]
     points, last = [], []
     for colour, line, mean in zip(LINES, lines, means, strict=False):
@@ -170,9 +170,13 @@ def exponential_mean(values: Sequence[float]) -> list[float]:
     ]
 
 
-def _wants_log(lines: Sequence[Series]) -> bool:
-    values = [v for s in lines for v in s.values]
+def wants_log(values: Sequence[float]) -> bool:
+    """Whether these values are drawn on a logarithmic axis: all above 0 and over a wide range."""
     return min(values) > 1 / _FURTHEST and max(values) > _LOG_ABOVE * min(values)
+
+
+def _values(lines: Sequence[Series]) -> list[float]:
+    return [v for s in lines for v in s.values]
 
 
 def _step_axis(axes: Axes, lines: Sequence[Series]) -> tuple[int, int]:
@@ -187,7 +191,7 @@ def _step_axis(axes: Axes, lines: Sequence[Series]) -> tuple[int, int]:
     return low, high
 
 
-def _value_axis(axes: Axes, values: Sequence[float], log: bool) -> None:
+def value_axis(axes: Axes, values: Sequence[float], log: bool) -> None:
     """The axis of values with a grid line at each round number; a linear one ends at such."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 

@@ -14,6 +14,7 @@ from ganpress.report.curves import PANEL, stage_charts
 from ganpress.report.figures import drawing
 from ganpress.report.pictures import AMPLIFIED, sample_rows, stage_snapshots
 from ganpress.report.reading import RunFiles, StageFiles, read_run, seconds_of, section
+from ganpress.report.searches import search_of
 from ganpress.report.toml import to_toml
 from ganpress.run.files import replace_file
 
@@ -132,6 +133,7 @@ def _stage(run: RunFiles, stage: StageFiles) -> dict[str, Any]:
         "files": stage,
         "timing": _timing(run, stage),
         "charts": stage_charts(stage, chart_titles(run)),
+        "search": search_of(run, stage),
         "outcome": table.facts(stage.facts or {}, "Written when the stage ended"),
         "snapshots": stage_snapshots(stage),
     }

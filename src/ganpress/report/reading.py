@@ -14,7 +14,7 @@ from ganpress.report.amounts import number
 from ganpress.run.files import read_log
 from ganpress.sniff import misplaced
 
-_STAGE_FILES = ("done.json", "state.pt", "log.jsonl")
+_STAGE_FILES = ("done.json", "state.pt", "log.jsonl", "trials.json")
 _CLOCKS = ("elapsed_s", "seconds")
 _NO_SCALARS = {"step", *_CLOCKS}
 _STAGE_IMAGE = re.compile(r"(?P<name>.+)-(?P<step>\d+)\.png")
@@ -46,6 +46,13 @@ class StageFiles:
     """Why and when (a time, or '') it diverged and was restarted, at lower rates each time."""
     unreadable: int = 0
     """Lines of the log that are no log lines; they are left out."""
+    trials: Mapping[str, Any] | None = None
+    """Content of trials.json, of a stage that searched."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether it has, or is to have, a log of training steps."""
+        return self.trials is None and (self.facts is None or self.facts.get("steps") is not None)
 
 
 @dataclass(frozen=True)
@@ -171,6 +178,7 @@ def _read_stage(folder: Path) -> StageFiles:
         restarts=_restarts(restarts),
         rates=str(restarts.get("rates", "learning rates")),
         unreadable=unreadable,
+        trials=_read_object(folder / "trials.json"),
     )
 
 

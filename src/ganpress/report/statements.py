@@ -107,8 +107,8 @@ def numbers_of(folder: Path) -> dict[str, float]:
     out["file_bytes"] = student["file_bytes"]
     out |= {f"ratio/{name}": value for name, value in model["ratios"].items()}
     out["latency_ms"] = student["latency_ms"]["median"]
-    rest = ("render", "search")  # stages that train nothing
-    trained = [s for s in results["stages"] if not s["name"].startswith(rest)]
+    stages = [s for s in results["stages"] if s["steps"] is not None]
+    trained = [s for s in stages if not s["name"].startswith("render")]
     out["training_seconds"] = sum(stage["seconds"] for stage in trained)
     out["training_steps"] = sum(stage["steps"] for stage in trained)
     out |= results["evaluation"]["metrics"]

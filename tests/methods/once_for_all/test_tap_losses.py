@@ -355,6 +355,20 @@ def test_the_teachers_maps_get_no_gradient(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_maps_of_a_pass_in_bfloat16_are_compared_in_float32(kind: str) -> None:
+    loss = built(kind, discriminator=patchgan()).float()
+    s, t = ({tap: m.bfloat16() for tap, m in maps(k, of).items()}
+            for k, of in enumerate((STUDENT, TEACHER)))  # fmt: skip
+    s = {tap: m.requires_grad_() for tap, m in s.items()}
+    found = loss(s, t)
+    wide = loss(*({tap: m.detach().float() for tap, m in of.items()} for of in (s, t)))
+    assert found.dtype == torch.float32
+    assert number(found) == pytest.approx(number(wide), rel=1e-6)
+    found.backward()
+    assert all(m.grad is not None and m.grad.abs().sum() > 0 for m in s.values())
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_taps_may_be_vectors(kind: str) -> None:
     """As maps of one place are."""
     loss = built(kind, discriminator=patchgan().double())

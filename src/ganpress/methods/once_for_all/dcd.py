@@ -68,7 +68,7 @@ class ThroughDiscriminator(TapLoss):
     def term(self, index: int, student: Tensor, teacher: Tensor) -> Tensor:
         """The L1 between inner activations, float32 or wider."""
         weight = self.get_buffer(f"teacher_{index}")
-        wanted = self._inside(F.conv2d(_as_map(teacher), weight).relu())
+        wanted = self._inside(F.conv2d(_as_map(teacher).to(weight.dtype), weight).relu())
         found = self._inside(self.connectors[index](_as_map(student)))
         terms = [
             F.l1_loss(at_least_float32(a), at_least_float32(b))

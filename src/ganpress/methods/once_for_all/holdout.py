@@ -58,8 +58,9 @@ def scorer_for(
     scored = c.search.quality == "frechet"
     features = _features(c, given.weights) if scored else None
     reals = list(_reals(given, held, c)) if scored else []
+    quality = c.search.quality
     segment = _segmenting(held, c, given.weights)
-    return Scorer(net, batches, setup.distance, calibrated, reals, segment, features)
+    return Scorer(net, batches, setup.distance, calibrated, reals, segment, features, quality)
 
 
 def _segmenting(

@@ -260,9 +260,8 @@ def searched(
         widths = space.widths(space.parse(c.search.choose))
         stage.finish(set=c.search.choose, widths=widths, figures=scorer(widths))
         return widths
-    budget_s = float("inf")
-    with Progress("search", 1, 0, budget_s=budget_s, used_s=0.0, quiet=run.quiet) as bar:
-        began = time.monotonic()
+    began, endless = time.monotonic(), float("inf")
+    with Progress("search", 1, 0, budget_s=endless, used_s=0.0, quiet=run.quiet) as bar:
 
         def progress(done: int, total: int | None, best: Any) -> None:
             bar.total, bar.losses = max(done, total or space.size), dict(best)
@@ -282,7 +281,9 @@ def searched(
             quiet=run.quiet,
             progress=progress,
         )
-    stage.finish(set=found.name, widths=found.widths, figures=found.figures, cost=found.cost)
+    facts = {"set": found.name, "widths": found.widths, "figures": found.figures}
+    took = round(time.monotonic() - began, 3)  # since it was taken up, the last time
+    stage.finish(**facts, cost=found.cost, elapsed_s=took)
     return found.widths
 
 

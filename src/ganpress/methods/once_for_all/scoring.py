@@ -19,6 +19,8 @@ from ganpress.measures.metrics import frechet_distance
 from ganpress.types import Inputs, Widths
 
 QUALITIES = ("distance", "l1", "truth", "frechet", "miou", "accuracy")
+KEPT_BYTES = 2**30
+"""Of the feature maps of what candidates are compared with, at most."""
 LARGER_IS_BETTER = ("miou", "accuracy")
 
 
@@ -42,6 +44,7 @@ class Scorer:
         held: held-out batches, on the device.
         calibration: what BatchNorm's statistics are read from, batch by batch.
         reals: real pictures of the target domain that ``frechet`` compares with, (n, c, h, w) each.
+        quality: what is searched by: "distance" and "truth" are computed where they are that.
         segment: pictures of the held-out inputs -> "miou" and "accuracy"; None: not computed.
     """
 
@@ -52,6 +55,8 @@ class Scorer:
     reals: Sequence[Tensor] = ()
     segment: Callable[[Sequence[Tensor]], Mapping[str, float]] | None = None
     features: Features | None = None
+    quality: str = "distance"
+    _seen: list[dict[str, Tensor]] | None = field(default=None, init=False)
     _real_rows: Tensor | None = field(default=None, init=False)
 
     @torch.no_grad()
@@ -65,13 +70,9 @@ class Scorer:
         made = [net(*batch.inputs).float() for batch in self.held]
         for module, training in modes.items():
             module.training = training
-        found = {
-            "distance": self._mean(self.distance, made, [b.teacher for b in self.held]),
-            "l1": self._mean(F.l1_loss, made, [b.teacher for b in self.held]),
-        }
-        truths = [b.truth for b in self.held if b.truth is not None]
-        if len(truths) == len(self.held):
-            found["truth"] = self._mean(self.distance, made, truths)
+        found = {"l1": self._mean(F.l1_loss, made, [b.teacher for b in self.held])}
+        if self.quality in ("distance", "truth"):
+            found[self.quality] = self._distance(made)
         if self.features is not None and self.reals:
             found["frechet"] = self._frechet(made)
         if self.segment is not None:
@@ -81,6 +82,23 @@ class Scorer:
     def _mean(self, of: Any, made: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
         """The mean over pictures; batches may differ in length."""
         sums = [float(of(a, b)) * len(a) for a, b in zip(made, wanted, strict=True)]
+        return sum(sums) / sum(map(len, made))
+
+    def _distance(self, made: Sequence[Tensor]) -> float:
+        """To the teacher's pictures, or to the truth; their maps are kept, if they are not many."""
+        known = [b.teacher if self.quality == "distance" else b.truth for b in self.held]
+        wanted = [x for x in known if x is not None]
+        if self._seen is None:
+            first = self.distance.seen(wanted[0])
+            bytes_of_one = sum(m.numel() * m.element_size() for m in first.values())
+            fits = bytes_of_one * len(wanted) <= KEPT_BYTES
+            self._seen = [first, *map(self.distance.seen, wanted[1:])] if fits else []
+        none: list[dict[str, Tensor] | None] = [None] * len(wanted)
+        maps = self._seen or none
+        sums = [
+            float(self.distance(a, b, maps=m)) * len(a)
+            for a, b, m in zip(made, wanted, maps, strict=True)
+        ]
         return sum(sums) / sum(map(len, made))
 
     def _frechet(self, made: Sequence[Tensor]) -> float:

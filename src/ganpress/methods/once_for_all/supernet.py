@@ -85,8 +85,9 @@ def distil_at_widths(
     taps, gan_weight = objective.taps, c.discriminator.weight
     betas, d_lr = s.betas or (0.5, 0.999), c.discriminator.lr or rates.lr
     learned = [*student.parameters(), *(taps.parameters() if taps else ())]
-    opt_g = Adam(learned, rates.lr, betas=betas, weight_decay=rates.weight_decay)
-    opt_d = Adam(discriminator.parameters(), d_lr, betas=betas, weight_decay=s.weight_decay or 0.0)
+    opt_g = Adam(learned, rates.lr, betas=betas, weight_decay=rates.weight_decay, fused=True)
+    of_d = discriminator.parameters()
+    opt_d = Adam(of_d, d_lr, betas=betas, weight_decay=s.weight_decay or 0.0, fused=True)
     average, pool = Average(student, rates.ema), Pool(c.discriminator.pool)
     watch, best = Watch(), Best(student, validate, c.finetune.validate_every)
     names = taps.taps if taps else ()

@@ -75,6 +75,7 @@ class Pointwise(nn.Module):
                 f"A tap has {x.shape[1]} channels, and its loss was built for at most "
                 f"{self.weight.shape[1]}: give the widths of the supernet at full width."
             )
+        x = x.to(self.weight.dtype)  # maps of a pass under autocast are bfloat16
         weight = self.weight[:, : x.shape[1]]
         if x.ndim == 2:
             return F.linear(x, weight.flatten(1), self.bias)

@@ -184,7 +184,7 @@ class Ledger:
 
     def close(self) -> None:
         """Let go of the storage and of the sign of life; it stays behind as that of a worker that
-        has ended where the storage was not told so."""
+        has ended without a word to the storage."""
         self.storage.close()
         self.owner.close(forget=not self._held)
 

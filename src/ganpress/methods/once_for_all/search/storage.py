@@ -33,7 +33,7 @@ class Storage:
     Args:
         url: of any database that Optuna can use.
         wait_s: how long a call waits at most, seconds.
-        say: told when it waits, and when it goes on.
+        say: called when it waits, and when it goes on.
     Raises: MissingExtra; ConfigError for a URL that is none; SearchFailed where nothing answers.
     """
 

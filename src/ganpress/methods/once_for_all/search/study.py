@@ -154,7 +154,7 @@ def _one(this: Task, ledger: Ledger) -> bool:
 
 
 def _show(this: Task, candidates: Mapping[str, Candidate]) -> None:
-    """Tell ``progress`` of what was scored since it was told last."""
+    """Call ``progress`` with what was scored since the last call."""
     rows = _rows(this, candidates) if this.progress is not None else []
     if this.progress is not None and len(rows) > this.shown:
         best = best_row(rows, maximise=this.maximise)

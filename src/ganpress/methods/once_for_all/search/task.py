@@ -30,7 +30,7 @@ class Task:
 
     Attributes:
         retried: names of sets that failed in an earlier run, where all did.
-        shown: how many rows ``progress`` was told of.
+        shown: rows that ``progress`` was called for.
     """
 
     space: Space
