@@ -20,7 +20,8 @@ from ganpress.methods.once_for_all.beginning import (
 )
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
 from ganpress.models.checkpoint import Model
-from ganpress.nn.axes import axes
+from ganpress.nn.axes import Axis, axes
+from ganpress.nn.layers import conv
 from ganpress.run.settings import checked
 
 
@@ -230,6 +231,16 @@ def test_modules_of_one_name_that_make_other_channels_are_not_copied() -> None:
     touched = [n for n, dims in axes(net).items() if any(d and d[0].group == "stem" for d in dims)]
     assert touched and not set(touched) & set(copied)
     assert all(torch.equal(net.state_dict()[n], before[n]) for n in touched)
+
+
+def test_layers_of_one_shape_that_make_channels_of_other_groups_are_not_copied() -> None:
+    def layer(group: str) -> torch.nn.Module:
+        made = conv(Axis("read", 4), Axis(group, 6), 3)
+        return torch.nn.Sequential(made)
+
+    source, same, other = layer("a"), layer("a"), layer("b")
+    assert transfer(source, same) == ["0.bias", "0.weight"]
+    assert transfer(source, other) == []
 
 
 def test_a_fresh_student_has_none_of_the_teachers_weights() -> None:
