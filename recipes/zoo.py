@@ -1,12 +1,14 @@
 """Put a finished training into the zoo: its teacher in half precision, a card, a grid of samples.
 
 Command:  python -m recipes.zoo RUN NAME --data SET --images DIR [as 'ganpress evaluate']
+          python -m recipes.zoo --again NAME --images DIR [as 'ganpress evaluate']
           python -m recipes.zoo --table
 Result:   zoo/NAME.safetensors (its discriminator inside, or beside it where both are larger than a
           file of the zoo may be: NAME-discriminator.safetensors), zoo/NAME.json, zoo/NAME.png or
           .jpg, and zoo/README.md, written from all cards.
 
-The metrics are those of the file as it is written, half precision and all.
+The metrics are those of the file as it is written, half precision and all. `--again` measures a
+teacher that is in the zoo anew, by the metrics there are now, on the pictures of its card.
 """
 
 from __future__ import annotations
@@ -82,8 +84,11 @@ def main() -> None:
         if a.table:
             write_table(ZOO)
             return
-        if a.run is None or a.name is None or a.data is None or not a.images:
-            raise ConfigError("Give RUN, NAME, --data and --images; or --table alone.")
+        if not a.images or (a.again is None and None in (a.run, a.name, a.data)):
+            raise ConfigError(
+                "Give RUN, NAME, --data and --images; or --again NAME and --images; or --table "
+                "alone."
+            )
         images = open_images(
             a.images,
             pairs=a.pairs,
@@ -94,6 +99,9 @@ def main() -> None:
         other = open_images(a.other) if a.other else None
         how = {name: getattr(a, name) for name in ("size", "count", "features", "device")}
         how["metrics"] = a.metrics.split(",") if a.metrics else []
+        if a.again:
+            print(measure_again(a.again, images, other=other, **how))
+            return
         for path in add(a.run, a.name, images, data=a.data, way=a.way, other=other, **how):
             print(f"{path}: {path.stat().st_size:,} bytes")
     except GanpressError as error:
@@ -107,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("run", type=Path, nargs="?", help="folder of the finished training")
     parser.add_argument("name", nargs="?", help="of the files in the zoo")
     parser.add_argument("--table", action="store_true", help="only write zoo/README.md again")
+    parser.add_argument("--again", metavar="NAME", help="measure a teacher of the zoo anew")
     parser.add_argument("--data", help=f"what it was trained on: {', '.join(TERMS)}")
     parser.add_argument("--way", default="", help="A2B or B2A, where a run trains two")
     parser.add_argument("--images", "--test", type=Path, action="append", help="to evaluate it on")
@@ -158,6 +167,32 @@ def add(
     picture = write_grid(model, images, zoo / name, how.get("size"))
     write_json(zoo / f"{name}.json", card | {"grid": picture.name})
     return [*kept, zoo / f"{name}.json", picture, write_table(zoo)]
+
+
+def measure_again(
+    name: str, images: Images, *, other: Images | None = None, zoo: Path = ZOO, **how: Any
+) -> Path:
+    """Measure a teacher of the zoo anew, write its card and the table; returns the table.
+
+    Raises: ConfigError for a name that is not in the zoo, and pictures that are not its card's.
+    """
+    path = zoo / f"{name}.json"
+    if not path.exists():
+        cards = [card.stem for card in zoo.glob("*.json")]
+        raise ConfigError(f"There is no teacher '{name}' in {zoo}{did_you_mean(name, cards)}.")
+    card = read_json(path)
+    was = card["evaluation"]["protocol"]
+    found = evaluate_quality(
+        load(zoo / f"{name}.safetensors"), images, other=other, **how
+    ).as_dict()
+    found["protocol"]["held out"] = was["held out"]
+    if found["protocol"]["photos"] != was["photos"]:
+        raise ConfigError(
+            f"The card of {name} is of the pictures '{was['photos']}', and these are "
+            f"'{found['protocol']['photos']}': give the same."
+        )
+    write_json(path, card | {"evaluation": found})
+    return write_table(zoo)
 
 
 def _teacher_of(run: Path, way: str) -> dict[str, Any]:

@@ -146,6 +146,29 @@ def test_a_finished_training_is_put_into_the_zoo(name: str, home: Path, tmp_path
     assert page == recipe.table({"one": card}) and f"[one]({card['grid']})" in page
 
 
+def test_a_teacher_of_the_zoo_is_measured_anew_on_the_pictures_of_its_card(
+    home: Path, tmp_path: Path
+) -> None:
+    images, how = open_images(home / "a"), {"zoo": tmp_path, "features": "tiny"}
+    recipe.add(home / "stylegan2", "one", images, data="lfw", count=4, **how)  # type: ignore[arg-type]
+    path, was = tmp_path / "one.json", read_json(tmp_path / "one.json")
+    old = was | {"evaluation": was["evaluation"] | {"metrics": {}}}
+    path.write_text(json.dumps(old))
+    page = recipe.measure_again("one", images, count=4, **how)  # type: ignore[arg-type]
+    found = read_json(path)
+    assert found["evaluation"]["metrics"] == pytest.approx(was["evaluation"]["metrics"])
+    assert {n: v for n, v in found.items() if n != "evaluation"} == {
+        n: v for n, v in was.items() if n != "evaluation"
+    }
+    assert found["evaluation"]["protocol"] == was["evaluation"]["protocol"]
+    assert page.read_text() == recipe.table({"one": found})
+    with pytest.raises(ConfigError, match="give the same"):
+        recipe.measure_again("one", open_images(home / "b"), count=4, **how)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="did you mean 'one'"):
+        recipe.measure_again("on", images, **how)  # type: ignore[arg-type]
+    assert read_json(path) == found
+
+
 def test_a_large_discriminator_lies_beside_its_generator(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
