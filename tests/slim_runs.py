@@ -51,7 +51,7 @@ def share(student: Model, teacher: Model, name: str) -> float:
 
 def resolved(teacher: Model, config: SlimConfig) -> SlimConfig:
     """The settings as the stages use them."""
-    found = GAN_SLIMMING.resolve(teacher, config)
+    found = GAN_SLIMMING.resolve(Given(teacher, None), config)
     assert isinstance(found, SlimConfig)
     return found
 

@@ -123,7 +123,10 @@ class Fake:
                 Image.new("RGB", (32, 32), "red").save(run / "samples" / f"{stem}_{kind}.png")
         written = {
             "results": results,
-            "config": {"method": "slim", **GAN_SLIMMING.resolve(teacher, config).model_dump()},
+            "config": {
+                "method": "slim",
+                **GAN_SLIMMING.resolve(Given(teacher, None), config).model_dump(),
+            },
             "card": {"device": "cpu", "torch": "2", "data_hash": images.digest()},
             "done": {},
         }

@@ -150,7 +150,9 @@ def test_pictures_too_small_for_any_crop_are_to_be_enlarged(tmp_path: Path) -> N
 def checking(teacher: Model, images: Images | None) -> Callable[[list[str]], Any]:
     def check(sets: list[str]) -> None:
         config = read_config(SlimConfig, None, sets)
-        GAN_SLIMMING.check(Given(teacher, images), GAN_SLIMMING.resolve(teacher, config))
+        GAN_SLIMMING.check(
+            Given(teacher, images), GAN_SLIMMING.resolve(Given(teacher, images), config)
+        )
 
     return check
 
