@@ -10,8 +10,8 @@ Time:     about 5 minutes of one core for each variant and seed, some 4 core hou
 Result:   benchmarks/results/once-for-all-PART.json and .md, and once-for-all.md of all parts;
           once-for-all-students.svg, quality over MACs.
 
-`openmoji` and `hayao`: the variants of `ganpress ablate once-for-all`, and GAN Slimming's gs-32 in
-a folder beside them: the same teacher, pictures, cost and minutes. `students`: from the first
+`openmoji`, `hayao` and `facades` (with mIoU): variants of `ganpress ablate once-for-all`, and GAN
+Slimming's gs-32 beside them: same teacher, pictures, cost and minutes. `students`: from the first
 supernet of `openmoji` students at 1/4, 1/9, 1/16 and 1/30 of the MACs, fine-tuned for a minute
 each, and a GAN Slimming run for each. `rank`: eight width sets by their quality inside the
 supernet and after separate training. `evolution`: against brute force on a small space of the same
@@ -82,6 +82,17 @@ def ablate(method: str, run: Path, config: str, what: list[Any], names: str, see
     ganpress("ablate", method, *shown, "--variants", names, "--seeds", seeds)
 
 
+def facades_shown(runs: Path) -> list[Any]:
+    """Label pictures and photos, split as the teacher's were, and those never trained on."""
+    split = runs / "facades-split"
+    if not split.exists():
+        line = ["-m", "recipes.split_pairs", str(data("facades")), "--to", str(split)]
+        subprocess.run([sys.executable, *line], check=True)
+    train, test = split / "train", split / "test"
+    shown = ["--images", train / "label", "--pairs", train / "photo"]
+    return [*shown, "--test", test / "label", "--test-pairs", test / "photo"]
+
+
 def openmoji(runs: Path) -> None:
     """Outlines to colour, 1/9 of the MACs."""
     what = ["--teacher", ROOT / "zoo" / "pix2pix-openmoji.safetensors", *openmoji_shown()]
@@ -104,6 +115,15 @@ def hayao(runs: Path) -> None:
     ablate("slim", runs / "hayao-slim", "hayao-slim", what, "gs-32", "0")
     ablate("once-for-all", runs / "hayao", "hayao", what, CLOSE, SEEDS)
     ablate("slim", runs / "hayao-slim", "hayao-slim", what, "gs-32", SEEDS)
+
+
+def facades(runs: Path) -> None:
+    """Label pictures to photos, 1/16 of the MACs, with mIoU."""
+    what = ["--teacher", ROOT / "zoo" / "pix2pix-facades.safetensors", *facades_shown(runs)]
+    what += ["--metrics", "miou-facades"]
+    for seeds in ("0", SEEDS):
+        ablate("once-for-all", runs / "facades", "facades", what, "full,uniform,no-taps", seeds)
+        ablate("slim", runs / "facades-slim", "facades-slim", what, "gs-32", seeds)
 
 
 def compress(runs: Path, method: str, name: str, config: str, *sets: str) -> None:
@@ -156,6 +176,7 @@ def evolution(runs: Path) -> None:
 PARTS = {
     "openmoji": openmoji,
     "hayao": hayao,
+    "facades": facades,
     "students": students,
     "rank": rank,
     "evolution": evolution,

@@ -12,7 +12,7 @@ from benchmarks.once_for_all.parts import BUDGETS, trials
 from ganpress.report.ablation_welch import clear_from
 
 RESULTS = Path(__file__).parents[1] / "results"
-ABLATIONS = ("openmoji", "hayao")
+ABLATIONS = ("openmoji", "hayao", "facades")
 OURS, THEIRS, FIRST = "once-for-all", "slim", "full"
 
 
@@ -178,8 +178,8 @@ def _ablation_lines(found: dict[str, Any]) -> list[str]:
     real = f"real/{metric}"
     lines = [
         "| method | variant | seeds | 1/MACs | steps | to the teacher | l1 | to real pictures "
-        f"| {FIRST} is smaller by |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+        f"| mIoU | {FIRST} is smaller by |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in found["rows"]:
         n, against = row["numbers"], row.get("against", {})
@@ -189,7 +189,8 @@ def _ablation_lines(found: dict[str, Any]) -> list[str]:
             said += f" ({units:.1f} units{', clear' if against['clear'] else ''})"
         cells = [row["method"], row["variant"], str(len(n[metric]["values"]))]
         cells += [f"{n['ratio/macs']['mean']:.1f}", f"{n['training_steps']['mean']:.0f}"]
-        cells += [_number(n[metric]), _number(n["l1"]), _number(n.get(real)), said]
+        cells += [_number(n[metric]), _number(n["l1"]), _number(n.get(real))]
+        cells += [_number(next((v for m, v in n.items() if "miou" in m), None)), said]
         lines.append("| " + " | ".join(cells) + " |")
     if teacher := found.get("judged_teacher", {}).get(metric):
         lines += ["", f"The teacher's own distance to real pictures: {teacher:.4g}."]
