@@ -118,6 +118,12 @@ def test_no_module_is_named_after_nothing() -> None:
     assert not found, f"name these after what they hold: {found}"
 
 
+def test_no_two_test_files_have_one_name() -> None:
+    """A test's own process imports its module by that name, and would get the other one."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "__init__.py"]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_names_and_messages_are_in_the_fields_words() -> None:
     """A dialect that earlier versions had: what is logged or said is not `told`, nor `judging` what
     is evaluated."""
