@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from thin import thinned
 from torch import Tensor, nn
 
 from ganpress.channels.take import Build, scales
@@ -221,6 +222,12 @@ def each(wirings: dict[str, Wiring]) -> pytest.MarkDecorator:
 
 
 every_wiring = each(WIRINGS)
+FIRST = {w.name: w for w in reversed(WIRINGS.values())}
+"""The plainest wiring of each family."""
+every_family = pytest.mark.parametrize(
+    "wiring", thinned(WIRINGS.values(), lambda w: FIRST[w.name] is w), ids=WIRINGS.keys()
+)
+"""Where a case takes seconds: each family's plainest wiring; the others on request (`-m slow`)."""
 every_resnet = each(RESNETS)
 every_picture_wiring = each(PICTURES)  # one photo in, one picture out
 every_scaled_wiring = each(SCALED)  # a scale for every group

@@ -60,6 +60,7 @@ def measured(out: Path) -> dict[str, Any]:
     return dict(read(path).get("cases", {})) if path.exists() else {}
 
 
+@pytest.mark.slow
 def test_the_tiny_form_is_interrupted_goes_on_and_then_has_nothing_left_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ from cli_runs import run_cli
 from nets import WIRINGS, Wiring
 from nvlabs_nets import nvlabs_generator
 from PIL import Image
+from thin import thinned
 
 from ganpress.data.drawn.draw import write_folder
 from ganpress.formats.exporters.pth import LAYOUTS
@@ -144,7 +145,7 @@ def shortened(path: Path, folder: Path) -> Path:
     return folder / path.name
 
 
-@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize("kind", thinned(READERS, 4))
 def test_a_file_of_another_kind_is_told_what_it_looks_like(
     kind: str, files: Path, tmp_path: Path, refused: Refused, done: Done
 ) -> None:

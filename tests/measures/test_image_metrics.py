@@ -12,8 +12,8 @@ from cli_runs import run_cli
 from eval_inputs import model
 from metric_files import publish, random_file
 from nets import WIRINGS
-from test_judging import pictures
 from test_metrics_torchmetrics import Given
+from test_quality import pictures
 from torch import Tensor
 from torchmetrics.image.kid import KernelInceptionDistance
 

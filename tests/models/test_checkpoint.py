@@ -12,6 +12,7 @@ from nets import (
     WIRINGS,
     Wiring,
     difference,
+    every_family,
     every_vanishing_wiring,
     every_wiring,
     photos,
@@ -123,7 +124,7 @@ def test_half_precision_halves_the_file_and_comes_back_as_float(
     assert difference(back(*x), model(*x)) <= 0.1
 
 
-@every_wiring
+@every_family
 @pytest.mark.parametrize("per_channel", [False, True], ids=["per-tensor", "per-channel"])
 def test_a_quantised_model_is_stored_as_int8_and_comes_back_equal(
     wiring: Wiring, per_channel: bool, tmp_path: Path

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from nets import WIRINGS, Wiring, difference, every_wiring, randomise
+from nets import WIRINGS, Wiring, difference, every_family, every_wiring, randomise
 from torch import Tensor, nn
 
 from ganpress.channels.take import shrink, take
@@ -116,7 +116,7 @@ def run_loop(wiring: Wiring, root: Path, *, halt_at: int = -1) -> dict[str, Tens
     return {**net.state_dict(), **{f"moment {i}": t for i, t in enumerate(moments)}}
 
 
-@every_wiring
+@every_family
 def test_a_run_that_was_broken_off_and_resumed_ends_bit_equal(
     wiring: Wiring, tmp_path: Path
 ) -> None:

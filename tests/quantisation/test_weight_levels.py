@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from nets import Wiring, every_wiring, photos
+from nets import Wiring, every_family, photos
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -115,7 +115,7 @@ def whole_range(wiring: Wiring, *, largest: float, per_channel: bool = False) ->
     return model
 
 
-@every_wiring
+@every_family
 @pytest.mark.parametrize("largest", [1.1, -1.1])
 def test_a_model_on_all_levels_comes_back_equal_from_its_int8_file(
     wiring: Wiring, largest: float, tmp_path: Path

@@ -11,6 +11,7 @@ import golden
 import pytest
 import torch
 from cli_runs import run_cli
+from thin import thinned
 from torch import Tensor, nn
 
 from ganpress.data import open_images
@@ -29,6 +30,7 @@ from ganpress.training.settings import TrainConfig
 from ganpress.training.train import train, trainer
 
 ALL = sorted(golden.RECIPES)
+SOME = thinned(ALL, lambda name: name in ("cyclegan", "munit", "sngan"))
 TWO = ("cyclegan", "munit")
 STILL = {"lr", "lr_g", "lr_d"}
 
@@ -113,7 +115,7 @@ def test_a_training_that_learns_nothing_gives_back_the_files_networks(
             assert torch.allclose(a, b, atol=1e-6), n
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", SOME)
 def test_the_same_start_twice_gives_the_same_bits(
     name: str, learn: Callable[..., dict[str, Model]]
 ) -> None:
@@ -126,7 +128,7 @@ def test_the_same_start_twice_gives_the_same_bits(
         assert judge and judged and same(judge.net, judged.net)
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", SOME)
 def test_narrower_networks_are_trained_on_with_their_widths(
     name: str, learn: Callable[..., dict[str, Model]]
 ) -> None:

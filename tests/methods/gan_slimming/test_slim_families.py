@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from nets import WIRINGS, Wiring, every_wiring
+from nets import WIRINGS, Wiring, every_family
 from PIL import Image
 from slim_runs import log_of, settings, share, slim
 
@@ -90,7 +90,7 @@ def has_scales(wiring: Wiring) -> bool:
     return bool(scales(add_gates(scaled_copy(wiring.model()).net)))
 
 
-@every_wiring
+@every_family
 @pytest.mark.filterwarnings("ignore:What channels that are cut add to")  # random weights: they do
 def test_every_family_is_slimmed_against_its_own_discriminator(
     wiring: Wiring, home: Path, tmp_path: Path

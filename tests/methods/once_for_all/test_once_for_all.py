@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from nets import WIRINGS, Wiring, difference, every_wiring
+from nets import WIRINGS, Wiring, difference, every_family
 from ofa_runs import brief, given_for, log_of, press, settings, teacher_of, write_pictures
 
 from ganpress.channels.recalibrate import recalibrate
@@ -47,7 +47,7 @@ def done(run: Path, stage: str) -> dict[str, Any]:
     return found
 
 
-@every_wiring
+@every_family
 def test_every_family_gives_the_sub_generator_that_was_searched(
     wiring: Wiring, home: Path, tmp_path: Path
 ) -> None:
