@@ -155,3 +155,9 @@ def binding(
             f"stay whole. {otherwise}, and export to 'pth-plain' or to onnx."
         )
     return found
+
+
+def rounded_up(cost: float) -> float:
+    """A cost rounded up to four digits: what is said to be reached must not be below it."""
+    digits = 3 - math.floor(math.log10(cost))
+    return math.ceil(round(cost * 10.0**digits, 6)) / float(10.0**digits)

@@ -18,7 +18,7 @@ from ganpress.channels.take import scales
 from ganpress.errors import ConfigError, InfeasibleTarget
 from ganpress.measures.cost import CostOf
 from ganpress.measures.cost import cost_ratio as cost_of
-from ganpress.methods.checks import binding
+from ganpress.methods.checks import binding, rounded_up
 from ganpress.methods.gan_slimming.extract import floors_of, scaled_copy, scaled_options
 from ganpress.methods.gan_slimming.importance import Goal
 from ganpress.methods.gan_slimming.settings import SlimConfig
@@ -139,7 +139,7 @@ def check_target(teacher: Model, config: SlimConfig, begin: Model | None = None)
     raise InfeasibleTarget(
         f"target.{name}={wanted:g} cannot be reached: with min_channels={config.min_channels}"
         f"{' and the trunk kept' if kept else ''}{f' as {layout} has it' if layout else ''} the "
-        f"smallest network still has {_up(smallest):.4g} of the teacher's {name}. What can be "
+        f"smallest network still has {rounded_up(smallest):.4g} of the teacher's {name}. What can be "
         f"reached{_ways_to_reach(teacher, config, begin, smallest)}."
         + (f" Groups without scales stay whole: {', '.join(bare)}." if bare else "")
     )
@@ -152,12 +152,6 @@ def _smallest_cost(teacher: Model, config: SlimConfig, begin: Model) -> float:
     cost = cost_ratio(teacher, config)
     smallest = {g: rounded_width(0, floors[g], n, multiple) for g, n in sizes.items()}
     return float(cost({**begin.widths, **bind_of(begin, config)(smallest)}))
-
-
-def _up(cost: float) -> float:
-    """Rounded up to four digits: what is said to be reached must not be below it."""
-    digits = 3 - math.floor(math.log10(cost))
-    return math.ceil(round(cost * 10.0**digits, 6)) / float(10.0**digits)
 
 
 def _ways_to_reach(teacher: Model, config: SlimConfig, begin: Model, smallest: float) -> str:
@@ -173,7 +167,7 @@ def _ways_to_reach(teacher: Model, config: SlimConfig, begin: Model, smallest: f
     channels = [*fewer("min_channels", config.min_channels)]
     return ways(
         config,
-        [{f"target.{name}": _up(smallest)}],
+        [{f"target.{name}": rounded_up(smallest)}],
         [*channels, *({**empty, **f} for f in channels)],
         [{"trunk": "tied"}] if config.trunk == "keep" else [],
         [empty],

@@ -4,7 +4,6 @@ before any training."""
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from ganpress.channels.ranking import largest_ratio, widths_at_ratio
 from ganpress.errors import ConfigError, InfeasibleTarget
 from ganpress.measures.cost import CostTable
 from ganpress.methods.base import Given
-from ganpress.methods.checks import check_discriminator, check_images
+from ganpress.methods.checks import check_discriminator, check_images, rounded_up
 from ganpress.methods.once_for_all.beginning import full_widths, options_of
 from ganpress.methods.once_for_all.holdout import hold_out, unmeasurable
 from ganpress.methods.once_for_all.reuse import check_reuse, found_widths
@@ -137,7 +136,7 @@ def check_budget(teacher: Model, c: OnceForAllConfig, space: Space) -> None:
     for name, most in budget_of(teacher, c).items():
         if costs[name] > most:
             full = costs_of(teacher, teacher.net, c)({})[name]
-            least = up(costs[name] / full)
+            least = rounded_up(costs[name] / full)
             how = ways(c, [{f"target.{name}": least}], check=partial(_fits, teacher, space))
             raise InfeasibleTarget(
                 f"target.{name}={c.target.chosen[1] if c.target.chosen else 0:g} cannot be "
@@ -149,12 +148,6 @@ def check_budget(teacher: Model, c: OnceForAllConfig, space: Space) -> None:
 
 def _fits(teacher: Model, space: Space, c: OnceForAllConfig) -> None:
     check_budget(teacher, c, space)
-
-
-def up(cost: float) -> float:
-    """Rounded up to four digits: what is said to be reached must not be below it."""
-    digits = 3 - math.floor(math.log10(cost))
-    return math.ceil(round(cost * 10.0**digits, 6)) / float(10.0**digits)
 
 
 def space_of(teacher: Model, c: OnceForAllConfig) -> Space:
