@@ -139,8 +139,8 @@ def check_target(teacher: Model, config: SlimConfig, begin: Model | None = None)
     raise InfeasibleTarget(
         f"target.{name}={wanted:g} cannot be reached: with min_channels={config.min_channels}"
         f"{' and the trunk kept' if kept else ''}{f' as {layout} has it' if layout else ''} the "
-        f"smallest network still has {rounded_up(smallest):.4g} of the teacher's {name}. What can be "
-        f"reached{_ways_to_reach(teacher, config, begin, smallest)}."
+        f"smallest network still has {rounded_up(smallest):.4g} of the teacher's {name}. What can "
+        f"be reached{_ways_to_reach(teacher, config, begin, smallest)}."
         + (f" Groups without scales stay whole: {', '.join(bare)}." if bare else "")
     )
 
