@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ganpress.channels.recalibrate import batch_norms, recalibrate
-from ganpress.data import Batch
+from ganpress.data import Batch, Images
 from ganpress.methods.base import Given
 from ganpress.methods.once_for_all.beginning import (
     cut_to,
@@ -247,7 +247,12 @@ def train(
 
 
 def searched(
-    setup: Setup, given: Given, c: OnceForAllConfig, supernet: Model, held: Any, space: Space
+    setup: Setup,
+    given: Given,
+    c: OnceForAllConfig,
+    supernet: Model,
+    held: Images | None,
+    space: Space,
 ) -> Widths:
     """The widths of the best set within the target, or of ``search.choose``."""
     run = setup.run
