@@ -1,0 +1,170 @@
+"""What a request comes to: the authors' values by family, the budget, the split of the time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from nets import WIRINGS
+from PIL import Image
+
+from ganpress.data import Images, open_images
+from ganpress.data.drawn.draw import write_folder
+from ganpress.measures.cost import measure
+from ganpress.methods.base import Given
+from ganpress.methods.once_for_all import ONCE_FOR_ALL, OnceForAllConfig
+from ganpress.methods.once_for_all.holdout import hold_out
+from ganpress.methods.once_for_all.requests import budget_of, fixed_widths
+from ganpress.methods.once_for_all.tasks import TASKS
+from ganpress.run.settings import checked
+
+SMALL: dict[str, Any] = {"min_channels": 2, "channel_multiple": 1, "search": {"images": 2}}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("resolved")
+    for stem in (path.stem for path in write_folder(root / "x", 6, size=40).iterdir()):
+        (root / "labels").mkdir(exist_ok=True)
+        Image.fromarray(np.zeros((40, 40), np.uint8)).save(root / "labels" / f"{stem}.png")
+    write_folder(root / "y", 6, size=40, seed=5)
+    return root
+
+
+def resolved(given: Given, **settings: Any) -> OnceForAllConfig:
+    found = ONCE_FOR_ALL.resolve(given, checked(OnceForAllConfig, {**SMALL, **settings}))
+    assert isinstance(found, OnceForAllConfig)
+    return found
+
+
+def weights(c: OnceForAllConfig) -> tuple[float | None, ...]:
+    d = c.distil
+    return (d.reconstruction, d.taps_weight, d.matching, d.perceptual, d.style)
+
+
+def rates(c: OnceForAllConfig) -> tuple[Any, ...]:
+    s = c.supernet
+    return (s.lr, c.discriminator.lr, s.betas, s.weight_decay)
+
+
+def test_unpaired_photos_have_pseudo_pairs_and_the_teachers_pictures_as_real(home: Path) -> None:
+    teacher, photos = WIRINGS["cyclegan instance"].model(), open_images(home / "x")
+    alone = resolved(Given(teacher, photos))
+    assert weights(alone) == (10.0, 0.01, 0.0, 0.0, 0.0)
+    assert rates(alone) == (2e-4, 2e-4, (0.5, 0.999), 0.0)
+    assert (alone.discriminator.real, alone.discriminator.start) == ("teacher", "fresh")
+    with_reals = resolved(Given(teacher, photos, open_images(home / "y")))
+    assert (weights(with_reals), with_reals.discriminator.real) == (weights(alone), "images")
+
+
+def test_pairs_have_the_truth(home: Path) -> None:
+    teacher = WIRINGS["pix2pix"].model()
+    c = resolved(Given(teacher, open_images(home / "x", pairs=home / "y")))
+    assert weights(c) == (100.0, 1.0, 0.0, 0.0, 0.0)
+    assert c.discriminator.real == "images"
+
+
+def test_label_maps_have_spades_terms_and_photos_as_real(home: Path) -> None:
+    teacher = WIRINGS["gaugan"].model()
+    c = resolved(Given(teacher, open_images(home / "x", labels=home / "labels")))
+    assert weights(c) == (0.0, 10.0, 10.0, 10.0, 0.0)
+    assert rates(c) == (1e-4, 4e-4, (0.0, 0.9), 0.0)
+    assert (c.discriminator.real, c.student.wiring) == ("images", "separable")
+    assert c.distil.taps == ("head_0", "G_middle_1", "up_1")
+
+
+def test_munit_distils_its_content_code(home: Path) -> None:
+    teacher = WIRINGS["munit"].model()
+    c = resolved(Given(teacher, open_images(home / "x")))
+    assert weights(c) == (10.0, 1.0, 0.0, 0.0, 1.0)
+    assert rates(c) == (1e-4, 1e-4, (0.5, 0.999), 1e-4)
+    assert (c.distil.taps, TASKS["munit"].distance) == (("content",), "l1")
+    assert {task.distance for name, task in TASKS.items() if name != "munit"} == {"mse"}
+
+
+def test_omgd_has_no_discriminator_and_dcd_goes_through_it(home: Path) -> None:
+    given = Given(WIRINGS["cyclegan instance"].model(), open_images(home / "x"))
+    omgd = resolved(given, distil={"objective": "omgd"})
+    assert (omgd.discriminator.weight, omgd.distil.reconstruction) == (0.0, 0.0)
+    dcd = resolved(given, distil={"objective": "dcd"})
+    assert (dcd.discriminator.weight, dcd.distil.tap_loss, dcd.distil.taps_weight) == (
+        *(1.0, "dcd", 1.0),
+    )
+
+
+def test_what_is_given_is_not_the_familys(home: Path) -> None:
+    given = Given(WIRINGS["gaugan"].model(), open_images(home / "x", labels=home / "labels"))
+    own = {"taps_weight": 0.0, "matching": 3.0, "tap_loss": "alignment", "taps": ["up_1"]}
+    c = resolved(given, distil=own, supernet={"lr": 0.5}, discriminator={"real": "teacher"})
+    assert (c.distil.taps_weight, c.distil.matching, c.distil.perceptual) == (0.0, 3.0, 10.0)
+    assert (c.distil.tap_loss, c.distil.taps) == ("alignment", ("up_1",))
+    assert (c.supernet.lr, c.finetune.lr, c.discriminator.real) == (0.5, 0.5, "teacher")
+
+
+@pytest.mark.parametrize("name", ["macs", "params"])
+def test_the_budget_is_a_fraction_of_the_teachers_cost(name: str) -> None:
+    teacher = WIRINGS["cyclegan instance"].model()
+    c = resolved(Given(teacher, None), target={name: 0.25})
+    whole = getattr(measure(teacher.net, teacher.family.image.size), name)
+    assert budget_of(teacher, c) == {name: pytest.approx(whole / 4)}
+    assert budget_of(teacher, resolved(Given(teacher, None))) == {}
+
+
+def test_the_uniform_student_is_the_widest_within_the_budget() -> None:
+    teacher = WIRINGS["cyclegan instance"].model()
+    c = resolved(
+        Given(teacher, None), target={"macs": 0.3}, procedure="uniform", student={"wiring": "dense"}
+    )
+    found = fixed_widths(teacher, c)
+    assert min(found.values()) >= 2
+    whole = measure(teacher.net, 256).macs
+    assert measure(teacher.build(found), 256).macs <= 0.3 * whole
+    wider = {g: min(w, found[g] + 1) for g, w in teacher.widths.items()}
+    assert measure(teacher.build(wider), 256).macs > 0.3 * whole
+
+
+def test_procedures_of_one_student_have_the_time_of_all_stages() -> None:
+    parts: dict[str, Any] = {
+        "predistil": {"steps": 10, "minutes": 1.0},
+        "supernet": {"steps": 20, "minutes": 2.0},
+        "finetune": {"steps": 40, "minutes": 4.0},
+    }
+    c = checked(OnceForAllConfig, parts)
+    assert ONCE_FOR_ALL.stage_minutes(c) == {"predistil": 1.0, "supernet": 2.0, "finetune": 4.0}
+    for name in ("uniform", "scratch"):
+        own = ONCE_FOR_ALL.settings_of(name, c)
+        assert ONCE_FOR_ALL.stage_steps(own) == {"distil": 70}
+        assert ONCE_FOR_ALL.stage_minutes(own) == {"distil": 7.0}
+    full = ONCE_FOR_ALL.settings_of("full", c)
+    assert ONCE_FOR_ALL.stage_minutes(full) == {
+        "predistil": 1.75,
+        "supernet": 3.5,
+        "finetune": 1.75,
+    }
+    assert sum(ONCE_FOR_ALL.stage_steps(full).values()) == pytest.approx(70, abs=2)
+    untimed = checked(OnceForAllConfig, {**parts, "finetune": {"steps": 40}})
+    assert ONCE_FOR_ALL.stage_minutes(ONCE_FOR_ALL.settings_of("uniform", untimed)) == {
+        "distil": None
+    }
+
+
+def test_each_variant_changes_what_it_says() -> None:
+    base = OnceForAllConfig()
+    own = {name: ONCE_FOR_ALL.settings_of(name, base) for name in ONCE_FOR_ALL.variants}
+    assert own["no-taps"].distil.taps_weight == 0.0
+    assert own["new-d"].discriminator.start == "reset"
+    assert own["no-pseudo-pairs"].distil.unpaired == "none"
+    assert own["unsorted"].supernet.sort is False
+    assert own["sandwich"].supernet.sampling == "sandwich"
+    assert [own[n].distil.objective for n in ("omgd", "dcd")] == ["omgd", "dcd"]
+    assert own["fast"] == base
+
+
+def test_held_out_images_are_as_many_as_asked_and_no_others(home: Path) -> None:
+    given = Given(WIRINGS["cyclegan instance"].model(), open_images(home / "x"))
+    rest, held = hold_out(given, resolved(given))
+    assert isinstance(rest, Images) and isinstance(held, Images)
+    assert (len(rest), len(held)) == (4, 2)
+    assert not {*rest.names} & {*held.names}
