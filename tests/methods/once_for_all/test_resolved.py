@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ganpress.methods.once_for_all import ONCE_FOR_ALL, OnceForAllConfig
 from ganpress.methods.once_for_all.holdout import hold_out
 from ganpress.methods.once_for_all.requests import budget_of, fixed_widths
 from ganpress.methods.once_for_all.tasks import TASKS
+from ganpress.run.run import Run
 from ganpress.run.settings import checked
 
 SMALL: dict[str, Any] = {"min_channels": 2, "channel_multiple": 1, "search": {"images": 2}}
@@ -168,3 +170,32 @@ def test_held_out_images_are_as_many_as_asked_and_no_others(home: Path) -> None:
     assert isinstance(rest, Images) and isinstance(held, Images)
     assert (len(rest), len(held)) == (4, 2)
     assert not {*rest.names} & {*held.names}
+
+
+@pytest.mark.parametrize(
+    ("quality", "largest"), [("miou", True), ("accuracy", True), ("l1", False)]
+)
+def test_of_a_segmenters_figures_the_larger_is_better(
+    quality: str, largest: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scorer gives the number of channels: the search ends at the most, or at the fewest."""
+    given = Given(WIRINGS["sngan"].model(), None)
+    c = resolved(
+        given,
+        target={"macs": 1.0},
+        data={"batch": 2, "workers": 0},
+        distance={"features": "tiny"},
+        discriminator={"width": 4, "layers": 2},
+        supernet={"steps": 1},
+        search={"images": 2, "kind": "random", "evaluations": 5, "quality": quality},
+    )
+    seen: list[int] = []
+
+    def score(widths: dict[str, int]) -> dict[str, float]:
+        seen.append(sum(widths.values()))
+        return {quality: float(seen[-1])}
+
+    monkeypatch.setattr("ganpress.methods.once_for_all.method.scorer_for", lambda *_: score)
+    ONCE_FOR_ALL.compress(given, c, Run(tmp_path, quiet=True))
+    found = sum(json.loads((tmp_path / "search" / "done.json").read_text())["widths"].values())
+    assert len(set(seen)) > 1 and found == (max(seen) if largest else min(seen))
