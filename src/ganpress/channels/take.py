@@ -38,11 +38,7 @@ def take(model: nn.Module, keep: Keep) -> State:
     _check(keep, widths(model))
     dims_of, out = axes(model), {}
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        for d, dim in enumerate(dims_of.get(name, ())):
-            if dim is None or all(a.fixed or a.group not in keep for a in dim):
-                continue
-            tensor = _slice(tensor, d, dim, keep)
-        out[name] = tensor
+        out[name] = _cut(tensor, dims_of.get(name, ()), keep)
     return out
 
 
@@ -67,10 +63,28 @@ def _ends(index: Tensor) -> tuple[int, int]:
     return (int(index.min()), int(index.max()) + 1) if len(index) else (0, 0)
 
 
-def _slice(tensor: Tensor, d: int, dim: tuple[Axis, ...], keep: Keep) -> Tensor:
-    if len(dim) == 1 and isinstance(k := keep[dim[0].group], int):
-        return tensor.narrow(d, 0, k * dim[0].span)
-    return tensor.index_select(d, _rows(dim, keep).to(tensor.device))
+def _cut(tensor: Tensor, dims: tuple[Dim, ...], keep: Keep, *, together: bool = False) -> Tensor:
+    """A tensor at the kept channels; the tensor itself where all of it is kept.
+
+    Args: together: take first-k slices of a trained tensor along all dims at once, as a copy: one
+        step of the backward pass, where two would each fill a tensor of full size. Else, and of
+        buffers, which a BatchNorm writes its statistics through, they are views.
+    """
+    removed: dict[int, int] = {}
+    for d, dim in enumerate(dims):
+        if dim is None or all(a.fixed or a.group not in keep for a in dim):
+            continue
+        k = keep[dim[0].group] if len(dim) == 1 else None
+        if not isinstance(k, int):
+            tensor = tensor.index_select(d, _rows(dim, keep).to(tensor.device))
+        elif (n := k * dim[0].span) != tensor.shape[d]:
+            removed[d] = n - tensor.shape[d]
+    if together and len(removed) > 1 and tensor.requires_grad and torch.is_grad_enabled():
+        by_dim = [(0, removed.get(d, 0)) for d in reversed(range(tensor.ndim))]
+        return F.pad(tensor, [amount for pair in by_dim for amount in pair])
+    for d, less in removed.items():
+        tensor = tensor.narrow(d, 0, tensor.shape[d] + less)
+    return tensor
 
 
 def _rows(dim: tuple[Axis, ...], keep: Keep) -> Tensor:
@@ -143,35 +157,11 @@ class Elastic(nn.Module):
             dims_of, prefix = tags(module), f"{path}." if path else ""
             for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
                 if tensor is not None and name in dims_of:
-                    cut = _cut(tensor, dims_of[name], keep)
+                    cut = _cut(tensor, dims_of[name], keep, together=True)
                     if cut is not tensor:
                         state[prefix + name] = cut
         out: Tensor = functional_call(self.model, state, inputs)
         return out
-
-
-def _cut(tensor: Tensor, dims: tuple[Dim, ...], keep: Keep) -> Tensor:
-    """A tensor at the kept channels; the tensor itself where all of it is kept.
-
-    First-k slices of a trained tensor are taken along all dims at once: one step of the backward
-    pass, where two would each fill a tensor of full size. Buffers stay views, which a BatchNorm
-    writes its statistics through.
-    """
-    removed: dict[int, int] = {}
-    for d, dim in enumerate(dims):
-        if dim is None or all(a.fixed or a.group not in keep for a in dim):
-            continue
-        k = keep[dim[0].group] if len(dim) == 1 else None
-        if not isinstance(k, int):
-            tensor = tensor.index_select(d, _rows(dim, keep).to(tensor.device))
-        elif (n := k * dim[0].span) != tensor.shape[d]:
-            removed[d] = n - tensor.shape[d]
-    if len(removed) > 1 and tensor.requires_grad and torch.is_grad_enabled():
-        by_dim = [(0, removed.get(d, 0)) for d in reversed(range(tensor.ndim))]
-        return F.pad(tensor, [amount for pair in by_dim for amount in pair])
-    for d, less in removed.items():
-        tensor = tensor.narrow(d, 0, tensor.shape[d] + less)
-    return tensor
 
 
 def scales(model: nn.Module) -> dict[str, list[nn.Parameter]]:

@@ -85,8 +85,7 @@ class Distance:
     @torch.no_grad()
     def seen(self, teacher: Tensor) -> dict[str, Tensor]:
         """The feature maps of pictures that many others are compared with; {} where none are."""
-        needs = self.features is not None and self.settings.kind != "mse"
-        return self._maps(self.features, teacher) if needs and self.features else {}
+        return {} if self.features is None else self._maps(self.features, teacher)
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""Terms that compare the structure of two pictures, or judge one alone: SSIM, L1 between Gram
+"""Terms that compare the structure of two pictures, or look at one alone: SSIM, L1 between Gram
 matrices (`terms.gram`), total variation."""
 
 from __future__ import annotations

@@ -38,13 +38,7 @@ def planned(
         )
     if not variants or not seeds or min(seeds) < 0:
         raise ConfigError("Give at least one variant and one seed; seeds are 0 or more.")
-    first = [
-        twin
-        for name in variants
-        if name in method.variants and (twin := method.variants[name].reuses)
-    ]
-    order = [*(name for name in first if name in variants), *variants]
-    settings = {name: method.settings_of(name, base) for name in dict.fromkeys(order)}
+    settings = {name: method.settings_of(name, base) for name in dict.fromkeys(variants)}
     check_minutes(method, settings, base)
     cache = base.data.teacher_cache
     if cache is None and base.data.cached_crops:
@@ -53,10 +47,10 @@ def planned(
     resolved, refused = resolve_all(method, given, settings)
     plans = []
     for seed in dict.fromkeys(seeds):
-        for name, asked in settings.items():
+        for name in sorted(settings, key=lambda name: method.variants[name].reuses is not None):
+            asked, twin = settings[name], method.variants[name].reuses  # twins are run before
             own: dict[str, Any] = {"seed": seed, "data": data}
-            if twin := method.variants[name].reuses:
-                own = {**own, "reuse": str(Path(run) / f"{twin}-{seed}")}
+            own |= {"reuse": str(Path(run) / f"{twin}-{seed}")} if twin else {}
             used = resolved.get(name, asked).model_copy(update=own)
             folder = Path(run) / f"{name}-{seed}"
             plans.append(Plan(name, seed, folder, asked.model_copy(update=own), used))

@@ -179,6 +179,19 @@ def float32_norms(*networks: nn.Module) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def frozen(net: nn.Module) -> Iterator[None]:
+    """Within, no parameter of ``net`` gets a gradient; those that did before do so again after."""
+    trained = [p for p in net.parameters() if p.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
+
+
 def averaged(net: Net, average: Average) -> Net:
     """A copy with the averaged weights, in eval mode, without gradients."""
     end = copy.deepcopy(net)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from ganpress.losses.distance import DistanceSettings
 from ganpress.measures.target import TargetSettings
 from ganpress.quantisation.settings import QuantiseSettings
 from ganpress.run.settings import CropSettings, PixelSize, Settings, at_least, multiple_of
-from ganpress.training.settings import RunSettings
+from ganpress.training.settings import RunSettings, precision_of
 
 
 class DataSettings(CropSettings):
@@ -139,3 +139,14 @@ class MethodSettings(RunSettings):
     target: TargetSettings = TargetSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     quantise: QuantiseSettings = QuantiseSettings()
+
+
+def resolved_alike(settings: MethodSettings) -> dict[str, Any]:
+    """What every method's settings are resolved to alike: ``min_channels`` lifted to a multiple of
+    ``channel_multiple``, the weights of the distance's terms, the precision of this machine."""
+    multiple, (content, style) = settings.channel_multiple, settings.distance.content_and_style
+    return {
+        "min_channels": -(-settings.min_channels // multiple) * multiple,
+        "distance": settings.distance.model_copy(update={"content": content, "style": style}),
+        "precision": precision_of(settings),
+    }

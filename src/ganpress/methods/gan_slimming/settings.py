@@ -13,8 +13,7 @@ from ganpress.quantisation.settings import QuantiseSettings
 from ganpress.run.proposals import fewer, ways
 from ganpress.run.settings import PixelSize, Settings, at_least, multiple_of
 from ganpress.sizes import shorter
-from ganpress.training.settings import precision_of
-from ganpress.training.shared_settings import MethodSettings
+from ganpress.training.shared_settings import MethodSettings, resolved_alike
 
 
 class SparsifySettings(Settings):
@@ -169,17 +168,13 @@ def resolve(config: SlimConfig, *, fresh: bool = True, pictures: int | None = No
         _check_rounding(q)
         q = q.model_copy(update={"ranges": "calibrated"})
     _check_pictures(config, fresh=fresh, pictures=pictures)
-    floor = -(-config.min_channels // config.channel_multiple) * config.channel_multiple
     size, batch = s.size or config.data.size, s.batch or config.data.batch
-    content, style = config.distance.content_and_style
     return config.model_copy(
         update={
             "beta": beta,
-            "min_channels": floor,
             "quantise": q,
             "sparsify": s.model_copy(update={"size": size, "batch": batch}),
-            "distance": config.distance.model_copy(update={"content": content, "style": style}),
-            "precision": precision_of(config),
+            **resolved_alike(config),
         }
     )
 

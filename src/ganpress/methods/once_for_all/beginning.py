@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganpress.channels.ranking import widths_at_ratio
 from ganpress.channels.take import shrink
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
 from ganpress.models.checkpoint import Model
@@ -26,13 +27,10 @@ def options_of(teacher: Model, c: OnceForAllConfig) -> dict[str, Any]:
 def full_widths(teacher: Model, c: OnceForAllConfig) -> dict[str, int]:
     """The once-for-all generator's channels of each group: ``student.width_ratio`` of the
     teacher's, whole multiples of ``channel_multiple`` where the teacher has as many."""
-    multiple, ratio = c.channel_multiple, c.student.width_ratio
-    return {
-        group: width
-        if ratio == 1
-        else min(width, max(1, round(ratio * width / multiple)) * multiple)
-        for group, width in teacher.widths.items()
-    }
+    if c.student.width_ratio == 1:
+        return teacher.widths
+    how = {"floors": 1, "multiple": c.channel_multiple}
+    return widths_at_ratio(teacher.widths, c.student.width_ratio, **how)  # type: ignore[arg-type]
 
 
 def first_student(teacher: Model, c: OnceForAllConfig, chosen: Widths | None = None) -> Model:

@@ -15,6 +15,7 @@ from ganpress.losses.terms import Maps, at_least_float32
 from ganpress.methods.once_for_all.tap_base import INIT_STD, Pointwise, TapLoss
 from ganpress.training.discriminator import DiscriminatorWithLoss
 from ganpress.training.inner_maps import channels_read, inner_maps, smallest_side
+from ganpress.training.kit import frozen
 from ganpress.types import Widths
 
 
@@ -111,21 +112,17 @@ def _undisturbed(net: nn.Module) -> Iterator[None]:
     """Within, a forward pass leaves no trace in the network: no parameter gets a gradient, no
     BatchNorm takes running statistics (batch statistics normalise in training as ever), and no
     spectral norm iterates."""
-    trained = [p for p in net.parameters() if p.requires_grad]
     norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d) and m.track_running_stats]
     lists = [m for m in net.modules() if isinstance(m, ParametrizationList)]
     spectral = [m for each in lists for m in each.modules() if m.training]
     try:
-        for parameter in trained:
-            parameter.requires_grad_(False)
         for norm in norms:
             norm.track_running_stats = False
         for module in spectral:
             module.training = False
-        yield
+        with frozen(net):
+            yield
     finally:
-        for parameter in trained:
-            parameter.requires_grad_(True)
         for norm in norms:
             norm.track_running_stats = True
         for module in spectral:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -13,16 +12,17 @@ from ganpress.channels.recalibrate import batch_norms
 from ganpress.data import Images, evaluation
 from ganpress.errors import ConfigError
 from ganpress.losses.features import Features, load_features
-from ganpress.measures.comparison import eight_bit
-from ganpress.measures.labels import Labelling, has_truth, truth_of
-from ganpress.measures.segmentation import Tally
+from ganpress.measures.labels import Labelling, truth_of
+from ganpress.measures.labels import has_truth as says_classes
+from ganpress.measures.segmentation import segmentation_quality
 from ganpress.measures.segmenter import load_segmenter
 from ganpress.methods.base import Given
 from ganpress.methods.once_for_all.scoring import Held, Scorer
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
+from ganpress.methods.once_for_all.truth import has_truth, truth_in
 from ganpress.models.checkpoint import Model
-from ganpress.models.inputs import drawn, from_noise, inputs_of, reads
-from ganpress.models.source import split_images
+from ganpress.models.inputs import drawn, from_noise, inputs_of
+from ganpress.models.source import blank, split_images
 from ganpress.training.setup import Setup
 from ganpress.types import Inputs
 
@@ -66,18 +66,14 @@ def scorer_for(
 def _segmenting(
     held: Images | None, c: OnceForAllConfig, weights: Path | None
 ) -> Callable[[Sequence[Tensor]], dict[str, float]] | None:
-    """Pictures of the held-out inputs -> mean IoU and pixel accuracy, as `segmentation_quality`;
-    None without a segmenter."""
+    """Pictures of the held-out inputs -> mean IoU and pixel accuracy; None without a segmenter."""
     if c.search.segmenter is None or held is None:
         return None
     segmenter = load_segmenter(c.search.segmenter, weights=weights).to(c.device)
     truth = list(truth_of(held, c.data.size, segmenter.labelling)[1])
 
     def measure(made: Sequence[Tensor]) -> dict[str, float]:
-        tally, rest = Tally(segmenter), iter(truth)
-        for x in made:
-            tally.add(eight_bit(x), list(islice(rest, len(x))))
-        return tally.values()
+        return segmentation_quality(made, [blank(len(x)) for x in made], segmenter, truth=truth)
 
     return measure
 
@@ -104,19 +100,20 @@ def _held(teacher: Model, held: Images | None, c: OnceForAllConfig) -> Iterator[
     for batch in evaluation(held, batch=BATCH, size=c.data.size):
         here = batch.to(c.device)
         inputs = inputs_of(teacher, here, draw)
-        truth = here.x if "semantics" in reads(teacher) else here.y if held.paired else None
+        truth = truth_in(teacher, here, is_paired=has_truth(teacher, held))
         yield Held(inputs, net(*inputs).float(), truth)
 
 
 def _reals(given: Given, held: Images | None, c: OnceForAllConfig) -> Iterator[Tensor]:
     """Real pictures of the target domain."""
-    truths = held is not None and (held.paired or "semantics" in reads(given.teacher))
-    images = held if truths else given.reals or given.images
+    is_true = held is not None and has_truth(given.teacher, held)
+    images = held if is_true else given.reals or given.images
     if images is None:
         return
     some = images.some(range(min(len(images), REALS)))
     for batch in evaluation(some, batch=BATCH, size=c.data.size):
-        yield (batch.y if truths and batch.y is not None else batch.x).to(c.device)
+        true = truth_in(given.teacher, batch, is_paired=True) if is_true else None
+        yield (batch.x if true is None else true).to(c.device)
 
 
 def _features(c: OnceForAllConfig, weights: Path | None) -> Features:
@@ -126,8 +123,7 @@ def _features(c: OnceForAllConfig, weights: Path | None) -> Features:
 def unmeasurable(given: Given, c: OnceForAllConfig) -> dict[str, str]:
     """Why a quality cannot be measured with what is given, by its name."""
     teacher, images = given.teacher, given.images
-    semantics = "semantics" in reads(teacher)
-    truth = semantics or bool(images and images.paired and not from_noise(teacher))
+    truth = has_truth(teacher, images)
     found = {}
     if not truth:
         found["truth"] = "needs the truth of each input: targets (--pairs), or label maps"
@@ -136,7 +132,7 @@ def unmeasurable(given: Given, c: OnceForAllConfig) -> dict[str, str]:
     if c.search.segmenter is None:
         why = "needs a segmenter, such as --set search.segmenter=facades"
         found |= {"miou": why, "accuracy": why}
-    elif images is None or not has_truth(images, _labelling(given, c.search.segmenter)):
+    elif images is None or not says_classes(images, _labelling(given, c.search.segmenter)):
         why = "needs label maps (--labels), or label pictures in the segmenter's colours"
         found |= {"miou": why, "accuracy": why}
     return found

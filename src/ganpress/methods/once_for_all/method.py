@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,8 +38,9 @@ from ganpress.methods.once_for_all.tap_base import TapLoss, tap_widths
 from ganpress.methods.once_for_all.taps import tap_loss
 from ganpress.methods.once_for_all.tasks import TASKS
 from ganpress.methods.once_for_all.terms import picture_terms
+from ganpress.methods.once_for_all.truth import has_truth
 from ganpress.methods.once_for_all.variants import budgets
-from ganpress.models.checkpoint import Model, fingerprint, load
+from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.quantisation.attach import attach_quantiser
 from ganpress.run.files import read_json, replace_file
 from ganpress.run.progress import Progress
@@ -92,7 +92,7 @@ def once_for_all(given: Given, settings: OnceForAllConfig, run: Run) -> Model:
     if c.finetune.steps:
         f = c.finetune
         rates = Rates(f.lr or 0.0, f.weight_decay or 0.0, f.ema)
-        part = Part("finetune", lambda: widest, rates, Budget(f.steps, f.minutes), after="supernet")
+        part = Part("finetune", lambda: widest, rates, Budget(f.steps, f.minutes), student.net)
         small = train(setup, c, small, objective, part)
     calibrate(setup, c, small.net)
     small.net.eval()
@@ -106,12 +106,7 @@ def of_fixed_widths(
     widths: Widths,
 ) -> Model:
     """A student of these widths, trained by the same losses in the time of all stages."""
-    setup.run.seed_all("student")
-    first = (
-        c.student if c.procedure == "uniform" else c.student.model_copy(update={"start": "fresh"})
-    )
-    student = first_student(setup.teacher, c.model_copy(update={"student": first}), widths)
-    student = replace(student, net=place(student.net, c, c.device))
+    student = beginning(setup, c, widths)
     quantise_student(setup, c, student)
     [(name, (steps, minutes))] = budgets(c).items()
     rates = supernet_rates(c, c.supernet.ema)
@@ -142,20 +137,21 @@ class Part:
 
     Attributes:
         sets: the width sets of a step.
-        after: the stage whose tap loss this one goes on with; None: a fresh one.
+        cut_from: the supernet that the student was cut from, with whose tap loss the stage goes
+            on; None: with a fresh one.
     """
 
     name: str
     sets: Callable[[], Sequence[Keep]]
     rates: Rates
     budget: Budget
-    after: str | None = None
+    cut_from: nn.Module | None = None
 
 
-def beginning(setup: Setup, c: OnceForAllConfig) -> Model:
-    """The student before any training, on the device."""
+def beginning(setup: Setup, c: OnceForAllConfig, chosen: Widths | None = None) -> Model:
+    """The student before any training, on the device; at full width, or at the widths chosen."""
     setup.run.seed_all("student")
-    student = first_student(setup.teacher, c)
+    student = first_student(setup.teacher, c, chosen)
     return replace(student, net=place(student.net, c, c.device))
 
 
@@ -186,27 +182,19 @@ def objective_for(
     d, teacher = c.distil, setup.teacher
     taps: TapLoss | None = None
     if d.taps_weight and d.tap_loss and d.taps:
-        full = setup.run.root / (part.after or part.name)
-        source = _widest(full, student)
+        source = part.cut_from or student.net
         ours, theirs = (tap_widths(net, d.taps, c.data.size) for net in (source, teacher.net))
         setup.run.seed_all(f"{part.name}/taps")
         distance = TASKS[teacher.family.name].distance
         critic = setup.discriminator
         taps = tap_loss(d.tap_loss, d.taps, ours, theirs, critic, distance=distance)
         taps.to(c.device)
-        if part.after and (full / TAPS_FILE).exists():
-            saved = read_saved(full / TAPS_FILE, f"Delete the folder {full} to run it again.")
-            put_state({"taps": taps}, {"taps": saved}, full / TAPS_FILE)
+        if part.cut_from is not None:
+            stage = setup.run.root / "supernet"
+            saved = read_saved(stage / TAPS_FILE, f"Delete the folder {stage} to run it again.")
+            put_state({"taps": taps}, {"taps": saved}, stage / TAPS_FILE)
     pictures = picture_terms(c, setup.discriminator, given.weights)
-    paired = bool(given.images and given.images.paired)
-    return Objective(pictures, taps, paired)
-
-
-def _widest(folder: Path, student: Model) -> nn.Module:
-    """The network whose taps are as wide as they get: of a student that was cut from a supernet,
-    that supernet."""
-    path = folder / "student.safetensors"
-    return load(path).net if path.exists() else student.net
+    return Objective(pictures, taps, has_truth(teacher, given.images))
 
 
 def train(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
@@ -77,16 +75,3 @@ class Passes:
         elastic, teacher = self.shown
         seen = (inputs[0], batch.y)
         return Pass(self.net, elastic, teacher, seen, (*self.taps, STYLE), by_reference=True)
-
-
-@contextmanager
-def frozen(net: nn.Module) -> Iterator[None]:
-    """Within, no parameter of ``net`` gets a gradient; those that did before do so again after."""
-    trained = [p for p in net.parameters() if p.requires_grad]
-    for parameter in trained:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trained:
-            parameter.requires_grad_(True)

@@ -24,12 +24,13 @@ from ganpress.methods.once_for_all.search.space import Space
 from ganpress.methods.once_for_all.search.spaces import space_for
 from ganpress.methods.once_for_all.settings import OnceForAllConfig, OnceForAllDiscriminator
 from ganpress.methods.once_for_all.tasks import TASKS
+from ganpress.methods.once_for_all.truth import has_truth
 from ganpress.models.checkpoint import Model
-from ganpress.models.inputs import from_noise, reads
+from ganpress.models.inputs import from_noise
 from ganpress.quantisation.attach import quantiser_of_settings
 from ganpress.quantisation.quantise import quantise
 from ganpress.run.proposals import ways
-from ganpress.training.settings import precision_of
+from ganpress.training.shared_settings import resolved_alike
 from ganpress.types import Widths
 
 
@@ -37,11 +38,15 @@ def resolve(given: Given, config: OnceForAllConfig) -> OnceForAllConfig:
     """The settings as the stages use them: what is left to the family or to the images is filled
     in (`tasks.TASKS`)."""
     teacher, c = given.teacher, config
-    task, paired = TASKS[teacher.family.name], _has_truth(given)
+    task, paired = TASKS[teacher.family.name], has_truth(teacher, given.images)
     s, d, f = c.supernet, c.distil, c.finetune
     separable = "separable" in teacher.family.options and c.student.wiring != "dense"
     lr, decay = _or(s.lr, task.lr), _or(s.weight_decay, task.weight_decay)
     own = d.objective == "gan-compression"
+    student = {
+        "wiring": "separable" if separable else "dense",
+        "start": "fresh" if c.procedure == "scratch" else c.student.start,
+    }
     distil = {
         "reconstruction": _or(d.reconstruction, task.reconstruction[paired] if own else 0.0),
         "matching": _or(d.matching, task.matching if own else 0.0),
@@ -53,13 +58,9 @@ def resolve(given: Given, config: OnceForAllConfig) -> OnceForAllConfig:
         "tap_loss": d.tap_loss or ("dcd" if d.objective == "dcd" else "mse"),
         "taps": d.taps or task.taps or teacher.family.taps(options_of(teacher, c)),
     }
-    content, style = c.distance.content_and_style
-    floor = -(-c.min_channels // c.channel_multiple) * c.channel_multiple
     return c.model_copy(
         update={
-            "student": c.student.model_copy(
-                update={"wiring": "separable" if separable else "dense"}
-            ),
+            "student": c.student.model_copy(update=student),
             "supernet": s.model_copy(
                 update={"lr": lr, "weight_decay": decay, "betas": s.betas or task.betas}
             ),
@@ -68,22 +69,13 @@ def resolve(given: Given, config: OnceForAllConfig) -> OnceForAllConfig:
             "finetune": f.model_copy(
                 update={"lr": _or(f.lr, lr), "weight_decay": _or(f.weight_decay, decay)}
             ),
-            "distance": c.distance.model_copy(update={"content": content, "style": style}),
-            "min_channels": floor,
-            "precision": precision_of(c),
+            **resolved_alike(c),
         }
     )
 
 
 def _or(value: float | None, usual: float) -> float:
     return usual if value is None else value
-
-
-def _has_truth(given: Given) -> bool:
-    """Whether the images hold the real picture of each input."""
-    if "semantics" in reads(given.teacher):
-        return True
-    return bool(given.images and given.images.paired and not from_noise(given.teacher))
 
 
 def _discriminator(given: Given, c: OnceForAllConfig, lr: float) -> OnceForAllDiscriminator:
@@ -93,7 +85,7 @@ def _discriminator(given: Given, c: OnceForAllConfig, lr: float) -> OnceForAllDi
     if given.teacher.discriminator is None and not d.fixed:
         changes["start"] = "fresh"
     if d.real == "auto":
-        some = _has_truth(given) or given.reals is not None
+        some = has_truth(given.teacher, given.images) or given.reals is not None
         some = some or (from_noise(given.teacher) and given.images is not None)
         changes["real"] = "images" if some else "teacher"
     if c.distil.objective == "omgd":
@@ -124,12 +116,12 @@ def check(given: Given, settings: OnceForAllConfig) -> None:
         how = ways(c, some, check=partial(check, given))
         raise ConfigError(f"The search needs a budget, as a fraction of the teacher's cost{how}.")
     else:
-        check_budget(teacher, c, space)
+        check_budget(teacher, space, c)
     if c.reuse:
         check_reuse(given, c)
 
 
-def check_budget(teacher: Model, c: OnceForAllConfig, space: Space) -> None:
+def check_budget(teacher: Model, space: Space, c: OnceForAllConfig) -> None:
     """Refuse a target below the smallest width set, with the least that can be reached."""
     net = ghost(teacher, c)
     costs = costs_of(teacher, net, c)(space.widths(space.smallest))
@@ -137,17 +129,13 @@ def check_budget(teacher: Model, c: OnceForAllConfig, space: Space) -> None:
         if costs[name] > most:
             full = costs_of(teacher, teacher.net, c)({})[name]
             least = rounded_up(costs[name] / full)
-            how = ways(c, [{f"target.{name}": least}], check=partial(_fits, teacher, space))
+            how = ways(c, [{f"target.{name}": least}], check=partial(check_budget, teacher, space))
             raise InfeasibleTarget(
                 f"target.{name}={c.target.chosen[1] if c.target.chosen else 0:g} cannot be "
                 f"reached: the smallest width set of the space, {space.name(space.smallest)}, has "
                 f"{least:.4g} of the teacher's {name}. What can be reached{how}; or give smaller "
                 "ratios (search.ratios) or min_channels."
             )
-
-
-def _fits(teacher: Model, space: Space, c: OnceForAllConfig) -> None:
-    check_budget(teacher, c, space)
 
 
 def space_of(teacher: Model, c: OnceForAllConfig) -> Space:

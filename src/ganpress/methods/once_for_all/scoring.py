@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -70,7 +69,8 @@ class Scorer:
         made = [net(*batch.inputs).float() for batch in self.held]
         for module, training in modes.items():
             module.training = training
-        found = {"l1": self._mean(F.l1_loss, made, [b.teacher for b in self.held])}
+        pairs = zip(made, self.held, strict=True)
+        found = {"l1": _mean([F.l1_loss(x, b.teacher) for x, b in pairs], made)}
         if self.quality in ("distance", "truth"):
             found[self.quality] = self._distance(made)
         if self.features is not None and self.reals:
@@ -78,11 +78,6 @@ class Scorer:
         if self.segment is not None:
             found |= self.segment(made)
         return found
-
-    def _mean(self, of: Any, made: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
-        """The mean over pictures; batches may differ in length."""
-        sums = [float(of(a, b)) * len(a) for a, b in zip(made, wanted, strict=True)]
-        return sum(sums) / sum(map(len, made))
 
     def _distance(self, made: Sequence[Tensor]) -> float:
         """To the teacher's pictures, or to the truth; their maps are kept, if they are not many."""
@@ -95,11 +90,8 @@ class Scorer:
             self._seen = [first, *map(self.distance.seen, wanted[1:])] if fits else []
         none: list[dict[str, Tensor] | None] = [None] * len(wanted)
         maps = self._seen or none
-        sums = [
-            float(self.distance(a, b, maps=m)) * len(a)
-            for a, b, m in zip(made, wanted, maps, strict=True)
-        ]
-        return sum(sums) / sum(map(len, made))
+        triples = zip(made, wanted, maps, strict=True)
+        return _mean([self.distance(a, b, maps=m) for a, b, m in triples], made)
 
     def _frechet(self, made: Sequence[Tensor]) -> float:
         assert self.features is not None
@@ -107,6 +99,12 @@ class Scorer:
             self._real_rows = torch.cat([self.features.embed(x) for x in self.reals])
         rows = torch.cat([self.features.embed(x) for x in made])
         return float(frechet_distance(self._real_rows, rows))
+
+
+def _mean(values: Sequence[Tensor], made: Sequence[Tensor]) -> float:
+    """The mean over pictures of what is a mean over each batch; batches may differ in length."""
+    sums = [float(value) * len(batch) for value, batch in zip(values, made, strict=True)]
+    return sum(sums) / sum(map(len, made))
 
 
 class At(nn.Module):

@@ -12,16 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from ganpress.data import Batch
-from ganpress.methods.once_for_all.passes import STYLE, Passes, frozen
+from ganpress.methods.once_for_all.passes import STYLE, Passes
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
 from ganpress.methods.once_for_all.tap_base import TapLoss
 from ganpress.methods.once_for_all.terms import PictureTerms, Wanted
-from ganpress.models.inputs import draw_sample, reads
+from ganpress.methods.once_for_all.truth import truth_in
+from ganpress.models.inputs import draw_sample
 from ganpress.run.ema import Average
 from ganpress.run.restarts import Best, Watch
 from ganpress.run.run import Stage
 from ganpress.training.distil import Batches, Budget, Networks
+from ganpress.training.kit import frozen
 from ganpress.training.pool import Pool
 from ganpress.types import Keep
 
@@ -109,7 +110,8 @@ def distil_at_widths(
         shown = passes(step, batch)
         observed = shown.observed(batch.ids)
         condition = discriminator.condition(shown.inputs)
-        wanted = Wanted(observed.pictures, truth(student, batch, objective), condition)
+        true = truth_in(student, batch, is_paired=objective.is_paired)
+        wanted = Wanted(observed.pictures, true, condition)
         real, of_real = discriminator.real_side(
             batch, shown.inputs, observed.pictures, c.discriminator.real
         )
@@ -161,14 +163,6 @@ def distil_at_widths(
     best.look(step, average.shadow, last=True)
     student.load_state_dict(best.select(average.shadow))
     return best.facts()
-
-
-def truth(net: nn.Module, batch: Batch, objective: Objective) -> Tensor | None:
-    """The real pictures of what the batch's inputs show: the photos of label maps, the targets of
-    pairs; None where there are none."""
-    if "semantics" in reads(net):
-        return batch.x
-    return batch.y if objective.is_paired else None
 
 
 class Logs:
