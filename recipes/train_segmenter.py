@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import shlex
 import sys
 import time
@@ -205,11 +206,17 @@ def write_card(path: Path, held_out: Images, classes: Classes, facts: dict[str, 
         **facts,
         **{"seed": SEED, "batch": BATCH, "crop": SIZE, "load": LOAD, "device": "cpu"},
         "versions": {"torch": torch.__version__},
-        "command": shlex.join(["python", "-m", "recipes.train_segmenter", *sys.argv[1:]]),
+        "command": portable(["python", "-m", "recipes.train_segmenter", *sys.argv[1:]]),
         "sha256": segmenter.digest,
         "bytes": path.stat().st_size,
     }
     path.with_suffix(".json").write_text(json.dumps(card, indent=2) + "\n")
+
+
+def portable(argv: list[str]) -> str:
+    """The command as it is typed elsewhere: folders below GANPRESS_DATA by that name."""
+    line, data = shlex.join(argv), os.environ.get("GANPRESS_DATA", "").rstrip("/")
+    return line.replace(f"{data}/", "$GANPRESS_DATA/") if data else line
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from ganpress.errors import ConfigError
 from ganpress.methods.compress import compress
 from ganpress.run.files import read_json
 from ganpress.run.recipes import recipes
+from ganpress.training.shared_settings import MethodSettings
 
 CONFIG = recipes(["slim"])["cartoongan-hayao-gpu"]
 FINISH_S = 100.0
@@ -43,25 +44,45 @@ TINY = [
 
 
 def slim_hayao(output: Output, device: Device, budget: Budget) -> Mapping[str, Any]:
-    """Compress, evaluate against the teacher, and show the first photos.
+    """Compress, evaluate against the teacher, and show the first photos."""
+    plan, run = pressed(output, device, budget, "slim", settings, finish_s=FINISH_S, stages=2)
+    return {"plan": plan, **facts_of(run), "picture": output.picture(strip(run / "samples"))}
+
+
+def pressed(
+    output: Output,
+    device: Device,
+    budget: Budget,
+    method: str,
+    settings_for: Callable[[Device, float], MethodSettings],
+    *,
+    finish_s: float,
+    stages: int,
+) -> tuple[dict[str, Any], Path]:
+    """Compress Hayao's generator by a method in the time left; the plan, and the run's folder.
 
     The minutes of training are chosen at the first try and kept, so that a run that was cut short
     goes on.
+
+    Args:
+        settings_for: (device, minutes of each stage) -> settings.
+        finish_s: for what comes after training. stages: that share the time.
     """
-    finish_s = FINISH_S * (0.1 if device.tiny else 1)
+    finish_s *= 0.1 if device.tiny else 1
     known = dict(output.known.get("plan", {}))
     left_s = budget.left_s - finish_s
     if not known and left_s < 10:
         raise ConfigError(f"{budget.left_s:.0f} s are too few: {finish_s + 10:.0f} are needed.")
-    plan = known or {"minutes": round(left_s / 120, 2), "run": f"run-{output.facts['source']}"}
+    minutes = round(left_s / 60 / stages, 2)
+    plan = known or {"minutes": minutes, "run": f"run-{output.facts['source']}"}
     output.save({"plan": plan})
     teacher, photos, test = given(output.work, device)
     run = output.work / plan["run"]
     compress(
-        teacher, photos, test=test, run=run, config=settings(device, plan["minutes"]),
-        command=str(output.facts["command"]), quiet=False,
+        teacher, photos, test=test, run=run, config=settings_for(device, plan["minutes"]),
+        method=method, command=str(output.facts["command"]), quiet=False,
     )  # fmt: skip
-    return {"plan": plan, **facts_of(run), "picture": output.picture(strip(run / "samples"))}
+    return plan, run
 
 
 def given(work: Path, device: Device) -> tuple[Model, Images, Images]:

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.gpu.command import Budget, Device, Output
-from benchmarks.gpu.hayao import facts_of, given, strip
+from benchmarks.gpu.hayao import facts_of, pressed, strip
 from ganpress import read_config
-from ganpress.errors import ConfigError
-from ganpress.methods.compress import compress
 from ganpress.methods.once_for_all import OnceForAllConfig
 from ganpress.run.files import read_json
 
@@ -30,24 +28,10 @@ TINY = [
 
 
 def once_for_all_hayao(output: Output, device: Device, budget: Budget) -> Mapping[str, Any]:
-    """Train, search, evaluate against the teacher, and show the first photos.
-
-    The minutes of training are chosen at the first try and kept, so that a run that was cut short
-    goes on.
-    """
-    finish_s = FINISH_S * (0.1 if device.tiny else 1)
-    known = dict(output.known.get("plan", {}))
-    left_s = budget.left_s - finish_s
-    if not known and left_s < 10:
-        raise ConfigError(f"{budget.left_s:.0f} s are too few: {finish_s + 10:.0f} are needed.")
-    plan = known or {"minutes": round(left_s / 60, 2), "run": f"run-{output.facts['source']}"}
-    output.save({"plan": plan})
-    teacher, photos, test = given(output.work, device)
-    run = output.work / plan["run"]
-    compress(
-        teacher, photos, test=test, run=run, config=settings(device, plan["minutes"]),
-        method="once-for-all", command=str(output.facts["command"]), quiet=False,
-    )  # fmt: skip
+    """Train, search, evaluate against the teacher, and show the first photos."""
+    plan, run = pressed(
+        output, device, budget, "once-for-all", settings, finish_s=FINISH_S, stages=1
+    )
     found = facts_of(run)
     trials = read_json(run / "search" / "trials.json")
     front = [row for row in trials["trials"] if row["front"]]

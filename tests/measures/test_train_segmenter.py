@@ -71,3 +71,13 @@ def test_rare_classes_weigh_more_by_the_root_of_their_share(home: Path) -> None:
     weight = recipe.class_weights(images, index, 2)
     shares = np.mean([[6 + i, 18 - i] for i in range(12)], 0)
     assert float(weight[0] / weight[1]) == pytest.approx((shares[1] / shares[0]) ** 0.5, rel=0.05)
+
+
+def test_the_cards_command_has_no_path_of_one_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANPRESS_DATA", "/mnt/some/data/")
+    line = recipe.portable(
+        ["python", "--photos", "/mnt/some/data/facades/photo", "--to", "zoo/a b"]
+    )
+    assert line == "python --photos $GANPRESS_DATA/facades/photo --to 'zoo/a b'"
+    monkeypatch.delenv("GANPRESS_DATA")
+    assert recipe.portable(["python", "/mnt/x"]) == "python /mnt/x"

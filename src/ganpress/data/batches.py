@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
-import sys
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from multiprocessing.process import BaseProcess
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ganpress.data.decode import Ids
 from ganpress.data.images import Images, Pixels
+from ganpress.data.worker import prepare_worker
 from ganpress.errors import ConfigError, ImagesError
 from ganpress.sizes import Size, as_size, covers, height_width, words
 
@@ -321,41 +317,10 @@ def _raws(steps: _Steps, numbers: range, workers: int) -> Iterable[_Raw | str]:
         num_workers=workers,
         prefetch_factor=4,
         collate_fn=_as_is,  # numpy goes through a pipe: no shared memory to run out of in Docker
-        worker_init_fn=_prepare_worker,
+        worker_init_fn=prepare_worker,
         generator=torch.Generator(),  # else torch draws a seed from the global state
     )
 
 
 def _as_is(raw: Any) -> Any:
     return raw
-
-
-def _prepare_worker(_: int) -> None:
-    """One thread, and leave Ctrl-C to the training, which ends its workers once it has saved.
-
-    The same for SIGTERM unless the training sends it: `timeout` and schedulers send it to the
-    whole group, and the training must not lose its images in the middle of its last step. A worker
-    ends with a training that is killed. torch's own does so where the training is its parent, which
-    it is not if Python starts processes by a fork server (its usual way from 3.14 on).
-    """
-    torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    training = multiprocessing.parent_process()
-    if training is None or training.pid is None:
-        return
-    if sys.platform == "linux":  # elsewhere no one can know who sent a signal
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_obey, args=(training.pid,), daemon=True).start()
-    threading.Thread(target=_end_with, args=(training,), daemon=True).start()
-
-
-def _obey(training: int) -> None:
-    if sys.platform == "linux":
-        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != training:
-            pass
-        os._exit(0)
-
-
-def _end_with(training: BaseProcess) -> None:
-    training.join()
-    os._exit(1)

@@ -9,16 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from family_runs import with_discriminator, write_domains
 from nets import WIRINGS, Wiring, every_family
-from PIL import Image
 from slim_runs import log_of, settings, share, slim
 
 from ganpress.channels.take import scales
 from ganpress.data import Batch, Images, open_images
-from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError, ExportError
 from ganpress.measures.cost import Latency
 from ganpress.methods.compress import compress
@@ -26,7 +24,6 @@ from ganpress.methods.gan_slimming import GAN_SLIMMING, SlimConfig
 from ganpress.methods.gan_slimming.extract import scaled_copy
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.inputs import from_noise, inputs_of, made_size, reads
-from ganpress.nn.discriminators import build_discriminator
 from ganpress.nn.layers import add_gates
 from ganpress.quantisation.quantise import quantiser_of
 from ganpress.run.run import Run, Stage
@@ -40,32 +37,10 @@ GENTLE: dict[str, Any] = {
 }
 
 
-def with_discriminator(wiring: Wiring) -> Model:
-    """A tiny teacher with a discriminator that fits its inputs."""
-    model, discriminator = wiring.model(), wiring.discriminator()
-    if wiring.name == "gaugan":
-        wide: Any = model.net
-        options = {**discriminator.options, "inputs": wide.channels + 3}
-        discriminator.options, discriminator.net = options, build_discriminator("spade", **options)
-    if wiring.name == "sngan" and not wiring.options.get("classes"):
-        discriminator.options = {"width": 8}
-        discriminator.net = build_discriminator("sngan", **discriminator.options)
-    model.discriminator = discriminator
-    return model
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Photos of 64 pixels with targets, label maps and instance maps."""
-    root = tmp_path_factory.mktemp("slim-families")
-    draw = np.random.default_rng(0)
-    for stem in (path.stem for path in sorted(write_folder(root / "x", 6, size=64).iterdir())):
-        for kind, top in (("labels", 4), ("things", 3)):
-            cells = draw.integers(0, top, (8, 8)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
-            (root / kind).mkdir(exist_ok=True)
-            Image.fromarray(cells).save(root / kind / f"{stem}.png")
-    write_folder(root / "y", 6, size=64, seed=5)
-    return root
+    return write_domains(tmp_path_factory.mktemp("slim-families"))
 
 
 def images_for(wiring: Wiring, home: Path) -> Images | None:

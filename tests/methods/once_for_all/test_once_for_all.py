@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from family_runs import write_domains
 from nets import WIRINGS, Wiring, difference, every_family
-from ofa_runs import brief, given_for, log_of, press, settings, teacher_of, write_pictures
+from ofa_runs import brief, given_for, log_of, press, settings, teacher_of
 
 from ganpress.channels.recalibrate import recalibrate
 from ganpress.data import open_images
@@ -34,7 +35,7 @@ from ganpress.training.teacher import CachedTeacher
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pictures(tmp_path_factory.mktemp("once-for-all"))
+    return write_domains(tmp_path_factory.mktemp("once-for-all"))
 
 
 def share(student: Model, teacher: Model, name: str = "macs") -> float:
@@ -111,6 +112,7 @@ def test_nothing_is_calibrated_where_there_is_no_batchnorm(
 ) -> None:
     monkeypatch.setattr(Source, "sample", lambda *_: pytest.fail("images are read for nothing"))
     press(given_for("cyclegan instance", home), settings(), tmp_path)
+    assert done(tmp_path, "search")["figures"]
 
 
 # --- stopped runs ---------------------------------------------------------------------------------

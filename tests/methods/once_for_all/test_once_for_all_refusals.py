@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from cli_runs import Told, run_cli
-from ofa_runs import brief, teacher_of, write_pictures
+from family_runs import write_domains
+from ofa_runs import brief, teacher_of
 
 from ganpress.models.checkpoint import load, save
 
@@ -27,7 +28,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = write_pictures(tmp_path_factory.mktemp("bad-input"))
+    home = write_domains(tmp_path_factory.mktemp("bad-input"))
     for name in ("cyclegan instance", "gaugan instance", "sngan"):
         save(teacher_of(name), home / f"{name.split()[0]}.safetensors")
     return home
