@@ -34,9 +34,9 @@ from ganpress.nn.spade import add_spectral_norm, plain_state
 from ganpress.run.recipes import recipes
 from ganpress.run.run import Run
 from ganpress.run.settings import read_config
-from ganpress.sizes import height_width
 from ganpress.training import kit
 from ganpress.training.gaugan import GauGANTraining, train_gaugan
+from ganpress.types.sizes import height_width
 
 GAUGAN = FAMILIES["gaugan"]
 CITY = {"upsampling": "more"}

@@ -15,9 +15,9 @@ from ganpress.errors import ConfigError
 from ganpress.measures.fidelity import cost_size, evaluation_size
 from ganpress.models.checkpoint import Model, full_model, save
 from ganpress.models.families.base import draw_inputs
-from ganpress.sizes import words
 from ganpress.training.gaugan import GauGANTraining
 from ganpress.training.settings import TrainData
+from ganpress.types.sizes import words
 
 SEEING = {n: w for n, w in WIRINGS.items() if w.name not in ("sngan", "stylegan2")} | {
     "munit down 1": Wiring("munit", {"down": 1}),

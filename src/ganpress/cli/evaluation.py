@@ -27,7 +27,7 @@ from ganpress.cli.options import (
     metrics_named,
     size_option,
 )
-from ganpress.sizes import Size, height_width
+from ganpress.types.sizes import Size, height_width
 
 if TYPE_CHECKING:
     from ganpress.measures.fidelity import Evaluation

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ganpress.errors import ConfigError
-from ganpress.sizes import Size, as_size
+from ganpress.types.sizes import Size, as_size
 
 
 def _read_size(text: str) -> Size:

@@ -19,7 +19,7 @@ from ganpress.data.decode import Ids
 from ganpress.data.images import Images, Pixels
 from ganpress.data.worker import prepare_worker
 from ganpress.errors import ConfigError, ImagesError
-from ganpress.sizes import Size, as_size, covers, height_width, words
+from ganpress.types.sizes import Size, as_size, covers, height_width, words
 
 Planes: TypeAlias = NDArray[Any]
 """(channels, h, w) uint8 0..255, or (h, w) ids."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ganpress.pictures import CHANNELS
+from ganpress.types.pictures import CHANNELS
 
 if TYPE_CHECKING:
     from ganpress.data.images import Images

@@ -20,8 +20,8 @@ from ganpress.data.endings import ENDINGS, is_picture
 from ganpress.data.frames import frames
 from ganpress.data.listing import Passed, Stamp, described, stamp_of, walk
 from ganpress.errors import ImagesError, did_you_mean
-from ganpress.pictures import CHANNELS
 from ganpress.sniff import dead_link, misplaced
+from ganpress.types.pictures import CHANNELS
 
 _PACK = (
     "'jpeg' (uint8, files end to end) with 'offsets' (int, n + 1), or "

@@ -20,7 +20,7 @@ from ganpress.generation.record import open_record
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
 from ganpress.models.inputs import from_noise, reads
-from ganpress.sizes import Size, as_size, words
+from ganpress.types.sizes import Size, as_size, words
 
 
 def generate(

@@ -25,7 +25,7 @@ from ganpress.generation.program import Program
 from ganpress.generation.record import Record
 from ganpress.models.inputs import reads
 from ganpress.run.progress import Progress, Stopper, say
-from ganpress.sizes import Size, as_size, height_width, spelled
+from ganpress.types.sizes import Size, as_size, height_width, spelled
 
 GPU_PIXELS = 8 * 256**2
 """Of a default batch on a GPU; on a CPU larger batches than 1 are no faster."""

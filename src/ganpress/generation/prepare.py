@@ -19,7 +19,7 @@ from ganpress.data.sources import ids_of, pixels_of
 from ganpress.errors import CheckpointError, ImagesError
 from ganpress.generation.jobs import LOSSY, Job, format_of
 from ganpress.models.families.base import draw_inputs
-from ganpress.sizes import Size, height_width
+from ganpress.types.sizes import Size, height_width
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from torch import Tensor
 from ganpress.errors import CheckpointError, ConfigError, GanpressError, MissingExtra
 from ganpress.models.checkpoint import Model, fingerprint, load
 from ganpress.models.families import FAMILIES
-from ganpress.sizes import Size, as_size
 from ganpress.types import Inputs
+from ganpress.types.sizes import Size, as_size
 
 Shapes = Mapping[str, Sequence[int | None]]
 """Of each input by name: its dims, None where they are free."""

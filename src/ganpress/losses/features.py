@@ -24,8 +24,8 @@ from ganpress.losses.weights import (
     read_weights,
     zoo_path,
 )
-from ganpress.pictures import CHANNELS, as_rgb
 from ganpress.types import State
+from ganpress.types.pictures import CHANNELS, as_rgb
 
 _AT_ONCE = 16  # resized pictures, whatever the size of a batch was
 

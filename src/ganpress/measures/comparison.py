@@ -17,7 +17,7 @@ from ganpress.measures.fidelity import protocol_of
 from ganpress.measures.image_metrics import Chosen, protocol_lines, set_distances
 from ganpress.measures.looked import Look, Looked
 from ganpress.models.checkpoint import Model
-from ganpress.sizes import Size
+from ganpress.types.sizes import Size
 
 Rows = dict[str, Tensor]
 """(n, d) features of pictures, by the network."""

@@ -22,8 +22,8 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
 from ganpress.nn.axes import Dim, axes, tags, vanishing_with
 from ganpress.nn.layers import ConvTranspose2d, convolutions, quantisable
-from ganpress.sizes import Size, as_size
 from ganpress.types import Inputs, Widths
+from ganpress.types.sizes import Size, as_size
 
 
 @dataclass(frozen=True)

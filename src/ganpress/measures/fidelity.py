@@ -29,10 +29,10 @@ from ganpress.models.inputs import (
     inputs_of,
     reads,
 )
-from ganpress.pictures import as_widest
 from ganpress.run.settings import CropSettings
-from ganpress.sizes import Size, as_size, height_width, scaled, shorter, words
 from ganpress.types import Inputs
+from ganpress.types.pictures import as_widest
+from ganpress.types.sizes import Size, as_size, height_width, scaled, shorter, words
 
 FROM_NOISE = 1000
 """Default number of pairs of pictures made from noise, where no images give it."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from ganpress.data import Images
 from ganpress.errors import ConfigError, ImagesError
 from ganpress.measures.metrics.segmentation import IGNORED, Over
-from ganpress.sizes import Size, height_width
+from ganpress.types.sizes import Size, height_width
 
 Colour = tuple[int, int, int]
 

@@ -43,7 +43,7 @@ from ganpress.models.inputs import (
     reads,
     reals_for,
 )
-from ganpress.sizes import Size, as_size, height_width, shorter
+from ganpress.types.sizes import Size, as_size, height_width, shorter
 
 MOST = {"cpu": 5_000, "cuda": 50_000}
 """Largest default number of pictures made from noise, by the kind of device."""

@@ -20,7 +20,7 @@ from ganpress.measures.metrics.segmentation import confusion, mean_iou, pixel_ac
 from ganpress.measures.segmenter import Segmenter, parts_of
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import inputs_of
-from ganpress.sizes import Size
+from ganpress.types.sizes import Size
 
 
 def segmentation_quality(

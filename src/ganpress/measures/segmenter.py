@@ -36,9 +36,9 @@ from ganpress.measures.label_sets import CITYSCAPES, COCO_STUFF
 from ganpress.measures.labels import Labelling
 from ganpress.measures.segmenter_file import SegmenterSettings, checked, read_description
 from ganpress.measures.segmenter_programs import ENDINGS, open_network
-from ganpress.pictures import CHANNELS, as_rgb
-from ganpress.sizes import Size, height_width, words
 from ganpress.types import State
+from ganpress.types.pictures import CHANNELS, as_rgb
+from ganpress.types.sizes import Size, height_width, words
 
 FACADES = "segmenter-facades.safetensors"
 FILES = (*ENDINGS, ".safetensors")

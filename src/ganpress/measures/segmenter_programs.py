@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ganpress.errors import ConfigError, MissingExtra, WeightsError
 from ganpress.measures.segmenter_file import SegmenterSettings
-from ganpress.sizes import height_width, spelled
 from ganpress.sniff import misplaced
+from ganpress.types.sizes import height_width, spelled
 
 ENDINGS = (".onnx", ".pt", ".ts")
 

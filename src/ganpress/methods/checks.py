@@ -15,10 +15,10 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import channels_of, check_ids, from_noise, made_size, reads
 from ganpress.models.upstream import binding_of
 from ganpress.run.proposals import fewer, ways
-from ganpress.sizes import Size, is_multiple, multiples_near, shorter, words
 from ganpress.training.discriminator import check_size, starting_discriminator
 from ganpress.training.shared_settings import MethodSettings
 from ganpress.types import Options, Widths
+from ganpress.types.sizes import Size, is_multiple, multiples_near, shorter, words
 
 
 def check_images(

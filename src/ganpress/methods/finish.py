@@ -27,9 +27,9 @@ from ganpress.run.files import make_folder, read_json, replace_file, write_json
 from ganpress.run.grid import grid
 from ganpress.run.progress import say
 from ganpress.run.run import Run
-from ganpress.sizes import Size
 from ganpress.training.outcome import stage_facts
 from ganpress.training.shared_settings import MethodSettings
+from ganpress.types.sizes import Size
 
 SAMPLES = 8
 HELD_OUT = {True: "yes", False: "no: these were trained on"}

@@ -45,8 +45,8 @@ from ganpress.quantisation.quantise import (
     set_ranges,
 )
 from ganpress.run.files import replace_file
-from ganpress.sizes import Size, as_size, height_width, words
 from ganpress.types import State
+from ganpress.types.sizes import Size, as_size, height_width, words
 
 
 @dataclass

@@ -12,8 +12,8 @@ from ganpress.data import Batch, Images, evaluation, stream
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise, inputs_of
-from ganpress.sizes import Size
 from ganpress.types import Inputs
+from ganpress.types.sizes import Size
 
 
 @dataclass(frozen=True)

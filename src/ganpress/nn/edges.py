@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganpress.pictures import as_grey
+from ganpress.types.pictures import as_grey
 
 SIZE = 5  # of the dilation and of the Gaussian, pixels
 TRACED = 16  # steps of hysteresis: how far a weak edge is followed from a strong one, pixels

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ganpress.pictures import CHANNELS, as_widest
+from ganpress.types.pictures import CHANNELS, as_widest
 
 
 def grid(tensor: Tensor, *, columns: int | None = None) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from ganpress.errors import GanpressError
 from ganpress.run.settings import CropSettings, Settings, checked, put
-from ganpress.sizes import words
+from ganpress.types.sizes import words
 
 S = TypeVar("S", bound=Settings)
 Changes = Mapping[str, Any]

@@ -24,8 +24,8 @@ from pydantic_core import PydanticCustomError
 
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.run.recipes import config_file
-from ganpress.sizes import Size, as_size, covers, is_multiple, scaled, shorter, words
 from ganpress.sniff import misplaced
+from ganpress.types.sizes import Size, as_size, covers, is_multiple, scaled, shorter, words
 
 
 class Settings(BaseModel):

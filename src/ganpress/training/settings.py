@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from ganpress.errors import ConfigError
 from ganpress.run.proposals import Changes, fewer, ways
 from ganpress.run.settings import CropSettings, PixelSize, Settings, at_least
-from ganpress.sizes import (
+from ganpress.types.sizes import (
     as_size,
     height_width,
     is_multiple,

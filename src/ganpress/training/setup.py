@@ -19,13 +19,13 @@ from ganpress.models.source import Crops, Source
 from ganpress.run.files import replace_file
 from ganpress.run.run import Run
 from ganpress.run.snapshot import put_state, read_saved
-from ganpress.sizes import Size, scaled
 from ganpress.training.discriminator import DiscriminatorWithLoss, starting_discriminator
 from ganpress.training.distil import Networks
 from ganpress.training.kit import place
 from ganpress.training.shared_settings import MethodSettings
 from ganpress.training.teacher import CachedTeacher, cached_teacher
 from ganpress.types import Inputs
+from ganpress.types.sizes import Size, scaled
 
 
 @dataclass(frozen=True)

@@ -23,11 +23,11 @@ from ganpress.run import distributed
 from ganpress.run.proposals import Changes, is_held, ways
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
-from ganpress.sizes import words
 from ganpress.training import kit
 from ganpress.training.settings import TrainConfig, TrainData
 from ganpress.training.start import Start
 from ganpress.types import Inputs
+from ganpress.types.sizes import words
 
 
 class SNGANDiscriminatorSettings(Settings):

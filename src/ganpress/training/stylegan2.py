@@ -23,10 +23,10 @@ from ganpress.run import distributed
 from ganpress.run.proposals import Changes, ways
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
-from ganpress.sizes import shorter, words
 from ganpress.training import kit
 from ganpress.training.settings import TrainConfig, TrainData
 from ganpress.training.start import Start
+from ganpress.types.sizes import shorter, words
 
 
 class StyleDiscriminatorSettings(Settings):

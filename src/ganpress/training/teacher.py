@@ -19,9 +19,9 @@ from ganpress.models.inputs import channels_of, is_drawn
 from ganpress.models.source import Source
 from ganpress.nn.taps import tapped
 from ganpress.run.files import make_folder, raise_if_full
-from ganpress.sizes import Size, height_width, words
 from ganpress.training.shared_settings import DataSettings
 from ganpress.types import Inputs
+from ganpress.types.sizes import Size, height_width, words
 
 
 class Observed(NamedTuple):

@@ -21,14 +21,12 @@ from ganpress.models.families import family as family_of
 from ganpress.models.families.base import draw_inputs
 from ganpress.models.families.gaugan import UNKNOWN
 from ganpress.models.inputs import from_noise, images_for, inputs_of
-from ganpress.pictures import as_widest
 from ganpress.report import write_report
 from ganpress.run import distributed
 from ganpress.run.files import make_folder, read_json, read_log, replace_file
 from ganpress.run.grid import grid
 from ganpress.run.proposals import holding, is_held, ways
 from ganpress.run.run import Run
-from ganpress.sizes import Size, covers, spelled
 from ganpress.training.cartoongan import CartoonganTraining, train_cartoongan
 from ganpress.training.cyclegan import CycleGANTraining, train_cyclegan
 from ganpress.training.forecast import MIN_STEPS, MINUTES, STEPS, announce, timed_stages
@@ -41,6 +39,8 @@ from ganpress.training.settings import TrainConfig
 from ganpress.training.sngan import SNGANTraining, train_sngan
 from ganpress.training.start import HELD, Start, as_start, settled_config
 from ganpress.training.stylegan2 import StyleGAN2Training, train_stylegan2
+from ganpress.types.pictures import as_widest
+from ganpress.types.sizes import Size, covers, spelled
 
 LONGER = {"steps": "train"}
 """The setting that can be raised in a finished run, and the stage whose steps it counts."""

@@ -19,7 +19,7 @@ from ganpress.methods.once_for_all.search.spaces import (
 )
 from ganpress.models.families import FAMILIES
 from ganpress.models.families.munit import ByReference
-from ganpress.sizes import Size
+from ganpress.types.sizes import Size
 
 MORE = {"upsampling": "more"}
 COCO = {"labels": 182, "dontcare": True}

@@ -11,7 +11,7 @@ from ganpress.formats.exporters.onnx import export_onnx
 from ganpress.formats.exporters.openvino import export_openvino
 from ganpress.formats.exporters.verify import ExportFacts
 from ganpress.models.checkpoint import Model
-from ganpress.sizes import Size
+from ganpress.types.sizes import Size
 
 TARGETS: dict[str, Callable[[Model, Path, Size], ExportFacts]] = {
     "onnx": export_onnx,

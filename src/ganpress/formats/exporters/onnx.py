@@ -34,10 +34,10 @@ from ganpress.formats.exporters.verify import OUTPUT, ExportFacts, compare, read
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
 from ganpress.nn.layers import fold_gates
-from ganpress.pictures import CHANNELS
 from ganpress.run.files import make_folder, replace_file
-from ganpress.sizes import Size
 from ganpress.types import Inputs
+from ganpress.types.pictures import CHANNELS
+from ganpress.types.sizes import Size
 
 OPSET = 18
 NORMS = ("InstanceNormalization", "BatchNormalization")

@@ -26,7 +26,7 @@ from ganpress.formats.exporters.onnx import OPSET, to_bytes
 from ganpress.formats.exporters.verify import GREY, ExportFacts, Tolerance, compare
 from ganpress.models.checkpoint import Model
 from ganpress.run.files import make_folder, replace_pair
-from ganpress.sizes import Size
+from ganpress.types.sizes import Size
 
 FLOAT_MAX = 1e-3  # its float kernels reorder and fuse more than onnxruntime's
 PACKAGES = {"openvino": "openvino", "onnx": "onnx", "onnxscript": "onnx"}

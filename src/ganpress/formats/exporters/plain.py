@@ -30,8 +30,8 @@ from ganpress.models.families.base import draw_inputs
 from ganpress.nn.layers import fold_gates, quantisable
 from ganpress.quantisation.quantise import FakeQuantiser
 from ganpress.run.files import make_folder, replace_pair
-from ganpress.sizes import Size
 from ganpress.types import State
+from ganpress.types.sizes import Size
 
 TARGET = "pth-plain"
 SAME = 1e-5  # largest difference of the picture

@@ -52,8 +52,8 @@ from ganpress.nn.layers import fold_gates
 from ganpress.nn.norms import Shift
 from ganpress.quantisation.quantise import quantiser_of
 from ganpress.run.files import make_folder, replace_file
-from ganpress.sizes import Size
 from ganpress.types import State
+from ganpress.types.sizes import Size
 
 Layout = Callable[[Model], State]
 LAYOUTS: dict[str, dict[str, tuple[str, Layout]]] = {

@@ -27,8 +27,8 @@ from ganpress.formats.exporters.layerwise import Session, check_layers
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import Generator, draw_inputs
 from ganpress.quantisation.quantise import quantiser_of
-from ganpress.sizes import Size, shorter
 from ganpress.types import Inputs
+from ganpress.types.sizes import Size, shorter
 
 OUTPUT = "image_out"
 FLOAT_MAX = 1e-4

@@ -20,8 +20,8 @@ from ganpress.models.discriminator import Discriminator
 from ganpress.models.families import family
 from ganpress.models.stored import fill
 from ganpress.nn.discriminators import build_discriminator
-from ganpress.pictures import CHANNELS
 from ganpress.types import State
+from ganpress.types.pictures import CHANNELS
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ganpress.errors import ConfigError, WeightsError, did_you_mean
 from ganpress.losses.weights import WeightFile, find_weights, fingerprint, published, read_weights
-from ganpress.pictures import CHANNELS, as_rgb
+from ganpress.types.pictures import CHANNELS, as_rgb
 
 CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),

@@ -12,8 +12,8 @@ from ganpress.errors import ConfigError
 from ganpress.quantisation.settings import QuantiseSettings
 from ganpress.run.proposals import fewer, ways
 from ganpress.run.settings import PixelSize, Settings, at_least, multiple_of
-from ganpress.sizes import shorter
 from ganpress.training.shared_settings import MethodSettings, resolved_alike
+from ganpress.types.sizes import shorter
 
 
 class SparsifySettings(Settings):

@@ -14,7 +14,7 @@ from ganpress.errors import ConfigError, did_you_mean
 from ganpress.losses.terms import Maps
 from ganpress.models.families.base import draw_inputs
 from ganpress.nn.taps import tapped
-from ganpress.sizes import Size
+from ganpress.types.sizes import Size
 
 INIT_STD = 0.02  # of the weights of 1x1 convolutions, as of all networks of the authors
 

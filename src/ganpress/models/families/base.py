@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from ganpress.errors import ConfigError, WidthsError, did_you_mean
 from ganpress.nn.axes import Axis, fixed
-from ganpress.pictures import CHANNELS
-from ganpress.sizes import Size, height_width, words
 from ganpress.types import Inputs, Options, Widths
+from ganpress.types.pictures import CHANNELS
+from ganpress.types.sizes import Size, height_width, words
 
 READ: Options = {"in_channels": 3}  # of the picture that is read
 MADE: Options = {"out_channels": 3}  # of the picture that is made

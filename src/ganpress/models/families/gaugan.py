@@ -25,8 +25,8 @@ from ganpress.nn.axes import fixed, named
 from ganpress.nn.layers import conv
 from ganpress.nn.resample import check_word
 from ganpress.nn.spade import LEAK, SpadeBlock
-from ganpress.sizes import Size, height_width
 from ganpress.types import Inputs, Options, Widths
+from ganpress.types.sizes import Size, height_width
 
 OPTIONS: dict[str, Any] = {
     **MADE,

@@ -27,8 +27,8 @@ from ganpress.nn.axes import Axis, fixed, named, vanishing
 from ganpress.nn.blocks import ConvNorm, ResidualBlock, Separable
 from ganpress.nn.layers import conv, linear
 from ganpress.nn.norms import norm
-from ganpress.sizes import Size
 from ganpress.types import Inputs, Options, Widths
+from ganpress.types.sizes import Size
 
 OPTIONS: dict[str, Any] = {
     **READ,

@@ -22,8 +22,8 @@ from ganpress.models.families.base import MADE, Family, Generator, Image, image_
 from ganpress.nn.axes import Axis, as_dim, fixed, named, tag
 from ganpress.nn.layers import conv, linear
 from ganpress.nn.resample import check_word
-from ganpress.sizes import Size
 from ganpress.types import Inputs, Options, Widths
+from ganpress.types.sizes import Size
 
 OPTIONS: dict[str, Any] = {
     **MADE,

@@ -21,8 +21,8 @@ from ganpress.errors import ConfigError
 from ganpress.models.families.base import MADE, Family, Generator, Image, image_axis
 from ganpress.nn.axes import as_dim, fixed, named, tag
 from ganpress.nn.modulated import SQRT2, EqualLinear, StyledConv, ToRGB
-from ganpress.sizes import Size
 from ganpress.types import Inputs, Options, Widths
+from ganpress.types.sizes import Size
 
 OPTIONS: dict[str, Any] = {
     **MADE,

@@ -12,8 +12,8 @@ from torch import Tensor
 from ganpress.losses.features import load_features
 from ganpress.measures.metrics.classifier import CifarResNet
 from ganpress.nn.edges import canny
-from ganpress.pictures import as_grey, as_rgb, as_widest
 from ganpress.run.grid import first_rows, grid
+from ganpress.types.pictures import as_grey, as_rgb, as_widest
 
 
 def tensor(image: Image.Image) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ganpress.errors import ConfigError
-from ganpress.sizes import as_size, covers, height_width, is_multiple, scaled, shorter, words
+from ganpress.types.sizes import as_size, covers, height_width, is_multiple, scaled, shorter, words
 
 
 @pytest.mark.parametrize(
