@@ -106,10 +106,11 @@ VARIANTS: dict[str, Variant] = {
         overrides={"procedure": "once-for-all", "distil": {"taps_weight": 0.0}},
     ),
     "published": Variant(
-        meaning="the paper's own objective, without the distance to the teacher",
+        meaning="the paper's own objective and weights",
         overrides={
             "procedure": "once-for-all",
             "distil": {"distance": 0.0, "reconstruction": None, "perceptual": None},
+            "discriminator": {"weight": 1.0},
         },
     ),
     "new-d": Variant(
