@@ -24,6 +24,7 @@ from ganpress.cli.options import (
     Strict,
     TestInstances,
     TestLabels,
+    TestPairs,
     TestPhotos,
     Weights,
     listed,
@@ -53,9 +54,7 @@ def ablate(
     config: ConfigFile = None,
     sets: Sets = None,
     test: TestPhotos = None,
-    test_pairs: Annotated[
-        Path | None, typer.Option("--test-pairs", help="targets of the --test photos")
-    ] = None,
+    test_pairs: TestPairs = None,
     test_labels: TestLabels = None,
     test_instances: TestInstances = None,
     metrics: FurtherMetrics = "none",

@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -18,9 +18,11 @@ from ganpress.cli.options import (
     Pairs,
     RunFolder,
     Sets,
+    SideBySide,
     Strict,
     TestInstances,
     TestLabels,
+    TestPairs,
     TestPhotos,
     Weights,
 )
@@ -39,6 +41,7 @@ def compress(
         ),
     ] = None,
     pairs: Pairs = None,
+    side_by_side: SideBySide = None,
     labels: Labels = None,
     instances: Instances = None,
     reals: Annotated[
@@ -50,6 +53,7 @@ def compress(
     config: ConfigFile = None,
     sets: Sets = None,
     test: TestPhotos = None,
+    test_pairs: TestPairs = None,
     test_labels: TestLabels = None,
     test_instances: TestInstances = None,
     match_colours: Annotated[
@@ -86,17 +90,16 @@ def compress(
 
     settings = read_config(method_of(method).settings, config, sets or ())
     check_request(method, settings)
+    maps: dict[str, Any] = {"labels": labels, "instances": instances}
+    test_maps: dict[str, Any] = {"labels": test_labels, "instances": test_instances}
+    alike: dict[str, Any] = {"side_by_side": side_by_side, "strict": strict}
     compress_model(
         load(teacher),
-        open_images(images, pairs=pairs, labels=labels, instances=instances, strict=strict)
-        if images
-        else None,
+        open_images(images, pairs=pairs, **maps, **alike) if images else None,
         run=run,
         config=settings,
         method=method,
-        test=open_images(test, labels=test_labels, instances=test_instances, strict=strict)
-        if test
-        else None,
+        test=open_images(test, pairs=test_pairs, **test_maps, **alike) if test else None,
         reals=open_images(reals, strict=strict) if reals else None,
         weights=weights,
         start=open_start(method, start) if start else None,

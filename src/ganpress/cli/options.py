@@ -71,6 +71,9 @@ Labels = Annotated[
     Path | None, typer.Option("--labels", help="label maps, paired with the images by name")
 ]
 Instances = Annotated[Path | None, typer.Option("--instances", help="instance maps, likewise")]
+TestPairs = Annotated[
+    Path | None, typer.Option("--test-pairs", help="targets of the --test photos")
+]
 TestLabels = Annotated[
     Path | None, typer.Option("--test-labels", help="label maps of the --test photos")
 ]
