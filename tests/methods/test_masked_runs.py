@@ -21,9 +21,15 @@ from slim_runs import settings as slim_settings
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError
+from ganpress.losses.distance import Distance, DistanceSettings
 from ganpress.losses.perceptual import perceptual, perceptual_features
 from ganpress.measures.fidelity import evaluate
-from ganpress.measures.interest.interest import Counted, resolved_mask
+from ganpress.measures.interest.interest import (
+    Counted,
+    interest_for,
+    masked_images,
+    resolved_mask,
+)
 from ganpress.measures.interest.settings import MaskSettings
 from ganpress.methods.base import Given
 from ganpress.methods.compress import compress
@@ -33,7 +39,9 @@ from ganpress.methods.once_for_all.scoring import Held, Scorer
 from ganpress.methods.once_for_all.settings import DistilSettings
 from ganpress.methods.once_for_all.terms import PictureTerms, Wanted
 from ganpress.models.checkpoint import save
+from ganpress.models.source import Source
 from ganpress.run.run import Run
+from ganpress.training.setup import distance_on
 
 RUNS = (
     *(("cyclegan", "network"), ("pix2pix", "files"), ("gaugan", "files")),
@@ -214,8 +222,6 @@ def test_width_sets_are_scored_by_the_masked_pictures(quality: str) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x
 
-    from ganpress.losses.distance import Distance, DistanceSettings
-
     distance = Distance(DistanceSettings(features="tiny", style=10.0, content=1.0))
     held = [Held((FAKE,), TEACHER, TRUTH, LEFT)]
     found = Scorer(Made(), held, distance, quality=quality)({})
@@ -353,3 +359,27 @@ def test_a_run_says_once_at_its_end_of_how_many_pictures_the_mask_was_empty(
         )  # fmt: skip
     texts = [str(one.message).split("pictures")[0] for one in said if "empty" in str(one.message)]
     assert texts == ["The mask of 8 of 8 ", "The mask of 6 of 6 "]  # training, evaluation
+
+
+def test_validation_measures_where_the_mask_of_each_held_out_photo_says(home: Path) -> None:
+    name = wiring_of("cyclegan")
+    teacher, other = (ofa_runs.teacher_of(name, seed) for seed in (0, 1))
+    images = images_for(WIRINGS[name], home)
+    assert images is not None
+    mask = MaskSettings(**mask_at(home, "files"))
+    rest, held = Source(teacher, masked_images(images, mask)).split(3, 32, seed=0)
+    assert held.masks is not None and rest.images is not None
+    assert "masks" in rest.images.columns
+    distance = Distance(DistanceSettings(kind="mse"))
+    found = distance_on(held, teacher, distance, interest_for(mask))(other.net)
+    with torch.no_grad():
+        gap = (other.net(*held.inputs) - teacher.net(*held.inputs)) * held.masks
+    assert found == pytest.approx(float(gap.square().mean()))
+
+
+def test_an_ablation_refuses_a_mask_that_is_not_there(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, method, *line = line_of(home, tmp_path / "run", "--mask", home / "bokses.toml")
+    found = run_cli(capsys, "ablate", method, *line)
+    assert found.code == 2 and "(did you mean 'boxes.toml'?)" in found.err
