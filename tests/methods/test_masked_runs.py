@@ -209,11 +209,21 @@ def test_reconstruction_and_perceptual_loss_are_of_the_masked_pictures(
     assert float(whole["perceptual"]) != float(found["perceptual"])
 
 
+def test_gan_slimmings_distance_as_a_term_is_of_the_masked_pictures() -> None:
+    given = DistilSettings(reconstruction=0.0, matching=0.0, perceptual=0.0, distance=3.0)
+    no_discriminator: Any = None
+    loss = Distance(DistanceSettings(kind="mse"))
+    terms = PictureTerms(given, no_discriminator, distance=loss)
+    found = terms(FAKE, Wanted(TEACHER, None, None, LEFT))["distance"]
+    wanted = 3 * float(((FAKE - TEACHER) * LEFT).square().mean())
+    assert float(found) == pytest.approx(wanted)
+
+
 def test_omgds_terms_are_of_the_masked_pictures() -> None:
     loss = PictureLoss(None, PictureWeights(gram=0.0, feature=0.0))
     found = terms_of(Wanted(TEACHER, None, None, LEFT), loss)
     wanted = loss.terms(FAKE * LEFT, TEACHER * LEFT)
-    assert {n: float(v) for n, v in found.items()} == {n: float(v) for n, v in wanted.items()}
+    assert wanted and {n: float(found[n]) for n in wanted} == {n: float(wanted[n]) for n in wanted}
 
 
 @pytest.mark.parametrize("quality", ["distance", "truth"])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from nets import WIRINGS, Wiring, difference, every_family
 from ofa_runs import brief, given_for, log_of, press, settings, teacher_of
 
 from ganpress.channels.recalibrate import recalibrate
+from ganpress.channels.take import shrink
 from ganpress.data import open_images
 from ganpress.errors import ConfigError, NotPossible
 from ganpress.measures.cost import measure
@@ -22,7 +25,7 @@ from ganpress.methods.base import Given
 from ganpress.methods.compress import compress
 from ganpress.methods.once_for_all import holdout, method, supernet
 from ganpress.methods.once_for_all.method import sampler
-from ganpress.methods.once_for_all.requests import fixed_widths, resolve, space_of
+from ganpress.methods.once_for_all.requests import affordable, fixed_widths, resolve, space_of
 from ganpress.methods.once_for_all.scoring import At, Scorer
 from ganpress.methods.once_for_all.search.space import Slot, Space
 from ganpress.methods.once_for_all.variants import budgets
@@ -228,11 +231,13 @@ def space() -> Space:
     return Space((Slot("a", {"a": 1}, (4, 2, 1)), Slot("b", {"b": 2}, (3, 2, 1))))
 
 
-def test_uniform_sampling_draws_each_number_of_each_slot_alike() -> None:
-    import random
+def anything(choice: tuple[int, ...]) -> bool:
+    return True
 
+
+def test_uniform_sampling_draws_each_number_of_each_slot_alike() -> None:
     random.seed(0)
-    sets = sampler(space(), settings())
+    sets = sampler(space(), settings(), anything)
     drawn = [sets() for _ in range(900)]
     assert {len(found) for found in drawn} == {1}
     seen = Counter((c[0]["a"], c[0]["b"]) for c in drawn)
@@ -244,10 +249,34 @@ def test_uniform_sampling_draws_each_number_of_each_slot_alike() -> None:
 
 def test_the_sandwich_is_the_largest_the_smallest_and_some_at_random() -> None:
     config = settings(supernet={"sampling": "sandwich", "sandwich_random": 3})
-    drawn = [sampler(space(), config)() for _ in range(20)]
+    drawn = [sampler(space(), config, anything)() for _ in range(20)]
     assert all(len(found) == 5 for found in drawn)
     assert all(found[0] == {"a": 4, "b": 6} and found[1] == {"a": 1, "b": 2} for found in drawn)
     assert len({str(found[2:]) for found in drawn}) > 10
+
+
+def test_sampling_within_the_target_draws_only_sets_that_can_be_chosen_and_all_of_them() -> None:
+    random.seed(0)
+    config = settings(supernet={"sampling": "within"})
+    sets = sampler(space(), config, lambda choice: choice[0] + choice[1] <= 4)
+    drawn = [sets() for _ in range(600)]
+    assert {len(found) for found in drawn} == {1}
+    seen = Counter((c[0]["a"], c[0]["b"] // 2) for c in drawn)
+    assert set(seen) == {(a, b) for a in (4, 2, 1) for b in (3, 2, 1) if a + b <= 4}
+
+
+@pytest.mark.parametrize("target", ["macs", "params"])
+def test_the_target_decides_which_sets_are_sampled(target: str) -> None:
+    teacher = WIRINGS["cyclegan separable"].model()
+    target_of = {"macs": None, target: 0.4}
+    config = settings(target=target_of, supernet={"sampling": "within"})
+    found = affordable(teacher, of := space_of(teacher, config), config)
+    drawn = [of.sample(random.Random(seed)) for seed in range(6)]
+    for choice in (of.largest, of.smallest, *drawn):
+        small = shrink(teacher.build, teacher.net, of.widths(choice))
+        cost = share(replace(teacher, net=small), teacher, target)
+        assert found(choice) == (cost <= 0.4)
+    assert {found(choice) for choice in (of.largest, of.smallest)} == {True, False}
 
 
 @pytest.mark.parametrize("sampling", ["uniform", "sandwich"])

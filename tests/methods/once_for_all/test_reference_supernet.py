@@ -27,6 +27,7 @@ from reference_ofa import (
     variation,
 )
 from reference_slim import OBJECTIVES, USUAL, History, Judge, averaged
+from reference_slim import distance as slimming_distance
 from slim_setup import (
     BATCH,
     OWN,
@@ -43,6 +44,7 @@ from slim_setup import (
 from torch import Tensor, nn
 
 from ganpress.data import Batch
+from ganpress.losses.distance import Distance
 from ganpress.losses.features import load_features
 from ganpress.methods.base import Given
 from ganpress.methods.once_for_all.requests import resolve
@@ -65,11 +67,12 @@ OWN_HERE = {
     "stylegan2 of 16": {"size": 16, "channels": [8, 8, 4]},
     "spade of 8": {**OWN["spade"], "inputs": 8},
 }
+DISTANCE = {"content": 1.0, "style": 10.0, "unit": 0.5, "pixel": 2.0}
 SETTINGS: dict[str, Any] = {
     "min_channels": 1,
     "channel_multiple": 1,
     "data": {"size": 32, "batch": BATCH},
-    "distance": {"features": "tiny", "content": 1.0, "style": 10.0},
+    "distance": {"features": "tiny", **DISTANCE},
     "discriminator": {"width": 4, "layers": 2, "lr": 2e-3},
     "supernet": {"lr": 1e-3},
 }
@@ -90,6 +93,7 @@ class Authors:
     gan: float = 1.0
     matching: float = 0.0
     perceptual: float = 0.0
+    distance: float = 0.0
     style: float = 0.0
     l1: bool = False
     at: tuple[str, ...] = ()
@@ -185,8 +189,10 @@ def start(case: Case) -> Start:
     discriminator = DiscriminatorWithLoss(
         width=d.width, layers=d.layers, pooled=d.pooled, own=own, reads=student.reads, fixed=d.fixed
     )  # type: ignore[arg-type]
-    pictures = picture_terms(c, discriminator, None)
-    for features in (pictures.features, pictures.pictures and pictures.pictures.features):
+    near = Distance(c.distance)
+    pictures = picture_terms(c, discriminator, None, near)
+    own_net = pictures.pictures and pictures.pictures.features
+    for features in (pictures.features, own_net, near.features):
         if isinstance(features, nn.Module):
             features.double()
     taps = None
@@ -381,19 +387,20 @@ def pictures(
     s: Start, case: Case, made: Tensor, teacher: Tensor, truth: Tensor | None, seen: Any, net: Any
 ) -> dict[str, Tensor]:
     """The terms between pictures, with their weights."""
-    p = case.paper
+    p, found = case.paper, dict[str, Tensor]()
+    if p.distance:
+        found["distance"] = p.distance * slimming_distance(made, teacher, net, DISTANCE)
     if case.terms == "omgd":
-        return {
+        return found | {
             "ssim": 10 * (1 - ssim(made, teacher)),
             **of_vgg(net, made, teacher),
             "tv": 1e-5 * variation(made),
         }
     if case.terms == "dcd":
-        return cast(dict[str, Tensor], of_vgg(net, made, teacher))
+        return found | cast(dict[str, Tensor], of_vgg(net, made, teacher))
     goal = teacher if truth is None else truth
     if truth is None and s.config.distil.unpaired == "none":
-        return {}
-    found = {}
+        return found
     if p.recon:
         found["reconstruction"] = p.recon * (made - goal).abs().mean()
     if p.matching:
@@ -488,6 +495,23 @@ CASES = {
     ),
     "weight decay": Case(
         paper=replace(UNPAIRED, decay=0.01), settings={"supernet": {"weight_decay": 0.01}}
+    ),
+    "GAN Slimming's distance to the teacher, beside the truth": Case(
+        "pix2pix",
+        replace(PAIRED, distance=7),
+        "photo and patch",
+        paired=True,
+        real="images",
+        settings={"distil": {"distance": 7.0}},
+    ),
+    "the distance alone, no pseudo-pairs": Case(
+        paper=replace(UNPAIRED, recon=0, distance=7),
+        settings={"distil": {"distance": 7.0, "unpaired": "none"}},
+    ),
+    "OMGD and the distance": Case(
+        paper=replace(UNPAIRED, gan=0, distance=7),
+        terms="omgd",
+        settings={"distil": {"objective": "omgd", "distance": 7.0}},
     ),
     "the clock is ahead of the steps": Case(seconds=12.0),
     "gentler": Case(rate_factor=0.5),

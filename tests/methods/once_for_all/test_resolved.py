@@ -17,7 +17,7 @@ from ganpress.measures.cost import measure
 from ganpress.methods.base import Given
 from ganpress.methods.once_for_all import ONCE_FOR_ALL, OnceForAllConfig
 from ganpress.methods.once_for_all.holdout import hold_out
-from ganpress.methods.once_for_all.requests import budget_of, fixed_widths
+from ganpress.methods.once_for_all.requests import budget_of, fixed_widths, resolve
 from ganpress.methods.once_for_all.tasks import TASKS
 from ganpress.run.run import Run
 from ganpress.run.settings import checked
@@ -162,6 +162,20 @@ def test_each_variant_changes_what_it_says() -> None:
     assert own["sandwich"].supernet.sampling == "sandwich"
     assert [own[n].distil.objective for n in ("omgd", "dcd")] == ["omgd", "dcd"]
     assert own["fast"] == base
+
+
+def test_the_published_objective_is_the_authors_whatever_the_shared_settings_are(
+    home: Path,
+) -> None:
+    theirs = {"distil": {"distance": 20.0, "reconstruction": 0.0}, "discriminator": {"weight": 0.1}}
+    mine = checked(OnceForAllConfig, theirs)
+    given = Given(WIRINGS["cyclegan instance"].model(), open_images(home / "x"))
+    found = resolve(given, ONCE_FOR_ALL.settings_of("published", mine))
+    assert (found.distil.distance, found.distil.reconstruction) == (0.0, 10.0)
+    assert found.discriminator.weight == 1.0
+    for name in ("omgd", "dcd"):
+        assert ONCE_FOR_ALL.settings_of(name, mine).distil.distance == 0.0
+    assert resolve(given, ONCE_FOR_ALL.settings_of("no-taps", mine)).distil.distance == 20.0
 
 
 def test_held_out_images_are_as_many_as_asked_and_no_others(home: Path) -> None:

@@ -23,8 +23,8 @@ from ganpress.methods.once_for_all.search.evolution import (
     finished,
     front,
     mutate,
+    narrowed,
     propose,
-    shrink,
 )
 from ganpress.methods.once_for_all.search.settings import SearchSettings
 from ganpress.methods.once_for_all.search.space import Choice, Slot, Space
@@ -126,9 +126,9 @@ def test_a_set_over_the_budget_is_repaired_by_shrinking_random_slots() -> None:
     def fits(choice: Choice) -> bool:
         return sum(choice) <= 12  # about one draw in 10^12 is
 
-    child = shrink(tight, tight.largest, fits, Random(0))
+    child = narrowed(tight, tight.largest, fits, Random(0))
     assert sum(child) == 12
-    assert shrink(tight, tight.largest, fits, Random(1)) != child
+    assert narrowed(tight, tight.largest, fits, Random(1)) != child
     settings = SearchSettings(population=4)
     found = propose(tight, [], fits, settings, 0)
     assert found is not None and fits(found)

@@ -23,6 +23,7 @@ from ganpress.methods.once_for_all.beginning import (
 )
 from ganpress.methods.once_for_all.holdout import calibration, hold_out, scorer_for
 from ganpress.methods.once_for_all.requests import (
+    affordable,
     budget_of,
     costs_of,
     fixed_widths,
@@ -30,6 +31,7 @@ from ganpress.methods.once_for_all.requests import (
 )
 from ganpress.methods.once_for_all.reuse import take_over
 from ganpress.methods.once_for_all.scoring import LARGER_IS_BETTER
+from ganpress.methods.once_for_all.search.evolution import Affords, narrowed
 from ganpress.methods.once_for_all.search.space import Space
 from ganpress.methods.once_for_all.search.study import search
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
@@ -83,7 +85,8 @@ def once_for_all(given: Given, settings: OnceForAllConfig, run: Run) -> Model:
     if not run.done("supernet") and c.supernet.sort:
         student = sorted_by_importance(student)
     space, s = space_of(given.teacher, c), c.supernet
-    part = Part("supernet", sampler(space, c), supernet_rates(c, s.ema), Budget(s.steps, s.minutes))
+    sets = sampler(space, c, affordable(given.teacher, space, c))
+    part = Part("supernet", sets, supernet_rates(c, s.ema), Budget(s.steps, s.minutes))
     student = train(setup, c, student, objective, part)
     chosen = searched(setup, given, c, student, held, space)
     small = cut_to(student, chosen)
@@ -157,14 +160,21 @@ def beginning(setup: Setup, c: OnceForAllConfig, chosen: Widths | None = None) -
     return replace(student, net=place(student.net, c, c.device))
 
 
-def sampler(space: Space, c: OnceForAllConfig) -> Callable[[], Sequence[Keep]]:
-    """The width sets of a step, drawn from `random`'s state."""
+def sampler(space: Space, c: OnceForAllConfig, affords: Affords) -> Callable[[], Sequence[Keep]]:
+    """The width sets of a step, drawn from `random`'s state.
+
+    Args: affords: of sampling "within", whether a width set is within the target.
+    """
 
     def drawn() -> Widths:
-        return space.widths(space.sample(random.Random(random.getrandbits(64))))
+        rng = random.Random(random.getrandbits(64))
+        choice = space.sample(rng)
+        if c.supernet.sampling == "within":
+            choice = narrowed(space, choice, affords, rng)
+        return space.widths(choice)
 
     def sets() -> Sequence[Keep]:
-        if c.supernet.sampling == "uniform":
+        if c.supernet.sampling != "sandwich":
             return [drawn()]
         ends = [space.widths(space.largest), space.widths(space.smallest)]
         return [*ends, *(drawn() for _ in range(c.supernet.sandwich_random))]
@@ -195,7 +205,7 @@ def objective_for(
             stage = setup.run.root / "supernet"
             saved = read_saved(stage / TAPS_FILE, f"Delete the folder {stage} to run it again.")
             put_state({"taps": taps}, {"taps": saved}, stage / TAPS_FILE)
-    pictures = picture_terms(c, setup.discriminator, given.weights)
+    pictures = picture_terms(c, setup.discriminator, given.weights, setup.distance)
     return Objective(pictures, taps, has_truth(teacher, given.images), setup.interest)
 
 

@@ -20,7 +20,8 @@ from ganpress.methods.once_for_all.beginning import full_widths, options_of
 from ganpress.methods.once_for_all.holdout import hold_out, unmeasurable
 from ganpress.methods.once_for_all.reuse import check_reuse, found_widths
 from ganpress.methods.once_for_all.scoring import check_quality
-from ganpress.methods.once_for_all.search.space import Space
+from ganpress.methods.once_for_all.search.evolution import Affords
+from ganpress.methods.once_for_all.search.space import Choice, Space
 from ganpress.methods.once_for_all.search.spaces import space_for
 from ganpress.methods.once_for_all.settings import OnceForAllConfig, OnceForAllDiscriminator
 from ganpress.methods.once_for_all.tasks import TASKS
@@ -174,6 +175,17 @@ def ghost(teacher: Model, c: OnceForAllConfig) -> nn.Module:
     """The supernet without numbers, for its costs."""
     with torch.device("meta"):
         return teacher.family.build(full_widths(teacher, c), **options_of(teacher, c))
+
+
+def affordable(teacher: Model, space: Space, c: OnceForAllConfig) -> Affords:
+    """Whether a width set of the space is within the target; all are where there is none."""
+    costs, budget = costs_of(teacher, ghost(teacher, c), c), budget_of(teacher, c)
+
+    def affords(choice: Choice) -> bool:
+        found = costs(space.widths(choice))
+        return all(found[name] <= most for name, most in budget.items())
+
+    return affords
 
 
 def costs_of(

@@ -75,10 +75,11 @@ class SupernetSettings(Settings):
         lt=1,
         description="decay of the moving average of the weights, per step; 0: no average",
     )
-    sampling: Literal["uniform", "sandwich"] = Field(
+    sampling: Literal["uniform", "sandwich", "within"] = Field(
         default="uniform",
         description="width sets of a step; uniform: one at random (the paper); sandwich: the "
-        "largest, the smallest and sandwich_random at random",
+        "largest, the smallest and sandwich_random at random; within: one at random that is "
+        "narrowed until it is within the target, so that only sets that can be chosen are trained",
     )
     sandwich_random: int = Field(
         default=1, ge=0, description="random width sets in a step of sandwich sampling"
@@ -119,6 +120,12 @@ class DistilSettings(Settings):
         ge=0,
         description="weight of the perceptual loss on distance.features (SPADE); None: the "
         "authors' for the family",
+    )
+    distance: float = Field(
+        default=0.0,
+        ge=0,
+        description="weight of the distance to the teacher's picture, by the settings of distance, "
+        "which is what GAN Slimming trains by; 0: the paper's objective",
     )
     style: float | None = Field(
         default=None,

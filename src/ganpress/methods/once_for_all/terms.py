@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganpress.losses.distance import Distance
 from ganpress.losses.features import Features
 from ganpress.losses.perceptual import perceptual, perceptual_features
 from ganpress.losses.terms import feature_matching
@@ -47,24 +48,29 @@ class Wanted:
 class PictureTerms:
     """The weighted terms between pictures: of the paper's unified learning (section 3.2) L1 to the
     truth where there is one, or else to the teacher's picture; of SPADE matching of the
-    discriminator's inner maps and the perceptual loss; or those of OMGD and DCD."""
+    discriminator's inner maps and the perceptual loss; or those of OMGD and DCD. With each, where
+    it has a weight, the distance to the teacher's picture that GAN Slimming trains by.
+    """
 
     settings: DistilSettings
     discriminator: DiscriminatorWithLoss
     features: Features | None = None
     pictures: PictureLoss | None = None
+    distance: Distance | None = None
 
     def __call__(self, fake: Tensor, wanted: Wanted) -> dict[str, Tensor]:
         """Each term with its weight, by name, scalars; the discriminator should get no gradient."""
         d = self.settings
-        if self.pictures is not None:
-            return self.pictures.terms(wanted.shown(fake), wanted.shown(wanted.teacher))
+        teacher = wanted.shown(wanted.teacher)
+        found = {} if self.pictures is None else self.pictures.terms(wanted.shown(fake), teacher)
+        if d.distance and self.distance is not None:
+            found["distance"] = d.distance * self.distance(fake, wanted.teacher, wanted.mask)
         goal = wanted.truth
         if goal is None and d.unpaired == "teacher":
             goal = wanted.teacher
         if goal is None:
-            return {}
-        found, (ours, theirs) = {}, (wanted.shown(fake), wanted.shown(goal))
+            return found
+        ours, theirs = wanted.shown(fake), wanted.shown(goal)
         if d.reconstruction:
             found["reconstruction"] = d.reconstruction * F.l1_loss(ours, theirs)
         if d.matching:
@@ -78,11 +84,16 @@ class PictureTerms:
 
 
 def picture_terms(
-    c: OnceForAllConfig, discriminator: DiscriminatorWithLoss, weights: Path | None
+    c: OnceForAllConfig,
+    discriminator: DiscriminatorWithLoss,
+    weights: Path | None,
+    distance: Distance | None = None,
 ) -> PictureTerms:
     """The terms of the settings, their feature network loaded and on the device.
 
-    Args: weights: file or folder of the feature network.
+    Args:
+        weights: file or folder of the feature network.
+        distance: of the settings, on the device; needed where it has a weight.
     Raises: WeightsError.
     """
     d, features, pictures = c.distil, None, None
@@ -92,4 +103,4 @@ def picture_terms(
         pictures = picture_loss(c.distance.features, of, path=weights, half=half).to(c.device)
     elif d.perceptual:
         features = perceptual_features(c.distance.features, weights).to(c.device)
-    return PictureTerms(d, discriminator, features, pictures)
+    return PictureTerms(d, discriminator, features, pictures, distance)

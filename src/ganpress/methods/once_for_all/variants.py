@@ -105,6 +105,14 @@ VARIANTS: dict[str, Variant] = {
         meaning="without intermediate distillation",
         overrides={"procedure": "once-for-all", "distil": {"taps_weight": 0.0}},
     ),
+    "published": Variant(
+        meaning="the paper's own objective and weights",
+        overrides={
+            "procedure": "once-for-all",
+            "distil": {"distance": 0.0, "reconstruction": None, "perceptual": None},
+            "discriminator": {"weight": 1.0},
+        },
+    ),
     "new-d": Variant(
         meaning="discriminator not inherited",
         overrides={"procedure": "once-for-all", "discriminator": {"start": "reset"}},
@@ -123,11 +131,11 @@ VARIANTS: dict[str, Variant] = {
     ),
     "omgd": Variant(
         meaning="OMGD's objective, no discriminator",
-        overrides={"procedure": "once-for-all", "distil": {"objective": "omgd"}},
+        overrides={"procedure": "once-for-all", "distil": {"objective": "omgd", "distance": 0.0}},
     ),
     "dcd": Variant(
         meaning="DCD's objective, taps through the discriminator",
-        overrides={"procedure": "once-for-all", "distil": {"objective": "dcd"}},
+        overrides={"procedure": "once-for-all", "distil": {"objective": "dcd", "distance": 0.0}},
     ),
 }
 

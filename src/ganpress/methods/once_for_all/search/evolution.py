@@ -110,7 +110,7 @@ def cross(one: Choice, other: Choice, rng: Random) -> Choice:
     return tuple(rng.choice(pair) for pair in zip(one, other, strict=True))
 
 
-def shrink(space: Space, choice: Choice, affords: Affords, rng: Random) -> Choice:
+def narrowed(space: Space, choice: Choice, affords: Affords, rng: Random) -> Choice:
     """Random slots go to their next smaller number until the set is within the budget."""
     numbers = list(choice)
     while not affords(tuple(numbers)):
@@ -130,7 +130,7 @@ def _new(
             return drawn
     for source in (make, lambda: space.sample(rng)):
         for _ in range(TRIES):
-            if (drawn := shrink(space, source(), affords, rng)) not in seen:
+            if (drawn := narrowed(space, source(), affords, rng)) not in seen:
                 return drawn
     if space.size > COUNTABLE:
         return None
