@@ -69,8 +69,9 @@ def scoring_cost(model: Model, samples: int, batch: int, seed: int) -> dict[str,
     drawn = drawn_from(Source(model, None), samples=samples, batch=batch, seed=seed)
     score: list[float] = []
     plain: list[float] = []
-    for k, inputs in enumerate(drawn.batches()):
-        one = Drawn(lambda inputs=inputs: iter([inputs]), seed=seed)  # type: ignore[misc]
+    for k, sample in enumerate(drawn.batches()):
+        inputs = sample.inputs
+        one = Drawn(lambda sample=sample: iter([sample]), seed=seed)  # type: ignore[misc]
         a = timed(lambda one=one: score_channels(model, one, settings))  # type: ignore[misc]
         b = timed(lambda inputs=inputs: plain_pass(model, inputs))  # type: ignore[misc]
         if k:  # the first one allocates

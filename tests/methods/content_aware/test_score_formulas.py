@@ -11,6 +11,7 @@ import torch
 from nets import WIRINGS, Wiring, every_family
 from torch import Tensor, nn
 
+from ganpress.data import Batch
 from ganpress.errors import ConfigError
 from ganpress.methods.content_aware.scores.activations import asv, l1_map
 from ganpress.methods.content_aware.scores.diversity import (
@@ -21,6 +22,7 @@ from ganpress.methods.content_aware.scores.diversity import (
 )
 from ganpress.methods.content_aware.scores.drawn import (
     Drawn,
+    Sample,
     drawn_from,
     interest_in,
     noise_loss,
@@ -35,6 +37,10 @@ from ganpress.nn.axes import axes, widths
 from ganpress.types import Inputs, Scores
 
 STEP = 1e-6
+
+
+def drawn_of(*batches: Inputs, interest: Any = None) -> Drawn:
+    return Drawn(lambda: map(Sample, batches), interest)
 
 
 def doubled(wiring: Wiring) -> nn.Module:
@@ -96,7 +102,7 @@ SMALL |= {"munit": "up2", "sngan": "block2", "stylegan2": "conv16"}
 @every_family
 def test_the_content_aware_score_is_the_mean_slope_of_the_noise_loss(wiring: Wiring) -> None:
     net, given, group = frozen(wiring), inputs(wiring), SMALL[wiring.name]
-    score = content_aware(net, Drawn(lambda: iter([given])), noise=fixed_noise)[group]
+    score = content_aware(net, drawn_of(given), noise=fixed_noise)[group]
     expected, loss = 0.0, lambda: loss_of(net, given)
     for weight, dim, start in filters_of(net, group):
         weight.requires_grad_(True)
@@ -118,7 +124,7 @@ def test_taylor_is_the_change_of_each_samples_loss_as_a_channel_is_taken_away(
     wiring: Wiring,
 ) -> None:
     net, given, group = doubled(wiring), inputs(wiring), SMALL[wiring.name]
-    found = taylor(net, Drawn(lambda: iter([given])), noise=fixed_noise)[group][1]
+    found = taylor(net, drawn_of(given), noise=fixed_noise)[group][1]
     shares = readers(net)[group]
 
     def loss(scale: float, k: int) -> float:
@@ -170,9 +176,9 @@ def test_diversity_is_the_spread_of_slopes_over_directions(
     torch.manual_seed(0)
     ways = torch.nn.functional.normalize(torch.randn(3, code.shape[1], dtype=code.dtype), dim=1)
     group = SMALL[WIRINGS[name].name]
-    found = diversity(
-        net, latent, Drawn(lambda: iter([given])), directions=lambda: ways, detached=detached
-    )[group][0]
+    found = diversity(net, latent, drawn_of(given), directions=lambda: ways, detached=detached)[
+        group
+    ][0]
     answers = []
     for way in ways:
         total = 0.0
@@ -212,7 +218,7 @@ def test_weight_scores_are_those_of_each_samples_modulated_filters() -> None:
     net = doubled(wiring)
     assert isinstance(net, StyleGAN2)
     given = inputs(wiring, 3)
-    drawn = Drawn(lambda: iter([given]))
+    drawn = drawn_of(given)
     w = net.mapping(given[0]).detach()
     layers = [layer.modulated for layer in net.layers] + [net.to_rgb[-1].modulated]
     means = []
@@ -289,7 +295,7 @@ def test_map_scores_are_those_of_all_samples_at_once(wiring: Wiring) -> None:
         asv_of = x.std(0, correction=0).mean(1)
         size.append(x.abs().mean((0, 2)))
         l2.append(asv_of / x.square().sum((0, 2)).sqrt())
-    drawn = Drawn(lambda: iter(both))
+    drawn = drawn_of(*both)
     assert torch.allclose(asv(net, drawn, over="l2")[group], torch.stack(l2).mean(0))
     assert torch.allclose(l1_map(net, drawn)[group], torch.stack(size).mean(0))
 
@@ -305,7 +311,7 @@ def test_only_the_last_torgb_votes_unless_all_are_asked_for() -> None:
     every = {g: [s.layer for s in shares] for g, shares in readers(net, "all").items()}
     assert every["conv8"] == ["layers.3.modulated.conv", "to_rgb.1.modulated.conv"]
     assert every["up8"] == layers["up8"] == ["layers.2.modulated.conv"]
-    drawn = Drawn(lambda: iter([inputs(WIRINGS["stylegan2"])]))
+    drawn = drawn_of(inputs(WIRINGS["stylegan2"]))
     few = content_aware(net, drawn, noise=fixed_noise)
     many = content_aware(net, drawn, noise=fixed_noise, rgb="all")
     assert torch.equal(few["up8"], many["up8"])
@@ -326,7 +332,8 @@ def test_samples_do_not_depend_on_the_batch_and_the_last_one_is_smaller() -> Non
     source = Source(model, None)
 
     def all_of(batch: int, seed: int = 4) -> list[Inputs]:
-        return list(drawn_from(source, samples=7, batch=batch, seed=seed).batches())
+        drawn = drawn_from(source, samples=7, batch=batch, seed=seed)
+        return [sample.inputs for sample in drawn.batches()]
 
     def joined(batch: int) -> list[Tensor]:
         return [torch.cat(column) for column in zip(*all_of(batch), strict=True)]
@@ -364,29 +371,31 @@ def test_pixels_without_interest_change_no_score() -> None:
 
     def scored(interest: Any) -> Scores:
         noise = salt_and_pepper(0.5, torch.Generator().manual_seed(0))
-        return content_aware(net, Drawn(lambda: iter([given]), interest), noise=noise)
+        return content_aware(net, drawn_of(given, interest=interest), noise=noise)
 
-    def upper(_: Inputs, x: Tensor) -> Tensor:
+    def upper(_: Inputs, x: Tensor, __: Any) -> Tensor:
         rows = torch.arange(x.shape[2])[:, None] < 16
         return rows.expand(len(x), 1, -1, x.shape[3]).double()
 
-    whole, none = scored(None), scored(lambda _, x: torch.zeros_like(x[:, :1]))
+    whole, none = scored(None), scored(lambda _, x, __: torch.zeros_like(x[:, :1]))
     half = scored(upper)
     assert not any(score.any() for score in none.values())
     assert any(not torch.equal(half[g], whole[g]) for g in whole)
     seen: list[Inputs] = []
-    scored(lambda given, x: seen.append(given) or torch.ones_like(x[:, :1]))
+    scored(lambda given, x, _: seen.append(given) or torch.ones_like(x[:, :1]))
     assert all(torch.equal(a, b) for a, b in zip(seen[0], given, strict=True))
 
 
 def test_a_mask_that_is_none_is_refused_with_what_it_must_be() -> None:
     pictures = torch.zeros(2, 3, 8, 8)
     with pytest.raises(ConfigError, match=r"gives \(2, 8, 8\).*must be \(2, 1, 8, 8\)"):
-        interest_in(lambda _, x: x[:, 0], (), pictures)
+        interest_in(lambda _, x, __: x[:, 0], Sample(()), pictures)
     with pytest.raises(ConfigError, match=r"from 0 to 255.*from 0, where nothing matters, to 1"):
-        interest_in(lambda _, x: torch.tensor([0.0, 255.0]).repeat(2, 1, 8, 4), (), pictures)
+        interest_in(
+            lambda _, x, __: torch.tensor([0.0, 255.0]).repeat(2, 1, 8, 4), Sample(()), pictures
+        )
     with pytest.raises(ConfigError, match="must be from 0"):
-        interest_in(lambda _, x: torch.full((2, 1, 8, 8), torch.nan), (), pictures)
+        interest_in(lambda _, x, __: torch.full((2, 1, 8, 8), torch.nan), Sample(()), pictures)
 
 
 def test_scoring_leaves_the_network_as_it_was() -> None:
@@ -397,8 +406,8 @@ def test_scoring_leaves_the_network_as_it_was() -> None:
     before = {n: t.clone() for n, t in net.state_dict().items()}
     wanted = {n: p.requires_grad for n, p in net.named_parameters()}
 
-    def broken() -> Iterator[Inputs]:
-        yield wiring.inputs()
+    def broken() -> Iterator[Sample]:
+        yield Sample(wiring.inputs())
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -411,7 +420,7 @@ def test_scoring_leaves_the_network_as_it_was() -> None:
 
 def test_scores_of_a_frozen_teacher_are_those_of_one_that_trains() -> None:
     wiring = WIRINGS["stylegan2"]
-    net, drawn = doubled(wiring), Drawn(lambda: iter([inputs(wiring)]))
+    net, drawn = doubled(wiring), drawn_of(inputs(wiring))
     free = content_aware(net, drawn, noise=fixed_noise)
     with torch.no_grad():
         frozen = content_aware(net.requires_grad_(False), drawn, noise=fixed_noise)
@@ -428,3 +437,27 @@ def test_directions_are_a_function_of_the_seed() -> None:
 
     assert torch.equal(first(1), first(1))
     assert not torch.equal(first(1), first(2))
+
+
+def test_masks_that_come_with_photos_reach_the_interest_with_their_photos(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = WIRINGS["cyclegan instance"].model()
+    photos = torch.rand(2, 3, 32, 32)
+    masks = photos[:, :1]
+
+    def batches(*_: Any) -> Iterator[Batch]:
+        for _ in range(2):
+            yield Batch(photos, torch.full((2,), -1), None, masks=masks)
+
+    monkeypatch.setattr(Source, "batches", batches)
+    seen: list[tuple[Inputs, Tensor]] = []
+
+    def interest(given: Inputs, pictures: Tensor, came: Tensor) -> Tensor:
+        seen.append((given, came))
+        return came
+
+    drawn = drawn_from(Source(model, None), samples=3, batch=2, size=32, interest=interest)
+    content_aware(model.net, drawn, noise=salt_and_pepper(0.5, torch.Generator()))
+    assert [len(came) for _, came in seen] == [2, 1]
+    assert all(torch.equal(given[0][:, :1], came) for given, came in seen)
