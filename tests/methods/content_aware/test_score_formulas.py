@@ -2,63 +2,32 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from nets import WIRINGS, Wiring, every_family
+from scored_nets import doubled, drawn_of, fixed_noise, frozen, inputs, latents
 from torch import Tensor, nn
 
-from ganpress.data import Batch
-from ganpress.errors import ConfigError
 from ganpress.methods.content_aware.scores.activations import asv, l1_map
 from ganpress.methods.content_aware.scores.diversity import (
     diversity,
-    drawn_directions,
-    latent_of,
     principal_directions,
 )
 from ganpress.methods.content_aware.scores.drawn import (
     Drawn,
-    Sample,
-    drawn_from,
-    interest_in,
     noise_loss,
-    salt_and_pepper,
 )
 from ganpress.methods.content_aware.scores.filters import l1_in, l1_out, style
 from ganpress.methods.content_aware.scores.gradients import content_aware, taylor
 from ganpress.methods.content_aware.scores.readers import entrance, makers, readers
 from ganpress.models.families.stylegan2 import StyleGAN2
-from ganpress.models.source import Source
 from ganpress.nn.axes import axes, widths
-from ganpress.types import Inputs, Scores
+from ganpress.types import Inputs
 
 STEP = 1e-6
-
-
-def drawn_of(*batches: Inputs, interest: Any = None) -> Drawn:
-    return Drawn(lambda: map(Sample, batches), interest)
-
-
-def doubled(wiring: Wiring) -> nn.Module:
-    return copy.deepcopy(wiring.net()).double()
-
-
-def frozen(wiring: Wiring) -> nn.Module:
-    return doubled(wiring).requires_grad_(False)
-
-
-def inputs(wiring: Wiring, n: int = 2, seed: int = 1) -> Inputs:
-    return tuple(t.double() for t in wiring.inputs(n, seed))
-
-
-def fixed_noise(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Far from any picture, so that no difference changes its sign between two steps."""
-    checks = torch.arange(mask.numel(), device=mask.device).view_as(mask) % 3 == 0
-    return checks.to(mask) * mask, torch.where(checks, 9.0, -9.0).to(mask)
 
 
 def loss_of(net: nn.Module, given: Inputs) -> Tensor:
@@ -152,14 +121,6 @@ def test_taylor_is_the_change_of_each_samples_loss_as_a_channel_is_taken_away(
 
     slopes = [(loss(1 + STEP, k) - loss(1 - STEP, k)) / (2 * STEP) for k in range(2)]
     assert float(found) == pytest.approx(sum(map(abs, slopes)) / 2, rel=1e-4, abs=1e-6)
-
-
-def latents(name: str) -> tuple[nn.Module, Inputs, Any]:
-    wiring = WIRINGS[name]
-    net = doubled(wiring)
-    latent = latent_of(net)
-    assert latent is not None
-    return net, inputs(wiring), latent
 
 
 @pytest.mark.parametrize("detached", [False, True])
@@ -298,166 +259,3 @@ def test_map_scores_are_those_of_all_samples_at_once(wiring: Wiring) -> None:
     drawn = drawn_of(*both)
     assert torch.allclose(asv(net, drawn, over="l2")[group], torch.stack(l2).mean(0))
     assert torch.allclose(l1_map(net, drawn)[group], torch.stack(size).mean(0))
-
-
-# --- who votes ------------------------------------------------------------------------------------
-
-
-def test_only_the_last_torgb_votes_unless_all_are_asked_for() -> None:
-    net = doubled(WIRINGS["stylegan2"])
-    layers = {g: [s.layer for s in shares] for g, shares in readers(net).items()}
-    assert layers["conv8"] == ["layers.3.modulated.conv"]
-    assert layers["conv16"] == ["to_rgb.2.modulated.conv"]
-    every = {g: [s.layer for s in shares] for g, shares in readers(net, "all").items()}
-    assert every["conv8"] == ["layers.3.modulated.conv", "to_rgb.1.modulated.conv"]
-    assert every["up8"] == layers["up8"] == ["layers.2.modulated.conv"]
-    drawn = drawn_of(inputs(WIRINGS["stylegan2"]))
-    few = content_aware(net, drawn, noise=fixed_noise)
-    many = content_aware(net, drawn, noise=fixed_noise, rgb="all")
-    assert torch.equal(few["up8"], many["up8"])
-    assert bool((many["conv8"] > few["conv8"]).all())
-
-
-def test_the_only_layer_that_makes_a_picture_always_votes() -> None:
-    net = doubled(WIRINGS["pix2pix"])
-    assert [s.layer for s in readers(net)["enc0"]] == ["downs.1.conv", "out.conv"]
-    assert readers(net) == readers(net, "all")
-
-
-# --- what is drawn --------------------------------------------------------------------------------
-
-
-def test_samples_do_not_depend_on_the_batch_and_the_last_one_is_smaller() -> None:
-    model = WIRINGS["sngan conditional"].model()
-    source = Source(model, None)
-
-    def all_of(batch: int, seed: int = 4) -> list[Inputs]:
-        drawn = drawn_from(source, samples=7, batch=batch, seed=seed)
-        return [sample.inputs for sample in drawn.batches()]
-
-    def joined(batch: int) -> list[Tensor]:
-        return [torch.cat(column) for column in zip(*all_of(batch), strict=True)]
-
-    assert [len(z) for z, _ in all_of(3)] == [3, 3, 1]
-    for batch in (1, 7, 10):
-        for a, b in zip(joined(3), joined(batch), strict=True):
-            assert torch.equal(a, b)
-    assert not torch.equal(all_of(7)[0][0], all_of(7, seed=5)[0][0])
-
-
-def test_noise_is_of_the_seed_and_not_of_the_batch() -> None:
-    mask = torch.ones(5, 1, 8, 8)
-    whole = salt_and_pepper(0.3, torch.Generator().manual_seed(1))(mask)
-    again = salt_and_pepper(0.3, torch.Generator().manual_seed(1))
-    parts = [again(mask[:2]), again(mask[2:])]
-    for k in range(2):
-        assert torch.equal(whole[k], torch.cat([p[k] for p in parts]))
-
-
-def test_noise_hits_the_content_alone_and_as_often_as_it_is_to() -> None:
-    mask = torch.zeros(4, 1, 64, 64)
-    mask[..., :32], mask[..., 32:48] = 1.0, 0.5
-    hit, values = salt_and_pepper(0.2, torch.Generator().manual_seed(0))(mask)
-    assert not hit[..., 48:].any()
-    assert float(hit[..., :32].mean()) == pytest.approx(0.2, abs=0.015)
-    assert float(hit[..., 32:48].mean()) == pytest.approx(0.1, abs=0.015)
-    assert set(values.unique().tolist()) == {-1.0, 1.0}
-    assert float(values.mean()) == pytest.approx(0.0, abs=0.03)
-
-
-def test_pixels_without_interest_change_no_score() -> None:
-    wiring = WIRINGS["sngan"]
-    net, given = doubled(wiring), inputs(wiring)
-
-    def scored(interest: Any) -> Scores:
-        noise = salt_and_pepper(0.5, torch.Generator().manual_seed(0))
-        return content_aware(net, drawn_of(given, interest=interest), noise=noise)
-
-    def upper(_: Inputs, x: Tensor, __: Any) -> Tensor:
-        rows = torch.arange(x.shape[2])[:, None] < 16
-        return rows.expand(len(x), 1, -1, x.shape[3]).double()
-
-    whole, none = scored(None), scored(lambda _, x, __: torch.zeros_like(x[:, :1]))
-    half = scored(upper)
-    assert not any(score.any() for score in none.values())
-    assert any(not torch.equal(half[g], whole[g]) for g in whole)
-    seen: list[Inputs] = []
-    scored(lambda given, x, _: seen.append(given) or torch.ones_like(x[:, :1]))
-    assert all(torch.equal(a, b) for a, b in zip(seen[0], given, strict=True))
-
-
-def test_a_mask_that_is_none_is_refused_with_what_it_must_be() -> None:
-    pictures = torch.zeros(2, 3, 8, 8)
-    with pytest.raises(ConfigError, match=r"gives \(2, 8, 8\).*must be \(2, 1, 8, 8\)"):
-        interest_in(lambda _, x, __: x[:, 0], Sample(()), pictures)
-    with pytest.raises(ConfigError, match=r"from 0 to 255.*from 0, where nothing matters, to 1"):
-        interest_in(
-            lambda _, x, __: torch.tensor([0.0, 255.0]).repeat(2, 1, 8, 4), Sample(()), pictures
-        )
-    with pytest.raises(ConfigError, match="must be from 0"):
-        interest_in(lambda _, x, __: torch.full((2, 1, 8, 8), torch.nan), Sample(()), pictures)
-
-
-def test_scoring_leaves_the_network_as_it_was() -> None:
-    wiring = WIRINGS["sngan"]
-    net = wiring.net().train()
-    for name, parameter in net.named_parameters():
-        parameter.requires_grad_("b5" not in name)
-    before = {n: t.clone() for n, t in net.state_dict().items()}
-    wanted = {n: p.requires_grad for n, p in net.named_parameters()}
-
-    def broken() -> Iterator[Sample]:
-        yield Sample(wiring.inputs())
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        content_aware(net, Drawn(broken), noise=fixed_noise)
-    assert net.training
-    assert {n: p.requires_grad for n, p in net.named_parameters()} == wanted
-    assert all(p.grad is None for p in net.parameters())
-    assert all(torch.equal(t, before[n]) for n, t in net.state_dict().items())
-
-
-def test_scores_of_a_frozen_teacher_are_those_of_one_that_trains() -> None:
-    wiring = WIRINGS["stylegan2"]
-    net, drawn = doubled(wiring), drawn_of(inputs(wiring))
-    free = content_aware(net, drawn, noise=fixed_noise)
-    with torch.no_grad():
-        frozen = content_aware(net.requires_grad_(False), drawn, noise=fixed_noise)
-    assert all(torch.equal(free[g], frozen[g]) for g in free)
-    assert not any(p.requires_grad for p in net.parameters())
-
-
-def test_directions_are_a_function_of_the_seed() -> None:
-    net, _, latent = latents("stylegan2")
-
-    def first(seed: int) -> Tensor:
-        drawn = Drawn(lambda: iter(()), seed=seed)
-        return drawn_directions(net, latent, drawn, count=4, latents=200)()
-
-    assert torch.equal(first(1), first(1))
-    assert not torch.equal(first(1), first(2))
-
-
-def test_masks_that_come_with_photos_reach_the_interest_with_their_photos(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model = WIRINGS["cyclegan instance"].model()
-    photos = torch.rand(2, 3, 32, 32)
-    masks = photos[:, :1]
-
-    def batches(*_: Any) -> Iterator[Batch]:
-        for _ in range(2):
-            yield Batch(photos, torch.full((2,), -1), None, masks=masks)
-
-    monkeypatch.setattr(Source, "batches", batches)
-    seen: list[tuple[Inputs, Tensor]] = []
-
-    def interest(given: Inputs, pictures: Tensor, came: Tensor) -> Tensor:
-        seen.append((given, came))
-        return came
-
-    drawn = drawn_from(Source(model, None), samples=3, batch=2, size=32, interest=interest)
-    content_aware(model.net, drawn, noise=salt_and_pepper(0.5, torch.Generator()))
-    assert [len(came) for _, came in seen] == [2, 1]
-    assert all(torch.equal(given[0][:, :1], came) for given, came in seen)

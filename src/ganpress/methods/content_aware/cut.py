@@ -107,7 +107,7 @@ def pruned(model: Model, keep: Keep, *, calibration: Iterable[Inputs] = ()) -> M
     return replace(model, net=recalibrate(shrink(model.build, model.net, keep), calibration))
 
 
-def removed_widths(widths: Widths, ratio: float, limits: Limits = Limits()) -> dict[str, int]:
+def widths_after(widths: Widths, ratio: float, limits: Limits = Limits()) -> dict[str, int]:
     """Channels that are left of each group: C - int(C ratio), as the authors truncate it."""
     return limits({g: c - int(c * ratio) for g, c in widths.items()}, widths)
 
@@ -115,8 +115,8 @@ def removed_widths(widths: Widths, ratio: float, limits: Limits = Limits()) -> d
 def cut_each(scores: Scores, ratio: float, limits: Limits = Limits()) -> dict[str, Tensor]:
     """Remove the same fraction of every group's channels, the least important ones (the paper)."""
     have = {g: len(s) for g, s in scores.items()}
-    _refuse_no_cut(lambda r: removed_widths(have, r, limits), have, ratio, limits)
-    return best(scores, removed_widths(have, ratio, limits))
+    _refuse_no_cut(lambda r: widths_after(have, r, limits), have, ratio, limits)
+    return best(scores, widths_after(have, ratio, limits))
 
 
 def cut_all(scores: Scores, ratio: float, limits: Limits = Limits()) -> dict[str, Tensor]:
@@ -158,7 +158,7 @@ def cut_each_to(
     name, allowed = target
 
     def widths_at(kept: float) -> dict[str, int]:
-        return removed_widths(have, 1 - kept, limits)
+        return widths_after(have, 1 - kept, limits)
 
     if (smallest := cost(widths_at(0.0))) > allowed:
         raise InfeasibleTarget(
