@@ -22,7 +22,7 @@ from ganpress.methods.content_aware.scores.drawn import (
 )
 from ganpress.methods.content_aware.scores.filters import l1_in, l1_out, style
 from ganpress.methods.content_aware.scores.gradients import content_aware, taylor
-from ganpress.methods.content_aware.scores.readers import entrance, makers, readers
+from ganpress.methods.content_aware.scores.readers import Share, entrance, makers, readers
 from ganpress.models.families.stylegan2 import StyleGAN2
 from ganpress.nn.axes import axes, widths
 from ganpress.types import Inputs
@@ -92,14 +92,46 @@ def test_the_content_aware_score_is_the_mean_slope_of_the_noise_loss(wiring: Wir
 def test_taylor_is_the_change_of_each_samples_loss_as_a_channel_is_taken_away(
     wiring: Wiring,
 ) -> None:
-    net, given, group = doubled(wiring), inputs(wiring), SMALL[wiring.name]
+    net, given, group = frozen(wiring), inputs(wiring), SMALL[wiring.name]
     found = taylor(net, drawn_of(given), noise=fixed_noise)[group][1]
-    shares = readers(net)[group]
+    want = [abs(change(net, given, readers(net)[group], k)) for k in range(2)]
+    assert float(found) == pytest.approx(sum(want) / 2, rel=1e-4, abs=1e-6)
 
-    def loss(scale: float, k: int) -> float:
-        """Of sample ``k``, channel 1 scaled wherever it is read."""
 
-        def dampen(share: Any) -> Callable[..., tuple[Tensor, ...]]:
+@pytest.mark.parametrize(
+    ("name", "group", "rgb", "count"),
+    [
+        ("stylegan2", "conv8", "last", 1),  # ToRGB reads the same map, and has no vote
+        ("stylegan2", "conv8", "all", 2),
+        ("sngan", "block0", "last", 2),
+        ("pix2pix", "enc0", "last", 2),
+    ],
+)
+def test_taylor_takes_a_channel_away_from_all_its_readers_at_once(
+    name: str, group: str, rgb: Any, count: int
+) -> None:
+    net, given = frozen(WIRINGS[name]), inputs(WIRINGS[name])
+    shares = readers(net, rgb)[group]
+    assert len(shares) == count
+    batches = [tuple(t[k : k + 1] for t in given) for k in range(2)]
+
+    def noise(mask: Tensor) -> tuple[Tensor, Tensor]:  # of each sample as in one batch of both
+        hit, values = fixed_noise(mask.new_ones(2, *mask.shape[1:]))
+        return (hit, values) if len(mask) == 2 else (hit[:1], values[:1])
+
+    found = taylor(net, drawn_of(given), noise=noise, rgb=rgb)[group][1]
+    want = [abs(change(net, given, shares, k)) for k in range(2)]
+    assert float(found) == pytest.approx(sum(want) / 2, rel=1e-4)
+    apart = [taylor(net, drawn_of(b), noise=noise, rgb=rgb)[group] for b in batches]
+    both = taylor(net, drawn_of(*batches), noise=noise, rgb=rgb)[group]
+    assert torch.allclose(both, (apart[0] + apart[1]) / 2)
+
+
+def change(net: nn.Module, given: Inputs, shares: list[Share], k: int) -> float:
+    """Of sample ``k``'s noise loss, as channel 1 is scaled wherever these read it."""
+
+    def loss(scale: float) -> float:
+        def dampen(share: Share) -> Callable[..., tuple[Tensor, ...]]:
             def hook(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
                 x = args[0].clone()
                 first = share.start + share.axis.span
@@ -111,16 +143,21 @@ def test_taylor_is_the_change_of_each_samples_loss_as_a_channel_is_taken_away(
         handles = [
             net.get_submodule(entrance(net, s)).register_forward_pre_hook(dampen(s)) for s in shares
         ]
-        with torch.no_grad():
-            pictures = net(*given)
-            hit, values = fixed_noise(pictures.new_ones(pictures[:, :1].shape))
-            out = float(noise_loss(pictures[k : k + 1], hit[k : k + 1], values[k : k + 1]))
+        pictures = net(*given)
         for handle in handles:
             handle.remove()
-        return out
+        hit, values = fixed_noise(pictures.new_ones(pictures[:, :1].shape))
+        return float(noise_loss(pictures[k : k + 1], hit[k : k + 1], values[k : k + 1]))
 
-    slopes = [(loss(1 + STEP, k) - loss(1 - STEP, k)) / (2 * STEP) for k in range(2)]
-    assert float(found) == pytest.approx(sum(map(abs, slopes)) / 2, rel=1e-4, abs=1e-6)
+    return (loss(1 + STEP) - loss(1 - STEP)) / (2 * STEP)
+
+
+def test_scores_of_batches_add_up() -> None:
+    wiring = WIRINGS["stylegan2"]
+    net, batches = frozen(wiring), [inputs(wiring, 2, seed) for seed in (1, 2)]
+    both = content_aware(net, drawn_of(*batches), noise=fixed_noise)
+    one, other = (content_aware(net, drawn_of(b), noise=fixed_noise) for b in batches)
+    assert all(torch.allclose(both[g], one[g] + other[g]) for g in both)
 
 
 @pytest.mark.parametrize("detached", [False, True])
