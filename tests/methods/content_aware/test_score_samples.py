@@ -9,7 +9,7 @@ import pytest
 import torch
 from nets import WIRINGS
 from scored_nets import doubled, drawn_of, fixed_noise, inputs, latents
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganpress.data import Batch
 from ganpress.errors import ConfigError
@@ -26,6 +26,8 @@ from ganpress.methods.content_aware.scores.drawn import (
 from ganpress.methods.content_aware.scores.gradients import content_aware
 from ganpress.methods.content_aware.scores.readers import readers
 from ganpress.models.source import Source
+from ganpress.nn.axes import Axis, fixed
+from ganpress.nn.layers import conv
 from ganpress.types import Inputs, Scores
 
 # --- who votes ------------------------------------------------------------------------------------
@@ -189,3 +191,15 @@ def test_masks_that_come_with_photos_reach_the_interest_with_their_photos(
     content_aware(model.net, drawn, noise=salt_and_pepper(0.5, torch.Generator()))
     assert [len(came) for _, came in seen] == [2, 1]
     assert all(torch.equal(given[0][:, :1], came) for given, came in seen)
+
+
+def test_a_concatenation_is_shared_by_its_groups_rows() -> None:
+    wide, narrow = Axis("wide", 2, span=3), Axis("narrow", 4)
+    net = nn.Sequential(conv((wide, narrow), fixed(3), 1))
+    shares = {group: found for group, [found] in readers(net).items()}
+    weight = net.get_parameter("0.weight")
+    assert torch.equal(shares["wide"].rows(weight)[1], weight[:, 3:6].transpose(0, 1).flatten())
+    assert torch.equal(shares["narrow"].rows(weight)[0], weight[:, 6].flatten())
+    x = torch.rand(2, 10, 4, 4)
+    assert torch.equal(shares["narrow"].maps(x), x[:, 6:].flatten(2))
+    assert shares["wide"].maps(x).shape == (2, 2, 48)

@@ -139,14 +139,18 @@ def cut_all(scores: Scores, ratio: float, limits: Limits = Limits()) -> dict[str
         bare = left(r, Limits(min_channels=0))
         return [g for g, kept in bare.items() if have[g] and not len(kept)]
 
+    def widths_at(r: float) -> Widths:
+        return have if emptied(r) else {g: len(k) for g, k in left(r, limits).items()}
+
     if gone := emptied(ratio):
-        most = largest_ratio(lambda r: not emptied(r))
-        lower = f"Lower it to {_down(most)} at most, or cut" if _down(most) > 0 else "Cut"
+        most = _down(largest_ratio(lambda r: not emptied(r)))
+        cuts = most > 0 and _is_narrower(widths_at(most), have)
+        lower = f"Lower it to {most} at most, or cut" if cuts else "Cut"
         raise ConfigError(
             f"cut.ratio={ratio:g} with cut.scope=network would leave no channel of "
             f"{', '.join(gone)}. {lower} each layer alike (--set cut.scope=layer)."
         )
-    _refuse_no_cut(lambda r: {g: len(k) for g, k in left(r, limits).items()}, have, ratio, limits)
+    _refuse_no_cut(widths_at, have, ratio, limits)
     return left(ratio, limits)
 
 
@@ -187,11 +191,10 @@ def _refuse_no_cut(
     widths_at: Callable[[float], Widths], have: Widths, ratio: float, limits: Limits
 ) -> None:
     """Refuse a ratio at which no group is narrower. Raises: ConfigError, with one that cuts."""
-    if any(width < have[g] for g, width in widths_at(ratio).items()):
+    if _is_narrower(widths_at(ratio), have):
         return
-    more = [r / 100 for r in range(5, 96, 5) if r / 100 > ratio]
-    cuts = (r for r in more if any(w < have[g] for g, w in widths_at(r).items()))
-    first = next(cuts, None)
+    more = (r / 100 for r in range(5, 96, 5) if r / 100 > ratio)
+    first = next((r for r in more if _is_narrower(widths_at(r), have)), None)
     lower = "Lower min_channels, or take a teacher with more channels."
     raise ConfigError(
         f"cut.ratio={ratio:g} removes no channel: the groups have {min(have.values())} to "
@@ -199,6 +202,10 @@ def _refuse_no_cut(
         f"{f', in multiples of {limits.multiple}' if limits.multiple > 1 else ''}. "
         + (f"Raise it (--set cut.ratio={first:g})." if first is not None else lower)
     )
+
+
+def _is_narrower(widths: Widths, have: Widths) -> bool:
+    return any(width < have[g] for g, width in widths.items())
 
 
 def _reachable(wanted: int, have: Widths, limits: Limits) -> int:
