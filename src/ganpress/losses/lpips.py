@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganpress.losses.feature_nets import VGG16, FeatureNet
-from ganpress.losses.features import Features, load_features, weights_among
+from ganpress.losses.features import Features, load_features
 from ganpress.losses.networks import VGG16_TAPS, vgg16_layers
 from ganpress.losses.preprocessing import ST
 from ganpress.losses.stored import tensor_of
@@ -95,11 +95,10 @@ def picture_distance(
     Args: name: as of `load_features`. weights: a file or a folder, likewise.
     Raises: ConfigError, WeightsError.
     """
-    if name == "vgg16":
-        path = find_weights(VGG16, given=weights_among("vgg16", weights))
-        own = weights if weights is not None and weights.is_file() else None
-        if own is None or own.name == VGG16.file:
-            return _lpips(path, file_for(LPIPS_VGG_HEADS, weights), half=half)
+    own = weights is not None and weights.is_file() and weights.name != VGG16.file
+    if name == "vgg16" and not own:
+        path = find_weights(VGG16, given=weights)
+        return _lpips(path, file_for(LPIPS_VGG_HEADS, weights), half=half)
     features = load_features(name, weights=weights)
     return PictureDistance(features, None, f"{features.name}-unit-distance", half=half)
 
