@@ -20,6 +20,7 @@ from ganpress.measures.fidelity import check_opened
 from ganpress.methods import METHODS
 from ganpress.methods import method as method_of
 from ganpress.methods.base import Given, Method
+from ganpress.methods.checks import check_mask
 from ganpress.methods.finish import Shown, finish, is_finished
 from ganpress.models.checkpoint import Model, fingerprint, load, save
 from ganpress.models.inputs import channels_of, images_for, reads, reals_for
@@ -102,6 +103,8 @@ def compress(
     if begin:
         check_start(chosen, begin, teacher)
     chosen.check(given, c)
+    if test is not None:
+        check_mask(teacher, test, c)
     settings = {"method": method, "family": teacher.family.name, **c.model_dump()}
     settings |= {"start": begin.card()} if begin else {}
     card = {**card_of(given, c), "paper": chosen.paper, "charts": dict(chosen.charts)}

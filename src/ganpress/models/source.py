@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ganpress.data import Batch, Images, evaluation, stream
 from ganpress.errors import ConfigError
@@ -28,6 +30,13 @@ class Crops:
     flip: bool = True
     cached_crops: int = 0
     workers: int = 1
+
+
+class HeldOut(NamedTuple):
+    """Inputs that are never trained on, and their images' masks, if those have any."""
+
+    inputs: Inputs
+    masks: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ class Source:
         seed = torch.Generator().manual_seed(0)
         return inputs_of(self.model, batch.to(self.device), seed)
 
-    def split(self, count: int, size: Size, seed: int) -> tuple[Source, Inputs]:
+    def split(self, count: int, size: Size, seed: int) -> tuple[Source, HeldOut]:
         """What is left to train on, and ``count`` inputs that are never trained on.
 
         Images are taken out of the given ones, the same for every seed, so that all seeds share
@@ -95,7 +104,8 @@ class Source:
             rest = replace(self, images=left)
             batch = next(evaluation(shown, batch=count, size=size))
         drawn = torch.Generator().manual_seed(seed)
-        return rest, inputs_of(self.model, batch.to(self.device), drawn)
+        here = batch.to(self.device)
+        return rest, HeldOut(inputs_of(self.model, here, drawn), here.masks)
 
 
 def split_images(images: Images, count: int) -> tuple[Images, Images]:

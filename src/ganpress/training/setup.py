@@ -3,6 +3,7 @@ distance."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,18 +14,23 @@ from torch import Tensor, nn
 
 from ganpress.data import Images
 from ganpress.losses.distance import Distance
+from ganpress.measures.interest.interest import (
+    Counted,
+    Interest,
+    interest_for,
+    masked_images,
+)
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.inputs import channels_of, inputs_of, is_drawn, reads
-from ganpress.models.source import Crops, Source
+from ganpress.models.source import Crops, HeldOut, Source
 from ganpress.run.files import replace_file
 from ganpress.run.run import Run
 from ganpress.run.snapshot import put_state, read_saved
 from ganpress.training.discriminator import DiscriminatorWithLoss, starting_discriminator
-from ganpress.training.distil import Networks
+from ganpress.training.distil import Networks, mask_of
 from ganpress.training.kit import place
 from ganpress.training.shared_settings import MethodSettings
 from ganpress.training.teacher import CachedTeacher, cached_teacher
-from ganpress.types import Inputs
 from ganpress.types.sizes import Size, scaled
 
 CALIBRATED = 256  # pictures over which BatchNorm's statistics are read anew
@@ -37,6 +43,7 @@ class Setup:
 
     Attributes:
         validate: distance to the teacher on held-out inputs; None where none are held out.
+        interest: where pictures matter (``mask``); None: everywhere.
     """
 
     run: Run
@@ -44,6 +51,7 @@ class Setup:
     discriminator: DiscriminatorWithLoss
     distance: Distance
     validate: Callable[[nn.Module], float] | None
+    interest: Counted | None = None
 
     @property
     def teacher(self) -> Model:
@@ -60,6 +68,11 @@ class Setup:
         """The networks of a stage, the student on its device."""
         net = place(student.net, settings, settings.device)
         return Networks(net, teacher, self.discriminator)
+
+    def warn_of_empty_masks(self) -> None:
+        """At the end of a run: say of how many pictures the mask was empty, if of any."""
+        if self.interest is not None and not self.run.quiet:
+            self.interest.warn()
 
 
 def set_up(
@@ -83,25 +96,32 @@ def set_up(
     )
     distance = Distance(c.distance, weights=weights, half=half).to(c.device)
     place(teacher.net, c, c.device)
-    source = Source(teacher, images, reals, c.device)
+    interest = interest_for(c.mask, device=c.device)
+    masked = images if images is None else masked_images(images, c.mask)
+    source = Source(teacher, masked, reals, c.device)
     validate = None
     if c.finetune.select == "best":
         source, held_out = source.split(c.finetune.holdout_images, c.data.size, c.seed + 1)
-        validate = distance_on(held_out, teacher, distance)
+        validate = distance_on(held_out, teacher, distance, copy.copy(interest))
     if source.is_noise and c.discriminator.real == "teacher":
         source = Source(teacher, None, reals, c.device)
     place(discriminator, c, c.device)
-    return Setup(run, source, discriminator, distance, validate)
+    return Setup(run, source, discriminator, distance, validate, interest)
 
 
-def distance_on(inputs: Inputs, teacher: Model, distance: Distance) -> Callable[[nn.Module], float]:
-    """A network -> the distance of its pictures to the teacher's on these inputs."""
+def distance_on(
+    held: HeldOut, teacher: Model, distance: Distance, interest: Interest | None = None
+) -> Callable[[nn.Module], float]:
+    """A network -> the distance of its pictures to the teacher's on these inputs, where they
+    matter."""
+    inputs = held.inputs
     with torch.no_grad():
         target: Tensor = teacher.net.eval()(*inputs)
+        mask = mask_of(interest, inputs, target, held.masks)
 
     @torch.no_grad()
     def measure(net: nn.Module) -> float:
-        return float(distance(net(*inputs), target))
+        return float(distance(net(*inputs), target, mask))
 
     return measure
 

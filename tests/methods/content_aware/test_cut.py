@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from nets import WIRINGS, Wiring, difference, every_family, every_wiring
+from nets import WIRINGS, Wiring, difference, every_family
 from torch import Tensor, nn
 
 from ganpress.channels.take import counts
@@ -171,7 +171,7 @@ def deaden(net: nn.Module, keep: dict[str, Tensor]) -> None:
             weight.mul_(torch.cat(rows).view([-1 if d == dim else 1 for d in range(weight.ndim)]))
 
 
-@every_wiring
+@every_family
 def test_cutting_dead_channels_leaves_the_picture_as_it_was(wiring: Wiring) -> None:
     model = wiring.model()
     keep = cut(scores_of(model.widths), CutSettings(ratio=0.4), NO_TARGET)
@@ -295,7 +295,7 @@ def test_a_ratio_that_removes_no_channel_is_refused_with_one_that_does(scope: An
 def test_a_cost_below_the_smallest_network_is_refused(scope: Any) -> None:
     model = WIRINGS["stylegan2"].model()
     of = cost_ratio("macs", model.net, model.net, model.size)
-    with pytest.raises(InfeasibleTarget, match="(?s)smallest network.*lower min_channels"):
+    with pytest.raises(InfeasibleTarget, match=r"(?s)smallest network.*lower min_channels"):
         cut(
             scores_of(model.widths), CutSettings(scope=scope), TargetSettings(macs=0.01),
             cost=of, limits=Limits(min_channels=5),

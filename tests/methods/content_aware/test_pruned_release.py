@@ -9,7 +9,6 @@ import torch
 from cli_runs import run_cli
 from interop_files import largest, reference
 from nets import WIRINGS
-from torch import Tensor
 from upstream_classes import build
 
 from ganpress.formats.importers import stylegan2 as rosinality
@@ -50,7 +49,7 @@ def test_a_pruned_release_is_imported_run_and_goes_back_bit_for_bit(
 ) -> None:
     path, ours, back = (tmp_path / n for n in ("pruned.pth", "pruned.safetensors", "back.pth"))
     weights = released(path)
-    assert run_cli(capsys, "import", "stylegan2", path, ours).code == 0
+    assert run_cli(capsys, "import", "stylegan2", path, "-o", ours).code == 0
     model, given = load(ours), reference("content_aware")
     assert isinstance(model.net, StyleGAN2)
     assert list(model.widths.values()) == [6, 6, 6, 6, 4, 4, 3, 3]
@@ -59,7 +58,7 @@ def test_a_pruned_release_is_imported_run_and_goes_back_bit_for_bit(
     assert largest(picture, given.output["image_pruned_upstream"]) < 5e-5
     assert model.discriminator is not None
     assert model.discriminator.kind == "stylegan2"
-    told = run_cli(capsys, "export", ours, back, "--to", "pth-rosinality")
+    told = run_cli(capsys, "export", ours, "-o", back, "--to", "pth-rosinality")
     assert told.code == 0, told.err
     held = torch.load(back, weights_only=True)
     assert held.keys() == {"g", "g_ema", "d"}
@@ -80,15 +79,15 @@ def test_a_cut_of_ours_makes_our_picture_in_upstreams_class(
     scores = {g: torch.rand(w) for g, w in whole.widths.items()}
     small = pruned(whole, cut(scores, CutSettings(ratio=0.7), TargetSettings()))
     ours, theirs = save(small, tmp_path / "small.safetensors"), tmp_path / "small.pth"
-    told = run_cli(capsys, "export", ours, theirs, "--to", "pth-rosinality")
+    told = run_cli(capsys, "export", ours, "-o", theirs, "--to", "pth-rosinality")
     assert told.code == 0, told.err
     call = upstream_call(small)
     held = torch.load(theirs, weights_only=True)
     assert held.keys() == {"g", "g_ema"}
     net = build(call)
     net.load_state_dict(held["g_ema"], strict=True)
-    z: Tensor = torch.randn(2, wiring.settled["style_dim"])
-    assert largest(net(z), small(z)) < 5e-5
+    inputs = wiring.inputs(2)
+    assert largest(net(*inputs), small(*inputs)) < 5e-5
     assert str(list(small.widths.values())) in call
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from nets import WIRINGS, Wiring, every_wiring
+from nets import WIRINGS, Wiring, every_family
 from torch import Tensor
 
 from ganpress.errors import ConfigError
@@ -25,7 +25,7 @@ from ganpress.models.source import Source
 from ganpress.run.settings import checked
 from ganpress.types import Inputs, Scores
 
-QUICK = {"latents": 100, "directions": 2, "noise": 0.3}
+QUICK = {"latents": 100, "directions": 4, "noise": 0.3}
 
 
 def settings(**given: Any) -> ScoreSettings:
@@ -44,7 +44,7 @@ def test_every_score_has_a_name_with_a_meaning() -> None:
     assert SCORES.keys() == MEANINGS.keys()
 
 
-@every_wiring
+@every_family
 def test_every_score_that_a_generator_can_have_is_a_number_for_each_channel(
     wiring: Wiring,
 ) -> None:
@@ -86,7 +86,7 @@ def test_what_the_settings_say_reaches_the_score() -> None:
     assert not same(plain, scored(noise=0.2))
     assert not same(plain, scored(rgb="all"))
     assert not same(diverse, scored(name="diversity", shift=2.0))
-    assert not same(diverse, scored(name="diversity", directions=3))
+    assert not same(diverse, scored(name="diversity", directions=5))
     assert not same(diverse, scored(name="diversity-detached"))
     assert not same(diverse, scored(name="diversity", latents=150))
     for name in ("diversity", "l1-out", "style", "taylor"):

@@ -73,7 +73,7 @@ def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
         render_teacher(setup, c, {"render": training_crops(c)})
     else:
         render_teacher(setup, c, {"render-sparsify": joint_crops(c), "render": training_crops(c)})
-    distillation = Distillation(setup.distance, c.beta) if c.beta > 0 else None  # cp: 0
+    distillation = distillation_of(setup, c) if c.beta > 0 else None  # cp: 0
     f = c.finetune
     budget = Budget(f.steps, f.minutes)
     if c.procedure == "gd":
@@ -91,7 +91,13 @@ def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
     if c.procedure == "postq":
         seen = setup.source.sample(CALIBRATE_IMAGES, c.data.size)
         attach_quantiser(student.net, copy.deepcopy(student.net), seen, c.quantise)
+    setup.warn_of_empty_masks()
     return student
+
+
+def distillation_of(setup: Setup, c: SlimConfig) -> Distillation:
+    """beta d of eq. 4, where the pictures matter."""
+    return Distillation(setup.distance, c.beta, setup.interest)
 
 
 def resolve_for(given: Given, settings: SlimConfig) -> SlimConfig:
@@ -191,7 +197,7 @@ def wide(setup: Setup, c: SlimConfig, budget: Budget) -> Model:
         return take_up(setup.run.root / "distil", setup.discriminator, c.device)
     floats = c.model_copy(update={"quantise": c.quantise.model_copy(update={"bits": 32})})
     student = narrow(setup, floats, wide_widths(setup.teacher, floats))
-    train(setup, "distil", student, c, Distillation(setup.distance, c.beta), budget)
+    train(setup, "distil", student, c, distillation_of(setup, c), budget)
     return student
 
 
