@@ -31,6 +31,7 @@ from ganpress.training.distil import Networks, mask_of
 from ganpress.training.kit import place
 from ganpress.training.shared_settings import MethodSettings
 from ganpress.training.teacher import CachedTeacher, cached_teacher
+from ganpress.types import Inputs
 from ganpress.types.sizes import Size, scaled
 
 CALIBRATED = 256  # pictures over which BatchNorm's statistics are read anew

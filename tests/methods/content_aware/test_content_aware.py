@@ -10,12 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from cagc_runs import press, settings
 from family_runs import write_domains
+from mask_files import red_network
 from nets import WIRINGS, Wiring, difference, every_family
 from ofa_runs import given_for, log_of
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -305,3 +308,52 @@ def test_a_finished_score_is_not_counted_again(
     monkeypatch.setattr(away, lambda *_: pytest.fail("counted again"))
     again = press(given, settings(), tmp_path)
     assert all(torch.equal(t, again.net.state_dict()[n]) for n, t in first.net.state_dict().items())
+
+
+# --- where pictures matter ------------------------------------------------------------------------
+
+
+def test_masks_of_photos_decide_scores_and_distances(home: Path, tmp_path: Path) -> None:
+    """Mask files beside the photos: the same run without them scores and compares otherwise."""
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for photo in sorted((home / "x").iterdir()):
+        mask = np.zeros((64, 64), np.uint8)
+        mask[:, :20] = 255
+        Image.fromarray(mask).save(folder / f"{photo.stem}.png")
+    changes: dict[str, Any] = {"data": {"flip": False}, "distil": {"perceptual": 0.0}}
+    runs = {
+        "whole": settings(**changes),
+        "masked": settings(**changes, mask={"source": str(folder)}),
+        "scored": settings(
+            **{**changes, "distil": {"perceptual": 0.0, "masked": False}},
+            mask={"source": str(folder)},
+        ),
+    }
+    given = given_for("cyclegan instance", home)
+    scores, pixel = {}, {}
+    for name, config in runs.items():
+        press(given, config, tmp_path / name)
+        scores[name] = load_file(tmp_path / name / "score" / "scores.safetensors")["trunk"]
+        pixel[name] = log_of(tmp_path / name, "finetune")[0]["loss/pixel"]
+    assert torch.equal(scores["masked"], scores["scored"])
+    assert (scores["masked"] < scores["whole"]).all()
+    assert pixel["masked"] < 0.7 * pixel["scored"]
+
+
+def test_a_mask_network_sees_the_teachers_pictures_of_a_generator_that_reads_noise(
+    home: Path, tmp_path: Path
+) -> None:
+    given = given_for("stylegan2", home)
+    red = {"source": str(red_network(tmp_path / "net"))}
+    found = {}
+    for name, change in {
+        "whole": {"masked": False},
+        "red": {},
+        "within": {"mask_norm": True},
+    }.items():
+        config = settings(mask=red, distil=change, finetune={"steps": 1})
+        press(given, config, tmp_path / name)
+        found[name] = log_of(tmp_path / name, "finetune")[0]["loss/pixel"]
+    assert found["red"] < found["whole"]
+    assert found["red"] < found["within"]

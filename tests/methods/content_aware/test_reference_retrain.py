@@ -97,7 +97,7 @@ class Case:
         return checked(ContentAwareConfig, values)
 
 
-def soft(inputs: tuple[Tensor, ...], target: Tensor) -> Tensor:
+def soft(inputs: tuple[Tensor, ...], target: Tensor, given: Tensor | None = None) -> Tensor:
     """A mask between 0 and 1, of which much is near 0."""
     return torch.sigmoid(3 * target.mean(1, keepdim=True) - 1)
 

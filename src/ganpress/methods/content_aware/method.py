@@ -16,7 +16,6 @@ from ganpress.methods.content_aware.pruning import cut_student, scored
 from ganpress.methods.content_aware.requests import discriminator_to_play, remarks
 from ganpress.methods.content_aware.retrain import Objective, retrain
 from ganpress.methods.content_aware.scores.diversity import latent_of, principal_directions
-from ganpress.methods.content_aware.scores.drawn import Interest
 from ganpress.methods.content_aware.settings import ContentAwareConfig
 from ganpress.methods.content_aware.terms import Terms, terms_of
 from ganpress.models.checkpoint import Model
@@ -59,12 +58,12 @@ def content_aware(given: Given, settings: ContentAwareConfig, run: Run) -> Model
     for line in remarks(given, c, terms.distance):
         say(line, quiet=quiet)
     render_teacher(setup, c, {"render": training_crops(c)})
-    interest = mask_of(setup)
-    student = cut_student(setup, c, scored(setup, c, interest))
+    student = cut_student(setup, c, scored(setup, c))
     quantise_student(setup, c, student)
-    train(setup, c, student, objective(setup, c, terms, interest))
+    train(setup, c, student, objective(setup, c, terms))
     calibrate(setup, c, student.net)
     student.net.eval()
+    setup.warn_of_empty_masks()
     return student
 
 
@@ -90,12 +89,10 @@ def train(setup: Setup, c: ContentAwareConfig, student: Model, minimised: Object
         stage.finish(computed=teacher.computed, recalled=teacher.recalled, **facts)
 
 
-def objective(
-    setup: Setup, c: ContentAwareConfig, terms: Terms, interest: Interest | None
-) -> Objective:
+def objective(setup: Setup, c: ContentAwareConfig, terms: Terms) -> Objective:
     """What the student minimises beside the GAN term."""
     d, teacher = c.distil, setup.teacher.net
-    mask = interest if d.masked else None
+    mask = setup.interest if d.masked else None
     if not (d.relation and isinstance(teacher, StyleGAN2)):
         return Objective(terms, mask)
     latent, directions = latent_of(teacher), None
@@ -103,12 +100,6 @@ def objective(
         draw = torch.Generator().manual_seed(c.seed)
         directions = principal_directions(teacher, latent, latents=c.score.latents, draw=draw)
     return Objective(terms, mask, directions, relation_taps(teacher, d.relation_side))
-
-
-def mask_of(setup: Setup) -> Interest | None:
-    """Where the pictures matter."""
-    found: Interest | None = getattr(setup, "interest", None)
-    return found
 
 
 def quantise_student(setup: Setup, c: ContentAwareConfig, student: Model) -> None:

@@ -17,7 +17,7 @@ from ganpress.errors import InfeasibleTarget
 from ganpress.measures.cost import CostOf, cost_ratio
 from ganpress.methods.checks import rounded_up
 from ganpress.methods.content_aware.cut import Limits, cut, pruned
-from ganpress.methods.content_aware.scores.drawn import Interest, drawn_from
+from ganpress.methods.content_aware.scores.drawn import drawn_from
 from ganpress.methods.content_aware.scores.table import check_score, score_channels
 from ganpress.methods.content_aware.settings import ContentAwareConfig
 from ganpress.models.checkpoint import Model
@@ -33,20 +33,17 @@ from ganpress.types import Scores, Widths
 SCORES_FILE = "scores.safetensors"
 
 
-def scored(setup: Setup, c: ContentAwareConfig, interest: Interest | None) -> dict[str, Tensor]:
+def scored(setup: Setup, c: ContentAwareConfig) -> dict[str, Tensor]:
     """The stage ``score``: each group's importance, (width,) float32 on the CPU, larger is more
     important; read back where the stage has finished. Every process counts them, and all take
-    process 0's.
-
-    Args: interest: where the pictures matter; None: everywhere.
-    """
+    process 0's."""
     run, s = setup.run, c.score
     path = run.root / "score" / SCORES_FILE
     if not run.done("score"):
         stage = run.stage("score")
         drawn = drawn_from(
             setup.source, samples=s.samples, batch=s.batch, size=c.data.size,
-            load_size=c.data.load_size, interest=interest,
+            load_size=c.data.load_size, interest=setup.interest,
             seed=c.seed if s.seed is None else s.seed,
         )  # fmt: skip
         found = score_channels(setup.teacher, drawn, s)

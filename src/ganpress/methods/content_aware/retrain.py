@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from ganpress.measures.interest.interest import Interest
 from ganpress.methods.content_aware.passes import Passes
 from ganpress.methods.content_aware.scores.diversity import Directions
 from ganpress.methods.content_aware.settings import ContentAwareConfig
@@ -21,11 +22,10 @@ from ganpress.run.ema import Average
 from ganpress.run.restarts import Best, Watch
 from ganpress.run.run import Stage
 from ganpress.training.discriminator import DiscriminatorWithLoss
-from ganpress.training.distil import Batches, Budget, Networks
+from ganpress.training.distil import Batches, Budget, Networks, mask_of
 from ganpress.training.kit import frozen
 from ganpress.training.pool import Pool
 from ganpress.training.styles import PathPenalty, lazy_ratio, path_loss
-from ganpress.types import Inputs
 
 SAMPLE_EVERY = 500
 
@@ -36,13 +36,13 @@ class Objective:
 
     Attributes:
         terms: between its pictures and the teacher's.
-        mask: (inputs, teacher's pictures) -> (n, 1, h, w) in [0, 1]; None: everywhere.
+        mask: where pictures are compared; None: everywhere.
         directions: of the style's shift, as `Passes` has them.
         taps: of the latent-direction distillation.
     """
 
     terms: Terms
-    mask: Callable[[Inputs, Tensor], Tensor] | None = None
+    mask: Interest | None = None
     directions: Directions | None = None
     taps: tuple[str, ...] = ()
 
@@ -121,7 +121,7 @@ def retrain(
             wanted = shown.wanted(networks.teacher)
             with autocast(c):
                 made = shown.made(student)
-            mask = objective.mask(shown.inputs, wanted.picture) if objective.mask else None
+            mask = mask_of(objective.mask, shown.inputs, wanted.picture, batch.masks)
             terms = objective.terms(made, wanted, mask)
             loss = torch.stack([made.picture.new_zeros(()).float(), *terms.values()]).sum()
             if gan_weight > 0:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ganpress.errors import ConfigError
+from ganpress.measures.interest.interest import Interest as OfBatches
 from ganpress.models.inputs import inputs_of
 from ganpress.models.source import Crops, Source
 from ganpress.types import Inputs
@@ -54,7 +55,7 @@ def drawn_from(
     batch: int = 10,
     size: Size = 256,
     load_size: Size | None = None,
-    interest: Interest | None = None,
+    interest: OfBatches | None = None,
     seed: int = 0,
 ) -> Drawn:
     """Samples of a source: drawn noise, or crops of its photos or label maps.
@@ -62,17 +63,22 @@ def drawn_from(
     Args:
         samples: how many, in batches of ``batch``; the last one may be smaller.
         size, load_size: of crops, pixels; of no account where the generator reads noise.
+        interest: where the pictures matter, by them or by masks that come with the photos.
     """
+    came: list[Tensor] = []  # the masks of the batch that was given last, if it has any
 
     def batches() -> Iterator[Inputs]:
         crops = Crops(size, batch, seed=seed, load_size=load_size, workers=0)
         draw = torch.Generator().manual_seed(seed)
         left = samples
         for one in source.batches(crops, 0, -(-samples // batch)):
+            came[:] = [] if one.masks is None else [one.masks[:left]]
             yield tuple(t[:left] for t in inputs_of(source.model, one, draw))
             left -= batch
 
-    return Drawn(batches, interest, seed)
+    if interest is None:
+        return Drawn(batches, None, seed)
+    return Drawn(batches, lambda inputs, pictures: interest(inputs, pictures, *came), seed)
 
 
 def interest_in(interest: Interest | None, inputs: Inputs, pictures: Tensor) -> Tensor:
