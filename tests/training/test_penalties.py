@@ -21,12 +21,11 @@ from ganpress.training.discriminator import (
 from ganpress.training.shared_settings import DiscriminatorSettings
 from ganpress.training.styles import PathPenalty, lazy_ratio, path_loss
 
-OF_16 = {"size": 16, "channels": [8, 8, 4]}
 
-
-def own(r1: float = 10.0) -> Discriminator:
+def own(r1: float = 10.0, size: int = 16) -> Discriminator:
     torch.manual_seed(0)
-    return Discriminator(build_discriminator("stylegan2", **OF_16), "stylegan2", OF_16, r1=r1)
+    options = {"size": size, "channels": [8, 8, 4][: size.bit_length() - 2]}
+    return Discriminator(build_discriminator("stylegan2", **options), "stylegan2", options, r1=r1)
 
 
 def test_r1_is_computed_in_float32_also_in_a_compression_in_bfloat16() -> None:
@@ -40,10 +39,10 @@ def test_r1_is_computed_in_float32_also_in_a_compression_in_bfloat16() -> None:
 def test_r1_is_the_squared_slope_by_finite_differences() -> None:
     torch.set_default_dtype(torch.float64)
     try:
-        discriminator = DiscriminatorWithLoss(own=own(r1=3.0))
+        discriminator = DiscriminatorWithLoss(own=own(r1=3.0, size=8))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(torch.Tensor, "float", torch.Tensor.double)
-            x = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1)) * 2 - 1
+            x = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)) * 2 - 1
             found = discriminator.penalty(x).item()
             slope, step = torch.zeros_like(x), 1e-5
             with torch.no_grad():
@@ -59,7 +58,7 @@ def test_r1_is_the_squared_slope_by_finite_differences() -> None:
 
 
 def test_a_path_length_is_that_of_the_jacobian() -> None:
-    """|J^T y| from the whole Jacobian of the pictures, in float64; the mean moves by a hundredth."""
+    """|J^T y| of the whole Jacobian, in float64; its mean moves by a hundredth."""
     torch.set_default_dtype(torch.float64)
     try:
         net = copy.deepcopy(WIRINGS["stylegan2"].net()).double()
