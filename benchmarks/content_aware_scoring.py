@@ -69,8 +69,9 @@ def scoring_cost(model: Model, samples: int, batch: int, seed: int) -> dict[str,
     drawn = drawn_from(Source(model, None), samples=samples, batch=batch, seed=seed)
     score: list[float] = []
     plain: list[float] = []
-    for k, inputs in enumerate(drawn.batches()):
-        one = Drawn(lambda inputs=inputs: iter([inputs]), seed=seed)  # type: ignore[misc]
+    for k, sample in enumerate(drawn.batches()):
+        inputs = sample.inputs
+        one = Drawn(lambda sample=sample: iter([sample]), seed=seed)  # type: ignore[misc]
         a = timed(lambda one=one: score_channels(model, one, settings))  # type: ignore[misc]
         b = timed(lambda inputs=inputs: plain_pass(model, inputs))  # type: ignore[misc]
         if k:  # the first one allocates
@@ -137,7 +138,7 @@ def main() -> None:
     out: dict[str, Any] = {
         "cpu": cpu_name(), "threads": 1, "seed": a.seed, "torch": torch.__version__,
         "python": platform.python_version(), "size": a.size, "most": a.most, "limit": LIMIT,
-        "load_before": os.getloadavg()[0],
+        "given": "".join(f" {word}" for word in sys.argv[1:]), "load_before": os.getloadavg()[0],
         "scoring": scoring_cost(model, a.samples, a.batch, a.seed),
     }  # fmt: skip
     out["seconds_a_sample"] = others(model, a.batch, a.seed) if a.scores else {}
@@ -175,7 +176,7 @@ def page(out: dict[str, Any]) -> str:
         f"own time, both sides in one run, turn by turn; one thread of {out['cpu']}, seed "
         f"{out['seed']}, torch {out['torch']}, Python {out['python']}, load "
         f"{out['load_before']:.1f} before and {out['load_after']:.1f} after. "
-        "`OMP_NUM_THREADS=1 taskset -c 1 python -m benchmarks.content_aware_scoring`"
+        f"`OMP_NUM_THREADS=1 taskset -c 1 python -m benchmarks.content_aware_scoring{out['given']}`"
     )
     return "\n".join(lines) + "\n"
 

@@ -14,7 +14,7 @@ from ganpress.channels.take import counts
 from ganpress.errors import ConfigError, InfeasibleTarget
 from ganpress.measures.cost import cost_ratio, measure
 from ganpress.measures.target import TargetSettings
-from ganpress.methods.content_aware.cut import Limits, best, cut, over_mean, pruned, removed_widths
+from ganpress.methods.content_aware.cut import Limits, best, cut, over_mean, pruned, widths_after
 from ganpress.methods.content_aware.score_settings import CutSettings
 from ganpress.models.checkpoint import Model, full_model
 from ganpress.models.families import FAMILIES
@@ -65,14 +65,14 @@ def test_a_uniform_cut_at_256_pixels_has_the_papers_widths_and_cost(
 def test_a_uniform_cut_at_1024_pixels_has_the_papers_widths_and_cost(
     ratio: float, macs: float
 ) -> None:
-    left = removed_widths(widths(ghost(1024)), ratio)
+    left = widths_after(widths(ghost(1024)), ratio)
     assert published_macs(ghost(1024, left), 1024) == pytest.approx(macs, rel=5e-4)
     if ratio == 0.7:
         assert list(left.values()) == [154] * 10 + [77] * 2 + [39] * 2 + [20] * 2 + [10] * 2
 
 
 def test_a_ratio_is_truncated_as_the_authors_do() -> None:
-    assert removed_widths({"a": 100, "b": 10, "c": 7}, 0.29) == {"a": 72, "b": 8, "c": 5}
+    assert widths_after({"a": 100, "b": 10, "c": 7}, 0.29) == {"a": 72, "b": 8, "c": 5}
 
 
 # --- what stays -----------------------------------------------------------------------------------

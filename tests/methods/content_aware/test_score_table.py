@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganpress.errors import ConfigError
 from ganpress.methods.content_aware.score_settings import ScoreSettings
-from ganpress.methods.content_aware.scores.drawn import Drawn, drawn_from
+from ganpress.methods.content_aware.scores.drawn import Drawn, Sample, drawn_from
 from ganpress.methods.content_aware.scores.names import MEANINGS
 from ganpress.methods.content_aware.scores.table import (
     SCORES,
@@ -33,7 +33,7 @@ def settings(**given: Any) -> ScoreSettings:
 
 
 def drawn(wiring: Wiring, seed: int = 0) -> Drawn:
-    return Drawn(lambda: iter([wiring.inputs(2, 1)]), seed=seed)
+    return Drawn(lambda: iter([Sample(wiring.inputs(2, 1))]), seed=seed)
 
 
 def same(a: Scores, b: Scores) -> bool:
@@ -97,10 +97,10 @@ def test_batches_are_taken_one_after_the_other() -> None:
     wiring = WIRINGS["sngan"]
     model, alive = wiring.model(), []
 
-    def batches() -> Iterator[Inputs]:
+    def batches() -> Iterator[Sample]:
         for seed in range(3):
             alive.append(seed)
-            yield wiring.inputs(1, seed)
+            yield Sample(wiring.inputs(1, seed))
 
     found = score_channels(model, Drawn(batches), settings(name="content-aware"))
     assert alive == [0, 1, 2]
@@ -111,11 +111,11 @@ def test_interest_changes_the_scores_of_the_noise_and_no_others() -> None:
     wiring = WIRINGS["stylegan2"]
     model = wiring.model()
 
-    def left(_: Inputs, x: Tensor) -> Tensor:
+    def left(_: Inputs, x: Tensor, __: Any) -> Tensor:
         columns = torch.arange(x.shape[3]) < x.shape[3] // 2
         return columns.float().expand(len(x), 1, x.shape[2], -1)
 
-    masked = Drawn(lambda: iter([wiring.inputs(2, 1)]), left)
+    masked = Drawn(lambda: iter([Sample(wiring.inputs(2, 1))]), left)
     for name in SCORES:
         whole = score_channels(model, drawn(wiring), settings(name=name))
         inside = score_channels(model, masked, settings(name=name))

@@ -18,7 +18,7 @@ from ganpress.methods.content_aware.cut import cut, pruned
 from ganpress.methods.content_aware.score_settings import CutSettings
 from ganpress.methods.content_aware.scores.activations import asv, l1_map
 from ganpress.methods.content_aware.scores.diversity import diversity, latent_of
-from ganpress.methods.content_aware.scores.drawn import Drawn
+from ganpress.methods.content_aware.scores.drawn import Drawn, Sample
 from ganpress.methods.content_aware.scores.filters import l1_in, l1_out, style
 from ganpress.methods.content_aware.scores.gradients import content_aware
 from ganpress.models.checkpoint import Model
@@ -60,16 +60,18 @@ def net() -> StyleGAN2:
 
 
 def drawn() -> Drawn:
-    return Drawn(lambda: iter([samples()]), interest=lambda inputs, x: reference(NAME).input["hit"])
+    return Drawn(
+        lambda: iter([Sample(samples())]), interest=lambda *_: reference(NAME).input["hit"]
+    )
 
 
 def statistics(batch: int = 7) -> Drawn:
     """The samples of the scores that are statistics, which do not depend on the batch."""
 
-    def batches() -> Iterator[Inputs]:
+    def batches() -> Iterator[Sample]:
         maps = net().draw(1, 0)[1:]
         for z in reference(NAME).input["z_stats"].split(batch):
-            yield (z, *(m.expand(len(z), -1, -1, -1) for m in maps))
+            yield Sample((z, *(m.expand(len(z), -1, -1, -1) for m in maps)))
 
     return Drawn(batches)
 
@@ -105,9 +107,9 @@ def test_the_content_aware_score_is_the_authors() -> None:
 
 
 def test_the_gradient_of_a_batch_is_taken_before_its_magnitude() -> None:
-    def singly() -> Iterator[Inputs]:
+    def singly() -> Iterator[Sample]:
         for k in range(3):
-            yield tuple(t[k : k + 1] for t in samples())
+            yield Sample(tuple(t[k : k + 1] for t in samples()))
 
     given, turn = reference(NAME).input, iter(range(3))
 
@@ -138,7 +140,7 @@ def test_scores_that_are_statistics_are_the_authors_in_any_batches(batch: int) -
 
 @pytest.mark.parametrize(("name", "detached"), [("dcp_score", False), ("dcp_score_detached", True)])
 def test_the_diversity_score_is_the_authors_in_both_forms(name: str, detached: bool) -> None:
-    latent, given = latent_of(net()), Drawn(lambda: iter([samples()]))
+    latent, given = latent_of(net()), Drawn(lambda: iter([Sample(samples())]))
     assert latent is not None
     assert latent.name == "w"
     found = diversity(

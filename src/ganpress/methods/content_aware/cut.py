@@ -107,7 +107,7 @@ def pruned(model: Model, keep: Keep, *, calibration: Iterable[Inputs] = ()) -> M
     return replace(model, net=recalibrate(shrink(model.build, model.net, keep), calibration))
 
 
-def removed_widths(widths: Widths, ratio: float, limits: Limits = Limits()) -> dict[str, int]:
+def widths_after(widths: Widths, ratio: float, limits: Limits = Limits()) -> dict[str, int]:
     """Channels that are left of each group: C - int(C ratio), as the authors truncate it."""
     return limits({g: c - int(c * ratio) for g, c in widths.items()}, widths)
 
@@ -115,8 +115,8 @@ def removed_widths(widths: Widths, ratio: float, limits: Limits = Limits()) -> d
 def cut_each(scores: Scores, ratio: float, limits: Limits = Limits()) -> dict[str, Tensor]:
     """Remove the same fraction of every group's channels, the least important ones (the paper)."""
     have = {g: len(s) for g, s in scores.items()}
-    _refuse_no_cut(lambda r: removed_widths(have, r, limits), have, ratio, limits)
-    return best(scores, removed_widths(have, ratio, limits))
+    _refuse_no_cut(lambda r: widths_after(have, r, limits), have, ratio, limits)
+    return best(scores, widths_after(have, ratio, limits))
 
 
 def cut_all(scores: Scores, ratio: float, limits: Limits = Limits()) -> dict[str, Tensor]:
@@ -139,14 +139,18 @@ def cut_all(scores: Scores, ratio: float, limits: Limits = Limits()) -> dict[str
         bare = left(r, Limits(min_channels=0))
         return [g for g, kept in bare.items() if have[g] and not len(kept)]
 
+    def widths_at(r: float) -> Widths:
+        return have if emptied(r) else {g: len(k) for g, k in left(r, limits).items()}
+
     if gone := emptied(ratio):
-        most = largest_ratio(lambda r: not emptied(r))
-        lower = f"Lower it to {_down(most)} at most, or cut" if _down(most) > 0 else "Cut"
+        most = _down(largest_ratio(lambda r: not emptied(r)))
+        cuts = most > 0 and _is_narrower(widths_at(most), have)
+        lower = f"Lower it to {most} at most, or cut" if cuts else "Cut"
         raise ConfigError(
             f"cut.ratio={ratio:g} with cut.scope=network would leave no channel of "
             f"{', '.join(gone)}. {lower} each layer alike (--set cut.scope=layer)."
         )
-    _refuse_no_cut(lambda r: {g: len(k) for g, k in left(r, limits).items()}, have, ratio, limits)
+    _refuse_no_cut(widths_at, have, ratio, limits)
     return left(ratio, limits)
 
 
@@ -158,7 +162,7 @@ def cut_each_to(
     name, allowed = target
 
     def widths_at(kept: float) -> dict[str, int]:
-        return removed_widths(have, 1 - kept, limits)
+        return widths_after(have, 1 - kept, limits)
 
     if (smallest := cost(widths_at(0.0))) > allowed:
         raise InfeasibleTarget(
@@ -187,11 +191,10 @@ def _refuse_no_cut(
     widths_at: Callable[[float], Widths], have: Widths, ratio: float, limits: Limits
 ) -> None:
     """Refuse a ratio at which no group is narrower. Raises: ConfigError, with one that cuts."""
-    if any(width < have[g] for g, width in widths_at(ratio).items()):
+    if _is_narrower(widths_at(ratio), have):
         return
-    more = [r / 100 for r in range(5, 96, 5) if r / 100 > ratio]
-    cuts = (r for r in more if any(w < have[g] for g, w in widths_at(r).items()))
-    first = next(cuts, None)
+    more = (r / 100 for r in range(5, 96, 5) if r / 100 > ratio)
+    first = next((r for r in more if _is_narrower(widths_at(r), have)), None)
     lower = "Lower min_channels, or take a teacher with more channels."
     raise ConfigError(
         f"cut.ratio={ratio:g} removes no channel: the groups have {min(have.values())} to "
@@ -199,6 +202,10 @@ def _refuse_no_cut(
         f"{f', in multiples of {limits.multiple}' if limits.multiple > 1 else ''}. "
         + (f"Raise it (--set cut.ratio={first:g})." if first is not None else lower)
     )
+
+
+def _is_narrower(widths: Widths, have: Widths) -> bool:
+    return any(width < have[g] for g, width in widths.items())
 
 
 def _reachable(wanted: int, have: Widths, limits: Limits) -> int:

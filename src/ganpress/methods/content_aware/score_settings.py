@@ -24,7 +24,12 @@ class ScoreSettings(Settings):
     second_weight: float = Field(
         default=0.5, gt=0, lt=1, description="part of the second score's rank in the sum, 0 to 1"
     )
-    samples: int = Field(default=400, ge=1, description="pictures that are looked at")
+    samples: int = Field(
+        default=400,
+        ge=1,
+        description="pictures that are looked at (the paper's 400; DCP-GAN takes 5000 for its own "
+        "score, and says that 1000 are enough)",
+    )
     batch: int = Field(
         default=10,
         ge=1,

@@ -90,7 +90,7 @@ def _moments(net: nn.Module, drawn: Drawn) -> dict[str, list[Moments]]:
     """Of each group, those of its map as each of its readers is given it."""
     read, found = readers(net), dict[tuple[str, int], Moments]()
     with evaluating(net), torch.no_grad(), read_maps(net, read) as maps:
-        for inputs in drawn.batches():
+        for inputs, _ in drawn.batches():
             maps.clear()
             net(*_without_noise(net, inputs))
             for group, shares in read.items():

@@ -108,7 +108,7 @@ def diversity(
     """
     read, total = readers(net, rgb), zeros(net)
     with scoring(net, read) as weights:
-        for inputs in drawn.batches():
+        for inputs, _ in drawn.batches():
             with torch.no_grad():
                 code = latent.of(inputs)
             pictures, chosen = latent.run(code, inputs), directions().to(code)

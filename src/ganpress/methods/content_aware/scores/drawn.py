@@ -5,21 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 from ganpress.errors import ConfigError
-from ganpress.measures.interest.interest import Interest as OfBatches
+from ganpress.measures.interest.interest import Interest
 from ganpress.models.inputs import inputs_of
 from ganpress.models.source import Crops, Source
 from ganpress.types import Inputs
 from ganpress.types.sizes import Size
-
-Interest: TypeAlias = Callable[[Inputs, Tensor], Tensor]
-"""(inputs of the generator, its pictures (n, c, h, w)) -> how much each pixel matters,
-(n, 1, h, w), 0 to 1, without a gradient."""
 
 Noise: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Interest, (n, 1, h, w) -> the pixels that noise replaces, 0 or 1, and its values there, -1 or 1;
@@ -29,17 +25,25 @@ DIRECTIONS, PEPPER = 1, 2
 """Beside the seed, so that samples, directions and noise are drawn independently."""
 
 
+class Sample(NamedTuple):
+    """A batch of samples: what the generator reads, and the masks that came with the photos,
+    (n, 1, h, w) in [0, 1], if any did."""
+
+    inputs: Inputs
+    masks: Tensor | None = None
+
+
 @dataclass(frozen=True)
 class Drawn:
     """The samples of a score.
 
     Attributes:
-        batches: what the generator reads, on its device; each call gives the same batches.
+        batches: samples on the generator's device; each call gives the same batches.
         interest: where the pictures matter; None: everywhere.
         seed: of what is drawn beside the samples.
     """
 
-    batches: Callable[[], Iterator[Inputs]]
+    batches: Callable[[], Iterator[Sample]]
     interest: Interest | None = None
     seed: int = 0
 
@@ -55,7 +59,7 @@ def drawn_from(
     batch: int = 10,
     size: Size = 256,
     load_size: Size | None = None,
-    interest: OfBatches | None = None,
+    interest: Interest | None = None,
     seed: int = 0,
 ) -> Drawn:
     """Samples of a source: drawn noise, or crops of its photos or label maps.
@@ -63,25 +67,21 @@ def drawn_from(
     Args:
         samples: how many, in batches of ``batch``; the last one may be smaller.
         size, load_size: of crops, pixels; of no account where the generator reads noise.
-        interest: where the pictures matter, by them or by masks that come with the photos.
     """
-    came: list[Tensor] = []  # the masks of the batch that was given last, if it has any
 
-    def batches() -> Iterator[Inputs]:
+    def batches() -> Iterator[Sample]:
         crops = Crops(size, batch, seed=seed, load_size=load_size, workers=0)
         draw = torch.Generator().manual_seed(seed)
         left = samples
         for one in source.batches(crops, 0, -(-samples // batch)):
-            came[:] = [] if one.masks is None else [one.masks[:left]]
-            yield tuple(t[:left] for t in inputs_of(source.model, one, draw))
+            inputs = tuple(t[:left] for t in inputs_of(source.model, one, draw))
+            yield Sample(inputs, None if one.masks is None else one.masks[:left])
             left -= batch
 
-    if interest is None:
-        return Drawn(batches, None, seed)
-    return Drawn(batches, lambda inputs, pictures: interest(inputs, pictures, *came), seed)
+    return Drawn(batches, interest, seed)
 
 
-def interest_in(interest: Interest | None, inputs: Inputs, pictures: Tensor) -> Tensor:
+def interest_in(interest: Interest | None, sample: Sample, pictures: Tensor) -> Tensor:
     """How much each pixel matters, (n, 1, h, w) on the pictures' device; ones where it is None.
 
     Raises: ConfigError where what the function gives is not of that shape, or not 0 to 1.
@@ -89,7 +89,7 @@ def interest_in(interest: Interest | None, inputs: Inputs, pictures: Tensor) -> 
     n, _, h, w = pictures.shape
     if interest is None:
         return pictures.new_ones(n, 1, h, w)
-    mask = interest(inputs, pictures.detach()).detach().to(pictures)
+    mask = interest(sample.inputs, pictures.detach(), sample.masks).detach().to(pictures)
     if mask.shape != (n, 1, h, w):
         raise ConfigError(
             f"The mask gives {tuple(mask.shape)} for pictures of {tuple(pictures.shape)}: it must "

@@ -117,5 +117,5 @@ def _modulated(net: nn.Module, shares_of: Mapping[str, list[Share]]) -> dict[str
 def _styles(net: nn.Module, drawn: Drawn) -> Iterator[Tensor]:
     """w of each batch, (n, d); none where no latent is mapped."""
     latent = latent_of(net)
-    for inputs in drawn.batches() if latent is not None else ():
+    for inputs, _ in drawn.batches() if latent is not None else ():
         yield latent.of(inputs)  # type: ignore[union-attr]

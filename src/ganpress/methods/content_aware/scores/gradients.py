@@ -29,9 +29,9 @@ def content_aware(net: nn.Module, drawn: Drawn, *, noise: Noise, rgb: Rgb = "las
     """
     read, total = readers(net, rgb), zeros(net)
     with scoring(net, read) as weights:
-        for inputs in drawn.batches():
-            pictures = net(*inputs)
-            hit, values = noise(interest_in(drawn.interest, inputs, pictures))
+        for sample in drawn.batches():
+            pictures = net(*sample.inputs)
+            hit, values = noise(interest_in(drawn.interest, sample, pictures))
             found = mean_gradients(noise_loss(pictures, hit, values), weights, read)
             total = {group: total[group] + s for group, s in found.items()}
     return total
@@ -46,10 +46,10 @@ def taylor(net: nn.Module, drawn: Drawn, *, noise: Noise, rgb: Rgb = "last") -> 
     """
     read, total, count = readers(net, rgb), zeros(net), 0
     with evaluating(net), read_maps(net, read, with_gradient=True) as maps:
-        for inputs in drawn.batches():
+        for sample in drawn.batches():
             maps.clear()
-            pictures = net(*inputs)
-            hit, values = noise(interest_in(drawn.interest, inputs, pictures))
+            pictures = net(*sample.inputs)
+            hit, values = noise(interest_in(drawn.interest, sample, pictures))
             paths = list(maps)
             loss = noise_loss(pictures, hit, values)
             found = _slopes(loss, [maps[path] for path in paths])
