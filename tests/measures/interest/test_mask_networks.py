@@ -173,6 +173,15 @@ def test_an_empty_mask_is_taken_as_the_whole_picture_counted_and_warned_of_once(
     assert len(said) == 1
 
 
+def test_a_mask_of_a_few_specks_is_empty_where_a_smallest_area_is_asked_for(tmp_path: Path) -> None:
+    path = red_network(tmp_path)
+    for area, wanted in ((0.0, 0), (0.25, 1), (0.375, 1), (0.5, 2)):  # of 1/8 and 3/8
+        found = interest_for(MaskSettings(source=str(path), min_area=area))
+        assert found is not None
+        mask = found((), torch.cat([red_left(columns=1), red_left(columns=3)]))
+        assert found.empty == wanted == int((mask.mean((1, 2, 3)) == 1).sum())
+
+
 def test_masks_that_are_all_there_are_not_warned_of(tmp_path: Path) -> None:
     found = interest(red_network(tmp_path))
     found((), red_left())

@@ -50,6 +50,7 @@ def mask_protocol(mask: MaskSettings, interest: Counted) -> dict[str, str]:
     """The protocol's lines on the mask and on what is measured inside it."""
     card = f" ({mask.card})" if mask.card in PRESETS else ""
     source = f"{Path(mask.source or '').name}{card}, sha256 {(mask.digest or '')[:12]}"
+    source += f", at least {mask.min_area:g} of the picture" if mask.min_area else ""
     return {
         "mask": f"{source}, of the teacher's picture; empty, and so taken as the whole, in "
         f"{interest.empty} of {interest.seen}",

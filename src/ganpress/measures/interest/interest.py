@@ -46,9 +46,14 @@ class Counted:
     Attributes: seen: pictures so far. source: what gives the masks, for the warning.
     """
 
-    def __init__(self, source: str, find: Callable[[Tensor], Tensor] | None) -> None:
-        """Args: find: pictures -> masks; None: they come with the batches."""
-        self.source, self.find = source, find
+    def __init__(
+        self, source: str, find: Callable[[Tensor], Tensor] | None, min_area: float = 0.0
+    ) -> None:
+        """Args:
+        find: pictures -> masks; None: they come with the batches.
+        min_area: fraction of the picture below which a mask is empty.
+        """
+        self.source, self.find, self.min_area = source, find, min_area
         self.seen = 0
         self._empty: Tensor | int = 0
 
@@ -61,7 +66,7 @@ class Counted:
             mask = _resized(given.to(pictures.device), (pictures.shape[-2], pictures.shape[-1]))
         else:
             raise ConfigError(f"The masks of {self.source} belong to photos, and there are none.")
-        empty = mask.amax((1, 2, 3)) < EMPTY
+        empty = (mask.amax((1, 2, 3)) < EMPTY) | (mask.mean((1, 2, 3)) < self.min_area)
         self.seen += len(mask)
         self._empty = self._empty + empty.sum()
         return torch.where(empty.view(-1, 1, 1, 1), torch.ones_like(mask), mask)
@@ -91,13 +96,13 @@ def interest_for(mask: MaskSettings, *, device: str = "cpu") -> Counted | None:
     if mask.source is None or mask.is_ones:
         return None
     path = source_of(mask)
+    find: Callable[[Tensor], Tensor] | None = None
     if path.suffix in NETWORKS:
         card, where = read_card(path, mask.card)
-        return Counted(str(path), open_network_mask(path, card, where).to(device))
-    if path.suffix in boxes.ENDINGS:
-        given = boxes.read_boxes(path)
-        return Counted(str(path), None if given.boxes is None else boxes.BoxMask(given))
-    return Counted(str(path), None)
+        find = open_network_mask(path, card, where).to(device)
+    elif path.suffix in boxes.ENDINGS and (given := boxes.read_boxes(path)).boxes is not None:
+        find = boxes.BoxMask(given)
+    return Counted(str(path), find, mask.min_area)
 
 
 def is_by_photo(mask: MaskSettings) -> bool:
@@ -146,8 +151,10 @@ def resolved_mask(mask: MaskSettings) -> MaskSettings:
     Raises: ConfigError where there is no such file, or it has another digest than is given.
     """
     if mask.source is None or mask.is_ones:
-        if mask.card or mask.digest:
-            raise ConfigError("mask.card and mask.digest are of a mask: give its mask.source, too.")
+        if mask.card or mask.digest or mask.min_area:
+            raise ConfigError(
+                "mask.card, mask.min_area and mask.digest are of a mask: give its mask.source, too."
+            )
         return MaskSettings()
     digest = _digest(mask)
     if mask.digest not in (None, digest):

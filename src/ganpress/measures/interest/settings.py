@@ -21,6 +21,13 @@ class MaskSettings(Settings):
         description="what the network reads and gives: a TOML file, or bisenet, sinet or u2netp; "
         "None: the .toml of the network's own name beside it",
     )
+    min_area: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="fraction of the picture below which a mask is taken as empty, such as a few "
+        "specks where a face was not found; a picture with an empty mask is compared whole",
+    )
     digest: str | None = Field(
         default=None,
         description="SHA-256 of the files of source and card; None: filled in by the run",
