@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from cagc_runs import settings
+from ofa_runs import brief
+from ofa_runs import teacher_of as teacher_with_discriminator
 
 from ganpress.data import open_images
 from ganpress.data.drawn.draw import write_folder
+from ganpress.methods.ablate import ablate
 from ganpress.methods.base import Given
 from ganpress.methods.content_aware import CONTENT_AWARE, ContentAwareConfig
 from ganpress.methods.content_aware.requests import check, resolve
 from ganpress.methods.content_aware.variants import CLAIMS, VARIANTS
+from ganpress.methods.measured import Pictures
 from ganpress.models.checkpoint import Model, full_model, load
 from ganpress.models.families import family
 from ganpress.run.recipes import recipes
@@ -94,3 +99,36 @@ def test_the_familys_own_pictures_decide_the_recipes_size() -> None:
         c = read_config(ContentAwareConfig, name, [])
         assert c.data.size == teacher_of(name).size
     assert family("stylegan2").image.size == 256
+
+
+def test_an_ablation_compares_variants_at_one_cost_and_its_report_has_the_claims(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brief(monkeypatch)
+    base = settings(cut={"ratio": None}, target={"macs": 0.5}, finetune={"steps": 1})
+    found = ablate(
+        teacher_with_discriminator("stylegan2"),
+        Pictures(None),
+        run=tmp_path,
+        method="content-aware",
+        config=base,
+        variants=("content-aware", "random"),
+        quiet=True,
+    )
+    assert [row["variant"] for row in found["variants"]] == ["content-aware", "random"]
+    said = [one["statement"] for one in found["statements"]]
+    assert said == [claim.statement for claim in CLAIMS]
+    paths = (tmp_path / f"{name}-0" / "student.safetensors" for name in ("content-aware", "random"))
+    one, other = (load(path) for path in paths)
+    assert one.widths == other.widths and not torch.equal(one.net.const, other.net.const)  # type: ignore[arg-type]
+    assert (tmp_path / "ablation.md").read_text().startswith("# Ablation of Content-Aware GAN")
+
+
+def test_a_forecast_shortens_scores_and_retraining() -> None:
+    c = read_config(ContentAwareConfig, "content-aware-faces-cpu", [])
+    brief_one = CONTENT_AWARE.shortened
+    assert brief_one is not None
+    short = brief_one(c, 4, 0.2)
+    assert (short.finetune.steps, short.finetune.minutes, short.score.samples) == (4, 0.2, 10)
+    assert CONTENT_AWARE.stage_steps(c) == {"finetune": 100_000}
+    assert CONTENT_AWARE.longer(c) == {"finetune.steps": "finetune"}
