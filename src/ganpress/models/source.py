@@ -14,6 +14,7 @@ from ganpress.data import Batch, Images, evaluation, stream
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise, inputs_of
+from ganpress.run import distributed
 from ganpress.types import Inputs
 from ganpress.types.sizes import Size
 
@@ -60,10 +61,18 @@ class Source:
         """Whether the generator reads neither photos nor label maps."""
         return from_noise(self.model)
 
-    def batches(self, crops: Crops, first: int, total: int) -> Iterator[Batch]:
-        """Training batches number ``first`` to ``total`` - 1, each a function of (seed, step)."""
-        others = _stream(self.reals, crops, first, total, salt=1) if self.reals else None
-        for batch in _stream(self.images, crops, first, total, salt=0):
+    def batches(
+        self, crops: Crops, first: int, total: int, *, shared: bool = False
+    ) -> Iterator[Batch]:
+        """Training batches number ``first`` to ``total`` - 1, each a function of (seed, step).
+
+        Args: shared: of each, this process's rows alone (`run.distributed`).
+        """
+        ranks = (distributed.rank(), distributed.world()) if shared else (0, 1)
+        others = None
+        if self.reals:
+            others = _stream(self.reals, crops, first, total, salt=1, ranks=ranks)
+        for batch in _stream(self.images, crops, first, total, salt=0, ranks=ranks):
             shown = batch if others is None else replace(batch, y=next(others).x)
             yield shown.to(self.device)
 
@@ -111,10 +120,18 @@ def blank(count: int) -> Batch:
 
 
 def _stream(
-    images: Images | None, crops: Crops, first: int, total: int, *, salt: int
+    images: Images | None,
+    crops: Crops,
+    first: int,
+    total: int,
+    *,
+    salt: int,
+    ranks: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
+    """Args: ranks: this process's number, and how many share each batch."""
+    rank, world = ranks
     if images is None:
-        return (blank(crops.batch) for _ in range(first, total))
+        return (blank(crops.batch // world) for _ in range(first, total))
     return stream(
         images,
         batch=crops.batch,
@@ -126,4 +143,6 @@ def _stream(
         flip=crops.flip,
         load_size=crops.load_size,
         workers=crops.workers,
+        rank=rank,
+        world=world,
     )

@@ -31,7 +31,11 @@ from ganpress.training.distil import Networks, mask_of
 from ganpress.training.kit import place
 from ganpress.training.shared_settings import MethodSettings
 from ganpress.training.teacher import CachedTeacher, cached_teacher
+from ganpress.types import Inputs
 from ganpress.types.sizes import Size, scaled
+
+CALIBRATED = 256  # pictures over which BatchNorm's statistics are read anew
+CALIBRATED_AT_ONCE = 32  # at least: in small batches each picture is normalised too much by itself
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,15 @@ def training_crops(
         cached_crops=d.cached_crops,
         workers=d.workers,
     )
+
+
+def calibration_batches(setup: Setup, settings: MethodSettings) -> list[Inputs]:
+    """What BatchNorm's statistics are read from after a cut or a training: `CALIBRATED` pictures,
+    in batches of ``data.batch``, or of `CALIBRATED_AT_ONCE` where that is more."""
+    batch = max(settings.data.batch, CALIBRATED_AT_ONCE)
+    count = max(1, CALIBRATED // batch) * batch
+    drawn = setup.source.sample(count, settings.data.size)
+    return list(zip(*(t.split(batch) for t in drawn), strict=True))
 
 
 def render_teacher(setup: Setup, settings: MethodSettings, wanted: Mapping[str, Crops]) -> None:

@@ -37,14 +37,20 @@ from ganpress.run.restarts import with_restarts
 from ganpress.run.run import Run, Stage
 from ganpress.training.distil import Budget, Distillation, distil
 from ganpress.training.kit import place
-from ganpress.training.setup import Setup, keep, render_teacher, set_up, take_up, training_crops
-from ganpress.types import Inputs, Widths
+from ganpress.training.setup import (
+    Setup,
+    calibration_batches,
+    keep,
+    render_teacher,
+    set_up,
+    take_up,
+    training_crops,
+)
+from ganpress.types import Widths
 
 CALIBRATE_IMAGES = 16  # pictures over which activation ranges are read
 RATES = "rho and learning rates"  # what a restart halves
 EXTRACT_IMAGES = 8  # pictures over which the constants of cut channels are read
-RECALIBRATE_IMAGES = 256  # pictures over which BatchNorm's statistics are read after a cut
-RECALIBRATE_BATCH = 32  # at least: in small ones each picture is normalised too much by itself
 
 
 def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
@@ -249,22 +255,11 @@ def prune_in_rounds(
         )
         stage = joint_round(setup, c, part, student, distillation, pruning)
         inputs = setup.source.sample(EXTRACT_IMAGES, c.data.size)
-        calibration = calibration_batches(setup, student, c)
+        calibration = calibration_batches(setup, c) if batch_norms(student.net) else []
         student = cut(student, inputs, c, pruning, to_budget=part.is_last, calibration=calibration)
         keep(stage.root, student, setup.discriminator)
         stage.finish(widths=student.widths, cost=cost(student.widths))
     return student
-
-
-def calibration_batches(setup: Setup, student: Model, c: SlimConfig) -> list[Inputs]:
-    """What BatchNorm's statistics are read from after a cut, in batches of ``data.batch`` or of
-    `RECALIBRATE_BATCH` where that is more; none where the student has no BatchNorm."""
-    if not batch_norms(student.net):
-        return []
-    batch = max(c.data.batch, RECALIBRATE_BATCH)
-    count = max(1, RECALIBRATE_IMAGES // batch) * batch
-    drawn = setup.source.sample(count, c.data.size)
-    return list(zip(*(t.split(batch) for t in drawn), strict=True))
 
 
 def joint_round(
