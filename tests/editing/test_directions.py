@@ -120,7 +120,7 @@ def test_styles_that_a_gate_has_silenced_have_no_say_in_the_factorisation() -> N
     np.testing.assert_allclose(
         directions.vectors[0], signed([row])[0] / np.linalg.norm(row), atol=1e-6
     )
-    with pytest.raises(ConfigError, match="count is 2, .* give --count 1"):
+    with pytest.raises(ConfigError, match=r"count is 2, .* give --count 1"):
         find_directions(model, "sefa", count=2)
 
 
@@ -262,10 +262,10 @@ def test_directions_of_another_network_are_refused_with_how_to_transfer_them(
     with torch.no_grad():
         same.net.const.add_(1.0)
     advice = f"ganpress edit directions MODEL --from {path} --teacher t.safetensors -o NEW"
-    with pytest.raises(ConfigError, match="another network .* makes the same codes") as caught:
+    with pytest.raises(ConfigError, match=r"another network .* makes the same codes") as caught:
         load_directions(path, same)
     assert advice in str(caught.value)
-    with pytest.raises(ConfigError, match="whose codes are not this one's, .* fitted") as caught:
+    with pytest.raises(ConfigError, match=r"whose codes are not this one's, .* fitted") as caught:
         load_directions(path, STYLEGAN2.model(seed=1))
     assert advice in str(caught.value)
     with pytest.raises(ConfigError, match="codes 'w' mean nothing here: find this network's own"):
@@ -313,12 +313,14 @@ def test_a_broken_file_of_directions_is_refused(
 def test_a_model_a_folder_and_a_missing_file_are_no_directions(tmp_path: Path) -> None:
     model: Model = STYLEGAN2.model()
     path = save(model, tmp_path / "m.safetensors")
-    with pytest.raises(CheckpointError, match="a ganpress model.*, not edit directions.* Give the"):
+    with pytest.raises(
+        CheckpointError, match=r"a ganpress model.*, not edit directions.* Give the"
+    ):
         load_directions(path)
     save_directions(found(), tmp_path / "directions.safetensors")
     with pytest.raises(CheckpointError, match=r"a folder, .* Give .*directions\.safetensors"):
         load_directions(tmp_path)
-    with pytest.raises(CheckpointError, match="did you mean 'directions.safetensors'"):
+    with pytest.raises(CheckpointError, match=r"did you mean 'directions\.safetensors'"):
         load_directions(tmp_path / "direction.safetensors")
 
 

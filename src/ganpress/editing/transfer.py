@@ -14,13 +14,15 @@ from torch import Tensor
 
 from ganpress.editing.directions import Directions, check_network, move
 from ganpress.editing.latents import LatentSpace, latent_space
+from ganpress.editing.subjects import drawn_subjects, stacked
 from ganpress.errors import ConfigError
 from ganpress.losses.features import Features, load_features
 from ganpress.measures.fidelity import check_channels
 from ganpress.models.checkpoint import Model, fingerprint
-from ganpress.models.families.base import draw_inputs
 from ganpress.types import Inputs
 
+SEEDS = range(1000, 1016)
+"""Of the pictures on which the agreement of edits is measured."""
 POOR_RESIDUAL = 0.5
 """From here on, of the variance of the student's codes, a fitted map is warned about."""
 _LOST = 1e-6  # relative length from which on a mapped direction is rounding
@@ -89,8 +91,8 @@ def transfer(
     teacher: Model,
     student: Model,
     *,
+    draws: Inputs | None = None,
     samples: int = 10_000,
-    pictures: int = 16,
     strength: float = 2.0,
     features: str = "tiny",
     weights: Path | None = None,
@@ -101,8 +103,10 @@ def transfer(
     read z itself), the vectors are the same. Else the map between the two spaces is fitted.
 
     Args:
+        draws: what both networks read where the agreement of the edits is measured, one row a
+            picture; None: 16 of seeds.
         samples: pairs of codes of the same draws that the map is fitted on.
-        pictures, strength: that the agreement of the edits is measured on.
+        strength: of the edits whose agreement is measured, standard deviations.
         features, weights: the feature network of the agreement, as `load_features` takes them.
     Raises: ConfigError where the directions are not the teacher's, or the student is no
         student of it.
@@ -112,7 +116,7 @@ def transfer(
     net = load_features(features, weights=weights)
     found = fit_map(latent_space(teacher), latent_space(student), samples=samples)
     kept, moved = mapped(directions, found, student)
-    draws = draw_inputs(teacher.net, pictures, teacher.size, torch.Generator().manual_seed(2))
+    draws = stacked(drawn_subjects(teacher, SEEDS)) if draws is None else draws
     agreed = agreement(
         (teacher, _rows(directions, kept)), (student, moved), draws, strength=strength, features=net
     )
