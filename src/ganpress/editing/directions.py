@@ -6,8 +6,8 @@ codes along it: a strength is given in such deviations, so that 2 is as far for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -191,6 +191,17 @@ def check_network(directions: Directions, model: Model, file: str = "FILE") -> N
     raise ConfigError(
         f"{head}, {what}. Transfer them: ganpress edit directions MODEL --from {file} "
         f"--teacher {origin} -o NEW"
+    )
+
+
+def some(directions: Directions, which: Sequence[int]) -> Directions:
+    """Some of the directions, by their numbers from 0."""
+    rows = torch.tensor(list(which))
+    return replace(
+        directions,
+        vectors=directions.vectors[rows],
+        deviations=directions.deviations[rows],
+        ratios=directions.ratios[rows],
     )
 
 

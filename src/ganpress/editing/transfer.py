@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ganpress.editing.directions import Directions, check_network, move
+from ganpress.editing.directions import Directions, check_network, move, some
 from ganpress.editing.latents import LatentSpace, latent_space
 from ganpress.editing.subjects import drawn_subjects, stacked
 from ganpress.errors import ConfigError
@@ -79,9 +79,14 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Transfer:
-    """A teacher's directions on its student: how they got there, and how well they do."""
+    """A teacher's directions on its student: how they got there, and how well they do.
+
+    Attributes:
+        directions, teacher: the same directions in the student's form and in the teacher's.
+    """
 
     directions: Directions
+    teacher: Directions
     map: CodeMap
     agreement: Agreement
 
@@ -117,10 +122,9 @@ def transfer(
     found = fit_map(latent_space(teacher), latent_space(student), samples=samples)
     kept, moved = mapped(directions, found, student)
     draws = stacked(drawn_subjects(teacher, SEEDS)) if draws is None else draws
-    agreed = agreement(
-        (teacher, _rows(directions, kept)), (student, moved), draws, strength=strength, features=net
-    )
-    return Transfer(moved, found, agreed)
+    ours = some(directions, kept)
+    agreed = agreement((teacher, ours), (student, moved), draws, strength=strength, features=net)
+    return Transfer(moved, ours, found, agreed)
 
 
 def fit_map(
@@ -196,7 +200,7 @@ def mapped(directions: Directions, found: CodeMap, student: Model) -> tuple[list
         "residual": found.residual,
         "pairs": found.pairs,
     }
-    chosen = _rows(directions, kept)
+    chosen = some(directions, kept)
     return kept, replace(
         chosen,
         vectors=chosen.vectors if found.inherited else F.normalize(moved[kept], dim=1),
@@ -252,14 +256,3 @@ def _changes(
     still = seen(codes)
     moved = [seen(move(codes, directions, k, strength)) for k in range(len(directions))]
     return [(a - still[0], b - still[1]) for a, b in moved]
-
-
-def _rows(directions: Directions, kept: list[int]) -> Directions:
-    """Some of the directions."""
-    rows = torch.tensor(kept)
-    return replace(
-        directions,
-        vectors=directions.vectors[rows],
-        deviations=directions.deviations[rows],
-        ratios=directions.ratios[rows],
-    )
