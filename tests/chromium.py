@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,15 @@ from typing import Any, Self
 
 from patience import PATIENCE_S
 
+# Runs argv[3:] with two pipes where the browser looks for them: it reads 3 and writes 4.
+WIRED = """
+import os, sys
+os.dup2(os.dup(int(sys.argv[1])), 103)
+os.dup2(os.dup(int(sys.argv[2])), 104)
+os.dup2(103, 3)
+os.dup2(104, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -27,26 +37,19 @@ def program() -> str | None:
 
 
 class Browser:
-    """One page; messages are JSON, each ended by a zero byte, as --remote-debugging-pipe has them."""
+    """One page. Messages are JSON, each ended by a zero byte."""
 
     def __init__(self, home: Path) -> None:
         read, self._write = os.pipe()
         self._read, write = os.pipe()
-
-        def wire() -> None:  # the browser reads 3 and writes 4
-            for number, handle in ((13, read), (14, write)):
-                os.dup2(handle, number)
-            os.dup2(13, 3)
-            os.dup2(14, 4)
 
         options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]
         options += ["--remote-debugging-pipe", "--disable-extensions", "--hide-scrollbars"]
         options += ["--disable-dev-shm-usage", "--disable-background-networking"]
         command = [str(program()), *options, f"--user-data-dir={home}", "about:blank"]
         self._process = subprocess.Popen(
-            command,
-            preexec_fn=wire,
-            pass_fds=(3, 4),
+            [sys.executable, "-c", WIRED, str(read), str(write), *command],
+            pass_fds=(read, write),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "HOME": str(home)},
@@ -87,6 +90,7 @@ class Browser:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", features=[scheme])
+        self.events.clear()
         self.ask("Page.navigate", url=path.resolve().as_uri())
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next())
@@ -102,13 +106,14 @@ class Browser:
     def press(self, key: str) -> None:
         """A key of the keyboard, such as ArrowRight, where the focus is."""
         codes = {"ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35, "Tab": 9, "Enter": 13}
-        for kind in ("rawKeyDown", "keyUp"):
+        for kind in ("keyDown" if key == "Enter" else "rawKeyDown", "keyUp"):
             self.ask(
                 "Input.dispatchKeyEvent",
                 type=kind,
                 key=key,
                 code=key,
                 windowsVirtualKeyCode=codes[key],
+                **({"text": "\r"} if key == "Enter" else {}),
             )
 
     def shot(self, path: Path, *, whole: bool = True) -> Path:
@@ -126,9 +131,10 @@ class Browser:
 
     @property
     def complaints(self) -> list[str]:
-        """Errors of scripts, and what the page's policy refused."""
+        """Errors of scripts, and what the page's policy refused; not advice on rendering."""
         kinds = ("Runtime.exceptionThrown", "Log.entryAdded")
-        return [str(e["params"]) for e in self.events if e.get("method") in kinds]
+        found = [e["params"] for e in self.events if e.get("method") in kinds]
+        return [str(one) for one in found if one.get("entry", {}).get("source") != "rendering"]
 
     def _next(self) -> dict[str, Any]:
         end = time.monotonic() + PATIENCE_S

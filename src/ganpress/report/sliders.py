@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError
-from ganpress.report.amounts import significant
+from ganpress.report.amounts import si, significant
 from ganpress.report.pictures import data_uri, open_picture
 from ganpress.sniff import misplaced
 
@@ -132,6 +132,7 @@ def _about(facts: Mapping[str, Any]) -> list[str]:
     where = "all layers" if last - first + 1 == count else f"layers {first} to {last} of {count}"
     cut = f" Truncation {facts['truncation']:g}." if facts["truncation"] != 1 else ""
     said = [f"Directions in {facts['space']}, applied to {where}.{cut}"]
+    said += [f"{one['name']}: {si(one['macs'])} MACs." for one in facts["networks"]]
     moved = facts["transfer"]
     if moved is None:
         return said
