@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ganpress.cli.options import Weights, check_file, listed
+from ganpress.cli.options import Weights, check_file, listed, size_option
 from ganpress.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ Photos = Annotated[
     list[Path] | None,
     typer.Option("--images", help="photos, of a generator that reads them (munit)"),
 ]
+PhotoSize = Annotated[Any, size_option("of those photos, as 256 or 256x512; default: its usual")]
 Features = Annotated[
     str, typer.Option("--features", help="feature network that compares two networks' changes")
 ]
@@ -66,6 +67,7 @@ def directions(
         Path | None, typer.Option("--teacher", "-t", help="the network that --from is of")
     ] = None,
     images: Photos = None,
+    size: PhotoSize = None,
     features: Features = "tiny",
     weights: Weights = None,
 ) -> None:
@@ -97,7 +99,7 @@ def directions(
             load_directions(source, origin),
             origin,
             load(model),
-            draws=_draws(origin, SEEDS, images),
+            draws=_draws(origin, SEEDS, images, size),
             samples=samples,
             features=features,
             weights=weights,
@@ -124,6 +126,7 @@ def sliders(
     layers: Layers = None,
     seeds: Annotated[str, typer.Option("--seeds", help="of the pictures")] = "0,1,2,3",
     images: Photos = None,
+    size: PhotoSize = None,
     strength: Annotated[
         float, typer.Option("--strength", help="farthest move, standard deviations")
     ] = 3.0,
@@ -166,7 +169,7 @@ def sliders(
         run=run,
         student=load(student) if student else None,
         directions=found,
-        subjects=_subjects(given, _numbers(seeds), images),
+        subjects=_subjects(given, _numbers(seeds), images, size),
         settings=chosen,
         features=features,
         weights=weights,
@@ -194,20 +197,22 @@ def _directions_of(
     return some(stored, range(min(count, len(stored))))
 
 
-def _subjects(model: Model, seeds: list[int], images: list[Path] | None) -> list[Subject]:
+def _subjects(
+    model: Model, seeds: list[int], images: list[Path] | None, size: Any
+) -> list[Subject]:
     from ganpress.data import open_images
     from ganpress.editing.subjects import drawn_subjects
     from ganpress.models.inputs import from_noise
 
     if images and from_noise(model):
         raise ConfigError(f"A '{model.family.name}' generator reads no photos: leave --images out.")
-    return drawn_subjects(model, seeds, open_images(images) if images else None)
+    return drawn_subjects(model, seeds, open_images(images) if images else None, size)
 
 
-def _draws(model: Model, seeds: range, images: list[Path] | None) -> Any:
+def _draws(model: Model, seeds: range, images: list[Path] | None, size: Any) -> Any:
     from ganpress.editing.subjects import stacked
 
-    return stacked(_subjects(model, list(seeds), images))
+    return stacked(_subjects(model, list(seeds), images, size))
 
 
 def _numbers(text: str) -> list[int]:

@@ -135,7 +135,6 @@ def write_sliders(
         "strengths": strengths,
         "truncation": settings.truncation,
         "frame": list(side),
-        "made": shown[0].model.size if shown[0].model.is_fixed else None,
         "directions": [
             {"file": name, **_direction_facts(directions, moved, k)} for k, name in enumerate(names)
         ],

@@ -16,6 +16,7 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
 from ganpress.models.inputs import check_given, from_noise, images_for, inputs_of, reads
 from ganpress.types import Inputs
+from ganpress.types.sizes import Size
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Subject:
 
 
 def drawn_subjects(
-    model: Model, seeds: Sequence[int], images: Images | None = None, size: int | None = None
+    model: Model, seeds: Sequence[int], images: Images | None = None, size: Size | None = None
 ) -> list[Subject]:
     """One subject a seed; where the network reads photos, each has the next of the images.
 
