@@ -16,6 +16,7 @@ from ganpress import __version__
 from ganpress.cli import ablate as cli_ablate
 from ganpress.cli import compression as cli_compression
 from ganpress.cli import data as cli_data
+from ganpress.cli import editing as cli_editing
 from ganpress.cli import evaluation as cli_evaluation
 from ganpress.cli import formats as cli_formats
 from ganpress.cli import generation as cli_generation
@@ -29,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_editing.app, name="edit")
 app.command()(cli_training.train)
 app.command()(cli_training.families)
 app.command("run")(cli_generation.run)

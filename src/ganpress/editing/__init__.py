@@ -1,0 +1,1 @@
+"""What a small generator is used for: projection, mixing, morphing, directions."""
