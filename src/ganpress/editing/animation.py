@@ -15,6 +15,21 @@ FORMATS = {".gif": "GIF", ".webp": "WEBP"}
 _LEAST_MS = {"GIF": 20, "WEBP": 1}  # a GIF's shorter frames are played slowly by browsers
 
 
+def check_animation(path: Path, count: int, seconds: float) -> tuple[str, int]:
+    """The format, and the duration of a frame in ms. Raises: ConfigError, as `write_animation`."""
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise ConfigError(f"{path} is no animation: end its name with {' or '.join(FORMATS)}.")
+    each_ms = round(1000 * seconds / count)
+    if each_ms < _LEAST_MS[kind]:
+        raise ConfigError(
+            f"{count} frames in {seconds:g} seconds are {each_ms} ms each: a {kind} shows at least "
+            f"{_LEAST_MS[kind]} ms. Give more seconds, or at most "
+            f"{int(1000 * seconds / _LEAST_MS[kind])} frames."
+        )
+    return kind, each_ms
+
+
 def write_animation(frames: Tensor, path: Path, *, seconds: float) -> Path:
     """Write an endless animation; the file appears whole or not at all.
 
@@ -24,17 +39,8 @@ def write_animation(frames: Tensor, path: Path, *, seconds: float) -> Path:
         seconds: of one round.
     Raises: ConfigError for another ending, or frames too short for the format; DiskFull.
     """
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise ConfigError(f"{path} is no animation: end its name with {' or '.join(FORMATS)}.")
     count = frames.shape[1]
-    each_ms = round(1000 * seconds / count)
-    if each_ms < _LEAST_MS[kind]:
-        raise ConfigError(
-            f"{count} frames in {seconds:g} seconds are {each_ms} ms each: a {kind} shows at least "
-            f"{_LEAST_MS[kind]} ms. Give more seconds, or at most "
-            f"{int(1000 * seconds / _LEAST_MS[kind])} frames."
-        )
+    kind, each_ms = check_animation(path, count, seconds)
     first, *others = (Image.fromarray(grid(frames[:, i], columns=1)) for i in range(count))
     extra = {"lossless": True} if kind == "WEBP" else {"optimize": False}
     replace_file(

@@ -126,7 +126,7 @@ def _check_label(model: Model, label: int | None) -> None:
             f"This '{model.family.name}' generator has {count} classes: say which one the photos "
             f"are of (label, --class), 0 to {count - 1}."
         )
-    if label is not None and not 0 <= label < max(1, count):
+    if label is not None and not 0 <= label < count:
         raise ConfigError(
             f"The class is {label}: this generator has {count}, 0 to {count - 1}."
             if count

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ganpress.editing.animation import write_animation
+from ganpress.editing.animation import check_animation, write_animation
 from ganpress.editing.latent_file import Latent
 from ganpress.editing.mixing import mix
 from ganpress.editing.morphing import morph
@@ -65,6 +65,7 @@ def write_morph(
         ending: of the animation: gif or webp.
     Raises: ConfigError, CheckpointError, WeightsError, DiskFull.
     """
+    check_animation(Path(out) / f"morph.{ending}", frames, seconds)
     rows = _networks(model, given, teacher)
     by = load_distance(distance, weights=weights, side=model.size)
     found = morph(rows, frames=frames, space=space, distance=by)
