@@ -101,6 +101,15 @@ def test_one_changed_number_of_the_mapping_network_is_not_inherited() -> None:
     assert fit_map(latent_space(teacher), latent_space(student), samples=50).inherited
 
 
+def test_the_same_weights_at_another_learning_rate_make_other_codes() -> None:
+    teacher, student = STYLEGAN2.model(), Wiring("stylegan2", {"lr_mlp": 0.02}).model()
+    student.net.load_state_dict(teacher.net.state_dict())
+    z = torch.ones(1, 8)
+    one, other = latent_space(teacher), latent_space(student)
+    assert not torch.equal(one.model.net.mapping(z), other.model.net.mapping(z))  # type: ignore[operator]
+    assert one.fingerprint() != other.fingerprint()
+
+
 # --- other codes ----------------------------------------------------------------------------------
 
 

@@ -17,10 +17,11 @@ from PIL import Image
 from ganpress.channels.take import shrink
 from ganpress.editing.direction_file import load_directions, save_directions
 from ganpress.editing.directions import find_directions, move
+from ganpress.editing.latent_file import Latent, save_latent
 from ganpress.editing.latents import latent_space
 from ganpress.editing.slider_page import make_sliders
 from ganpress.editing.sliders import SliderSettings, alone, in_page, side_by_side, write_sliders
-from ganpress.editing.subjects import Subject, code_of, drawn_subjects
+from ganpress.editing.subjects import Subject, code_of, drawn_subjects, projected_subjects
 from ganpress.editing.transfer import transfer
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model, fingerprint, save
@@ -217,6 +218,34 @@ def test_a_projected_code_goes_to_the_student_by_the_map_of_the_transfer() -> No
     torch.testing.assert_close(second.codes[0], expected)
 
 
+def projected(model: Model, space: Any, row: torch.Tensor, path: Path) -> Path:
+    """A file as `ganpress edit project` leaves it."""
+    names, inputs = model.net.reads[1:], drawn_subjects(model, [9])[0].inputs[1:]  # type: ignore[union-attr,index]
+    rest = dict(zip(names, inputs, strict=True))
+    return save_latent(Latent(space, row, rest, fingerprint(model.net), path.stem), path)
+
+
+@pytest.mark.parametrize("name", ["stylegan2", "sngan", "sngan conditional"])
+def test_projected_photos_start_at_their_own_codes(name: str, tmp_path: Path) -> None:
+    model = WIRINGS[name].model()
+    net, space = model.net, latent_space(model)
+    noise = drawn_subjects(model, [9])[0].inputs[1:]
+    z = torch.randn(space.dim)
+    rows: dict[str, torch.Tensor] = {"z": z}
+    if name == "stylegan2":
+        rows |= {"w": torch.randn(8), "w+": torch.randn(6, 8)}
+    files = [projected(model, kind, row, tmp_path / f"{kind}.st") for kind, row in rows.items()]
+    subjects = projected_subjects(model, files)
+    assert [s.name for s in subjects] == list(rows)
+    for subject, (kind, row) in zip(subjects, rows.items(), strict=True):
+        made = space.pictures(code_of(space, subject), subject.inputs)
+        any_net: Any = net
+        run = any_net if kind == "z" else any_net.synthesis
+        assert torch.equal(made, run(row[None], *noise).detach())
+    with pytest.raises(ConfigError, match="a latent of another network"):
+        projected_subjects(WIRINGS[name].model(seed=1), files)
+
+
 # --- pages and runs -------------------------------------------------------------------------------
 
 
@@ -335,6 +364,19 @@ def test_the_command_shows_teacher_and_student_side_by_side(
     assert told.code == 0 and told.err == ""
     page = (home / "p.html").read_text()
     assert page.count("<canvas") == 8 and "make the same codes" in page
+
+
+def test_projected_photos_are_shown_and_seeds_beside_them_only_if_asked_for(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    projected(STYLEGAN2.model(), "w+", torch.randn(6, 8), home / "latents" / "anna.safetensors")
+    base = ("edit", "sliders", home / "teacher.safetensors", "-o", home / "p.html")
+    base = (*base, "--latents", home, "--steps", 1, "--count", 1)  # type: ignore[assignment]
+    for more, count in (((), 1), (("--seeds", "0,1"), 3)):
+        told = run_cli(capsys, *base, *more)
+        page = (home / "p.html").read_text()
+        assert told.code == 0 and "Generator, anna" in page, told.err
+        assert page.count("<canvas") == count
 
 
 def test_photos_are_given_to_a_translator_and_to_no_other(

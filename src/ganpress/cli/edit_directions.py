@@ -124,7 +124,14 @@ def sliders(
     by: By = None,
     count: Annotated[int, typer.Option("--count", min=1, help="directions that are shown")] = 6,
     layers: Layers = None,
-    seeds: Annotated[str, typer.Option("--seeds", help="of the pictures")] = "0,1,2,3",
+    seeds: Annotated[
+        str | None,
+        typer.Option("--seeds", help="of the pictures; default: 0,1,2,3, of photos none"),
+    ] = None,
+    latents: Annotated[
+        list[Path] | None,
+        typer.Option("--latents", help="projected photos: a folder of 'edit project', or files"),
+    ] = None,
     images: Photos = None,
     size: PhotoSize = None,
     strength: Annotated[
@@ -169,7 +176,10 @@ def sliders(
         run=run,
         student=load(student) if student else None,
         directions=found,
-        subjects=_subjects(given, _numbers(seeds), images, size),
+        subjects=[
+            *_projected(given, latents or []),
+            *_subjects(given, _seeds(seeds, not latents), images, size),
+        ],
         settings=chosen,
         features=features,
         weights=weights,
@@ -206,6 +216,8 @@ def _subjects(
 
     if images and from_noise(model):
         raise ConfigError(f"A '{model.family.name}' generator reads no photos: leave --images out.")
+    if not seeds:
+        return []
     return drawn_subjects(model, seeds, open_images(images) if images else None, size)
 
 
@@ -215,7 +227,16 @@ def _draws(model: Model, seeds: range, images: list[Path] | None, size: Any) -> 
     return stacked(_subjects(model, list(seeds), images, size))
 
 
-def _numbers(text: str) -> list[int]:
+def _projected(model: Model, latents: list[Path]) -> list[Subject]:
+    from ganpress.editing.subjects import projected_subjects
+
+    return projected_subjects(model, latents) if latents else []
+
+
+def _seeds(text: str | None, by_default: bool) -> list[int]:
+    """Those of --seeds; without it 0 to 3, or none. Raises ConfigError."""
+    if text is None:
+        return [0, 1, 2, 3] if by_default else []
     found = listed(text)
     if not found or not all(part.isdecimal() for part in found):
         raise ConfigError(f"--seeds {text}: give whole numbers from 0 on, such as 0,1,2.")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ganpress.data import Images, evaluation
+from ganpress.editing.latent_file import latents_at
 from ganpress.editing.latents import LatentSpace, latent_space
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
@@ -67,6 +69,22 @@ def drawn_subjects(
         )
         for number, seed in enumerate(seeds)
     ]
+
+
+def projected_subjects(model: Model, paths: Sequence[Path | str]) -> list[Subject]:
+    """Photos that `ganpress edit project` found the codes of, or folders of them.
+
+    Raises: ConfigError for latents of another network, and a network that is not edited in the
+        space of its noise; CheckpointError.
+    """
+    space = latent_space(model)
+    found = []
+    for _, latent in latents_at(paths, model):
+        code, rest = latent.row[None], dict(latent.rest)
+        z = code if latent.space == "z" else torch.zeros(1, space.dim)
+        inputs = (z, *(rest[name] for name in reads(model)[1:]))
+        found.append(Subject(latent.name, inputs, None if latent.space == "z" else code))
+    return found
 
 
 def stacked(subjects: Iterable[Subject]) -> Inputs:

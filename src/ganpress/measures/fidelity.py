@@ -19,6 +19,7 @@ from ganpress.losses.terms import unit_distance
 from ganpress.measures.cost import latency, measure
 from ganpress.measures.image_metrics import choose, learned_distance, protocol_lines
 from ganpress.measures.looked import Columns, Looked
+from ganpress.measures.path_length import check_paths, path_lengths
 from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.inputs import (
     channels_of,
@@ -81,10 +82,11 @@ def evaluate(
         on the named feature network. It is not FID and not LPIPS.
         ``l1``: mean absolute difference, as a fraction of the grey range (0 to 1).
         ``st-lpips-alex``, where it is among ``metrics``: ST-LPIPS, a learned perceptual distance.
+        ``ppl-w``, ``ppl-z``: the student's perceptual path length; the teacher's is a yardstick.
 
     Args:
         images: photos, with label maps where the family reads those; None where it reads noise.
-        metrics: names of `image_metrics.KINDS` that compare pairs, or `AUTO`.
+        metrics: names of `image_metrics.KINDS` that compare pairs or follow paths, or `AUTO`.
         size: shorter side, then centre crop, or (height, width), pixels; default: the family's
             own size.
         count: pictures made from noise; default: as many as the images, or `FROM_NOISE`.
@@ -100,7 +102,9 @@ def evaluate(
     images = images_for(teacher, images) if images and not from_noise(teacher) else images
     size = teacher.resolve_size(size)
     at = None if weights is None else Path(weights)
-    chosen = choose(metrics, kinds=["pairs"], side=shorter(size), weights=at)
+    kinds = ["pairs", "paths"] if from_noise(teacher) else ["pairs"]
+    chosen = choose(metrics, kinds=kinds, side=shorter(size), weights=at)
+    check_paths(teacher, chosen.paths)
     net = load_features(features, weights=at)
     check_side(net, shorter(size))
     generator = torch.Generator().manual_seed(seed)
@@ -121,17 +125,22 @@ def evaluate(
         wanted = Looked(_teacher_pictures(teacher, place, each))
         columns.add(pairwise(net, chosen.pairs, Looked(student(*each)), wanted))
     values = columns.rows
+    ours, theirs = (path_lengths(m, chosen.paths, net, count, seed) for m in (student, teacher))
     read = dict.fromkeys(_READ.get(name, "noise") for name in reads(teacher))
     return Evaluation(
-        metrics={k: float(v.mean()) for k, v in values.items()},
-        spread={k: standard_error(v) for k, v in values.items()},
+        metrics={k: float(v.mean()) for k, v in values.items()}
+        | {path.name: path.value for path in ours},
+        spread={k: standard_error(v) for k, v in values.items()}
+        | {path.name: path.error for path in ours},
         count=count,
         protocol={
             "reference": f"the teacher's output on the same {' and '.join(read)}",
             **protocol_of(teacher, None if from_noise(teacher) else images, size, net, seed),
             **distance_protocol("on [-1, 1] pictures"),
             **protocol_lines(chosen),
+            **{path.name: path.protocol for path in ours},
         },
+        yardsticks={f"{path.name}, the teacher": path.value for path in theirs},
         left_out=chosen.left_out,
     )
 

@@ -12,6 +12,7 @@ from ganpress.sniff.look import PICTURES, Group, Seen, look
 Wanted = Literal[
     "model", "checkpoint", "weights", "picture", "pack", "state", "settings", "json", "archive",
     "directions",
+    "latent",
 ]  # fmt: skip
 
 NAMES: dict[Wanted, str] = {
@@ -25,6 +26,7 @@ NAMES: dict[Wanted, str] = {
     "json": "JSON",
     "archive": "an archive",
     "directions": "edit directions (.safetensors)",
+    "latent": "a latent code (.safetensors)",
 }
 RIGHT: dict[Wanted, tuple[Group, ...]] = {
     "model": ("model",),
@@ -37,6 +39,7 @@ RIGHT: dict[Wanted, tuple[Group, ...]] = {
     "json": ("text",),
     "archive": ("archive",),
     "directions": (),
+    "latent": (),
 }
 _AGAIN = "copy or download it again"
 _STATE_DICT = "save torch.save(net.state_dict(), FILE) in its own code base, and give that file"
@@ -93,6 +96,8 @@ def _advice(seen: Seen, wanted: Wanted, path: Path | None) -> str:
         return _AGAIN
     if wanted == "directions":
         return "give the file that 'ganpress edit directions' wrote"
+    if wanted == "latent":
+        return "give a file that 'ganpress edit project' wrote"
     return _for_weights(seen, wanted, path)
 
 
