@@ -14,6 +14,7 @@ from nets import WIRINGS, Wiring, random_indices
 from torch import Tensor
 
 from ganpress.channels.take import shrink
+from ganpress.editing import transfer as transfers
 from ganpress.editing.directions import Directions, find_directions, move
 from ganpress.editing.latents import latent_space
 from ganpress.editing.transfer import CodeMap, fit_map, least_squares, mapped, transfer
@@ -195,6 +196,20 @@ def test_a_direction_that_the_student_has_not_is_left_out_and_named() -> None:
     nothing = CodeMap(torch.zeros(8, 8), torch.zeros(8), False, 0.1, 9)
     with pytest.raises(ConfigError, match="None of the directions changes"):
         mapped(directions, nothing, student)
+
+
+def test_teacher_and_student_keep_the_same_directions_where_one_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    teacher, student = STYLEGAN2.model(), STYLEGAN2.model(seed=1)
+    directions = replace(of(teacher), vectors=torch.eye(8)[:3])
+    flat = CodeMap(torch.diag(1 - torch.eye(8)[1]), torch.zeros(8), False, 0.1, 9)
+    monkeypatch.setattr(transfers, "fit_map", lambda *_, **__: flat)
+    with pytest.warns(UserWarning, match="no direction 2"):
+        found = transfer(directions, teacher, student, draws=draws(STYLEGAN2, 2))
+    assert torch.equal(found.teacher.vectors, directions.vectors[[0, 2]])
+    assert torch.equal(found.directions.vectors, found.teacher.vectors)
+    assert len(found.agreement.pixels) == len(found.agreement.features) == 2
 
 
 # --- how well -------------------------------------------------------------------------------------
