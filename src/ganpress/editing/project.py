@@ -22,7 +22,8 @@ from ganpress.editing.objective import Objective
 from ganpress.editing.row_optimisers import RowAdam, RowLBFGS, RowOptimiser
 from ganpress.editing.settings import ProjectSettings
 from ganpress.errors import ConfigError
-from ganpress.losses.picture_distance import PictureDistance, load_distance
+from ganpress.losses.lpips import PictureDistance
+from ganpress.losses.picture_distance import load_distance
 from ganpress.measures.comparison import eight_bit
 from ganpress.measures.fidelity import check_opened
 from ganpress.measures.metrics.psnr import psnr
