@@ -11,6 +11,7 @@ import torch
 from nets import WIRINGS, each
 from safetensors.torch import save_file
 
+from ganpress import editing
 from ganpress.editing.latent_file import Latent, latents_at, load_latent, save_latent
 from ganpress.editing.names import file_stems
 from ganpress.editing.pictures import Edited, drawn_latents
@@ -123,3 +124,11 @@ def test_a_space_that_there_is_not_is_refused_with_the_nearest() -> None:
 def test_names_of_files_are_short_and_differ() -> None:
     names = ["a/x.png", "b/x.jpg", "c/y.tar.png", "00012", "b/x.png", ".png"]
     assert file_stems(names) == ["a-x", "b-x", "y.tar", "00012", "b-x-2", "png"]
+
+
+def test_the_rooms_names_are_those_of_their_homes() -> None:
+    assert sorted(editing._HOME) == sorted(editing.__all__) == list(editing.__all__)
+    for name in editing.__all__:
+        assert (getattr(editing, name).__doc__ or "").strip()
+    with pytest.raises(AttributeError, match="no attribute 'projekt'"):
+        _ = editing.projekt  # type: ignore[attr-defined]
