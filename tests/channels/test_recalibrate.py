@@ -164,7 +164,8 @@ def test_a_cut_reads_the_statistics_of_the_narrow_network() -> None:
 def test_the_slimming_of_a_generator_recalibrates_where_it_has_batch_norm(
     name: str, least: int, sizes: list[int], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganpress.methods.gan_slimming import extract, method
+    from ganpress.methods.gan_slimming import extract
+    from ganpress.training import setup
 
     read: list[list[int]] = []
 
@@ -174,8 +175,8 @@ def test_the_slimming_of_a_generator_recalibrates_where_it_has_batch_norm(
         return recalibrate(net, batches)
 
     monkeypatch.setattr(extract, "recalibrate", watched)
-    monkeypatch.setattr(method, "RECALIBRATE_IMAGES", 11)
-    monkeypatch.setattr(method, "RECALIBRATE_BATCH", least)
+    monkeypatch.setattr(setup, "CALIBRATED", 11)
+    monkeypatch.setattr(setup, "CALIBRATED_AT_ONCE", least)
     wiring = WIRINGS[name]
     images = None
     if wiring.ghost.reads == ("image",):

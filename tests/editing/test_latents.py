@@ -11,6 +11,7 @@ import torch
 from nets import WIRINGS, each
 from safetensors.torch import save_file
 
+from ganpress import editing
 from ganpress.editing.latent_file import Latent, latents_at, load_latent, save_latent
 from ganpress.editing.names import file_stems
 from ganpress.editing.pictures import Edited, drawn_latents
@@ -54,16 +55,16 @@ def test_a_latent_of_another_network_is_refused(tmp_path: Path) -> None:
 
 def test_files_that_are_no_latents_say_what_they_are(tmp_path: Path) -> None:
     model = stylegan2()
-    with pytest.raises(CheckpointError, match="ganpress model.*, not a latent code"):
+    with pytest.raises(CheckpointError, match=r"ganpress model.*, not a latent code"):
         load_latent(save(model, tmp_path / "model.safetensors"))
     save_file({"latent": torch.zeros(3)}, tmp_path / "plain.safetensors")
     with pytest.raises(CheckpointError, match="not a latent code"):
         load_latent(tmp_path / "plain.safetensors")
     whole = save_latent(in_plus(model), tmp_path / "a.safetensors").read_bytes()
     (tmp_path / "half.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError, match="half.safetensors"):
+    with pytest.raises(CheckpointError, match=r"half\.safetensors"):
         load_latent(tmp_path / "half.safetensors")
-    with pytest.raises(CheckpointError, match="did you mean 'a.safetensors'"):
+    with pytest.raises(CheckpointError, match=r"did you mean 'a.safetensors'"):
         load_latent(tmp_path / "b.safetensors")
     with pytest.raises(ConfigError, match="has no latents"):
         latents_at([make(tmp_path / "empty")], model)
@@ -99,7 +100,7 @@ def test_styles_that_differ_are_refused_where_one_is_wanted() -> None:
     rows = Edited(stylegan2(), (in_plus(stylegan2()), drawn_latents(stylegan2(), [1])[0]))
     assert rows.largest_space == "w+"
     assert rows.rows("w+").shape[0] == 2
-    with pytest.raises(ConfigError, match="'photo 0': A latent of 'w\\+' cannot be taken as .*'w'"):
+    with pytest.raises(ConfigError, match=r"'photo 0': A latent of 'w\+' cannot be taken as .*'w'"):
         rows.rows("w")
 
 
@@ -114,7 +115,7 @@ def test_only_generators_that_read_noise_have_latent_spaces(wiring: Any) -> None
 
 
 def test_a_space_that_there_is_not_is_refused_with_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="did you mean 'w\\+'"):
+    with pytest.raises(ConfigError, match=r"did you mean 'w\+'"):
         check_space(stylegan2(), "w++")
     with pytest.raises(ConfigError, match="no mapping network"):
         check_space(WIRINGS["sngan"].model(), "w+")
@@ -123,3 +124,11 @@ def test_a_space_that_there_is_not_is_refused_with_the_nearest() -> None:
 def test_names_of_files_are_short_and_differ() -> None:
     names = ["a/x.png", "b/x.jpg", "c/y.tar.png", "00012", "b/x.png", ".png"]
     assert file_stems(names) == ["a-x", "b-x", "y.tar", "00012", "b-x-2", "png"]
+
+
+def test_the_rooms_names_are_those_of_their_homes() -> None:
+    assert sorted(editing._HOME) == sorted(editing.__all__) == list(editing.__all__)
+    for name in editing.__all__:
+        assert (getattr(editing, name).__doc__ or "").strip()
+    with pytest.raises(AttributeError, match="no attribute 'projekt'"):
+        _ = editing.projekt  # type: ignore[attr-defined]

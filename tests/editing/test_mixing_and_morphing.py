@@ -19,7 +19,7 @@ from ganpress.editing.morphing import morph, smoothness
 from ganpress.editing.pictures import Edited, beside_teacher, drawn_latents, edited
 from ganpress.editing.results import Teacher, write_mix, write_morph
 from ganpress.errors import ConfigError
-from ganpress.losses.picture_distance import PictureDistance
+from ganpress.losses.lpips import PictureDistance
 from ganpress.models.checkpoint import Model
 from ganpress.run.files import read_json
 
@@ -201,7 +201,7 @@ def test_an_animation_of_another_kind_or_too_fast_is_refused(tmp_path: Path) -> 
     frames = torch.zeros(1, 100, 3, 8, 8)
     with pytest.raises(ConfigError, match=r"end its name with .gif or .webp"):
         write_animation(frames, tmp_path / "a.mp4", seconds=1)
-    with pytest.raises(ConfigError, match="10 ms each: a GIF shows at least 20 ms.*at most 50"):
+    with pytest.raises(ConfigError, match=r"10 ms each: a GIF shows at least 20 ms.*at most 50"):
         write_animation(frames, tmp_path / "a.gif", seconds=1)
     assert not list(tmp_path.iterdir())
 

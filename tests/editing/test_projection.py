@@ -17,7 +17,7 @@ from ganpress.data import Images, evaluation, open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.editing.latent_file import load_latent
 from ganpress.editing.objective import Objective, noise_autocorrelation, normalised
-from ganpress.editing.project import project
+from ganpress.editing.projection import project
 from ganpress.editing.settings import ProjectSettings
 from ganpress.errors import ConfigError, Interrupted
 from ganpress.losses.picture_distance import load_distance

@@ -14,11 +14,17 @@ from interop_files import reference
 from nets import FIRST, WIRINGS, Wiring, each
 from torch import Tensor, nn
 
-from ganpress.errors import ConfigError
+from ganpress.data import Images, open_images
+from ganpress.data.drawn.draw import write_folder
+from ganpress.errors import ConfigError, WeightsError
 from ganpress.formats.importers import from_state
-from ganpress.losses.picture_distance import PictureDistance, load_distance
+from ganpress.losses import picture_distance
+from ganpress.losses.lpips import PictureDistance
+from ganpress.losses.picture_distance import load_distance
+from ganpress.measures.fidelity import evaluate
 from ganpress.measures.metrics.path_length import lerp, pair_lengths, slerp, trimmed, trimmed_mean
 from ganpress.measures.path_length import path_length
+from ganpress.measures.quality import evaluate_quality
 from ganpress.models.checkpoint import Model
 from ganpress.nn.modulated import ModulatedConv
 
@@ -183,8 +189,64 @@ def test_a_distance_says_which_network_and_form_it_is() -> None:
         load_distance("tiny", side=8)
 
 
-def test_pictures_beyond_256_pixels_are_averaged_down_to_them() -> None:
+def test_pictures_beyond_256_pixels_are_compared_at_that_size() -> None:
     tiny = load_distance("tiny")
     x, y = (torch.rand(1, 3, 256, 256) * 2 - 1 for _ in range(2))
     large = (p.repeat_interleave(2, 2).repeat_interleave(2, 3) for p in (x, y))
     assert torch.allclose(tiny(*large), tiny(x, y), rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    return open_images(write_folder(tmp_path_factory.mktemp("real"), 5, seed=2, size=32))
+
+
+def test_path_lengths_are_offered_as_other_metrics_are(photos: Images) -> None:
+    model = WIRINGS["stylegan2"].model()
+    found = evaluate_quality(
+        model, photos, count=6, features="tiny", metrics=["ppl-w", "ppl-z"], seed=3
+    )
+    for space in ("w", "z"):
+        alone = path_length(model, load_distance("tiny"), space=space, count=6, seed=3)
+        assert alone.name == f"ppl-{space}-eps0.0001-trim1-99-6-tiny-unit-distance"
+        assert found.metrics[alone.name] == pytest.approx(alone.value, rel=1e-3)
+        assert found.protocol[alone.name] == alone.protocol
+        assert found.spread[alone.name] > 0
+    only = evaluate_quality(model, photos, count=6, features="tiny")
+    assert not any(name.startswith("ppl") for name in only.metrics)
+
+
+def test_a_students_path_length_stands_beside_its_teachers() -> None:
+    student, teacher = (WIRINGS["sngan"].model(seed) for seed in (0, 1))
+    found = evaluate(student, teacher, None, count=5, features="tiny", metrics=["ppl-z"])
+    name = "ppl-z-eps0.0001-trim1-99-5-tiny-unit-distance"
+    wanted = path_length(teacher, load_distance("tiny"), space="z", count=5)
+    assert found.metrics[name] != found.yardsticks[f"{name}, the teacher"]
+    assert found.yardsticks[f"{name}, the teacher"] == pytest.approx(wanted.value, rel=1e-3)
+
+
+def test_path_lengths_of_generators_without_the_space_are_refused_by_name(photos: Images) -> None:
+    with pytest.raises(ConfigError, match="no mapping network"):
+        evaluate_quality(WIRINGS["sngan"].model(), photos, features="tiny", metrics=["ppl-w"])
+    model = WIRINGS["cartoongan"].model()
+    with pytest.raises(ConfigError, match=r"'ppl-z' follows paths .* that reads noise"):
+        evaluate_quality(model, photos, other=photos, features="tiny", metrics=["ppl-z"])
+    with pytest.raises(ConfigError, match="'ppl-w' follows paths"):
+        evaluate(model, model, photos, features="tiny", metrics=["ppl-w"])
+
+
+def test_lpips_is_taken_where_its_weights_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not picture_distance.lpips_is_here()
+    for here, wanted in ((False, "squeezenet"), (True, "vgg16")):
+        asked: list[str] = []
+
+        def load(name: str, **_: object) -> None:
+            asked.append(name)  # noqa: B023
+            raise WeightsError("not here")
+
+        monkeypatch.setattr(picture_distance, "lpips_is_here", lambda _, here=here: here)
+        monkeypatch.setattr(picture_distance, "load_features", load)
+        monkeypatch.setattr(picture_distance, "picture_distance", lambda name, _: load(name))
+        with pytest.raises(WeightsError):
+            load_distance()
+        assert asked == [wanted]

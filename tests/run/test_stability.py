@@ -187,11 +187,11 @@ def test_all_seeds_hold_out_the_same_images(photos: Images) -> None:
 
 def test_what_is_held_out_is_never_trained_on(photos: Images) -> None:
     teacher = teacher_of("cyclegan")
-    rest, inputs = Source(teacher, photos).split(4, 32, seed=0)
+    rest, held = Source(teacher, photos).split(4, 32, seed=0)
     assert rest.images is not None
     assert len(rest.images) == len(photos) - 4
     assert rest.images.digest() != photos.digest()
-    [held_out] = inputs
+    [held_out] = held.inputs
     everything, left = (
         torch.cat([batch.x for batch in evaluation(images, batch=1, size=32)])
         for images in (photos, rest.images)
@@ -199,7 +199,7 @@ def test_what_is_held_out_is_never_trained_on(photos: Images) -> None:
     apart = [(everything - picture).abs().amax((1, 2, 3)) for picture in held_out]
     assert len(held_out) == 4 and all(float(d.min()) == 0 for d in apart)
     assert not any(torch.equal(a, b) for a in held_out for b in left)
-    measure = distance_on(inputs, teacher, Distance(settings().distance))
+    measure = distance_on(held, teacher, Distance(settings().distance))
     assert measure(teacher_of("cyclegan").net) == 0
     assert measure(teacher_of("cyclegan", seed=1).net) > 0
     with pytest.raises(ConfigError, match="leave nothing of 12 images"):

@@ -16,6 +16,8 @@ from ganpress.cli.options import (
     FurtherMetrics,
     Instances,
     Labels,
+    Mask,
+    MaskCard,
     Pairs,
     Photos,
     RunFolder,
@@ -28,6 +30,7 @@ from ganpress.cli.options import (
     Weights,
     listed,
     metrics_named,
+    with_mask,
 )
 
 console = Console()
@@ -59,6 +62,8 @@ def ablate(
     test_labels: TestLabels = None,
     test_instances: TestInstances = None,
     metrics: FurtherMetrics = "none",
+    mask: Mask = None,
+    mask_card: MaskCard = None,
     weights: Weights = None,
     strict: Strict = False,
 ) -> None:
@@ -103,7 +108,7 @@ def ablate(
         pictures,
         run=run,
         method=method,
-        config=read_config(chosen.settings, file, sets or ()),
+        config=read_config(chosen.settings, file, with_mask(sets, mask, mask_card)),
         variants=listed(variants),
         seeds=_seeds(seeds),
         metrics=further,

@@ -15,6 +15,8 @@ from ganpress.cli.options import (
     ConfigFile,
     Instances,
     Labels,
+    Mask,
+    MaskCard,
     Pairs,
     RunFolder,
     Sets,
@@ -23,6 +25,7 @@ from ganpress.cli.options import (
     TestLabels,
     TestPhotos,
     Weights,
+    with_mask,
 )
 
 console = Console()
@@ -56,6 +59,8 @@ def compress(
         bool,
         typer.Option("--match-colours", help="in the report, made pictures in the photo's colours"),
     ] = False,
+    mask: Mask = None,
+    mask_card: MaskCard = None,
     weights: Weights = None,
     strict: Strict = False,
     start: Annotated[
@@ -84,7 +89,7 @@ def compress(
     from ganpress.run.settings import read_config
     from ganpress.training.start import open_start
 
-    settings = read_config(method_of(method).settings, config, sets or ())
+    settings = read_config(method_of(method).settings, config, with_mask(sets, mask, mask_card))
     check_request(method, settings)
     compress_model(
         load(teacher),

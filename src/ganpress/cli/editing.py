@@ -68,7 +68,7 @@ def project(
 ) -> None:
     """Find the codes of photos; run again, it goes on where it was stopped."""
     from ganpress.data import open_images
-    from ganpress.editing.project import project as find
+    from ganpress.editing.projection import project as find
     from ganpress.editing.settings import ProjectSettings
     from ganpress.models.checkpoint import load
     from ganpress.run.settings import read_config

@@ -17,6 +17,8 @@ from rich.table import Table
 from ganpress.cli.options import (
     Instances,
     Labels,
+    Mask,
+    MaskCard,
     Metrics,
     Other,
     Pairs,
@@ -65,6 +67,8 @@ def evaluate(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write the numbers there")
     ] = None,
+    mask: Mask = None,
+    mask_card: MaskCard = None,
     weights: Weights = None,
     strict: Strict = False,
 ) -> None:
@@ -72,6 +76,7 @@ def evaluate(
     from ganpress.data import open_images
     from ganpress.errors import ConfigError
     from ganpress.measures.fidelity import evaluate as compare
+    from ganpress.measures.interest.settings import MaskSettings
     from ganpress.measures.quality import evaluate_quality
     from ganpress.models.checkpoint import load
     from ganpress.run.files import make_folder, write_json
@@ -101,6 +106,11 @@ def evaluate(
             metrics=further,
             weights=weights,
             seed=seed,
+            mask=MaskSettings(source=str(mask) if mask else None, card=mask_card),
+        )
+    elif mask:
+        raise ConfigError(
+            "--mask is of distances to the teacher: give it (--teacher), or leave --mask out."
         )
     elif not photos:
         raise ConfigError("Give the real images (--images), or a generator's teacher (--teacher).")

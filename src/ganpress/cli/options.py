@@ -43,6 +43,18 @@ FurtherMetrics = Annotated[
         "that are finished",
     ),
 ]
+Mask = Annotated[
+    Path | None,
+    typer.Option(
+        "--mask",
+        help="where pictures matter: a network (.onnx, TorchScript, SINet's .pth), boxes (.toml, "
+        ".json) or a folder of mask files; as --set mask.source",
+    ),
+]
+MaskCard = Annotated[
+    str | None,
+    typer.Option("--mask-card", help="of the network: bisenet, sinet, u2netp, or a TOML file"),
+]
 Strict = Annotated[
     bool, typer.Option("--strict", help="refuse unreadable images, and files that are not read")
 ]
@@ -77,6 +89,12 @@ TestLabels = Annotated[
 TestInstances = Annotated[
     Path | None, typer.Option("--test-instances", help="instance maps of the --test photos")
 ]
+
+
+def with_mask(sets: list[str] | None, mask: Path | None, card: str | None) -> list[str]:
+    """What --set gives, and --mask and --mask-card as settings."""
+    given = {"mask.source": mask, "mask.card": card}
+    return [*(sets or ()), *(f"{name}={value}" for name, value in given.items() if value)]
 
 
 def check_file(path: Path, example: str) -> None:

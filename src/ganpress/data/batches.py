@@ -45,6 +45,7 @@ class Batch:
     labels: (n, h, w) int64 label maps under the same crop and flip, or None.
     instances: (n, h, w) int64 instance maps under the same crop and flip, or None.
     classes: (n,) int64 class of each image, or None.
+    masks: (n, 1, h, w) in [0, 1], where each image matters, under the same crop and flip, or None.
     """
 
     x: Tensor
@@ -53,6 +54,7 @@ class Batch:
     labels: Tensor | None = None
     instances: Tensor | None = None
     classes: Tensor | None = None
+    masks: Tensor | None = None
 
     def parts(self, count: int) -> Iterator[Batch]:
         """The batch in ``count`` equal runs of images, for gradient accumulation."""
@@ -283,6 +285,8 @@ def _stacked(
 
 def _to_batch(raw: _Raw) -> Batch:
     photos: dict[str, Any] = {n: _to_unit(raw[n]) for n in ("x", "y") if n in raw}
+    if "masks" in raw:
+        photos["masks"] = torch.from_numpy(raw["masks"]).to(torch.float32).div_(255)
     others = {n: torch.from_numpy(a.astype(np.int64)) for n, a in raw.items() if n not in photos}
     return Batch(**({"y": None} | photos | others))
 

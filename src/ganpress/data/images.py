@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,6 +22,8 @@ from ganpress.errors import ConfigError, ImagesError
 
 Pixels: TypeAlias = NDArray[np.uint8]
 """(h, w, channels) 0..255."""
+Mask: TypeAlias = Callable[[int, int], Pixels]
+"""(height, width) of a photo -> its mask of interest, (h, w, 1) 0..255; can be pickled."""
 
 
 class Images:
@@ -47,6 +49,7 @@ class Images:
         self.class_names = tuple(class_names)
         self._columns = {name: tuple(column) for name, column in columns.items()}
         self._side_by_side = side_by_side
+        self._masks: tuple[Mask, ...] | None = None
         self.channels = channels
 
     def __len__(self) -> int:
@@ -58,7 +61,16 @@ class Images:
         names = [self.names[i] for i in indices]
         classes = None if self.classes is None else self.classes[list(indices)]
         side_by_side, channels = self._side_by_side, self.channels
-        return Images(names, columns, side_by_side, classes, self.class_names, channels)
+        some = Images(names, columns, side_by_side, classes, self.class_names, channels)
+        return some if self._masks is None else some.with_masks([self._masks[i] for i in indices])
+
+    def with_masks(self, masks: Sequence[Mask]) -> Images:
+        """The same images, each with a mask that follows its crop and flip; the `digest` stays."""
+        if len(masks) != len(self):
+            raise ConfigError(f"{len(masks)} masks do not belong to {len(self)} images.")
+        masked = copy.copy(self)
+        masked._masks = tuple(masks)
+        return masked
 
     def with_channels(self, x: int, y: int = 3) -> Images:
         """The same images, decoded to ``x`` channels and their targets to ``y``, as `decode` does:
@@ -76,9 +88,11 @@ class Images:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What `read` gives, as `Batch` names it: x, then those given of y, labels, instances."""
+        """What `read` gives, as `Batch` names it: x, then those given of y, labels, instances,
+        masks."""
         maps = [name for name in MAPS if name in self._columns]
-        return ("x", *(["y"] if self.paired else []), *maps)
+        masks = [] if self._masks is None else ["masks"]
+        return ("x", *(["y"] if self.paired else []), *maps, *masks)
 
     @property
     def paired(self) -> bool:
@@ -147,6 +161,8 @@ class Images:
                 left, right = np.s_[:, :middle], np.s_[:, middle:]
                 of_x, of_y = (left, right) if self._side_by_side == "AB" else (right, left)
                 found["x"], found["y"] = x[of_x], y[of_y]
+            if self._masks is not None:
+                found["masks"] = self._masks[index](*found["x"].shape[:2])
         return tuple(found[name] for name in self.columns)
 
     def digest(self) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ganpress.editing.pictures import Edited
 from ganpress.errors import ConfigError
-from ganpress.losses.picture_distance import PictureDistance
+from ganpress.losses.lpips import PictureDistance
 from ganpress.measures.metrics.path_length import lerp, slerp
 from ganpress.models.spaces import SPACES, Space
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganpress.editing.settings import ProjectSettings
-from ganpress.losses.picture_distance import PictureDistance
+from ganpress.losses.lpips import PictureDistance
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import reads
 from ganpress.models.spaces import Space, row_shape, synthesise

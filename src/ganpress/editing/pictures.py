@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganpress.editing.latent_file import Latent, check_latent, latents_at, load_latent
+from ganpress.editing.latent_file import Latent, check_latent, latents_at
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.inputs import reads
@@ -146,6 +146,3 @@ def _check_alike(student: Model, teacher: Model) -> None:
             f"{shapes[1][2]} pixels) do not read the same inputs: give the teacher that it was "
             "made from."
         )
-
-
-__all__ = ["Edited", "beside_teacher", "drawn_latents", "edited", "load_latent"]

@@ -13,7 +13,7 @@ from ganpress.editing.latent_file import Latent
 from ganpress.editing.mixing import mix
 from ganpress.editing.morphing import morph
 from ganpress.editing.pictures import Edited, beside_teacher, edited
-from ganpress.editing.project import write_picture
+from ganpress.editing.projection import write_picture
 from ganpress.losses.picture_distance import AUTO, load_distance
 from ganpress.models.checkpoint import Model
 from ganpress.models.spaces import Space

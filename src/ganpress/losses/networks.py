@@ -21,12 +21,13 @@ class Fire(nn.Module):
         return torch.relu(torch.cat([self.expand1x1(small), self.expand3x3(small)], 1))
 
 
-def vgg16_layers() -> nn.Sequential:
-    """VGG-16's convolutions up to relu4_3; indices as in torchvision's `features`."""
+def vgg16_layers(stages: int = 4) -> nn.Sequential:
+    """VGG-16's convolutions up to relu4_3, or to the end of so many of its five stages; indices as
+    in torchvision's `features`."""
     layers: list[nn.Module] = []
     inputs = 3
-    for widths in ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512)):
-        for width in widths:
+    for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))[:stages]:
+        for _ in range(count):
             layers += [nn.Conv2d(inputs, width, 3, padding=1), nn.ReLU()]
             inputs = width
         layers.append(nn.MaxPool2d(2, 2))

@@ -1,77 +1,25 @@
-"""Perceptual distances of pictures that can be asked for by name, with gradients.
-
-A distance is a frozen network, seen at its taps, with the learned weights of its channels or
-without. Its name says which, so that a number under one is never taken for a number under another.
-"""
+"""The perceptual distances of pictures that can be asked for by name; the result's own name says
+which one it is, so that a number under one is never taken for a number under another."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import torch.nn.functional as F
-from torch import Tensor
-
-from ganpress.errors import ConfigError, did_you_mean
+from ganpress.errors import ConfigError, WeightsError, did_you_mean
+from ganpress.losses.feature_nets import VGG16
 from ganpress.losses.features import Features, load_features, weights_among
-from ganpress.losses.terms import learned_unit_distance, unit_distance
+from ganpress.losses.lpips import LPIPS_VGG_HEADS, PictureDistance, picture_distance
+from ganpress.losses.weights import file_for, find_weights
 
 AUTO = "auto"
-"""Stands for the first of `PREFERRED` whose weights are here."""
-PREFERRED = ("squeezenet",)
-"""In this order."""
+"""Stands for LPIPS where its weights are on this machine, else for `INSTEAD`."""
+INSTEAD = "squeezenet"
 DISTANCES = {
+    "lpips-vgg16": "LPIPS, with its learned weights",
     "squeezenet": "unit distance on SqueezeNet 1.1: LPIPS's form without its learned weights",
     "tiny": "the same on ganpress's own small network, whose weights are always here",
-    "vgg16": "the same on VGG-16",
     "st-lpips-alex": "ST-LPIPS, with its learned weights",
 }
-MOST_PIXELS = 256
-"""Larger pictures are averaged down to this side first, as StyleGAN2's projector and PPL do."""
-
-
-class PictureDistance:
-    """d(a, b) of pictures, (n,), >= 0, 0 for equal ones; the gradient flows to both.
-
-    Attributes:
-        name: fixes the protocol: network, weights, learned or not.
-        features: the network.
-    """
-
-    def __init__(self, features: Features) -> None:
-        self.features = features
-        learned = len(features.heads) == len(features.taps)  # Inception's are its logits
-        self._weights = list(features.heads.values()) if learned else []
-        self.name = features.name if self._weights else f"{features.name}-unit-distance"
-
-    def to(self, device: str) -> PictureDistance:
-        """Move the network."""
-        self.features.to(device)
-        self._weights = [weight.to(device) for weight in self._weights]
-        return self
-
-    @property
-    def protocol(self) -> str:
-        """What it is, in a line."""
-        form = "learned weights" if self._weights else "no learned weights: not LPIPS"
-        return (
-            f"squared difference of unit-length features of {self.features.name} (sha256 "
-            f"{self.features.digest[:12]}), mean over space, sum over layers, {form}; pictures "
-            f"beyond {MOST_PIXELS} px averaged down to that"
-        )
-
-    def maps(self, x: Tensor) -> dict[str, Tensor]:
-        """What the network sees of pictures, (n, 1 to 4, h, w) in [-1, 1]: maps by tap."""
-        factor = min(x.shape[2:]) // MOST_PIXELS
-        seen: dict[str, Tensor] = self.features(F.avg_pool2d(x, factor) if factor > 1 else x)
-        return seen
-
-    def between(self, a: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor:
-        """The distance of pictures whose `maps` these are, (n,)."""
-        return learned_unit_distance(a, b, self._weights) if self._weights else unit_distance(a, b)
-
-    def __call__(self, a: Tensor, b: Tensor) -> Tensor:
-        """The distance of pictures, (n, 1 to 4, h, w) each, in [-1, 1]: (n,)."""
-        return self.between(self.maps(a), self.maps(b))
 
 
 def load_distance(
@@ -90,12 +38,38 @@ def load_distance(
             f"There is no distance '{name}'{did_you_mean(name, [*DISTANCES, AUTO])}. Distances: "
             f"{', '.join(DISTANCES)}, {AUTO}."
         )
-    chosen = PREFERRED[0] if name == AUTO else name
-    at = weights_among(chosen, weights) if chosen == "st-lpips-alex" else weights
-    features = load_features(chosen, weights=at)
-    if side is not None and side < features.min_size:
+    found = _loaded(name, weights)
+    smallest = found.features.min_size
+    if side is not None and side < smallest:
+        others = ", ".join(other for other in DISTANCES if other != name)
         raise ConfigError(
-            f"The distance '{chosen}' compares pictures of at least {features.min_size} pixels, "
-            f"not {side}: choose another one ({', '.join(n for n in DISTANCES if n != chosen)})."
+            f"The distance '{found.name}' compares pictures of at least {smallest} pixels, not "
+            f"{side}: choose another one ({others})."
         )
-    return PictureDistance(features)
+    return found
+
+
+def _loaded(name: str, weights: Path | None) -> PictureDistance:
+    if name == "lpips-vgg16" or (name == AUTO and lpips_is_here(weights)):
+        return picture_distance("vgg16", weights)
+    name = INSTEAD if name == AUTO else name
+    at = weights_among(name, weights) if name == "st-lpips-alex" else weights
+    return distance_on(load_features(name, weights=at))
+
+
+def distance_on(features: Features) -> PictureDistance:
+    """The distance on a network that is loaded: with its learned weights, where its file has some
+    for every tap (Inception's are those of its logits)."""
+    heads = list(features.heads.values())
+    if heads and len(heads) == len(features.taps):
+        return PictureDistance(features, heads, features.name)
+    return PictureDistance(features, None, f"{features.name}-unit-distance")
+
+
+def lpips_is_here(weights: Path | None = None) -> bool:
+    """Whether the weights of LPIPS are on this machine: nothing is fetched."""
+    files = (VGG16, LPIPS_VGG_HEADS)
+    try:
+        return all(find_weights(f, given=file_for(f, weights), fetch=False) for f in files)
+    except WeightsError:
+        return False

@@ -18,6 +18,9 @@ from ganpress.losses.features import Features, load_features
 from ganpress.losses.terms import unit_distance
 from ganpress.measures.cost import latency, measure
 from ganpress.measures.image_metrics import choose, learned_distance, protocol_lines
+from ganpress.measures.interest.distances import mask_protocol, masked_pairwise
+from ganpress.measures.interest.interest import interest_for, masked_images, resolved_mask
+from ganpress.measures.interest.settings import MaskSettings
 from ganpress.measures.looked import Columns, Looked
 from ganpress.measures.path_length import check_paths, path_lengths
 from ganpress.models.checkpoint import Model, fingerprint
@@ -72,6 +75,7 @@ def evaluate(
     metrics: Sequence[str] = (),
     weights: str | os.PathLike[str] | None = None,
     seed: int = 0,
+    mask: MaskSettings | None = None,
 ) -> Evaluation:
     """Distance of the student's pictures to the teacher's, both made from the same inputs.
 
@@ -81,6 +85,8 @@ def evaluate(
         ``<features>-unit-distance``: mean over photos of the unit distance (`losses.unit_distance`)
         on the named feature network. It is not FID and not LPIPS.
         ``l1``: mean absolute difference, as a fraction of the grey range (0 to 1).
+        ``<features>-masked-unit-distance`` and ``masked-l1``, where there is a mask: the same of
+        what it shows (`interest.distances.masked_pairwise`).
         ``st-lpips-alex``, where it is among ``metrics``: ST-LPIPS, a learned perceptual distance.
         ``ppl-w``, ``ppl-z``: the student's perceptual path length; the teacher's is a yardstick.
 
@@ -90,6 +96,8 @@ def evaluate(
         size: shorter side, then centre crop, or (height, width), pixels; default: the family's
             own size.
         count: pictures made from noise; default: as many as the images, or `FROM_NOISE`.
+        mask: where the teacher's pictures matter. Warns, at the end, of pictures whose mask is
+            empty.
     """
     check_opened(images=images)
     if student.family.name != teacher.family.name:
@@ -107,25 +115,37 @@ def evaluate(
     check_paths(teacher, chosen.paths)
     net = load_features(features, weights=at)
     check_side(net, shorter(size))
+    mask = resolved_mask(mask or MaskSettings())
+    interest = interest_for(mask)
     generator = torch.Generator().manual_seed(seed)
     if from_noise(teacher):
         count = count or (len(images) if images else FROM_NOISE)
-        inputs: Iterable[Inputs] = drawn(teacher, count, batch, generator)
+        inputs: Iterable[tuple[Inputs, Tensor | None]] = (
+            (noise, None) for noise in drawn(teacher, count, batch, generator)
+        )
     else:
         assert images is not None
-        count = len(images)
+        images, count = masked_images(images, mask), len(images)
         inputs = (
-            inputs_of(teacher, b, generator) for b in every_image(images, batch=batch, size=size)
+            (inputs_of(teacher, b, generator), b.masks)
+            for b in every_image(images, batch=batch, size=size)
         )
     digest = images.digest() if images and not from_noise(teacher) else ""
     whose = (fingerprint(teacher.net), repr(teacher.options), teacher.family.name)
     _teacher_pictures.of((whose, digest, size, batch, count, seed))
     columns = Columns()
-    for place, each in enumerate(inputs):
-        wanted = Looked(_teacher_pictures(teacher, place, each))
-        columns.add(pairwise(net, chosen.pairs, Looked(student(*each)), wanted))
+    for place, (each, masks) in enumerate(inputs):
+        wanted, made = Looked(_teacher_pictures(teacher, place, each)), Looked(student(*each))
+        found = pairwise(net, chosen.pairs, made, wanted)
+        if interest is not None:
+            found |= masked_pairwise(net, made.x, wanted.x, interest(each, wanted.x, masks))
+        columns.add(found)
+    if interest is not None:
+        interest.warn()
     values = columns.rows
-    ours, theirs = (path_lengths(m, chosen.paths, net, count, seed) for m in (student, teacher))
+    ours, theirs = (
+        path_lengths(m, chosen.paths, net, count, seed=seed, weights=at) for m in (student, teacher)
+    )
     read = dict.fromkeys(_READ.get(name, "noise") for name in reads(teacher))
     return Evaluation(
         metrics={k: float(v.mean()) for k, v in values.items()}
@@ -137,6 +157,7 @@ def evaluate(
             "reference": f"the teacher's output on the same {' and '.join(read)}",
             **protocol_of(teacher, None if from_noise(teacher) else images, size, net, seed),
             **distance_protocol("on [-1, 1] pictures"),
+            **(mask_protocol(mask, interest) if interest is not None else {}),
             **protocol_lines(chosen),
             **{path.name: path.protocol for path in ours},
         },

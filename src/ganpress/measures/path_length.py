@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor
 
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.losses.features import Features
-from ganpress.losses.picture_distance import PictureDistance
+from ganpress.losses.lpips import PictureDistance
+from ganpress.losses.picture_distance import distance_on, load_distance, lpips_is_here
 from ganpress.measures.metrics.path_length import EPS, lerp, pair_lengths, slerp, trimmed
 from ganpress.models.checkpoint import Model
 from ganpress.models.spaces import Space, check_space, draw_latent, synthesise
@@ -87,10 +89,22 @@ def path_length(
 
 
 def path_lengths(
-    model: Model, names: Iterable[str], features: Features, count: int, seed: int
+    model: Model,
+    names: Iterable[str],
+    features: Features,
+    count: int,
+    *,
+    seed: int,
+    weights: Path | None = None,
 ) -> list[PathLength]:
-    """The metrics of `PATHS` that are asked for, by the distance on a feature network."""
-    distance = PictureDistance(features)
+    """The metrics of `PATHS` that are asked for: by LPIPS where its weights are on this machine,
+    else by the distance on a feature network. The names say which."""
+    names = list(names)
+    if not names:
+        return []
+    device = next(model.net.parameters()).device
+    known = lpips_is_here(weights)
+    distance = load_distance(weights=weights).to(str(device)) if known else distance_on(features)
     return [path_length(model, distance, space=PATHS[n], count=count, seed=seed) for n in names]
 
 

@@ -81,8 +81,8 @@ def evaluate_quality(
     Further metrics are those of `image_metrics`: FID, KID and, of pictures made from noise, IS;
     Frechet and kernel distance on EfficientNet-lite0; ST-LPIPS where there are pairs; mean IoU and
     pixel accuracy under a segmenter where a generator reads label maps or label pictures;
-    perceptual path length in W or Z, over ``count`` pairs by the distance on ``features``, of
-    generators that read noise.
+    perceptual path length in W or Z of generators that read noise, over ``count`` pairs, by LPIPS
+    where its weights are, else by the unit distance on ``features``.
 
     Args:
         images: real images, images with targets, photos with label maps, or photos to translate.
@@ -183,7 +183,14 @@ def _from_noise(context: Context, count: int | None) -> Evaluation:
         **context.protocol(f"{kept} real images, drawn by the seed from those given"),
         "made": f"{count} pictures; truncation: none",
     }
-    paths = path_lengths(context.model, context.chosen.paths, context.net, count, context.seed)
+    paths = path_lengths(
+        context.model,
+        context.chosen.paths,
+        context.net,
+        count,
+        seed=context.seed,
+        weights=context.weights,
+    )
     metrics |= {path.name: path.value for path in paths}
     spread |= {path.name: path.error for path in paths}
     said |= {path.name: path.protocol for path in paths}

@@ -233,7 +233,7 @@ def load_segmenter(name: str | Path, *, weights: Path | None = None) -> Segmente
         return _of_safetensors(path)
     described = read_description(path.with_suffix(".toml"))
     digest = hashlib.sha256(path.read_bytes() + path.with_suffix(".toml").read_bytes()).hexdigest()
-    net = open_network(path, described)
+    net = open_network(path, described.size, path.with_suffix(".toml"))
     return _described(f"{path.stem}@{digest[:8]}", net, described, digest)
 
 

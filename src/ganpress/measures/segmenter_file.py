@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -25,6 +25,7 @@ Id = Annotated[int, Field(ge=0, le=65535)]
 RGB = tuple[Channel, Channel, Channel]
 Three = tuple[float, float, float]
 Positive = Annotated[float, Field(gt=0)]
+S = TypeVar("S", bound=Settings)
 
 EXAMPLE = 'classes = ["road", "sky"], size = "256x512", mean = [0.5, 0.5, 0.5], ignored = [255]'
 
@@ -36,16 +37,9 @@ class UNetSettings(Settings):
     widths: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=2)
 
 
-class SegmenterSettings(Settings):
-    """What a segmentation network reads and gives."""
+class NetworkInput(Settings):
+    """What a network reads of pictures."""
 
-    classes: tuple[str, ...] | Annotated[int, Field(ge=2)] = Field(
-        description="names of the classes in the order of the logits, or how many there are"
-    )
-    size: PixelSize | Literal["own", "labels"] = Field(
-        default="own",
-        description="pixels that pictures are resized to; own: as they are; labels: as the maps",
-    )
     resize: Literal["bilinear", "bicubic"] = Field(
         default="bilinear", description="how pictures are resized, antialiased"
     )
@@ -56,6 +50,28 @@ class SegmenterSettings(Settings):
     )
     channels: Literal["RGB", "BGR"] = Field(
         default="RGB", description="order of the channels, also of mean and std"
+    )
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Of pictures in [-1, 1]."""
+        half = self.white / 2
+        return Preprocessing(
+            tuple(half / std for std in self.std),
+            tuple((half - mean) / std for mean, std in zip(self.mean, self.std, strict=True)),
+            (0, 1, 2) if self.channels == "RGB" else (2, 1, 0),
+        )
+
+
+class SegmenterSettings(NetworkInput):
+    """What a segmentation network reads and gives."""
+
+    classes: tuple[str, ...] | Annotated[int, Field(ge=2)] = Field(
+        description="names of the classes in the order of the logits, or how many there are"
+    )
+    size: PixelSize | Literal["own", "labels"] = Field(
+        default="own",
+        description="pixels that pictures are resized to; own: as they are; labels: as the maps",
     )
     ids: dict[str, Id | tuple[Id, ...]] = Field(
         default={}, description="ids of a class in label maps, by its name; default: its number"
@@ -92,49 +108,52 @@ class SegmenterSettings(Settings):
         ids |= dict.fromkeys(self.ignored, IGNORED)
         return Labelling(self.names, {"ids": ids}, colours if self.colours else {}, self.mean_over)
 
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """Of pictures in [-1, 1]."""
-        half = self.white / 2
-        return Preprocessing(
-            tuple(half / std for std in self.std),
-            tuple((half - mean) / std for mean, std in zip(self.mean, self.std, strict=True)),
-            (0, 1, 2) if self.channels == "RGB" else (2, 1, 0),
-        )
-
 
 def read_description(path: Path) -> SegmenterSettings:
     """The description in a TOML file. Raises: ConfigError, which names the file and the line."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text)
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"There is no {path}: write what the network reads and gives, such as {EXAMPLE}, a "
-            "line each."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    needs = f"write what the network reads and gives, such as {EXAMPLE}, a line each"
+    values, text = read_toml(path, needs)
     if "net" in values:
         raise ConfigError(
-            f"{path}{_line(text, 'net')}: 'net' is for .safetensors files: leave it out."
+            f"{path}{line_of(text, 'net')}: 'net' is for .safetensors files: leave it out."
         )
     return checked(values, str(path), text)
 
 
+def read_toml(path: Path, needs: str) -> tuple[dict[str, Any], str]:
+    """The values in a TOML file, and its text.
+
+    Args: needs: what to do where there is no such file. Raises: ConfigError.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text), text
+    except FileNotFoundError as error:
+        raise ConfigError(f"There is no {path}: {needs}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+
+
 def checked(values: Mapping[str, Any], where: str, text: str = "") -> SegmenterSettings:
     """A description of plain data. Raises: ConfigError naming where, and the line of ``text``."""
-    known = SegmenterSettings.model_fields
+    found = settings_from(SegmenterSettings, values, where, text)
+    _check_names(found, where, text)
+    return found
+
+
+def settings_from(kind: type[S], values: Mapping[str, Any], where: str, text: str) -> S:
+    """Settings of plain data. Raises: ConfigError naming where, and the line of ``text``."""
+    known = kind.model_fields
     for name in values:
         if name not in known:
             raise ConfigError(
-                f"{where}{_line(text, name)}: there is no setting '{name}'"
+                f"{where}{line_of(text, name)}: there is no setting '{name}'"
                 f"{did_you_mean(name, known)}. Settings: {', '.join(known)}."
             )
     try:
-        found = SegmenterSettings.model_validate(dict(values))
+        return kind.model_validate(dict(values))
     except ValidationError as error:
         problem = error.errors()[0]
         name = str(problem["loc"][0])
@@ -143,11 +162,9 @@ def checked(values: Mapping[str, Any], where: str, text: str = "") -> SegmenterS
                 f"{where}: '{name}' is missing: {known[name].description}."
             ) from error
         raise ConfigError(
-            f"{where}{_line(text, name)}: {name} is {values[name]!r}: {problem['msg']}. It is: "
+            f"{where}{line_of(text, name)}: {name} is {values[name]!r}: {problem['msg']}. It is: "
             f"{known[name].description}."
         ) from error
-    _check_names(found, where, text)
-    return found
 
 
 def _check_names(found: SegmenterSettings, where: str, text: str) -> None:
@@ -155,12 +172,12 @@ def _check_names(found: SegmenterSettings, where: str, text: str) -> None:
     twice = next((n for n in found.names if found.names.count(n) > 1), None)
     if twice is not None or len(found.names) < 2:
         said = f"'{twice}' is named twice" if twice is not None else "there are fewer than two"
-        raise ConfigError(f"{where}{_line(text, 'classes')}: of the classes, {said}.")
+        raise ConfigError(f"{where}{line_of(text, 'classes')}: of the classes, {said}.")
     for what, table in (("ids", found.ids), ("colours", found.colours)):
         for name in table:
             if name not in found.names:
                 raise ConfigError(
-                    f"{where}{_line(text, name, what)}: {what} has '{name}', which is no class"
+                    f"{where}{line_of(text, name, what)}: {what} has '{name}', which is no class"
                     f"{did_you_mean(name, found.names)}. Classes: {', '.join(found.names)}."
                 )
     ids: list[object] = list(found.ignored)
@@ -170,12 +187,12 @@ def _check_names(found: SegmenterSettings, where: str, text: str) -> None:
     for what, used in (("ids", ids), ("colours", colours)):
         if double := [one for one in used if used.count(one) > 1]:
             raise ConfigError(
-                f"{where}{_line(text, what)}: {double[0]} is given twice among the {what} and "
+                f"{where}{line_of(text, what)}: {double[0]} is given twice among the {what} and "
                 "those that are ignored: each is of one class."
             )
 
 
-def _line(text: str, name: str, table: str = "") -> str:
+def line_of(text: str, name: str, table: str = "") -> str:
     """', line 3': where a key stands in TOML, below its table's head; '' where it is not seen."""
     key = re.compile(rf"""^\s*\[?\s*["']?{re.escape(name)}["']?\s*[\].=]""")
     lines = text.splitlines()

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError, MissingExtra, WeightsError
-from ganpress.measures.segmenter_file import SegmenterSettings
 from ganpress.sniff import misplaced
-from ganpress.types.sizes import height_width, spelled
+from ganpress.types.sizes import Size, height_width, spelled
 
 ENDINGS = (".onnx", ".pt", ".ts")
 
@@ -38,12 +37,23 @@ class OnnxNetwork(nn.Module):
         return torch.from_numpy(np.asarray(out, np.float32))[: len(x)]
 
 
-def open_network(path: Path, described: SegmenterSettings) -> nn.Module:
-    """The network in a file, on the CPU. Raises: WeightsError, ConfigError, MissingExtra."""
-    return _onnx(path, described) if path.suffix == ".onnx" else _torchscript(path)
+def open_network(
+    path: Path, size: Size | str, card: Path, *, channels_last: bool = False
+) -> nn.Module:
+    """The network in a file, on the CPU.
+
+    Args:
+        size: of the pictures that it is to read, pixels, or a word where they differ.
+        card: the file that says so, for a message.
+        channels_last: it reads (n, h, w, 3).
+    Raises: WeightsError, ConfigError, MissingExtra.
+    """
+    if path.suffix == ".onnx":
+        return _onnx(path, size, card, channels_last)
+    return _torchscript(path)
 
 
-def _onnx(path: Path, described: SegmenterSettings) -> nn.Module:
+def _onnx(path: Path, size: Size | str, card: Path, channels_last: bool) -> nn.Module:
     try:
         import onnxruntime
     except ImportError as error:
@@ -58,17 +68,18 @@ def _onnx(path: Path, described: SegmenterSettings) -> nn.Module:
     except Exception as error:  # onnxruntime raises many kinds for a bad file
         raise _unreadable(path, "ONNX", error) from error
     shape = session.get_inputs()[0].shape
-    if len(shape) != 4 or (shape[1] not in (3, None) and not isinstance(shape[1], str)):
-        raise WeightsError(f"{path} takes {shape}: it must take (n, 3, h, w) pictures.")
-    batch, sides = shape[0], tuple(shape[2:])
-    if all(isinstance(side, int) for side in sides):
-        size = described.size
-        if isinstance(size, str) or height_width(size) != sides:
-            fixed = spelled((int(sides[0]), int(sides[1])))
-            raise ConfigError(
-                f"{path} takes pictures of {fixed} pixels and no others: write "
-                f'size = "{fixed}" in {path.with_suffix(".toml")}.'
-            )
+    at = 3 if channels_last else 1
+    if len(shape) != 4 or (shape[at] not in (3, None) and not isinstance(shape[at], str)):
+        wanted = "(n, h, w, 3)" if channels_last else "(n, 3, h, w)"
+        raise WeightsError(f"{path} takes {shape}: it must take {wanted} pictures.")
+    batch, sides = shape[0], tuple(shape[1:3] if channels_last else shape[2:])
+    fixed = all(isinstance(side, int) for side in sides)
+    if fixed and (isinstance(size, str) or height_width(size) != sides):
+        there = spelled((int(sides[0]), int(sides[1])))
+        raise ConfigError(
+            f"{path} takes pictures of {there} pixels and no others: write "
+            f'size = "{there}" in {card}.'
+        )
     return OnnxNetwork(session, batch if isinstance(batch, int) else None)
 
 

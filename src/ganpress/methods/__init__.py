@@ -6,11 +6,16 @@ from pathlib import Path
 
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.methods.base import Method
+from ganpress.methods.content_aware import CONTENT_AWARE
 from ganpress.methods.gan_slimming import GAN_SLIMMING
 from ganpress.methods.once_for_all import ONCE_FOR_ALL
 from ganpress.run.files import read_json, replace_file
 
-METHODS: dict[str, Method] = {"slim": GAN_SLIMMING, "once-for-all": ONCE_FOR_ALL}
+METHODS: dict[str, Method] = {
+    "slim": GAN_SLIMMING,
+    "once-for-all": ONCE_FOR_ALL,
+    "content-aware": CONTENT_AWARE,
+}
 
 
 def method(name: str) -> Method:

@@ -71,7 +71,7 @@ def ablate(
     """
     chosen = method_of(method)
     base = config or chosen.settings()
-    check_request(method, base)
+    check_request(method, base, ablation=True)
     reals = pictures.reals if base.discriminator.real == "images" else None
     check_pictures(teacher, pictures, reals, base)
     given = Given(teacher, pictures.images, reals, weights)

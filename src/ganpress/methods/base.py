@@ -119,6 +119,8 @@ class Method:
             which the time of a whole run is forecast; None: no forecast.
         longer: resolved settings -> those that can be raised in a finished run, each with the
             stage whose steps it counts: the last one that trains.
+        parallel: its training runs in several processes under torchrun, the batch shared among
+            them; false: one process.
         takes_start: it can go on from a student (`Given.start`), and ``check`` refuses one that
             cannot be gone on from; false: every start is refused.
         variants: what an ablation compares, by name.
@@ -137,6 +139,7 @@ class Method:
     stage_steps: Callable[[Any], dict[str, int]] = _steps_of_fine_tuning
     shortened: Callable[[Any, int, float], Any] | None = None
     longer: Callable[[Any], dict[str, str]] = _longer_fine_tuning
+    parallel: bool = False
     takes_start: bool = False
     variants: Mapping[str, Variant] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()

@@ -10,6 +10,7 @@ from typing import Any
 from ganpress.channels.ranking import Bind, unbound
 from ganpress.data import Images
 from ganpress.errors import ConfigError, NotPossible
+from ganpress.measures.interest.interest import interest_for, is_by_photo, masked_images
 from ganpress.methods.base import Given
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import channels_of, check_ids, from_noise, made_size, reads
@@ -33,6 +34,7 @@ def check_images(
 
     Args: sizes: crops of the method's own stages by their settings' names, pixels.
     """
+    check_mask(teacher, images, settings)
     name, wants_real = teacher.family.name, settings.discriminator.real == "images"
     crops = {"data.size": settings.data.size, **(sizes or {})}
     if from_noise(teacher):
@@ -71,6 +73,25 @@ def check_images(
             "discriminator.real=images needs real pictures of the target domain: targets of the "
             "photos (pairs), or other images (reals); or set discriminator.real=teacher."
         )
+
+
+def check_mask(teacher: Model, images: Images | None, settings: MethodSettings) -> None:
+    """Refuse a mask that cannot be used: a network that gives something else than its card says,
+    photos without their masks, and masks by photo where the generator reads none.
+
+    Raises: ConfigError, WeightsError, MissingExtra, ImagesError.
+    """
+    mask = settings.mask
+    if interest_for(mask) is None or not is_by_photo(mask):
+        return
+    if from_noise(teacher):
+        raise ConfigError(
+            f"The masks of {mask.source} belong to photos by their names, and a "
+            f"'{teacher.family.name}' generator reads none: give a network, or boxes of every "
+            "picture."
+        )
+    if images is not None:
+        masked_images(images, mask)
 
 
 def check_discriminator(

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from ganpress.data import Images
 from ganpress.errors import ConfigError
 from ganpress.formats.importers.assumed import summary
 from ganpress.measures.fidelity import check_opened
+from ganpress.methods import METHODS
 from ganpress.methods import method as method_of
 from ganpress.methods.base import Given, Method
+from ganpress.methods.checks import check_mask
 from ganpress.methods.finish import Shown, finish, is_finished
 from ganpress.models.checkpoint import Model, fingerprint, load, save
 from ganpress.models.inputs import channels_of, images_for, reads, reals_for
@@ -56,7 +59,8 @@ def compress(
 
     Leaves in ``run``: student.safetensors, student.onnx (where the onnx extra is installed),
     results.json, samples/, report.html, and a folder with log, state and pictures per stage. Its
-    config.json holds the settings as the stages use them.
+    config.json holds the settings as the stages use them. Under torchrun every process calls this
+    alike, of a method that trains in several (`Method.parallel`).
 
     Args:
         images: what is trained on, with maps or targets where the generator or its discriminator
@@ -92,45 +96,65 @@ def compress(
     test = test and images_for(teacher, test)
     if config.threads:
         torch.set_num_threads(config.threads)
+    distributed.start(config.device)
     begin = as_start(method, start) if start is not None else None
     given = Given(teacher, images, reals, weights, begin.models[""] if begin else None)
     c: MethodSettings = chosen.resolve(given, config)
     if begin:
         check_start(chosen, begin, teacher)
     chosen.check(given, c)
+    if test is not None:
+        check_mask(teacher, test, c)
     settings = {"method": method, "family": teacher.family.name, **c.model_dump()}
     settings |= {"start": begin.card()} if begin else {}
     card = {**card_of(given, c), "paper": chosen.paper, "charts": dict(chosen.charts)}
     card |= {"command": command} if command else {}
     check_teacher(run, card["teacher"])
     path = run / "student.safetensors"
-    if not quiet and not (run / "config.json").exists():
+    if not quiet and distributed.world() == 1 and not (run / "config.json").exists():
         forecast(chosen, given, c)
     with forgotten_if_refused(run):
         longer = chosen.longer(c)
         folder = Run(
             run, seed=c.seed, config=settings, card=card, quiet=quiet, longer=longer, extend=extend
         )
-        if not path.exists() or is_reopened(run, longer):
+        if not distributed.agree(int(path.exists() and not is_reopened(run, longer))):
             student = chosen.compress(given, c, folder)
             student.net.to("cpu")
             student.provenance = {**teacher.provenance, "method": method, "settings": settings}
             student.provenance |= begin.provenance("") if begin else {}
             if extended := read_json(run / "card.json").get("extended"):
                 student.provenance["extended"] = [entry["steps"] for entry in extended]
-            save(student, path)
+            distributed.first(partial(save, student, path))
     student = load(path)
     teacher.net.to("cpu")
     shown = Shown.of(teacher, images, test, match_colours=match_colours)
-    if is_finished(run, shown):
-        say(
-            f"{run} is finished: nothing is done again ('ganpress report {run}' writes its report "
-            "anew).",
-            quiet=quiet,
-        )
-        return student
-    finish(folder, student, teacher, c, shown, metrics=metrics, weights=weights)
+    distributed.first(
+        lambda: conclude(folder, student, teacher, c, shown, metrics=metrics, weights=weights)
+    )
     return student
+
+
+def conclude(
+    run: Run,
+    student: Model,
+    teacher: Model,
+    settings: MethodSettings,
+    shown: Shown,
+    *,
+    metrics: Sequence[str],
+    weights: Path | None,
+) -> None:
+    """Measure, export and report the student of a run whose stages have ended, unless that has been
+    done on just these pictures."""
+    if is_finished(run.root, shown):
+        say(
+            f"{run.root} is finished: nothing is done again ('ganpress report {run.root}' writes "
+            "its report anew).",
+            quiet=run.quiet,
+        )
+        return
+    finish(run, student, teacher, settings, shown, metrics=metrics, weights=weights)
 
 
 def forecast(method: Method, given: Given, settings: MethodSettings) -> None:
@@ -155,9 +179,9 @@ def forecast(method: Method, given: Given, settings: MethodSettings) -> None:
     )
 
 
-def check_request(method: str, config: MethodSettings) -> None:
+def check_request(method: str, config: MethodSettings, *, ablation: bool = False) -> None:
     """Refuse a method that does not exist, settings of another one, cuda where there is none, and
-    several processes."""
+    several processes where the method, or the ablation, runs in one."""
     chosen = method_of(method)
     if not isinstance(config, chosen.settings):
         raise ConfigError(
@@ -166,10 +190,12 @@ def check_request(method: str, config: MethodSettings) -> None:
         )
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device is 'cuda', but torch sees no CUDA device: --set device=cpu.")
-    if (processes := distributed.launched()) > 1:
+    if (processes := distributed.launched()) > 1 and (ablation or not chosen.parallel):
+        able = [f"compress {name}" for name, known in METHODS.items() if known.parallel]
         raise ConfigError(
-            f"Compression runs in one process, and torchrun started {processes}: start it without "
-            "torchrun. (Teachers are trained in several: ganpress train.)"
+            f"{'An ablation' if ablation else repr(method)} runs in one process, and torchrun "
+            f"started {processes}: start it without torchrun. (In several run: ganpress "
+            f"{', ganpress '.join([*able, 'train'])}.)"
         )
 
 

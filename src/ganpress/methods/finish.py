@@ -141,6 +141,7 @@ def evaluated(
         features=settings.distance.features,
         metrics=metrics,
         weights=weights,
+        mask=settings.mask,
     )
     return {**found.as_dict(), "protocol": {**found.protocol, "held out": shown.held_out}}
 

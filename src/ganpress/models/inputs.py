@@ -12,6 +12,7 @@ from ganpress.data import Batch, Images
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
+from ganpress.run import distributed
 from ganpress.run.grid import first_rows
 from ganpress.run.run import Stage
 from ganpress.types import Inputs
@@ -59,7 +60,8 @@ def inputs_of(of: Model | nn.Module, batch: Batch, draw: torch.Generator | None 
     """What the generator reads of a batch, on the batch's device; noise and styles are drawn,
     picture after picture.
 
-    Args: draw: None draws from torch's own state, which `Stage.steps` seeds from (seed, step).
+    Args: draw: None draws from torch's own state, which `Stage.steps` seeds from (seed, step), and
+        in several processes takes this one's rows of what is drawn for all.
     Raises `ConfigError` where it reads label maps and the batch has none.
     """
     net: Any = _net(of)
@@ -72,7 +74,10 @@ def inputs_of(of: Model | nn.Module, batch: Batch, draw: torch.Generator | None 
     if given.keys() >= set(reads(net)):
         return tuple(given[name] for name in reads(net))
     side = batch.x.shape[-1] if batch.x.ndim == 4 else 16
-    noise = next(drawn(net, len(batch.x), len(batch.x), draw, side))
+    shared = draw is None and distributed.world() > 1  # drawn for all processes alike
+    count = len(batch.x) * (distributed.world() if shared else 1)
+    noise = next(drawn(net, count, count, draw, side))
+    noise = tuple(map(distributed.share, noise)) if shared else noise
     return tuple(
         given[name] if name in given else z.to(batch.x.device)
         for name, z in zip(reads(net), noise, strict=True)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ganpress.data import Batch, Images, evaluation, stream
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise, inputs_of
+from ganpress.run import distributed
 from ganpress.types import Inputs
 from ganpress.types.sizes import Size
 
@@ -27,6 +30,13 @@ class Crops:
     flip: bool = True
     cached_crops: int = 0
     workers: int = 1
+
+
+class HeldOut(NamedTuple):
+    """Inputs that are never trained on, and their images' masks, if those have any."""
+
+    inputs: Inputs
+    masks: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -51,10 +61,18 @@ class Source:
         """Whether the generator reads neither photos nor label maps."""
         return from_noise(self.model)
 
-    def batches(self, crops: Crops, first: int, total: int) -> Iterator[Batch]:
-        """Training batches number ``first`` to ``total`` - 1, each a function of (seed, step)."""
-        others = _stream(self.reals, crops, first, total, salt=1) if self.reals else None
-        for batch in _stream(self.images, crops, first, total, salt=0):
+    def batches(
+        self, crops: Crops, first: int, total: int, *, shared: bool = False
+    ) -> Iterator[Batch]:
+        """Training batches number ``first`` to ``total`` - 1, each a function of (seed, step).
+
+        Args: shared: of each, this process's rows alone (`run.distributed`).
+        """
+        ranks = (distributed.rank(), distributed.world()) if shared else (0, 1)
+        others = None
+        if self.reals:
+            others = _stream(self.reals, crops, first, total, salt=1, ranks=ranks)
+        for batch in _stream(self.images, crops, first, total, salt=0, ranks=ranks):
             shown = batch if others is None else replace(batch, y=next(others).x)
             yield shown.to(self.device)
 
@@ -68,7 +86,7 @@ class Source:
         seed = torch.Generator().manual_seed(0)
         return inputs_of(self.model, batch.to(self.device), seed)
 
-    def split(self, count: int, size: Size, seed: int) -> tuple[Source, Inputs]:
+    def split(self, count: int, size: Size, seed: int) -> tuple[Source, HeldOut]:
         """What is left to train on, and ``count`` inputs that are never trained on.
 
         Images are taken out of the given ones, the same for every seed, so that all seeds share
@@ -86,7 +104,8 @@ class Source:
             rest = replace(self, images=left)
             batch = next(evaluation(shown, batch=count, size=size))
         drawn = torch.Generator().manual_seed(seed)
-        return rest, inputs_of(self.model, batch.to(self.device), drawn)
+        here = batch.to(self.device)
+        return rest, HeldOut(inputs_of(self.model, here, drawn), here.masks)
 
 
 def split_images(images: Images, count: int) -> tuple[Images, Images]:
@@ -101,10 +120,18 @@ def blank(count: int) -> Batch:
 
 
 def _stream(
-    images: Images | None, crops: Crops, first: int, total: int, *, salt: int
+    images: Images | None,
+    crops: Crops,
+    first: int,
+    total: int,
+    *,
+    salt: int,
+    ranks: tuple[int, int] = (0, 1),
 ) -> Iterator[Batch]:
+    """Args: ranks: this process's number, and how many share each batch."""
+    rank, world = ranks
     if images is None:
-        return (blank(crops.batch) for _ in range(first, total))
+        return (blank(crops.batch // world) for _ in range(first, total))
     return stream(
         images,
         batch=crops.batch,
@@ -116,4 +143,6 @@ def _stream(
         flip=crops.flip,
         load_size=crops.load_size,
         workers=crops.workers,
+        rank=rank,
+        world=world,
     )

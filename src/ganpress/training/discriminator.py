@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from ganpress.data import Batch
 from ganpress.errors import ConfigError
 from ganpress.losses.terms import hinge_d, hinge_g, logistic_d, logistic_g, lsgan_d, lsgan_g, r1
+from ganpress.models.checkpoint import Model
 from ganpress.models.discriminator import Discriminator
+from ganpress.models.inputs import channels_of
 from ganpress.nn.discriminators import PatchDiscriminator, build_discriminator
 from ganpress.training.kit import float32_norms
 from ganpress.training.shared_settings import DiscriminatorSettings
@@ -99,12 +101,14 @@ class DiscriminatorWithLoss(nn.Module):
         """
         return _together(self.logits(x, seen))
 
-    def logits(self, x: Tensor, seen: Tensor | None = None) -> list[Tensor]:
-        """The raw logits of each scale, float32."""
-        device = x.device.type
+    def logits(
+        self, x: Tensor, seen: Tensor | None = None, *, half: bool | None = None
+    ) -> list[Tensor]:
+        """The raw logits of each scale, float32. Args: half: in place of `half_precision`."""
+        device, half = x.device.type, self.half_precision if half is None else half
         with (
             float32_norms(self.net),
-            torch.autocast(device, dtype=torch.bfloat16, enabled=self.half_precision),
+            torch.autocast(device, dtype=torch.bfloat16, enabled=half),
         ):
             if seen is None:
                 found = self.net(x)
@@ -179,9 +183,10 @@ class DiscriminatorWithLoss(nn.Module):
 
     def penalty(self, real: Tensor, of_real: Tensor | None = None) -> Tensor:
         """Lazy R1, r1 / 2 * r1_every * mean |d D(x) / dx|^2 on real pictures (Mescheder et al.
-        2018, eq. 9; StyleGAN2, section 3.1); added to `d_loss` where `is_penalised`."""
+        2018, eq. 9; StyleGAN2, section 3.1); due where `is_penalised`. In float32, as the teachers'
+        training has it."""
         x = real.detach().requires_grad_(True)
-        logits = torch.cat([s.flatten(1) for s in self.logits(x, of_real)], 1)
+        logits = torch.cat([s.flatten(1) for s in self.logits(x, of_real, half=False)], 1)
         return self.r1 / 2 * self.r1_every * r1(logits, x)
 
     def g_loss(
@@ -289,6 +294,26 @@ def starting_discriminator(
     return DiscriminatorWithLoss(
         **shape, own=own, reads=reads, channels=channels, fixed=settings.fixed, half=half
     )
+
+
+R1, R1_EVERY = 10.0, 16  # StyleGAN2's penalty (Karras et al. 2020)
+
+
+def family_discriminator(teacher: Model) -> Discriminator | None:
+    """A fresh discriminator as StyleGAN2's or SNGAN's papers train theirs against, for pictures of
+    this generator, initialised from torch's global state; None of families trained against a
+    PatchGAN or on pairs."""
+    options, made = teacher.options, channels_of(teacher)[1]
+    if teacher.family.name == "stylegan2":
+        full = teacher.family.full(options)
+        widths = [full[group] for group in full if group.startswith("conv")]
+        built = {"size": teacher.size, "channels": widths, "inputs": made}
+        net = build_discriminator("stylegan2", **built)
+        return Discriminator(net, "stylegan2", built, r1=R1, r1_every=R1_EVERY)
+    if teacher.family.name == "sngan":
+        built = {"inputs": made, "classes": int(options["classes"])}
+        return Discriminator(build_discriminator("sngan", **built), "sngan", built)
+    return None
 
 
 def check_size(discriminator: DiscriminatorWithLoss, side: int) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Adam
 
 from ganpress.data import Batch
+from ganpress.measures.interest.interest import Interest
 from ganpress.models.inputs import draw_sample, inputs_of
 from ganpress.run.ema import Average
 from ganpress.run.restarts import Best, Watch
@@ -42,16 +43,30 @@ class Distillation:
     Attributes:
         loss: (student's pictures, teacher's pictures, mask or None) -> (), 0 for equal pictures.
         weight: of that loss beside the adversarial one (beta in GAN Slimming's eq. 4).
-        mask: (inputs, teacher's pictures) -> (n, 1, h, w) in [0, 1]: where pictures are compared.
+        mask: where pictures are compared; None: everywhere.
     """
 
     loss: Callable[[Tensor, Tensor, Tensor | None], Tensor]
     weight: float
-    mask: Callable[[Inputs, Tensor], Tensor] | None = None
+    mask: Interest | None = None
 
-    def __call__(self, inputs: Inputs, made: Tensor, target: Tensor) -> Tensor:
-        """The loss of a batch, not weighted."""
-        return self.loss(made, target, None if self.mask is None else self.mask(inputs, target))
+    def __call__(
+        self, inputs: Inputs, made: Tensor, target: Tensor, masks: Tensor | None = None
+    ) -> Tensor:
+        """The loss of a batch, not weighted. Args: masks: those that came with it, if any."""
+        return self.loss(made, target, mask_of(self.mask, inputs, target, masks))
+
+
+def mask_of(
+    interest: Interest | None, inputs: Inputs, target: Tensor, masks: Tensor | None
+) -> Tensor | None:
+    """Where the teacher's pictures of a batch matter, (n, 1, h, w) in [0, 1]; None: everywhere.
+
+    Args: masks: those that came with the batch, if any.
+    """
+    if interest is None:
+        return None
+    return interest(inputs, target) if masks is None else interest(inputs, target, masks)
 
 
 @dataclass(frozen=True)
@@ -115,7 +130,7 @@ def distil(
         with torch.autocast(c.device, torch.bfloat16, enabled=c.precision == "bfloat16"):
             fake = student(*inputs).float()
         zero = fake.new_zeros(())
-        d = distillation(inputs, fake, target) if distillation else zero
+        d = distillation(inputs, fake, target, batch.masks) if distillation else zero
         beta = distillation.weight if distillation else 0.0
         weight = c.discriminator.weight
         gan = discriminator.g_loss(fake, target, condition) if weight > 0 else zero

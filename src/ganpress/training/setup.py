@@ -3,6 +3,7 @@ distance."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,19 +14,28 @@ from torch import Tensor, nn
 
 from ganpress.data import Images
 from ganpress.losses.distance import Distance
+from ganpress.measures.interest.interest import (
+    Counted,
+    Interest,
+    interest_for,
+    masked_images,
+)
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.inputs import channels_of, inputs_of, is_drawn, reads
-from ganpress.models.source import Crops, Source
+from ganpress.models.source import Crops, HeldOut, Source
 from ganpress.run.files import replace_file
 from ganpress.run.run import Run
 from ganpress.run.snapshot import put_state, read_saved
 from ganpress.training.discriminator import DiscriminatorWithLoss, starting_discriminator
-from ganpress.training.distil import Networks
+from ganpress.training.distil import Networks, mask_of
 from ganpress.training.kit import place
 from ganpress.training.shared_settings import MethodSettings
 from ganpress.training.teacher import CachedTeacher, cached_teacher
 from ganpress.types import Inputs
 from ganpress.types.sizes import Size, scaled
+
+CALIBRATED = 256  # pictures over which BatchNorm's statistics are read anew
+CALIBRATED_AT_ONCE = 32  # at least: in small batches each picture is normalised too much by itself
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,7 @@ class Setup:
 
     Attributes:
         validate: distance to the teacher on held-out inputs; None where none are held out.
+        interest: where pictures matter (``mask``); None: everywhere.
     """
 
     run: Run
@@ -41,6 +52,7 @@ class Setup:
     discriminator: DiscriminatorWithLoss
     distance: Distance
     validate: Callable[[nn.Module], float] | None
+    interest: Counted | None = None
 
     @property
     def teacher(self) -> Model:
@@ -57,6 +69,11 @@ class Setup:
         """The networks of a stage, the student on its device."""
         net = place(student.net, settings, settings.device)
         return Networks(net, teacher, self.discriminator)
+
+    def warn_of_empty_masks(self) -> None:
+        """At the end of a run: say of how many pictures the mask was empty, if of any."""
+        if self.interest is not None and not self.run.quiet:
+            self.interest.warn()
 
 
 def set_up(
@@ -80,25 +97,32 @@ def set_up(
     )
     distance = Distance(c.distance, weights=weights, half=half).to(c.device)
     place(teacher.net, c, c.device)
-    source = Source(teacher, images, reals, c.device)
+    interest = interest_for(c.mask, device=c.device)
+    masked = images if images is None else masked_images(images, c.mask)
+    source = Source(teacher, masked, reals, c.device)
     validate = None
     if c.finetune.select == "best":
         source, held_out = source.split(c.finetune.holdout_images, c.data.size, c.seed + 1)
-        validate = distance_on(held_out, teacher, distance)
+        validate = distance_on(held_out, teacher, distance, copy.copy(interest))
     if source.is_noise and c.discriminator.real == "teacher":
         source = Source(teacher, None, reals, c.device)
     place(discriminator, c, c.device)
-    return Setup(run, source, discriminator, distance, validate)
+    return Setup(run, source, discriminator, distance, validate, interest)
 
 
-def distance_on(inputs: Inputs, teacher: Model, distance: Distance) -> Callable[[nn.Module], float]:
-    """A network -> the distance of its pictures to the teacher's on these inputs."""
+def distance_on(
+    held: HeldOut, teacher: Model, distance: Distance, interest: Interest | None = None
+) -> Callable[[nn.Module], float]:
+    """A network -> the distance of its pictures to the teacher's on these inputs, where they
+    matter."""
+    inputs = held.inputs
     with torch.no_grad():
         target: Tensor = teacher.net.eval()(*inputs)
+        mask = mask_of(interest, inputs, target, held.masks)
 
     @torch.no_grad()
     def measure(net: nn.Module) -> float:
-        return float(distance(net(*inputs), target))
+        return float(distance(net(*inputs), target, mask))
 
     return measure
 
@@ -119,6 +143,15 @@ def training_crops(
         cached_crops=d.cached_crops,
         workers=d.workers,
     )
+
+
+def calibration_batches(setup: Setup, settings: MethodSettings) -> list[Inputs]:
+    """What BatchNorm's statistics are read from after a cut or a training: `CALIBRATED` pictures,
+    in batches of ``data.batch``, or of `CALIBRATED_AT_ONCE` where that is more."""
+    batch = max(settings.data.batch, CALIBRATED_AT_ONCE)
+    count = max(1, CALIBRATED // batch) * batch
+    drawn = setup.source.sample(count, settings.data.size)
+    return list(zip(*(t.split(batch) for t in drawn), strict=True))
 
 
 def render_teacher(setup: Setup, settings: MethodSettings, wanted: Mapping[str, Crops]) -> None:

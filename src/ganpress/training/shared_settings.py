@@ -8,6 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from ganpress.losses.distance import DistanceSettings
+from ganpress.measures.interest.interest import resolved_mask
+from ganpress.measures.interest.settings import MaskSettings
 from ganpress.measures.target import TargetSettings
 from ganpress.quantisation.settings import QuantiseSettings
 from ganpress.run.settings import CropSettings, PixelSize, Settings, at_least, multiple_of
@@ -135,6 +137,7 @@ class MethodSettings(RunSettings):
     )
     data: DataSettings = DataSettings()
     distance: DistanceSettings = DistanceSettings()
+    mask: MaskSettings = MaskSettings()
     discriminator: DiscriminatorSettings = DiscriminatorSettings()
     target: TargetSettings = TargetSettings()
     finetune: FinetuneSettings = FinetuneSettings()
@@ -143,10 +146,12 @@ class MethodSettings(RunSettings):
 
 def resolved_alike(settings: MethodSettings) -> dict[str, Any]:
     """What every method's settings are resolved to alike: ``min_channels`` lifted to a multiple of
-    ``channel_multiple``, the weights of the distance's terms, the precision of this machine."""
+    ``channel_multiple``, the weights of the distance's terms, the digest of the mask's files, the
+    precision of this machine."""
     multiple, (content, style) = settings.channel_multiple, settings.distance.content_and_style
     return {
         "min_channels": -(-settings.min_channels // multiple) * multiple,
         "distance": settings.distance.model_copy(update={"content": content, "style": style}),
+        "mask": resolved_mask(settings.mask),
         "precision": precision_of(settings),
     }

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Adam
 
 from ganpress.data import Images
@@ -26,6 +25,7 @@ from ganpress.run.settings import Settings
 from ganpress.training import kit
 from ganpress.training.settings import TrainConfig, TrainData
 from ganpress.training.start import Start
+from ganpress.training.styles import PathPenalty, lazy_ratio, path_loss, random_inputs
 from ganpress.types.sizes import shorter, words
 
 
@@ -123,8 +123,7 @@ def train_stylegan2(
     net = kit.discriminator(run, "stylegan2", discriminator, nn.Module.train, start)
     D = kit.place(net, c, device)
     shown = torch.randn(SHOWN, G.style_dim).to(device)
-    ratio_g = c.path_every / (c.path_every + 1) if c.path > 0 else 1.0
-    ratio_d = c.r1_every / (c.r1_every + 1) if c.r1 > 0 else 1.0
+    ratio_g, ratio_d = lazy_ratio(c.path, c.path_every), lazy_ratio(c.r1, c.r1_every)
     opt_g = Adam(G.parameters(), c.lr_g * ratio_g, betas=(0.0, 0.99**ratio_g))
     opt_d = Adam(D.parameters(), c.lr_d * ratio_d, betas=(0.0, 0.99**ratio_d))
     average, path = kit.average_of(G, c, start), PathPenalty().to(device)
@@ -141,7 +140,7 @@ def train_stylegan2(
         opt_d.zero_grad(set_to_none=True)
         d_loss = torch.zeros((), device=device)
         for part, random in zip(
-            parts, random_inputs(G, c, c.batch).parts(c.accumulate), strict=True
+            parts, random_inputs(G, c.mixing, c.batch).parts(c.accumulate), strict=True
         ):
             with kit.autocast(c):
                 with torch.no_grad():
@@ -169,7 +168,7 @@ def train_stylegan2(
         D.requires_grad_(False)
         opt_g.zero_grad(set_to_none=True)
         g_loss = torch.zeros((), device=device)
-        for random in random_inputs(G, c, c.batch).parts(c.accumulate):
+        for random in random_inputs(G, c.mixing, c.batch).parts(c.accumulate):
             with kit.autocast(c):
                 fake = G.synthesis(random.styles(G), *random.noise)
                 loss = losses.logistic_g(D(fake).float())
@@ -181,12 +180,7 @@ def train_stylegan2(
         # lazy path length, on half a batch
         if c.path > 0 and step % c.path_every == 0:
             opt_g.zero_grad(set_to_none=True)
-            n = max(1, c.batch // (2 * distributed.world())) * distributed.world()
-            random = random_inputs(G, c, n)
-            styles = random.styles(G)
-            made = G.synthesis(styles, *random.noise)
-            towards = distributed.share(torch.randn(n, *made.shape[1:], device=device))
-            loss = path(losses.path_lengths(made, styles, towards))
+            loss = path_loss(G, path, mixing=c.mixing, batch=c.batch)
             (c.path * c.path_every * loss).backward()
             distributed.average_gradients(G)
             opt_g.step()
@@ -199,57 +193,6 @@ def train_stylegan2(
     stage.finish(path_mean=float(path.mean))
     saved = Discriminator(D, "stylegan2", discriminator, "logistic", r1=c.r1, r1_every=c.r1_every)
     return {"": kit.model_of(kit.averaged(G, average), STYLEGAN2, c, discriminator=saved)}
-
-
-class PathPenalty(nn.Module):
-    """Mean squared deviation of path lengths from their running mean (eq. 4 of the paper)."""
-
-    mean: Tensor
-
-    def __init__(self, decay: float = 0.01) -> None:
-        super().__init__()
-        self.decay = decay
-        self.register_buffer("mean", torch.zeros(()))
-
-    def forward(self, lengths: Tensor) -> Tensor:
-        """(n,) -> a number; the mean follows those of all processes first."""
-        with torch.no_grad():
-            self.mean.lerp_(distributed.mean(lengths.mean()), self.decay)
-        return (lengths - self.mean).square().mean()
-
-
-@dataclass(frozen=True)
-class RandomInputs:
-    """This process's rows of the random inputs of one step: ``z`` for the layers before
-    ``crossover``, ``z2`` for those from it on, and noise maps."""
-
-    z: Tensor
-    z2: Tensor
-    crossover: int
-    noise: tuple[Tensor, ...]
-
-    def parts(self, count: int) -> Iterator[RandomInputs]:
-        """Equal parts, in order, as `Batch.parts`."""
-        pieces = [t.chunk(count) for t in (self.z, self.z2, *self.noise)]
-        for z, z2, *noise in zip(*pieces, strict=True):
-            yield RandomInputs(z, z2, self.crossover, tuple(noise))
-
-    def styles(self, net: StyleGAN2) -> Tensor:
-        """W+, (n, styles, dim)."""
-        if self.crossover >= net.styles:
-            return net.mapping(self.z)[:, None].expand(-1, net.styles, -1)
-        coarse, fine = net.mapping(torch.cat([self.z, self.z2])).chunk(2)
-        return net.mix(coarse, fine, self.crossover)
-
-
-def random_inputs(net: StyleGAN2, config: StyleGAN2Training, n: int) -> RandomInputs:
-    """The random inputs of a step on ``n`` pictures over all processes, from torch's global
-    generator."""
-    z, z2 = torch.randn(2, n, net.style_dim).to(net.const.device)
-    mixed = torch.rand(()) < config.mixing
-    crossover = int(torch.randint(1, net.styles, ())) if mixed else net.styles
-    share = distributed.share
-    return RandomInputs(share(z), share(z2), crossover, tuple(share(m) for m in net.noise(n)))
 
 
 def discriminator_options(config: StyleGAN2Training) -> dict[str, Any]:

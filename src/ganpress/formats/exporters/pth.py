@@ -21,6 +21,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -93,7 +94,8 @@ def export_pth(
 ) -> ExportFacts:
     """Write the generator's tensors under another code base's names; checked by reading them back.
 
-    A StyleGAN2 file is rosinality's dictionary {g, g_ema}; the others are plain state dicts. With
+    A StyleGAN2 file is rosinality's dictionary {g, g_ema}, with d where the discriminator is known,
+    so that its scripts can train on; the others are plain state dicts. With
     NAME.pth come NAME_net.py and NAME_net.pth, the student as a plain torch module.
     Warns where upstream's class has to be given InstanceNorms with scales to load the file.
 
@@ -110,7 +112,7 @@ def export_pth(
     state = _with_statistics(_resolve_scales(padded, target, chosen.of, state_of(padded)), chosen)
     top, mean, shape = _compare(padded, kind, state, size)
     data = io.BytesIO()
-    torch.save({"g": state, "g_ema": state} if target == "pth-rosinality" else state, data)
+    torch.save(_as_filed(target, padded, state), data)
     make_folder(path.parent)
     beside = write_beside(plain, path, size)
     replace_file(path, lambda file: file.write(data.getvalue()))
@@ -122,6 +124,17 @@ def export_pth(
         widths=None if chosen.is_exact else chosen.widths,
         beside=beside,
     )  # fmt: skip
+
+
+def _as_filed(target: str, model: Model, state: State) -> dict[str, Any]:
+    """What the file holds: the tensors, or rosinality's dictionary of networks."""
+    if target != "pth-rosinality":
+        return dict(state)
+    networks: dict[str, Any] = {"g": state, "g_ema": state}
+    known = model.discriminator
+    if known is not None and known.kind == "stylegan2":
+        networks["d"] = stylegan2.discriminator_state_of(known.net)
+    return networks
 
 
 def find_fit(target: str, model: Model, *, pad: bool = False) -> Fit:

@@ -78,6 +78,12 @@ def import_model(
     if chosen.name:
         model.provenance["entry"] = chosen.name
     kind = model.provenance["kind"]
+    if kind == "stylegan2" and entry is None and chosen.name.rpartition(".")[2] in RAW:
+        warnings.warn(
+            f"{path.name} has no averaged weights (g_ema) beside '{chosen.name}': the raw ones are "
+            "read, whose pictures are usually worse.",
+            stacklevel=2,
+        )
     known = READERS[kind].discriminator_options
     own_options = {name: value for name, value in options.items() if name in known}
     if discriminator:
@@ -109,6 +115,10 @@ def from_state(
     _check_request(kind, options)
     chosen = _choose(state, kind, None, source)
     return _model_of(kind, chosen, config=config, source=source, options=options)
+
+
+RAW = ("g", "G")
+"""What StyleGAN2's code bases call the generator whose weights are not averaged."""
 
 
 def _choose(loaded: object, kind: str, entry: str | None, source: str) -> Entry:

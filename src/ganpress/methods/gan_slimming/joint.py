@@ -121,7 +121,7 @@ def joint(
         with torch.autocast(c.device, torch.bfloat16, enabled=c.precision == "bfloat16"):
             fake = student(*inputs).float()
         zero = fake.new_zeros(())
-        d = distillation(inputs, fake, target) if distillation else zero
+        d = distillation(inputs, fake, target, batch.masks) if distillation else zero
         beta = distillation.weight if distillation else 0.0
         weight = c.discriminator.weight
         gan = discriminator.g_loss(fake, target, condition) if weight > 0 else zero

@@ -37,14 +37,20 @@ from ganpress.run.restarts import with_restarts
 from ganpress.run.run import Run, Stage
 from ganpress.training.distil import Budget, Distillation, distil
 from ganpress.training.kit import place
-from ganpress.training.setup import Setup, keep, render_teacher, set_up, take_up, training_crops
-from ganpress.types import Inputs, Widths
+from ganpress.training.setup import (
+    Setup,
+    calibration_batches,
+    keep,
+    render_teacher,
+    set_up,
+    take_up,
+    training_crops,
+)
+from ganpress.types import Widths
 
 CALIBRATE_IMAGES = 16  # pictures over which activation ranges are read
 RATES = "rho and learning rates"  # what a restart halves
 EXTRACT_IMAGES = 8  # pictures over which the constants of cut channels are read
-RECALIBRATE_IMAGES = 256  # pictures over which BatchNorm's statistics are read after a cut
-RECALIBRATE_BATCH = 32  # at least: in small ones each picture is normalised too much by itself
 
 
 def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
@@ -67,7 +73,7 @@ def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
         render_teacher(setup, c, {"render": training_crops(c)})
     else:
         render_teacher(setup, c, {"render-sparsify": joint_crops(c), "render": training_crops(c)})
-    distillation = Distillation(setup.distance, c.beta) if c.beta > 0 else None  # cp: 0
+    distillation = distillation_of(setup, c) if c.beta > 0 else None  # cp: 0
     f = c.finetune
     budget = Budget(f.steps, f.minutes)
     if c.procedure == "gd":
@@ -85,7 +91,13 @@ def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
     if c.procedure == "postq":
         seen = setup.source.sample(CALIBRATE_IMAGES, c.data.size)
         attach_quantiser(student.net, copy.deepcopy(student.net), seen, c.quantise)
+    setup.warn_of_empty_masks()
     return student
+
+
+def distillation_of(setup: Setup, c: SlimConfig) -> Distillation:
+    """beta d of eq. 4, where the pictures matter."""
+    return Distillation(setup.distance, c.beta, setup.interest)
 
 
 def resolve_for(given: Given, settings: SlimConfig) -> SlimConfig:
@@ -185,7 +197,7 @@ def wide(setup: Setup, c: SlimConfig, budget: Budget) -> Model:
         return take_up(setup.run.root / "distil", setup.discriminator, c.device)
     floats = c.model_copy(update={"quantise": c.quantise.model_copy(update={"bits": 32})})
     student = narrow(setup, floats, wide_widths(setup.teacher, floats))
-    train(setup, "distil", student, c, Distillation(setup.distance, c.beta), budget)
+    train(setup, "distil", student, c, distillation_of(setup, c), budget)
     return student
 
 
@@ -243,22 +255,11 @@ def prune_in_rounds(
         )
         stage = joint_round(setup, c, part, student, distillation, pruning)
         inputs = setup.source.sample(EXTRACT_IMAGES, c.data.size)
-        calibration = calibration_batches(setup, student, c)
+        calibration = calibration_batches(setup, c) if batch_norms(student.net) else []
         student = cut(student, inputs, c, pruning, to_budget=part.is_last, calibration=calibration)
         keep(stage.root, student, setup.discriminator)
         stage.finish(widths=student.widths, cost=cost(student.widths))
     return student
-
-
-def calibration_batches(setup: Setup, student: Model, c: SlimConfig) -> list[Inputs]:
-    """What BatchNorm's statistics are read from after a cut, in batches of ``data.batch`` or of
-    `RECALIBRATE_BATCH` where that is more; none where the student has no BatchNorm."""
-    if not batch_norms(student.net):
-        return []
-    batch = max(c.data.batch, RECALIBRATE_BATCH)
-    count = max(1, RECALIBRATE_IMAGES // batch) * batch
-    drawn = setup.source.sample(count, c.data.size)
-    return list(zip(*(t.split(batch) for t in drawn), strict=True))
 
 
 def joint_round(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ganpress.channels.recalibrate import batch_norms
 from ganpress.data import Images, evaluation
 from ganpress.errors import ConfigError
 from ganpress.losses.features import Features, load_features
+from ganpress.measures.interest.interest import Interest, masked_images
 from ganpress.measures.labels import Labelling, truth_of
 from ganpress.measures.labels import has_truth as says_classes
 from ganpress.measures.segmentation import segmentation_quality
@@ -23,6 +25,7 @@ from ganpress.methods.once_for_all.truth import has_truth, truth_in
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import drawn, from_noise, inputs_of
 from ganpress.models.source import blank, split_images
+from ganpress.training.distil import mask_of
 from ganpress.training.setup import Setup
 from ganpress.types import Inputs
 
@@ -53,7 +56,7 @@ def scorer_for(
 ) -> Scorer:
     """What scores width sets of ``net``: held-out batches; the teacher's pictures are made once."""
     teacher = setup.teacher
-    batches = list(_held(teacher, held, c))
+    batches = list(_held(teacher, held, c, copy.copy(setup.interest)))
     calibrated = calibration(setup, c) if batch_norms(net) else []
     scored = c.search.quality == "frechet"
     features = _features(c, given.weights) if scored else None
@@ -88,20 +91,24 @@ def calibration(setup: Setup, c: OnceForAllConfig) -> list[Inputs]:
 
 
 @torch.no_grad()
-def _held(teacher: Model, held: Images | None, c: OnceForAllConfig) -> Iterator[Held]:
+def _held(
+    teacher: Model, held: Images | None, c: OnceForAllConfig, interest: Interest | None
+) -> Iterator[Held]:
     """Held-out batches, on the device; what is drawn is the same each time."""
     draw = torch.Generator().manual_seed(c.seed + 1)
     net = teacher.net.eval()
     if held is None:
         for noise in drawn(teacher, c.search.images, BATCH, draw):
             inputs = tuple(t.to(c.device) for t in noise)
-            yield Held(inputs, net(*inputs).float(), None)
+            made: Tensor = net(*inputs).float()
+            yield Held(inputs, made, None, mask_of(interest, inputs, made, None))
         return
-    for batch in evaluation(held, batch=BATCH, size=c.data.size):
+    for batch in evaluation(masked_images(held, c.mask), batch=BATCH, size=c.data.size):
         here = batch.to(c.device)
         inputs = inputs_of(teacher, here, draw)
         truth = truth_in(teacher, here, is_paired=has_truth(teacher, held))
-        yield Held(inputs, net(*inputs).float(), truth)
+        made = net(*inputs).float()
+        yield Held(inputs, made, truth, mask_of(interest, inputs, made, here.masks))
 
 
 def _reals(given: Given, held: Images | None, c: OnceForAllConfig) -> Iterator[Tensor]:

@@ -96,6 +96,7 @@ def once_for_all(given: Given, settings: OnceForAllConfig, run: Run) -> Model:
         small = train(setup, c, small, objective, part)
     calibrate(setup, c, small.net)
     small.net.eval()
+    setup.warn_of_empty_masks()
     return small
 
 
@@ -114,6 +115,7 @@ def of_fixed_widths(
     student = train(setup, c, student, objective, part)
     calibrate(setup, c, student.net)
     student.net.eval()
+    setup.warn_of_empty_masks()
     return student
 
 
@@ -194,7 +196,7 @@ def objective_for(
             saved = read_saved(stage / TAPS_FILE, f"Delete the folder {stage} to run it again.")
             put_state({"taps": taps}, {"taps": saved}, stage / TAPS_FILE)
     pictures = picture_terms(c, setup.discriminator, given.weights)
-    return Objective(pictures, taps, has_truth(teacher, given.images))
+    return Objective(pictures, taps, has_truth(teacher, given.images), setup.interest)
 
 
 def train(
@@ -289,4 +291,5 @@ def identity_of(setup: Setup, supernet: Model, c: OnceForAllConfig) -> dict[str,
         "images": images.digest() if images else "none",
         "data": [str(c.data.size), c.search.images, c.search.calibrate],
         "distance": c.distance.model_dump(),
+        **({"mask": c.mask.digest} if c.mask.digest else {}),
     }

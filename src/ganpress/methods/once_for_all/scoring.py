@@ -25,11 +25,17 @@ LARGER_IS_BETTER = ("miou", "accuracy")
 
 @dataclass(frozen=True)
 class Held:
-    """A batch that was held out: what is read, the teacher's pictures, and the truth, if any."""
+    """A batch that was held out: what is read, the teacher's pictures, the truth, if any, and where
+    they are compared (None: everywhere)."""
 
     inputs: Inputs
     teacher: Tensor
     truth: Tensor | None
+    mask: Tensor | None = None
+
+    def shown(self, picture: Tensor) -> Tensor:
+        """A picture where it matters."""
+        return picture if self.mask is None else picture * self.mask
 
 
 @dataclass
@@ -70,7 +76,7 @@ class Scorer:
         for module, training in modes.items():
             module.training = training
         pairs = zip(made, self.held, strict=True)
-        found = {"l1": _mean([F.l1_loss(x, b.teacher) for x, b in pairs], made)}
+        found = {"l1": _mean([F.l1_loss(b.shown(x), b.shown(b.teacher)) for x, b in pairs], made)}
         if self.quality in ("distance", "truth"):
             found[self.quality] = self._distance(made)
         if self.features is not None and self.reals:
@@ -82,7 +88,8 @@ class Scorer:
     def _distance(self, made: Sequence[Tensor]) -> float:
         """To the teacher's pictures, or to the truth; their maps are kept, if they are not many."""
         known = [b.teacher if self.quality == "distance" else b.truth for b in self.held]
-        wanted = [x for x in known if x is not None]
+        wanted = [b.shown(x) for b, x in zip(self.held, known, strict=True) if x is not None]
+        made = [b.shown(x) for b, x in zip(self.held, made, strict=True)]
         if self._seen is None:
             first = self.distance.seen(wanted[0])
             bytes_of_one = sum(m.numel() * m.element_size() for m in first.values())

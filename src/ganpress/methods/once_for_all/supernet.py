@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from ganpress.measures.interest.interest import Interest
 from ganpress.methods.once_for_all.passes import STYLE, Passes
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
 from ganpress.methods.once_for_all.tap_base import TapLoss
@@ -21,7 +22,7 @@ from ganpress.models.inputs import draw_sample
 from ganpress.run.ema import Average
 from ganpress.run.restarts import Best, Watch
 from ganpress.run.run import Stage
-from ganpress.training.distil import Batches, Budget, Networks
+from ganpress.training.distil import Batches, Budget, Networks, mask_of
 from ganpress.training.kit import frozen
 from ganpress.training.pool import Pool
 from ganpress.types import Keep
@@ -37,11 +38,13 @@ class Objective:
         pictures: terms between pictures.
         taps: the distillation of feature maps; None: none.
         is_paired: the batches' targets are the truth of their inputs.
+        interest: where pictures are compared; None: everywhere.
     """
 
     pictures: PictureTerms
     taps: TapLoss | None
     is_paired: bool
+    interest: Interest | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,8 @@ def distil_at_widths(
         observed = shown.observed(batch.ids)
         condition = discriminator.condition(shown.inputs)
         true = truth_in(student, batch, is_paired=objective.is_paired)
-        wanted = Wanted(observed.pictures, true, condition)
+        mask = mask_of(objective.interest, shown.inputs, observed.pictures, batch.masks)
+        wanted = Wanted(observed.pictures, true, condition, mask)
         real, of_real = discriminator.real_side(
             batch, shown.inputs, observed.pictures, c.discriminator.real
         )

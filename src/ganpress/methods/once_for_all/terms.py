@@ -29,11 +29,18 @@ class Wanted:
         teacher: the teacher's pictures.
         truth: the real pictures of the same inputs; None where there are none.
         condition: what a conditional discriminator reads beside them.
+        mask: (n, 1, h, w) in [0, 1], by which pictures are multiplied before they are compared but
+            by the discriminator; None: everywhere alike.
     """
 
     teacher: Tensor
     truth: Tensor | None
     condition: Tensor | None
+    mask: Tensor | None = None
+
+    def shown(self, picture: Tensor) -> Tensor:
+        """A picture where it matters."""
+        return picture if self.mask is None else picture * self.mask
 
 
 @dataclass(frozen=True)
@@ -51,22 +58,22 @@ class PictureTerms:
         """Each term with its weight, by name, scalars; the discriminator should get no gradient."""
         d = self.settings
         if self.pictures is not None:
-            return self.pictures.terms(fake, wanted.teacher)
+            return self.pictures.terms(wanted.shown(fake), wanted.shown(wanted.teacher))
         goal = wanted.truth
         if goal is None and d.unpaired == "teacher":
             goal = wanted.teacher
         if goal is None:
             return {}
-        found = {}
+        found, (ours, theirs) = {}, (wanted.shown(fake), wanted.shown(goal))
         if d.reconstruction:
-            found["reconstruction"] = d.reconstruction * F.l1_loss(fake, goal)
+            found["reconstruction"] = d.reconstruction * F.l1_loss(ours, theirs)
         if d.matching:
             with torch.no_grad():
                 true = inner_maps(self.discriminator, goal, wanted.condition)
             made = inner_maps(self.discriminator, fake, wanted.condition)
             found["matching"] = d.matching * feature_matching(true, made)
         if d.perceptual and self.features is not None:
-            found["perceptual"] = d.perceptual * perceptual(self.features, fake, goal)
+            found["perceptual"] = d.perceptual * perceptual(self.features, ours, theirs)
         return found
 
 

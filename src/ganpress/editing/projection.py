@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -22,7 +22,8 @@ from ganpress.editing.objective import Objective
 from ganpress.editing.row_optimisers import RowAdam, RowLBFGS, RowOptimiser
 from ganpress.editing.settings import ProjectSettings
 from ganpress.errors import ConfigError
-from ganpress.losses.picture_distance import PictureDistance, load_distance
+from ganpress.losses.lpips import PictureDistance
+from ganpress.losses.picture_distance import load_distance
 from ganpress.measures.comparison import eight_bit
 from ganpress.measures.fidelity import check_opened
 from ganpress.measures.metrics.psnr import psnr
@@ -95,7 +96,7 @@ def project(
     folder = Run(Path(run), seed=s.seed, config=config, card=facts, quiet=quiet)
     if not folder.done(STAGE):
         say_small(images, model.size, quiet=quiet)
-    begun, stage = time.monotonic(), folder.stage(STAGE)
+    stage = folder.stage(STAGE)
     for step in stage.steps(s.iterations * work.batches, work=work):
         batch, at = divmod(step, s.iterations)
         if at == 0:
@@ -104,7 +105,7 @@ def project(
         if at == s.iterations - 1:
             work.write()
     if not folder.done(STAGE):
-        stage.finish(seconds=round(time.monotonic() - begun, 3))
+        stage.finish()
     return _summary(work, folder, stage.elapsed_s)
 
 
@@ -297,8 +298,6 @@ def write_sheet(work: _Work) -> None:
 
 def _read(path: Path, like: Tensor) -> Tensor:
     """(1, c, h, w) in [-1, 1] of a picture that `write` left."""
-    import numpy as np
-
     with Image.open(path) as image:
         pixels = np.array(image)
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels

@@ -1,0 +1,107 @@
+"""The stages before the retraining: each channel's importance, and the cut."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from ganpress.channels.recalibrate import batch_norms
+from ganpress.channels.take import counts
+from ganpress.errors import InfeasibleTarget
+from ganpress.measures.cost import CostOf, cost_ratio
+from ganpress.methods.checks import rounded_up
+from ganpress.methods.content_aware.cut import Limits, cut, pruned
+from ganpress.methods.content_aware.scores.drawn import drawn_from
+from ganpress.methods.content_aware.scores.table import check_score, score_channels
+from ganpress.methods.content_aware.settings import ContentAwareConfig
+from ganpress.models.checkpoint import Model
+from ganpress.quantisation.attach import quantiser_of_settings
+from ganpress.quantisation.quantise import quantise
+from ganpress.run import distributed
+from ganpress.run.files import replace_file
+from ganpress.run.proposals import ways
+from ganpress.training.kit import place
+from ganpress.training.setup import Setup, calibration_batches
+from ganpress.types import Scores, Widths
+
+SCORES_FILE = "scores.safetensors"
+
+
+def scored(setup: Setup, c: ContentAwareConfig) -> dict[str, Tensor]:
+    """The stage ``score``: each group's importance, (width,) float32 on the CPU, larger is more
+    important; read back where the stage has finished. Every process counts them, and all take
+    process 0's."""
+    run, s = setup.run, c.score
+    path = run.root / "score" / SCORES_FILE
+    if not run.done("score"):
+        stage = run.stage("score")
+        drawn = drawn_from(
+            setup.source, samples=s.samples, batch=s.batch, size=c.data.size,
+            load_size=c.data.load_size, interest=setup.interest,
+            seed=c.seed if s.seed is None else s.seed,
+        )  # fmt: skip
+        found = score_channels(setup.teacher, drawn, s)
+        plain = {group: score.float().contiguous() for group, score in found.items()}
+        distributed.first(lambda: replace_file(path, lambda file: file.write(to_bytes(plain))))
+        stage.finish(samples=s.samples)
+        distributed.wait()
+    return load_file(path)
+
+
+def cut_student(setup: Setup, c: ContentAwareConfig, scores: Scores) -> Model:
+    """The stage ``cut``: the teacher without its least important channels, on the device, its
+    BatchNorm calibrated."""
+    run, teacher = setup.run, setup.teacher
+    cost = cost_of(teacher, c)
+    keep = cut(scores, c.cut, c.target, cost=cost, limits=limits(c))
+    seen = calibration_batches(setup, c) if batch_norms(teacher.net) else ()
+    whole = Model(teacher.net, teacher.family, teacher.options)
+    student = pruned(whole, keep, calibration=seen)
+    place(student.net, c, c.device).requires_grad_(True)
+    if not run.done("cut"):
+        run.stage("cut").finish(widths=counts(keep), cost=cost(student.widths))
+        distributed.wait()
+    return student
+
+
+def limits(c: ContentAwareConfig) -> Limits:
+    """What holds for the widths of a student of these settings."""
+    return Limits(min_channels=c.min_channels, multiple=c.channel_multiple)
+
+
+def cost_of(teacher: Model, c: ContentAwareConfig) -> CostOf:
+    """Widths -> the targeted cost as a fraction of the teacher's (MACs where no target is set)."""
+    name = c.target.chosen[0] if c.target.chosen else "macs"
+    net = teacher.net
+    if c.quantise.bits < 32 and name == "bytes":
+        net = quantise(copy.deepcopy(net), quantiser_of_settings(c.quantise))
+    return cost_ratio(name, teacher.net, net, teacher.family.image.size)
+
+
+def check_pruning(
+    teacher: Model, c: ContentAwareConfig, check: Callable[[ContentAwareConfig], Any]
+) -> None:
+    """Refuse a score that this generator cannot have, ratios that cut nothing or everything, and a
+    target that cannot be met, before anything is scored. Args: check: tries what is proposed."""
+    check_score(teacher, c.score)
+    cost, widths = cost_of(teacher, c), teacher.widths
+    any_scores = {g: torch.arange(1.0, w + 1) for g, w in widths.items()}
+    try:
+        cut(any_scores, c.cut, c.target, cost=cost, limits=limits(c))
+    except InfeasibleTarget as error:
+        if c.target.chosen is None:
+            raise
+        reached = rounded_up(cost(smallest(widths, c)))
+        how = ways(c, [{f"target.{c.target.chosen[0]}": reached}], check=check)
+        raise InfeasibleTarget(f"{error} What can be reached{how}.") from error
+
+
+def smallest(widths: Widths, c: ContentAwareConfig) -> dict[str, int]:
+    """The least of every group that the limits allow."""
+    return limits(c)(dict.fromkeys(widths, 0), widths)
