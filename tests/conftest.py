@@ -22,6 +22,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import torch
+from chromium import program as chromium
 
 torch.set_num_threads(1)  # one per xdist worker: two cores, two workers, and repeatable sums
 hypothesis.settings.register_profile("ganpress", deadline=None, derandomize=True)
@@ -78,6 +79,8 @@ def reason_to_skip(marker: str, expression: str) -> str | None:
             return f"{variable} names {folder}, which is not a folder"
     if marker in ON_REQUEST and marker not in expression:
         return f"runs only on request: pytest -m {marker}"
+    if marker == "chromium" and chromium() is None:
+        return "needs Chromium (apt-get install chromium), and there is none on the path"
     if marker == "gpu" and not torch.cuda.is_available() and GPU_TESTS_ON != "cpu":
         return "needs a CUDA device, and torch sees none"
     return None

@@ -21,6 +21,7 @@ from ganpress.cli import app as cli
 from ganpress.data import open_images
 from ganpress.data.decode import decode_ids, probe, read_rgb
 from ganpress.data.prepare import _members
+from ganpress.editing.direction_file import load_directions
 from ganpress.errors import CheckpointError, GanpressError, ImagesError
 from ganpress.formats.importers import cyclegan, import_model
 from ganpress.losses.features import load_features
@@ -39,6 +40,7 @@ READERS: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     "model": ("model", ".safetensors", load),
     "model by another name": ("model", ".pth", load),
     "discriminator": ("model", ".safetensors", load_discriminator),
+    "directions": ("directions", ".safetensors", load_directions),
     "checkpoint .pth": ("checkpoint", ".pth", lambda p: import_model("auto", p)),
     "checkpoint .pkl": ("checkpoint", ".pkl", lambda p: import_model("stylegan2-nvlabs", p)),
     "checkpoint .safetensors": ("checkpoint", ".safetensors", lambda p: import_model("auto", p)),

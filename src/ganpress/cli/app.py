@@ -16,6 +16,8 @@ from ganpress import __version__
 from ganpress.cli import ablate as cli_ablate
 from ganpress.cli import compression as cli_compression
 from ganpress.cli import data as cli_data
+from ganpress.cli import edit_directions as cli_edit_directions
+from ganpress.cli import editing as cli_editing
 from ganpress.cli import evaluation as cli_evaluation
 from ganpress.cli import formats as cli_formats
 from ganpress.cli import generation as cli_generation
@@ -29,6 +31,9 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(cli_data.app, name="data")
+cli_editing.app.command()(cli_edit_directions.directions)
+cli_editing.app.command()(cli_edit_directions.sliders)
+app.add_typer(cli_editing.app, name="edit")
 app.command()(cli_training.train)
 app.command()(cli_training.families)
 app.command("run")(cli_generation.run)

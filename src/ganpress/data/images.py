@@ -199,6 +199,7 @@ def open_images(
     labels: Path | None = None,
     instances: Path | None = None,
     strict: bool = False,
+    single: bool = False,
 ) -> Images:
     """Open images and decode each once, so that training never meets a bad file.
 
@@ -215,13 +216,14 @@ def open_images(
             palette's indices, or grey of up to 16 bits), never of colours.
         strict: refuse a file that cannot be decoded or is not read at all, instead of leaving it
             (and its pair) out with one `ImagesWarning` that names it.
+        single: a path can be one picture, too.
     Raises ImagesError: nothing there, no images, none that decodes, maps of colours, or pairs
         that do not match in number, name or size. ConfigError: settings that contradict
         each other.
     """
     _check_halves(side_by_side, pairs)
     roots = [Path(paths)] if isinstance(paths, (str, Path)) else [Path(p) for p in paths]
-    found = {"x": _found(roots)}
+    found = {"x": _found(roots, single)}
     inputs = joined(found["x"])
     sources = {"x": list(inputs.values())}
     for kind, folder in {"y": pairs, "labels": labels, "instances": instances}.items():
@@ -266,10 +268,10 @@ def _check_halves(side_by_side: str | None, pairs: Path | None) -> None:
         raise ConfigError("Targets come from `pairs` or from `side_by_side`: give only one.")
 
 
-def _found(roots: Sequence[Path]) -> list[Found]:
+def _found(roots: Sequence[Path], single: bool) -> list[Found]:
     if not roots:
         raise ImagesError("No folder or pack of images was given. Give at least one path.")
-    return [sources_at(root) for root in roots]
+    return [sources_at(root, single=single) for root in roots]
 
 
 def _check_sizes(columns: Mapping[str, Sequence[Kept]], side_by_side: str | None) -> None:

@@ -150,8 +150,10 @@ def check(source: Source) -> Facts | ImagesError:
     return Facts(height, width, len(stored), frames=frames(stored, source.where))
 
 
-def sources_at(path: Path) -> Found:
+def sources_at(path: Path, *, single: bool = False) -> Found:
     """Every image at a folder, archive or .npz pack, in name order (a pack: in its own order).
+
+    With ``single`` the path can be one picture, too.
 
     A file's name is its path below the folder, or in the archive, with '/' between parts. A pack's
     names come from its key `names` where that is whole and without repeats, else they are
@@ -168,6 +170,8 @@ def sources_at(path: Path) -> Found:
     if is_archive(path):
         return Found(path, _named(path, _archive(path, passed), passed), passed)
     if is_picture(path.name):
+        if single:
+            return Found(path, {path.name: File(str(path), stamp_of(path.stat()))}, passed)
         raise ImagesError(f"{path} is one image. Give the folder: {path.absolute().parent}")
     other = misplaced(path, "pack") or (
         "is neither a folder of images, nor a .zip or .tar of them, nor an .npz pack. If it is an "

@@ -91,8 +91,12 @@ def _inception(resize: Resize, preprocessing: Preprocessing) -> FeatureNet:
 
 NETS = {
     "vgg16": FeatureNet(vgg16_layers, VGG16_TAPS, UNIT, VGG16),
-    "squeezenet-1.1": FeatureNet(squeezenet_layers, SQUEEZENET_TAPS, IMAGENET, SQUEEZENET),
-    "squeezenet-1.1-caffe": FeatureNet(squeezenet_layers, SQUEEZENET_TAPS, CAFFE, SQUEEZENET_CAFFE),
+    "squeezenet-1.1": FeatureNet(
+        squeezenet_layers, SQUEEZENET_TAPS, IMAGENET, SQUEEZENET, min_size=17
+    ),
+    "squeezenet-1.1-caffe": FeatureNet(
+        squeezenet_layers, SQUEEZENET_TAPS, CAFFE, SQUEEZENET_CAFFE, min_size=17
+    ),
     "tiny": FeatureNet(tiny_layers, TINY_TAPS, PLAIN, key=_as_named),
     "efficientnet-lite0": FeatureNet(
         efficientnet.efficientnet_lite0_layers,

@@ -62,15 +62,29 @@ class PictureDistance:
         """(n, 1 to 4, h, w) twice, in [-1, 1] -> (n,), 0 for equal pictures; ``wanted`` gets no
         gradient. Pictures of more than `LARGEST` pixels are first made that size (the authors of
         Content-Aware GAN Compression do so)."""
-        made, wanted = reduced(made), reduced(wanted)
         with torch.no_grad():
-            b = self._maps(wanted)
-        a = self._maps(made)
+            seen = self.maps(wanted)
+        return self.between(self.maps(made), seen)
+
+    @property
+    def protocol(self) -> str:
+        """What it is, in a line."""
+        form = "no learned weights: not LPIPS" if self.heads is None else "learned weights"
+        return (
+            f"squared difference of unit-length features of {self.features.name} (sha256 "
+            f"{self.features.digest[:12]}), mean over space, sum over layers, {form}; pictures "
+            f"beyond {LARGEST} px made that size, bilinear"
+        )
+
+    def between(self, a: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor:
+        """The distance of pictures whose `maps` these are, (n,)."""
         if self.heads is None:
             return unit_distance(a, b)
         return learned_unit_distance(a, b, self.heads)
 
-    def _maps(self, x: Tensor) -> dict[str, Tensor]:
+    def maps(self, x: Tensor) -> dict[str, Tensor]:
+        """What the network sees of pictures, (n, 1 to 4, h, w) in [-1, 1]: float32 maps by tap."""
+        x = reduced(x)
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.half):
             found = self.features(x)
         return {tap: m.float() for tap, m in found.items()}

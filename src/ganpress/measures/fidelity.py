@@ -22,6 +22,7 @@ from ganpress.measures.interest.distances import mask_protocol, masked_pairwise
 from ganpress.measures.interest.interest import interest_for, masked_images, resolved_mask
 from ganpress.measures.interest.settings import MaskSettings
 from ganpress.measures.looked import Columns, Looked
+from ganpress.measures.path_length import check_paths, path_lengths
 from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.inputs import (
     channels_of,
@@ -87,10 +88,11 @@ def evaluate(
         ``<features>-masked-unit-distance`` and ``masked-l1``, where there is a mask: the same of
         what it shows (`interest.distances.masked_pairwise`).
         ``st-lpips-alex``, where it is among ``metrics``: ST-LPIPS, a learned perceptual distance.
+        ``ppl-w``, ``ppl-z``: the student's perceptual path length; the teacher's is a yardstick.
 
     Args:
         images: photos, with label maps where the family reads those; None where it reads noise.
-        metrics: names of `image_metrics.KINDS` that compare pairs, or `AUTO`.
+        metrics: names of `image_metrics.KINDS` that compare pairs or follow paths, or `AUTO`.
         size: shorter side, then centre crop, or (height, width), pixels; default: the family's
             own size.
         count: pictures made from noise; default: as many as the images, or `FROM_NOISE`.
@@ -108,7 +110,9 @@ def evaluate(
     images = images_for(teacher, images) if images and not from_noise(teacher) else images
     size = teacher.resolve_size(size)
     at = None if weights is None else Path(weights)
-    chosen = choose(metrics, kinds=["pairs"], side=shorter(size), weights=at)
+    kinds = ["pairs", "paths"] if from_noise(teacher) else ["pairs"]
+    chosen = choose(metrics, kinds=kinds, side=shorter(size), weights=at)
+    check_paths(teacher, chosen.paths)
     net = load_features(features, weights=at)
     check_side(net, shorter(size))
     mask = resolved_mask(mask or MaskSettings())
@@ -139,10 +143,15 @@ def evaluate(
     if interest is not None:
         interest.warn()
     values = columns.rows
+    ours, theirs = (
+        path_lengths(m, chosen.paths, net, count, seed=seed, weights=at) for m in (student, teacher)
+    )
     read = dict.fromkeys(_READ.get(name, "noise") for name in reads(teacher))
     return Evaluation(
-        metrics={k: float(v.mean()) for k, v in values.items()},
-        spread={k: standard_error(v) for k, v in values.items()},
+        metrics={k: float(v.mean()) for k, v in values.items()}
+        | {path.name: path.value for path in ours},
+        spread={k: standard_error(v) for k, v in values.items()}
+        | {path.name: path.error for path in ours},
         count=count,
         protocol={
             "reference": f"the teacher's output on the same {' and '.join(read)}",
@@ -150,7 +159,9 @@ def evaluate(
             **distance_protocol("on [-1, 1] pictures"),
             **(mask_protocol(mask, interest) if interest is not None else {}),
             **protocol_lines(chosen),
+            **{path.name: path.protocol for path in ours},
         },
+        yardsticks={f"{path.name}, the teacher": path.value for path in theirs},
         left_out=chosen.left_out,
     )
 

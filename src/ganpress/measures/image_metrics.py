@@ -21,21 +21,24 @@ from ganpress.losses.st_lpips import MIN_SIZE
 from ganpress.losses.terms import learned_unit_distance
 from ganpress.measures.metrics import frechet_distance, inception_score, kernel_distance
 from ganpress.measures.metrics.inception_score import Score
+from ganpress.measures.path_length import PATHS
 from ganpress.measures.segmenter import FILES, MEASURES, Segmenter, load_segmenter, parts_of
 from ganpress.measures.segmenter import NAMES as SEGMENTERS
 from ganpress.measures.segmenter import check_name as check_segmenter
 
-Kind = Literal["sets", "pairs", "labels"]
+Kind = Literal["sets", "pairs", "labels", "paths"]
 KINDS: dict[str, Kind] = {
     "efficientnet-lite0": "sets",
     "st-lpips-alex": "pairs",
     "inception-pytorch": "sets",
     "inception-tf1": "sets",
     "inception-clean": "sets",
+    **dict.fromkeys(PATHS, "paths"),
     **{f"{measure}-{net}": "labels" for net in SEGMENTERS for measure in MEASURES},
 }
-"""What each compares: two sets of pictures, each picture with its reference, or what a segmenter
-sees in it with its label map. There are also ``miou-FILE`` and ``accuracy-FILE``: see `kind_of`."""
+"""What each compares: two sets of pictures, each picture with its reference, neighbours on paths
+through a latent space, or what a segmenter sees in a picture with its label map. There are also
+``miou-FILE`` and ``accuracy-FILE``: see `kind_of`."""
 USUAL = ("efficientnet-lite0", "st-lpips-alex", "inception-pytorch")
 AUTO = "auto"
 """Stands for those of `USUAL` that suit the comparison and whose weights are here."""
@@ -50,13 +53,14 @@ MIN_SIDES = {"st-lpips-alex": MIN_SIZE}
 class Chosen:
     """The networks of the metrics that are computed.
 
-    labels: segmenters, by the names of the metrics. left_out: names of the others, of those that
-    suit the comparison, and how to have them.
+    labels: segmenters, by the names of the metrics. paths: names of `PATHS`. left_out: names of
+    the others, of those that suit the comparison, and how to have them.
     """
 
     sets: tuple[Features, ...] = ()
     pairs: tuple[Features, ...] = ()
     labels: dict[str, Segmenter] = field(default_factory=dict)
+    paths: tuple[str, ...] = ()
     left_out: dict[str, str] = field(default_factory=dict)
 
 
@@ -73,8 +77,8 @@ def choose(
     Args:
         wanted: names of `KINDS`, whose weights are fetched where they can be; `AUTO`: see there,
             nothing is fetched.
-        kinds: what is compared: some of "sets", "pairs" and "labels". side: the shorter one, in
-            pixels.
+        kinds: what is compared: some of "sets", "pairs", "labels" and "paths". side: the shorter
+            one, in pixels.
         weights: folder searched before GANPRESS_WEIGHTS; or one of the published files.
     Raises: ConfigError for a name that there is not, or a metric that does not suit; WeightsError.
     """
@@ -82,6 +86,7 @@ def choose(
     found: dict[str, list[Features]] = {"sets": [], "pairs": []}
     left_out: dict[str, str] = {}
     labels: dict[str, str] = {}
+    paths = tuple(name for name in wanted if PATHS.get(name))
     for name, asked in expanded(wanted).items():
         kind = kind_of(name)
         unfit = _unfit(name, kinds, side)
@@ -92,6 +97,8 @@ def choose(
         if parts := parts_of(name):
             labels[name] = parts[1]
             continue
+        if kind == "paths":
+            continue
         lacks = unfit or ("" if asked else without_weights(name, weights))
         if lacks:
             left_out[name] = lacks
@@ -100,7 +107,7 @@ def choose(
         found[kind].append(net.to(device))
     nets = {name: load_segmenter(name, weights=weights) for name in dict.fromkeys(labels.values())}
     seen = {name: nets[segmenter].to(device) for name, segmenter in labels.items()}
-    return Chosen(tuple(found["sets"]), tuple(found["pairs"]), seen, left_out)
+    return Chosen(tuple(found["sets"]), tuple(found["pairs"]), seen, paths, left_out)
 
 
 def check_names(wanted: Sequence[str]) -> None:
@@ -136,6 +143,7 @@ def _unfit(name: str, kinds: Sequence[str], side: int) -> str:
             "labels": "compares a generator's pictures with the label maps that they are made "
             "from, not those of other generators, nor with a teacher's",
             "sets": "compares a generator's pictures with a set of real ones, not with a teacher's",
+            "paths": "follows paths through the latent space of a generator that reads noise",
             "pairs": "compares each picture with its own reference, and there are none",
         }
         return f"'{name}' {what[kind]}: leave it out of the metrics."

@@ -32,6 +32,7 @@ from ganpress.measures.image_metrics import (
 from ganpress.measures.looked import Columns, Looked, real_rows, rows_of
 from ganpress.measures.metrics import CifarResNet, inception_score, load_classifier
 from ganpress.measures.metrics.classifier import CLASSES
+from ganpress.measures.path_length import check_paths, path_lengths
 from ganpress.measures.segmentation import LabelMetrics
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import (
@@ -79,7 +80,9 @@ def evaluate_quality(
 
     Further metrics are those of `image_metrics`: FID, KID and, of pictures made from noise, IS;
     Frechet and kernel distance on EfficientNet-lite0; ST-LPIPS where there are pairs; mean IoU and
-    pixel accuracy under a segmenter where a generator reads label maps or label pictures.
+    pixel accuracy under a segmenter where a generator reads label maps or label pictures;
+    perceptual path length in W or Z of generators that read noise, over ``count`` pairs, by LPIPS
+    where its weights are, else by the unit distance on ``features``.
 
     Args:
         images: real images, images with targets, photos with label maps, or photos to translate.
@@ -100,9 +103,10 @@ def evaluate_quality(
     images, other = images_for(model, images), other and reals_for(model, other)
     size = model.resolve_size(size, trained_size(model))
     batch = batch or max(1, min(64, 8 * 256**2 // prod(height_width(size))))
-    kinds = ["sets"] if way is _from_noise else ["sets", "pairs"]
+    kinds = ["sets", "paths"] if way is _from_noise else ["sets", "pairs"]
     kinds += ["labels"] if way is _paired else []
     chosen = choose(metrics, kinds=kinds, side=shorter(size), weights=weights, device=device)
+    check_paths(model, chosen.paths)
     net = load_features(features, weights=weights).to(device)
     check_side(net, shorter(size))
     was = next(model.net.parameters()).device
@@ -179,6 +183,17 @@ def _from_noise(context: Context, count: int | None) -> Evaluation:
         **context.protocol(f"{kept} real images, drawn by the seed from those given"),
         "made": f"{count} pictures; truncation: none",
     }
+    paths = path_lengths(
+        context.model,
+        context.chosen.paths,
+        context.net,
+        count,
+        seed=context.seed,
+        weights=context.weights,
+    )
+    metrics |= {path.name: path.value for path in paths}
+    spread |= {path.name: path.error for path in paths}
+    said |= {path.name: path.protocol for path in paths}
     return Evaluation(metrics | scores, spread, count, lines | said, yardsticks | best)
 
 

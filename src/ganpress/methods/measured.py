@@ -11,6 +11,7 @@ from ganpress.errors import ConfigError
 from ganpress.measures.fidelity import evaluation_size
 from ganpress.measures.image_metrics import AUTO, check_names, choose, kind_of
 from ganpress.measures.labels import truth_of
+from ganpress.measures.path_length import check_paths
 from ganpress.measures.quality import evaluate_quality
 from ganpress.methods.finish import Shown, evaluate_again
 from ganpress.models.checkpoint import Model, load
@@ -77,8 +78,9 @@ class Measured:
 
     @property
     def sets(self) -> tuple[str, ...]:
-        """Those that compare a model's pictures with a set of real ones."""
-        return tuple(name for name in self.metrics if kind_of(name) == "sets")
+        """Those that compare a model's pictures with a set of real ones, or follow the paths of one
+        that reads noise: both are measured beside real pictures."""
+        return tuple(name for name in self.metrics if kind_of(name) in ("sets", "paths"))
 
     def check(self, teacher: Model, pictures: Pictures) -> None:
         """Refuse, before any training, names that there are not, distances of sets without real
@@ -94,6 +96,7 @@ class Measured:
                 f"'{self.sets[0]}' compares with real pictures: give some (--reals, --pairs, "
                 "--test-pairs), or leave it out of --metrics."
             )
+        check_paths(teacher, [name for name in self.metrics if kind_of(name) == "paths"])
         if self.labels:
             self._check_labels(teacher, pictures.shown)
 

@@ -15,6 +15,7 @@ from ganpress.report.figures import drawing
 from ganpress.report.pictures import AMPLIFIED, sample_rows, stage_snapshots
 from ganpress.report.reading import RunFiles, StageFiles, read_run, seconds_of, section
 from ganpress.report.searches import search_of
+from ganpress.report.sliders import FOLDER, read_sliders
 from ganpress.report.toml import to_toml
 from ganpress.run.files import replace_file
 
@@ -35,6 +36,21 @@ def write_report(run: Path) -> Path:
     return target
 
 
+def write_slider_page(folder: Path, target: Path) -> Path:
+    """Write the frames of edit directions that lie in a folder as one page that opens from disk.
+
+    Raises ConfigError for a folder without sliders, or a file that cannot be written, ImagesError
+    for a sheet of frames that cannot be read, DiskFull.
+    """
+    found = read_sliders(folder)
+    if found is None:
+        raise ConfigError(
+            f"'{folder}' has no sliders.json: make it (ganpress edit sliders MODEL -o PAGE)."
+        )
+    write_page(target, fill("sliders.html.j2", name=target.stem, sliders=found))
+    return target
+
+
 def render(run: RunFiles) -> str:
     """The whole page as HTML text."""
     trained = "train" in run.config
@@ -46,6 +62,7 @@ def render(run: RunFiles) -> str:
         run=run,
         when=_when(run),
         stages=stages,
+        sliders=read_sliders(run.root / FOLDER, run.root),
         repeat=_repeat(run),
         panel=PANEL,
         moment=moment,

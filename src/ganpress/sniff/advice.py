@@ -11,6 +11,8 @@ from ganpress.sniff.look import PICTURES, Group, Seen, look
 
 Wanted = Literal[
     "model", "checkpoint", "weights", "picture", "pack", "state", "settings", "json", "archive",
+    "directions",
+    "latent",
 ]  # fmt: skip
 
 NAMES: dict[Wanted, str] = {
@@ -23,6 +25,8 @@ NAMES: dict[Wanted, str] = {
     "settings": "a TOML file of settings",
     "json": "JSON",
     "archive": "an archive",
+    "directions": "edit directions (.safetensors)",
+    "latent": "a latent code (.safetensors)",
 }
 RIGHT: dict[Wanted, tuple[Group, ...]] = {
     "model": ("model",),
@@ -34,6 +38,8 @@ RIGHT: dict[Wanted, tuple[Group, ...]] = {
     "settings": ("text", "empty"),
     "json": ("text",),
     "archive": ("archive",),
+    "directions": (),
+    "latent": (),
 }
 _AGAIN = "copy or download it again"
 _STATE_DICT = "save torch.save(net.state_dict(), FILE) in its own code base, and give that file"
@@ -88,6 +94,10 @@ def _advice(seen: Seen, wanted: Wanted, path: Path | None) -> str:
         return "give a .toml file, as 'ganpress settings' prints it"
     if wanted == "archive" or seen.short:
         return _AGAIN
+    if wanted == "directions":
+        return "give the file that 'ganpress edit directions' wrote"
+    if wanted == "latent":
+        return "give a file that 'ganpress edit project' wrote"
     return _for_weights(seen, wanted, path)
 
 

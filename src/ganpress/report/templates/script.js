@@ -1,5 +1,5 @@
 // The page works without this: pictures enlarge, teacher and student lie over each other, commands
-// are copied, and charts show their values under the pointer.
+// are copied, sliders move pictures, and charts show their values under the pointer.
 (function () {
   const all = (query, root = document) => [...root.querySelectorAll(query)];
   document.documentElement.classList.add("js");
@@ -35,6 +35,30 @@
     slider.addEventListener("input", () => cut(+slider.value));
     for (const kind of ["pointerdown", "pointermove"]) stage.addEventListener(kind, drag);
     compare.hidden = false;
+  });
+
+  all(".sliders").forEach((box) => {
+    const strengths = box.dataset.strengths.split(" ").map(Number), middle = (strengths.length - 1) / 2;
+    const dials = all(".dial input", box), outputs = all(".dial output", box);
+    const sheets = all(".sheet", box.parentElement), canvases = all("canvas", box);
+    const show = (which, column) => {
+      dials.forEach((dial, n) => {
+        dial.value = n === which ? column : middle;
+        const strength = strengths[dial.value], words = (strength > 0 ? "+" : "") + +strength.toPrecision(3);
+        dial.setAttribute("aria-valuetext", words + " standard deviations");
+        outputs[n].textContent = words.replace("-", "\u2212") + " \u03c3";
+      });
+      canvases.forEach((canvas) => {
+        const [w, h] = [canvas.width, canvas.height];
+        canvas.getContext("2d").drawImage(sheets[which], column * w, canvas.dataset.row * h, w, h, 0, 0, w, h);
+      });
+    };
+    dials.forEach((dial, n) => dial.addEventListener("input", () => show(n, +dial.value)));
+    box.querySelector("button").addEventListener("click", () => show(0, middle));
+    Promise.all(sheets.map((sheet) => sheet.decode())).then(() => {
+      const moved = dials.findIndex((dial) => +dial.value !== middle);
+      show(Math.max(0, moved), moved < 0 ? middle : +dials[moved].value);
+    });
   });
 
   all(".copy").forEach((copy) => {

@@ -1,0 +1,48 @@
+"""What a small generator is used for: projection, mixing, morphing, directions."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ganpress.editing.latent_file import Latent, load_latent, save_latent
+    from ganpress.editing.mixing import mix
+    from ganpress.editing.morphing import morph, smoothness
+    from ganpress.editing.pictures import Edited, beside_teacher, edited
+    from ganpress.editing.projection import project
+    from ganpress.editing.results import Teacher, write_mix, write_morph
+    from ganpress.editing.settings import ProjectSettings
+
+_HOME = {
+    **dict.fromkeys(("Latent", "load_latent", "save_latent"), "latent_file"),
+    "mix": "mixing",
+    **dict.fromkeys(("morph", "smoothness"), "morphing"),
+    **dict.fromkeys(("Edited", "beside_teacher", "edited"), "pictures"),
+    "project": "projection",
+    **dict.fromkeys(("Teacher", "write_mix", "write_morph"), "results"),
+    "ProjectSettings": "settings",
+}
+
+__all__ = [
+    "Edited",
+    "Latent",
+    "ProjectSettings",
+    "Teacher",
+    "beside_teacher",
+    "edited",
+    "load_latent",
+    "mix",
+    "morph",
+    "project",
+    "save_latent",
+    "smoothness",
+    "write_mix",
+    "write_morph",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"ganpress.editing.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'ganpress.editing' has no attribute '{name}'")
