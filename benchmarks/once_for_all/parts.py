@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 BUDGETS = (4, 9, 16, 30)
+SUPERNET_MINUTES = 10
 SETS = 8
 
 

@@ -10,9 +10,12 @@ from typing import Any
 
 from benchmarks.once_for_all.parts import BUDGETS, trials
 from ganpress.report.ablation_welch import clear_from
+from ganpress.report.figures import drawing, new_axes, whole_svg
 
 RESULTS = Path(__file__).parents[1] / "results"
 ABLATIONS = ("openmoji", "hayao", "facades")
+WAYS = {"once": "one supernet", "slim": "GAN Slimming"}
+"""How the students of `students` are made, by the beginning of a run's name."""
 OURS, THEIRS, FIRST = "once-for-all", "slim", "fast"
 
 
@@ -23,6 +26,8 @@ def keep(runs: Path, part: str) -> None:
     if found:
         text = json.dumps(found, indent=1, sort_keys=True) + "\n"
         (RESULTS / f"once-for-all-{part}.json").write_text(text)
+    if found and part == "students":
+        _draw_students(found, RESULTS / "once-for-all-students.svg")
     picture = runs / part / "fig4.png"
     if part in ABLATIONS and picture.exists():
         from PIL import Image
@@ -84,25 +89,42 @@ def _run(folder: Path) -> dict[str, Any] | None:
 
 
 def _students(runs: Path) -> dict[str, Any]:
-    """Students of one supernet, and a slimming run for each; training seconds of both ways."""
-    rows = {}
+    """Students of one supernet, and a slimming run for each; seconds of training and of searching
+    of both ways, of the parts that have ended."""
+    rows: dict[str, dict[str, Any]] = {}
     for part in BUDGETS:
-        for kind in ("once", "slim"):
+        for kind in WAYS:
             found = _run(runs / "students" / f"{kind}-{part}")
             if found:
                 rows[f"{kind}-{part}"] = found
-    supernet = runs / "openmoji" / "fast-0" / "supernet" / "done.json"
-    if not rows or not supernet.exists():
+    first = rows.get(f"once-{BUDGETS[0]}")
+    if first is None:
         return {}
-    once = json.loads(supernet.read_text())["elapsed_s"]
-    slim = sum(
-        seconds
-        for name, row in rows.items()
-        if name.startswith("slim")
-        for stage, seconds in row["stages"].items()
-        if stage.startswith(("sparsify", "finetune"))
-    )
-    return {"rows": rows, "supernet seconds": once, "slimming seconds": slim}
+    supernet = first["stages"]["supernet"]
+    seconds: dict[str, dict[str, float]] = {"once": {"supernet": supernet}, "slim": {}}
+    for name, row in rows.items():
+        sums = seconds[name.split("-")[0]]
+        for stage, took in row["stages"].items():
+            if stage != "supernet":  # trained once
+                kind = stage.split("-")[0]
+                sums[kind] = sums.get(kind, 0.0) + took
+    return {"rows": rows, "seconds": seconds}
+
+
+def _draw_students(found: dict[str, Any], path: Path) -> None:
+    """Quality over MACs of both ways, an SVG file."""
+    metric = _metric_of(found)
+    with drawing():
+        figure, axes = new_axes((560, 360), (60, 16, 16, 48))
+        for kind, name in WAYS.items():
+            rows = [r for n, r in found["rows"].items() if n.startswith(f"{kind}-")]
+            points = sorted((100 / r["ratio/macs"], r["metrics"][metric]) for r in rows)
+            axes.plot(*zip(*points, strict=True), marker="o", label=name)
+        axes.set_xlabel("MACs, % of the teacher's")
+        axes.set_ylabel(metric)
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False)
+        path.write_text(whole_svg(figure))
 
 
 def _rank(runs: Path) -> dict[str, Any]:
@@ -198,14 +220,21 @@ def _ablation_lines(found: dict[str, Any]) -> list[str]:
 
 
 def _student_lines(found: dict[str, Any]) -> list[str]:
-    metric = next(n for n in _first(found)["metrics"] if n.endswith("unit-distance"))
+    metric = _metric_of(found)
     lines = ["| student | 1/MACs | to the teacher | l1 |", "|---|---:|---:|---:|"]
     for name, row in found["rows"].items():
-        m = row["metrics"]
-        lines.append(f"| {name} | {row['ratio/macs']:.1f} | {m[metric]:.4g} | {m['l1']:.4g} |")
-    once, slim = found["supernet seconds"], found["slimming seconds"]
-    said = f"Training: one supernet {once:.0f} s; the slimming runs together {slim:.0f} s."
-    return [*lines, "", said]
+        m, kind = row["metrics"], WAYS[name.split("-")[0]]
+        cells = [f"{kind}, at most 1/{name.split('-')[1]}", f"{row['ratio/macs']:.1f}"]
+        lines.append("| " + " | ".join([*cells, f"{m[metric]:.4g}", f"{m['l1']:.4g}"]) + " |")
+    for kind, sums in found["seconds"].items():
+        each = ", ".join(f"{stage} {took:.0f}" for stage, took in sums.items())
+        lines += ["", f"{WAYS[kind]}: {sum(sums.values()):.0f} s in all ({each})."]
+    return [*lines, "", "![Quality over MACs](once-for-all-students.svg)"]
+
+
+def _metric_of(found: dict[str, Any]) -> str:
+    names: list[str] = list(_first(found)["metrics"])
+    return next(name for name in names if name.endswith("unit-distance"))
 
 
 def _first(found: dict[str, Any]) -> dict[str, Any]:
