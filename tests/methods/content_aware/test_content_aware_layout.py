@@ -10,6 +10,7 @@ import pytest
 import torch
 from cagc_runs import press, settings
 from nets import WIRINGS
+from thin import thinned
 
 from ganpress.errors import ConfigError, InfeasibleTarget
 from ganpress.formats.exporters import export
@@ -41,7 +42,7 @@ CUTS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("changes", CUTS, ids=["ratio", "of all", "cost", "cost of all"])
-@pytest.mark.parametrize("family", LAYOUTS)
+@pytest.mark.parametrize("family", thinned(LAYOUTS, 1))
 def test_the_cut_network_goes_into_the_class(
     family: str, changes: dict[str, Any], tmp_path: Path
 ) -> None:
