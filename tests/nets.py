@@ -228,6 +228,15 @@ every_family = pytest.mark.parametrize(
     "wiring", thinned(WIRINGS.values(), lambda w: FIRST[w.name] is w), ids=WIRINGS.keys()
 )
 """Where a case takes seconds: each family's plainest wiring; the others on request (`-m slow`)."""
+every_quick_family = pytest.mark.parametrize(
+    "wiring",
+    thinned(
+        WIRINGS.values(),
+        lambda w: FIRST[w.name] is w and w.name in ("cyclegan", "sngan", "stylegan2"),
+    ),
+    ids=WIRINGS.keys(),
+)
+"""Where a whole run is made: one that reads photos, one noise, one styles."""
 every_resnet = each(RESNETS)
 every_picture_wiring = each(PICTURES)  # one photo in, one picture out
 every_scaled_wiring = each(SCALED)  # a scale for every group

@@ -9,13 +9,11 @@ import torch
 from nets import WIRINGS, Wiring
 from torch import Tensor, nn
 
-from ganpress.methods.content_aware.scores.diversity import (
-    latent_of,
-)
 from ganpress.methods.content_aware.scores.drawn import (
     Drawn,
     Sample,
 )
+from ganpress.models.spaces import latent_of
 from ganpress.types import Inputs
 
 

@@ -318,3 +318,20 @@ def scalars(log: list[dict[str, float]], *names: str) -> list[list[float]]:
 
 def discriminator_state(judge: Judge) -> dict[str, Tensor]:
     return {f"net.{n}": t for n, t in judge.net.state_dict().items()}
+
+
+def assert_close(found: Any, wanted: Any) -> None:
+    """To a millionth of each tensor's largest number; what a bias that a norm takes away gets as
+    its gradient is rounding."""
+    a, b = (
+        {n: v for n, v in flat(of).items() if not n.endswith(".fused")} for of in (found, wanted)
+    )  # the same step in one kernel
+    assert a.keys() == b.keys(), sorted(a.keys() ^ b.keys())[:4]
+    for name, value in b.items():
+        if value is None or isinstance(value, bool | str):
+            assert a[name] == value, name
+            continue
+        x, y = (torch.as_tensor(v).double() for v in (a[name], value))
+        noise = 1e-18 if name.endswith("exp_avg_sq") else 1e-9
+        noise = 1e-5 if name.endswith("bias") else noise  # a hundredth of the smallest step
+        torch.testing.assert_close(x, y, rtol=0, atol=1e-6 * float(y.abs().max()) + noise, msg=name)

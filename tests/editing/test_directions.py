@@ -16,11 +16,11 @@ from nets import FIRST, WIRINGS, Wiring
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ganpress.editing import components
 from ganpress.editing.direction_file import load_directions, save_directions
 from ganpress.editing.directions import Directions, find_directions, move
 from ganpress.editing.latents import latent_space
 from ganpress.errors import CheckpointError, ConfigError
+from ganpress.models import components
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.nn.layers import add_gates
 

@@ -18,6 +18,7 @@ from ofa_runs import brief, images_for
 from PIL import Image
 from segmenter_files import by_colour, write_torchscript
 from slim_runs import settings as slim_settings
+from thin import thinned
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError
@@ -44,8 +45,8 @@ from ganpress.run.run import Run
 from ganpress.training.setup import distance_on
 
 RUNS = (
-    *(("cyclegan", "network"), ("pix2pix", "files"), ("gaugan", "files")),
-    *(("sngan", "network"), ("stylegan2", "boxes")),
+    *(("pix2pix", "files"), ("sngan", "network")),
+    *(("stylegan2", "boxes"), ("cyclegan", "network"), ("gaugan", "files")),
 )
 
 
@@ -102,7 +103,7 @@ def slimmed(family: str, home: Path, run: Path, mask: dict[str, str], **changes:
 
 
 @pytest.mark.filterwarnings("ignore:What channels that are cut")
-@pytest.mark.parametrize(("family", "kind"), RUNS)
+@pytest.mark.parametrize(("family", "kind"), thinned(RUNS, 2))
 def test_slimming_compares_where_the_mask_says_in_every_step(
     family: str, kind: str, home: Path, tmp_path: Path, seen: list[Tensor]
 ) -> None:
@@ -111,7 +112,7 @@ def test_slimming_compares_where_the_mask_says_in_every_step(
     assert_partly(seen, kind)
 
 
-@pytest.mark.parametrize(("family", "kind"), [*RUNS, ("munit", "files")])
+@pytest.mark.parametrize(("family", "kind"), thinned([*RUNS, ("munit", "files")], 2))
 def test_once_for_all_compares_where_the_mask_says_in_training_and_search(
     family: str, kind: str, home: Path, tmp_path: Path, seen: list[Tensor]
 ) -> None:
@@ -244,7 +245,9 @@ def test_width_sets_are_scored_by_the_masked_pictures(quality: str) -> None:
 # --- evaluation, resumed runs and the command line -----------------------------------------------
 
 
-@pytest.mark.parametrize(("family", "kind"), [("sngan", "boxes"), ("cyclegan", "files")])
+@pytest.mark.parametrize(
+    ("family", "kind"), thinned([("sngan", "boxes"), ("cyclegan", "files")], 1)
+)
 def test_an_evaluation_has_the_distances_inside_the_mask(
     family: str, kind: str, home: Path
 ) -> None:

@@ -1,11 +1,12 @@
-"""A compression in two processes under torchrun is one with the same global batch.
+"""A compression in two processes is one with the same global batch.
 
-The module is also the program that torchrun starts: `python test_distributed_compression.py ROOT`.
+They are forked, with the environment that torchrun gives (test_distributed.py has torchrun itself).
 """
 
 from __future__ import annotations
 
-import sys
+import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import pytest
 import torch
 from cagc_runs import settings
 from family_runs import write_domains
+from forked import CONTEXT
 from nets import WIRINGS
 from ofa_runs import brief, images_for, teacher_of
+from patience import PATIENCE_S
 from safetensors.torch import load_file
-from test_distributed import torchrun
 
 from ganpress.methods.compress import compress
 from ganpress.models.checkpoint import load
@@ -49,7 +51,12 @@ def press(name: str, root: Path) -> None:
         )
 
 
-def main(root: Path) -> None:
+def press_together(rank: int, port: int, root: Path) -> None:
+    """What process ``rank`` of two does."""
+    os.environ |= {
+        **{"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"},
+        **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
+    }
     torch.set_num_threads(1)
     for name in CASES:
         press(name, root)
@@ -57,10 +64,22 @@ def main(root: Path) -> None:
         distributed.stop()
 
 
+def in_two_processes(root: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    both = [CONTEXT.Process(target=press_together, args=(rank, port, root)) for rank in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(PATIENCE_S)
+    assert [process.exitcode for process in both] == [0, 0]
+
+
 def test_two_processes_make_the_student_of_one(tmp_path: Path) -> None:
     for count in ("one", "two"):
         write_domains(tmp_path / count / "data")
-    torchrun(__file__, tmp_path / "two")
+    in_two_processes(tmp_path / "two")
     for name in CASES:
         press(name, tmp_path / "one")
         one, two = (tmp_path / count / name.split()[0] for count in ("one", "two"))
@@ -74,7 +93,3 @@ def test_two_processes_make_the_student_of_one(tmp_path: Path) -> None:
         assert read_json(two / "results.json")["model"] and (two / "report.html").exists()
         scores = [load_file(folder / "score" / "scores.safetensors") for folder in (one, two)]
         assert all(torch.equal(s, scores[1][g]) for g, s in scores[0].items())
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

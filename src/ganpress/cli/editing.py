@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from ganpress.editing.results import Teacher, Written
 
 app = typer.Typer(
-    help="Use a generator: photos as its codes, mixed styles, morphs.", no_args_is_help=True
+    help="Use a generator: photos as its codes, mixed styles, morphs, edit directions.",
+    no_args_is_help=True,
 )
 console = Console()
 
@@ -31,7 +32,11 @@ TeacherLatents = Annotated[
     ),
 ]
 Distance = Annotated[
-    str, typer.Option("--distance", help="perceptual distance: auto, squeezenet, st-lpips-alex ...")
+    str,
+    typer.Option(
+        "--distance",
+        help="perceptual distance: auto, lpips-vgg16, squeezenet, tiny or st-lpips-alex",
+    ),
 ]
 _LATENTS = "latent files, run folders of a projection, or whole numbers: seeds of random ones"
 

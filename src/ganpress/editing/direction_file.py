@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
-from torch import Tensor
-
 from ganpress.editing.directions import Directions, check_network
+from ganpress.editing.tensor_file import read_tensors, write_tensors
 from ganpress.errors import CheckpointError, no_file
 from ganpress.models.checkpoint import Model
 from ganpress.models.stored import not_finite
-from ganpress.run.files import make_folder, replace_file
-from ganpress.sniff import misplaced
 
-FORMAT = 1
 _CARD = "ganpress-directions"
 _TENSORS = ("vectors", "deviations", "ratios", "mean")
 _ADVICE = "Make one: ganpress edit directions MODEL -o FILE"
@@ -30,14 +23,9 @@ def save_directions(directions: Directions, path: Path | str) -> Path:
     Raises: CheckpointError for values that are not finite; DiskFull.
     """
     path = Path(path)
-    tensors = {name: getattr(directions, name).contiguous().clone() for name in _TENSORS}
-    if bad := not_finite(tensors):
-        raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
-    card = {"format": FORMAT, **{name: getattr(directions, name) for name in _FACTS}}
-    data = to_bytes(tensors, metadata={_CARD: json.dumps(card)})
-    make_folder(path.parent)
-    replace_file(path, lambda file: file.write(data))
-    return path
+    tensors = {name: getattr(directions, name) for name in _TENSORS}
+    card = {name: getattr(directions, name) for name in _FACTS}
+    return write_tensors(path, tensors, _CARD, card)
 
 
 def load_directions(path: Path | str, model: Model | None = None) -> Directions:
@@ -50,7 +38,14 @@ def load_directions(path: Path | str, model: Model | None = None) -> Directions:
     path = Path(path)
     if not path.is_file():
         raise no_file(path, "directions", ("*directions*.safetensors",))
-    card, tensors = _read(path)
+    card, tensors = read_tensors(
+        path,
+        _CARD,
+        "directions",
+        whole="a whole file of directions",
+        advice=_ADVICE,
+        names=_TENSORS,
+    )
     try:
         facts: dict[str, Any] = {name: card[name] for name in _FACTS}
         first, last = map(int, card["layers"])
@@ -66,25 +61,6 @@ def load_directions(path: Path | str, model: Model | None = None) -> Directions:
     if model is not None:
         check_network(found, model, str(path))
     return found
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """(card, tensors). Raises CheckpointError."""
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            if _CARD not in metadata:
-                raise CheckpointError(f"{path} {misplaced(path, 'directions')}.")
-            card = dict(json.loads(metadata[_CARD]))
-            tensors = {name: file.get_tensor(name).clone() for name in _TENSORS}
-    except (SafetensorError, ValueError, TypeError, OSError) as error:
-        other = f"is not a whole file of directions ({error}). {_ADVICE}"
-        raise CheckpointError(f"{path} {misplaced(path, 'directions') or other}.") from error
-    if card.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} has format {card.get('format')}, this version reads {FORMAT}: update ganpress."
-        )
-    return card, tensors
 
 
 def _inconsistent(path: Path, why: str) -> CheckpointError:

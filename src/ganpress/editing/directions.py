@@ -13,15 +13,15 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from ganpress.editing.components import (
+from ganpress.editing.latents import LatentSpace, check_layers, latent_space
+from ganpress.errors import ConfigError, did_you_mean
+from ganpress.models.checkpoint import Model, fingerprint
+from ganpress.models.components import (
     Components,
     input_components,
     principal_components,
     weight_components,
 )
-from ganpress.editing.latents import LatentSpace, check_layers, latent_space
-from ganpress.errors import ConfigError, did_you_mean
-from ganpress.models.checkpoint import Model, fingerprint
 
 Kind = Literal["pca", "sefa"]
 KINDS: Mapping[str, str] = {

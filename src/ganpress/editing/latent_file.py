@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from ganpress.editing.tensor_file import read_tensors, write_tensors
 from ganpress.errors import CheckpointError, ConfigError, no_file
 from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.inputs import reads
 from ganpress.models.spaces import SPACES, Space, draw_latent, row_shape
 from ganpress.models.stored import not_finite
-from ganpress.run.files import make_folder, replace_file
-from ganpress.sniff import misplaced
 
-FORMAT = 1
 CARD = "ganpress-latent"
 
 
@@ -53,20 +48,13 @@ def save_latent(latent: Latent, path: Path | str) -> Path:
     """
     path = Path(path)
     tensors = {"latent": latent.row, **latent.rest}
-    if bad := not_finite(tensors):
-        raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
     card = {
-        "format": FORMAT,
         "space": latent.space,
         "network": latent.network,
         "name": latent.name,
         "facts": dict(latent.facts),
     }
-    plain = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
-    data = to_bytes(plain, metadata={CARD: json.dumps(card)})
-    make_folder(path.parent)
-    replace_file(path, lambda file: file.write(data))
-    return path
+    return write_tensors(path, tensors, CARD, card)
 
 
 def load_latent(path: Path | str, model: Model | None = None) -> Latent:
@@ -79,7 +67,9 @@ def load_latent(path: Path | str, model: Model | None = None) -> Latent:
     path = Path(path)
     if not path.is_file():
         raise no_file(path, "latent", ("*.safetensors",))
-    card, tensors = _read(path)
+    card, tensors = read_tensors(
+        path, CARD, "latent", whole="a whole latent", advice="Make one: ganpress edit project"
+    )
     try:
         row = tensors.pop("latent")
         space = next(s for s in SPACES if s == card["space"])
@@ -149,22 +139,3 @@ def latents_at(
 
 FOLDER = "latents"
 """Of a projection's folder: where its latents lie."""
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """(card, tensors). Raises CheckpointError."""
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            if CARD not in metadata:
-                raise CheckpointError(f"{path} {misplaced(path, 'latent')}.")
-            card = dict(json.loads(metadata[CARD]))
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, TypeError, OSError) as error:
-        other = f"is not a whole latent ({error}). Make one: ganpress edit project"
-        raise CheckpointError(f"{path} {misplaced(path, 'latent') or other}.") from error
-    if card.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} has format {card.get('format')}, this version reads {FORMAT}: update ganpress."
-        )
-    return card, tensors

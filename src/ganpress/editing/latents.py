@@ -19,27 +19,11 @@ from torch import Tensor, nn
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import reads
+from ganpress.models.spaces import LatentCode, code_dim, has_mapping, latent_of
 from ganpress.types import Inputs
 
-AT_ONCE = 16
+AT_ONCE = 8
 """Pictures that are made in one pass."""
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """How a family is edited.
-
-    Attributes:
-        name: of the space.
-        reads: the input that the code is made of, by its name in the network's `reads`.
-        readers: the affine layers that read a code, one for each that can have a code of its own.
-        mapped: whether a mapping network makes the code of what is read.
-    """
-
-    name: str
-    reads: str
-    readers: Callable[[Any], Sequence[nn.Module]]
-    mapped: bool = False
 
 
 def _style_layers(net: Any) -> list[nn.Module]:
@@ -47,11 +31,12 @@ def _style_layers(net: Any) -> list[nn.Module]:
     return [*convolutions, net.to_rgb[-1].modulated.affine]
 
 
-_KINDS = {
-    "stylegan2": _Kind("w", "z", _style_layers, mapped=True),
-    "sngan": _Kind("z", "z", lambda net: [net.l1]),
-    "munit": _Kind("style", "style", lambda net: [net.mlp[0]]),
+_READERS: dict[str, Callable[[Any], Sequence[nn.Module]]] = {
+    "stylegan2": _style_layers,
+    "sngan": lambda net: [net.l1],
+    "munit": lambda net: [net.mlp[0]],
 }
+"""Of a family: the affine layers that read a code, one for each that can have a code of its own."""
 
 
 @dataclass(frozen=True)
@@ -78,19 +63,22 @@ class LatentSpace:
     @property
     def is_mapped(self) -> bool:
         """Whether a mapping network makes the codes."""
-        return self._kind.mapped
+        return has_mapping(self.model.net)
 
     @torch.no_grad()
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """The codes of ``n`` draws of the latent input, (n, dim) on the CPU. Networks that read the
         same latent input are given the same draws."""
         z = torch.randn(n, self.dim, generator=torch.Generator().manual_seed(seed))
-        return torch.cat([self._mapped(part) for part in z.split(1024)]).cpu()
+        unread = (z[:0],) * self._code.at
+        return torch.cat([self.codes((*unread, part)) for part in z.split(1024)])
 
     @torch.no_grad()
     def codes(self, inputs: Inputs) -> Tensor:
         """The codes that the network's inputs lead to, (n, dim) on the CPU."""
-        return self._mapped(inputs[self._at].flatten(1)).cpu()
+        given, at = list(inputs), self._code.at
+        given[at] = given[at].flatten(1).to(self.device)
+        return self._code.of(tuple(given)).cpu()
 
     @torch.no_grad()
     def pictures(self, codes: Tensor, inputs: Inputs) -> Tensor:
@@ -100,24 +88,17 @@ class LatentSpace:
             codes: (n, dim), or (n, layers, dim) where layers can have codes of their own.
             inputs: what the network reads, n or 1 rows each; all but the latent input is used.
         """
-        net: Any = self.model.net
-        was_training = net.training
-        net.eval()
-        made = []
-        for rows in torch.arange(len(codes)).split(AT_ONCE):
-            given = [x[rows % len(x)].to(self.device) for x in inputs]
-            given[self._at] = codes[rows].to(self.device)
-            if self.is_mapped:
-                made.append(net.synthesis(given.pop(self._at), *given).float().cpu())
-            else:
-                made.append(net(*given).float().cpu())
-        net.train(was_training)
-        return torch.cat(made)
+
+        def make(rows: Tensor) -> Tensor:
+            given = tuple(x[rows % len(x)].to(self.device) for x in inputs)
+            return self._code.run(codes[rows].to(self.device), given)
+
+        return in_parts(self.model.net, len(codes), make)
 
     def weights(self, first: int, last: int) -> Tensor:
         """The matrices by which the layers ``first`` to ``last`` multiply a code, one below the
         other: (rows, dim) float64, gains and gates included, biases not."""
-        chosen = self._kind.readers(self.model.net)[first : last + 1]
+        chosen = _READERS[self.model.family.name](self.model.net)[first : last + 1]
         return torch.cat([_matrix(layer, self.dim) for layer in chosen])
 
     def fingerprint(self) -> str:
@@ -133,32 +114,35 @@ class LatentSpace:
         return seen.hexdigest()
 
     @property
-    def _kind(self) -> _Kind:
-        return _KINDS[self.model.family.name]
-
-    @property
-    def _at(self) -> int:
-        """Which of the network's inputs the code is made of."""
-        return reads(self.model).index(self._kind.reads)
-
-    def _mapped(self, x: Tensor) -> Tensor:
-        net: Any = self.model.net
-        code: Tensor = net.mapping(x.to(self.device)) if self.is_mapped else x
+    def _code(self) -> LatentCode:
+        code = latent_of(self.model.net)
+        assert code is not None  # `latent_space` refuses
         return code
+
+
+def in_parts(net: nn.Module, count: int, make: Callable[[Tensor], Tensor]) -> Tensor:
+    """Pictures that are made `AT_ONCE` in a pass, the network in eval mode: (n, c, h, w) float32 on
+    the CPU.
+
+    Args: make: numbers of the pictures, (k,) int64 from 0 to ``count`` -> these, on any device.
+    """
+    was_training = net.training
+    net.eval()
+    made = [make(rows).float().cpu() for rows in torch.arange(count).split(AT_ONCE)]
+    net.train(was_training)
+    return torch.cat(made)
 
 
 def latent_space(model: Model) -> LatentSpace:
     """The space that a generator is edited in. Raises ConfigError where it reads no latent code."""
-    name = model.family.name
-    if name not in _KINDS:
-        known = ", ".join(f"{family} ({kind.name})" for family, kind in _KINDS.items())
+    name, net = model.family.name, model.net
+    code = latent_of(net)
+    if code is None:
         raise ConfigError(
             f"A '{name}' generator has no latent code that could be edited: it reads "
-            f"{' and '.join(reads(model))} alone. Families with one: {known}."
+            f"{' and '.join(reads(model))} alone. Families with one: {', '.join(_READERS)}."
         )
-    kind, net = _KINDS[name], model.net
-    dim = int(getattr(net, "style_dim", 0) or getattr(net, "latent_dim", 0))
-    return LatentSpace(model, kind.name, dim, len(kind.readers(net)))
+    return LatentSpace(model, code.name, code_dim(net), len(_READERS[name](net)))
 
 
 @torch.no_grad()

@@ -11,12 +11,11 @@ import torch
 from torch import Tensor
 
 from ganpress.editing.latent_file import Latent, check_latent, latents_at
+from ganpress.editing.latents import in_parts
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.inputs import reads
 from ganpress.models.spaces import SPACES, Space, check_space, draw_latent, in_space, synthesise
-
-AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -70,14 +69,13 @@ class Edited:
         Args: rest: n rows each, or one that all share.
         """
         net: Any = self.model.net
-        was_training, device = net.training, next(net.parameters()).device
-        net.eval()
-        made = []
-        for part in torch.arange(len(rows)).split(AT_ONCE):
+        device = next(net.parameters()).device
+
+        def make(part: Tensor) -> Tensor:
             beside = [x[part % len(x)].to(device) for x in rest]
-            made.append(synthesise(net, space, rows[part].to(device), *beside).float().cpu())
-        net.train(was_training)
-        return torch.cat(made)
+            return synthesise(net, space, rows[part].to(device), *beside)
+
+        return in_parts(net, len(rows), make)
 
 
 def drawn_latents(model: Model, seeds: Sequence[int], key: str | None = None) -> list[Latent]:

@@ -1,10 +1,13 @@
-"""Latent spaces of generators that read noise: z; W and W+ where a mapping network makes styles.
+"""Latent codes of generators, and the spaces of those that read noise: z; W and W+ where a mapping
+network makes styles.
 
 A row of W+ has one style for each layer that reads one; of W, one style for all of them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import torch
@@ -20,13 +23,59 @@ Space = Literal["z", "w", "w+"]
 SPACES: tuple[Space, ...] = get_args(Space)
 """From the smallest to the largest: what lies in one has an equal in those behind it."""
 
+CODES = ("z", "style")
+"""Inputs that are random vectors: a direction can be added to them, or to what is made of them."""
+
+
+@dataclass(frozen=True)
+class LatentCode:
+    """The vector that decides what a generator makes.
+
+    Attributes:
+        name: w, z, or the style code.
+        at: the number of the input that it is, or is made of.
+        of: inputs -> the code, (n, d).
+        run: (code, inputs) -> pictures, with gradients; a code of W may be one of W+.
+    """
+
+    name: str
+    at: int
+    of: Callable[[Inputs], Tensor]
+    run: Callable[[Tensor, Inputs], Tensor]
+
+
+def latent_of(net: nn.Module) -> LatentCode | None:
+    """w of a network with a mapping, the random vector that it reads, or None."""
+    at = next((k for k, name in enumerate(reads(net)) if name in CODES), None)
+    if at is None:
+        return None
+    mapped: Any = net
+    if has_mapping(net):
+        return LatentCode(
+            "w", at, lambda inputs: mapped.mapping(inputs[at]),
+            lambda w, inputs: mapped.synthesis(w, *inputs[:at], *inputs[at + 1 :]),
+        )  # fmt: skip
+    return LatentCode(
+        reads(net)[at], at, lambda inputs: inputs[at],
+        lambda code, inputs: net(*inputs[:at], code, *inputs[at + 1 :]),
+    )  # fmt: skip
+
+
+def has_mapping(net: nn.Module) -> bool:
+    """Whether a mapping network makes styles of its z."""
+    return hasattr(net, "mapping") and hasattr(net, "synthesis")
+
+
+def code_dim(net: Any) -> int:
+    """Numbers in the code of a network that has one."""
+    return int(net.style_dim if hasattr(net, "style_dim") else net.latent_dim)
+
 
 def spaces_of(of: Model | nn.Module) -> tuple[Space, ...]:
     """The latent spaces of a generator; none where it reads pictures or label maps."""
     if not from_noise(of):
         return ()
-    net: Any = of.net if isinstance(of, Model) else of
-    return SPACES if hasattr(net, "mapping") and hasattr(net, "synthesis") else ("z",)
+    return SPACES if has_mapping(of.net if isinstance(of, Model) else of) else ("z",)
 
 
 def check_space(model: Model, space: str) -> Space:
@@ -57,7 +106,7 @@ def _listed(names: tuple[str, ...]) -> str:
 
 def row_shape(net: Any, space: Space) -> tuple[int, ...]:
     """Of one row: (dim,), or (styles, dim) in W+."""
-    dim = int(net.style_dim) if hasattr(net, "style_dim") else int(net.latent_dim)
+    dim = code_dim(net)
     return (int(net.styles), dim) if space == "w+" else (dim,)
 
 

@@ -79,6 +79,23 @@ class DiscriminatorSettings(Settings):
     )
 
 
+class InheritedDiscriminator(DiscriminatorSettings):
+    """The discriminator of a method that goes on with the teacher's: under its objective, its
+    logits as they are, and real images where there are any."""
+
+    real: Literal["auto", "teacher", "images"] = Field(  # type: ignore[assignment]
+        default="auto",
+        description="what the discriminator takes as real: the teacher's pictures, or images of "
+        "the target domain; auto: images where there are any",
+    )
+    pooled: bool = Field(
+        default=False, description="average a PatchGAN's logits over the image before the loss"
+    )
+    pool: int = Field(
+        default=0, ge=0, description="generated images kept for the discriminator; 0: none"
+    )
+
+
 class FinetuneSettings(Settings):
     """Distillation of a fixed student: after extraction, or of a narrow student from scratch."""
 

@@ -16,10 +16,11 @@ import torch
 from cagc_runs import press, settings
 from family_runs import write_domains
 from mask_files import red_network
-from nets import WIRINGS, Wiring, difference, every_family
+from nets import WIRINGS, Wiring, difference, every_quick_family
 from ofa_runs import given_for, log_of
 from PIL import Image
 from safetensors.torch import load_file
+from thin import thinned
 from torch import Tensor
 
 from ganpress.channels.recalibrate import batch_norms
@@ -49,7 +50,7 @@ def wiring_name(wiring: Wiring) -> str:
     return next(n for n, w in WIRINGS.items() if w is wiring)
 
 
-@every_family
+@every_quick_family
 def test_every_family_is_scored_cut_and_retrained_to_a_plain_student(
     wiring: Wiring, home: Path, tmp_path: Path
 ) -> None:
@@ -265,7 +266,7 @@ LONG: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module", params=["stylegan2", "cyclegan batch"])
+@pytest.fixture(scope="module", params=thinned(["stylegan2", "cyclegan batch"], 1))
 def stopped(request: Any, home: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Given, settings, and the student of a run that was never stopped."""
     given = given_for(request.param, home)

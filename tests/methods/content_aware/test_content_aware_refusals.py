@@ -12,6 +12,7 @@ from family_runs import write_domains
 from ofa_runs import brief, teacher_of
 from thin import thinned
 
+from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import save
 
 SETS = [
@@ -49,6 +50,11 @@ def asked(
 HALF = "cut.ratio=0.5"
 
 
+def stop(*_: object) -> None:
+    """In place of the stages."""
+    raise ConfigError("all is accepted")
+
+
 @pytest.mark.parametrize(
     ("teacher", "sets", "words"),
     thinned(
@@ -83,15 +89,17 @@ def test_the_ways_that_are_proposed_are_accepted(
     home: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     refused = asked(capsys, home, tmp_path / "r", teacher, *sets)
     assert refused.code == 2 and re.search(words, refused.err, re.DOTALL), refused.err
     assert not (tmp_path / "r" / "score").exists()
     ways = WAY.findall(refused.err)
     assert ways, refused.err
-    done = asked(capsys, home, tmp_path / "again", teacher, *sets, ways[0].rstrip("."))
-    assert done.code == 0, done.err
-    assert (tmp_path / "again" / "student.safetensors").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr("ganpress.methods.content_aware.method.set_up", stop)
+        done = asked(capsys, home, tmp_path / "again", teacher, *sets, ways[0].rstrip("."))
+    assert done.code == 2 and "error: all is accepted" in done.err, done.err
 
 
 @pytest.mark.parametrize(

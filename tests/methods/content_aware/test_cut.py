@@ -14,7 +14,15 @@ from ganpress.channels.take import counts
 from ganpress.errors import ConfigError, InfeasibleTarget
 from ganpress.measures.cost import cost_ratio, measure
 from ganpress.measures.target import TargetSettings
-from ganpress.methods.content_aware.cut import Limits, best, cut, over_mean, pruned, widths_after
+from ganpress.methods.content_aware.cut import (
+    Limits,
+    best,
+    check_ratio_of_all,
+    cut,
+    over_mean,
+    pruned,
+    widths_after,
+)
 from ganpress.methods.content_aware.score_settings import CutSettings
 from ganpress.models.checkpoint import Model, full_model
 from ganpress.models.families import FAMILIES
@@ -277,6 +285,26 @@ def test_a_ratio_that_empties_a_layer_is_refused_with_one_that_does_not() -> Non
     kept = cut(scores, CutSettings(ratio=most, scope="network", unit="none"), NO_TARGET)
     assert (len(kept["a"]), len(kept["b"])) == (1, 20)
     assert counts(cut(scores, CutSettings(ratio=0.7), NO_TARGET)) == {"a": 6, "b": 6}
+
+
+def test_before_scoring_only_ratios_that_no_scores_allow_are_refused_for_all_layers() -> None:
+    have = {"wide": 40, "narrow": 4, "none": 0}
+    check_ratio_of_all(have, 0.9)  # 5 channels for two groups: some scores leave both one
+    uneven = {
+        "wide": torch.arange(40.0),
+        "narrow": torch.linspace(30, 40, 4),
+        "none": torch.ones(0),
+    }
+    how = CutSettings(ratio=0.9, scope="network", unit="none")
+    assert counts(cut(uneven, how, NO_TARGET)) == {"wide": 3, "narrow": 2, "none": 0}
+    with pytest.raises(
+        ConfigError, match=r"leaves 1 of 44 channels for 2 groups.*cut\.scope=layer"
+    ):
+        check_ratio_of_all(have, 0.98)
+    with pytest.raises(ConfigError, match=r"removes no channel.*--set cut\.ratio=0\.05"):
+        check_ratio_of_all(have, 0.01)
+    with pytest.raises(ConfigError, match="Lower min_channels"):
+        check_ratio_of_all(have, 0.5, Limits(min_channels=40))
 
 
 @pytest.mark.parametrize("scope", ["layer", "network"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from nets import WIRINGS, Wiring, every_family
+from nets import WIRINGS, Wiring, every_family, every_quick_family
 from scored_nets import doubled, drawn_of, fixed_noise, frozen, inputs, latents
 from torch import Tensor, nn
 
@@ -68,7 +68,7 @@ SMALL = {"cyclegan": "block1", "cartoongan": "block1", "pix2pix": "dec0", "gauga
 SMALL |= {"munit": "up2", "sngan": "block2", "stylegan2": "conv16"}
 
 
-@every_family
+@every_quick_family
 def test_the_content_aware_score_is_the_mean_slope_of_the_noise_loss(wiring: Wiring) -> None:
     net, given, group = frozen(wiring), inputs(wiring), SMALL[wiring.name]
     score = content_aware(net, drawn_of(given), noise=fixed_noise)[group]
@@ -88,7 +88,7 @@ def test_the_content_aware_score_is_the_mean_slope_of_the_noise_loss(wiring: Wir
     assert float(score[0]) == pytest.approx(expected, rel=1e-9)
 
 
-@every_family
+@every_quick_family
 def test_taylor_is_the_change_of_each_samples_loss_as_a_channel_is_taken_away(
     wiring: Wiring,
 ) -> None:
@@ -261,7 +261,7 @@ def test_a_linear_layers_channel_is_all_of_its_outputs() -> None:
     assert torch.allclose(l1_in(net, nothing)["stem"], rows.view(-1, 16).sum(1))
 
 
-@every_family
+@every_quick_family
 def test_map_scores_are_those_of_all_samples_at_once(wiring: Wiring) -> None:
     net, group = doubled(wiring), SMALL[wiring.name]
     both = [inputs(wiring, 2, 1), inputs(wiring, 1, 2)]

@@ -17,12 +17,13 @@ from ganpress.measures.target import TargetSettings
 from ganpress.methods.content_aware.cut import cut, pruned
 from ganpress.methods.content_aware.score_settings import CutSettings
 from ganpress.methods.content_aware.scores.activations import asv, l1_map
-from ganpress.methods.content_aware.scores.diversity import diversity, latent_of
+from ganpress.methods.content_aware.scores.diversity import diversity
 from ganpress.methods.content_aware.scores.drawn import Drawn, Sample
 from ganpress.methods.content_aware.scores.filters import l1_in, l1_out, style
 from ganpress.methods.content_aware.scores.gradients import content_aware
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.stylegan2 import StyleGAN2
+from ganpress.models.spaces import latent_of
 from ganpress.types import Inputs, Scores, State
 
 pytestmark = pytest.mark.shared_interop

@@ -33,8 +33,8 @@ from slim_setup import (
     OWN,
     STEPS,
     Clock,
+    assert_close,
     discriminator_state,
-    flat,
     in_double,
     left_by,
     pictures_of,
@@ -566,23 +566,6 @@ def test_the_loop_is_the_papers_algorithm(
     assert_close(average["shadow"], wanted["average"])
     assert_close(begun.student.state_dict(), wanted["average"])
     assert_something_happened(case, wanted)
-
-
-def assert_close(found: Any, wanted: Any) -> None:
-    """To a millionth of each tensor's largest number; what a bias that a norm takes away gets as
-    its gradient is rounding."""
-    a, b = (
-        {n: v for n, v in flat(of).items() if not n.endswith(".fused")} for of in (found, wanted)
-    )  # the same step in one kernel
-    assert a.keys() == b.keys(), sorted(a.keys() ^ b.keys())[:4]
-    for name, value in b.items():
-        if value is None or isinstance(value, bool | str):
-            assert a[name] == value, name
-            continue
-        x, y = (torch.as_tensor(v).double() for v in (a[name], value))
-        noise = 1e-18 if name.endswith("exp_avg_sq") else 1e-9
-        noise = 1e-5 if name.endswith("bias") else noise  # a hundredth of the smallest step
-        torch.testing.assert_close(x, y, rtol=0, atol=1e-6 * float(y.abs().max()) + noise, msg=name)
 
 
 def assert_something_happened(case: Case, wanted: dict[str, Any]) -> None:

@@ -46,6 +46,10 @@ class Limits:
             {g: rounded_width(wanted[g], self.min_channels, have[g], self.multiple) for g in have}
         )
 
+    def smallest(self, have: Widths) -> dict[str, int]:
+        """The least that is left of every group."""
+        return self(dict.fromkeys(have, 0), have)
+
 
 def check_cut(how: CutSettings, target: TargetSettings) -> None:
     """Refuse a ratio and a cost at once, and neither. Raises: ConfigError."""
@@ -154,6 +158,22 @@ def cut_all(scores: Scores, ratio: float, limits: Limits = Limits()) -> dict[str
     return left(ratio, limits)
 
 
+def check_ratio_of_all(have: Widths, ratio: float, limits: Limits = Limits()) -> None:
+    """Refuse a ratio of all channels that cuts nothing, or empties a group, whatever their scores.
+
+    Raises: ConfigError. Ratios that only some scores refuse are `cut_all`'s to refuse.
+    """
+    total, groups = sum(have.values()), sum(map(bool, have.values()))
+    smallest = limits.smallest(have)
+    _refuse_no_cut(lambda r: smallest if int(total * r) else have, have, ratio, limits)
+    left = total - int(total * ratio)
+    if left < groups:
+        raise ConfigError(
+            f"cut.ratio={ratio:g} with cut.scope=network leaves {left} of {total} channels for "
+            f"{groups} groups: some would have none. Cut each layer alike (--set cut.scope=layer)."
+        )
+
+
 def cut_each_to(
     scores: Scores, target: tuple[str, float], cost: CostOf, limits: Limits = Limits()
 ) -> dict[str, Tensor]:
@@ -210,7 +230,7 @@ def _is_narrower(widths: Widths, have: Widths) -> bool:
 
 def _reachable(wanted: int, have: Widths, limits: Limits) -> int:
     """As many channels in all, or as few as the limits allow where those are more."""
-    return max(wanted, sum(limits(dict.fromkeys(have, 0), have).values()))
+    return max(wanted, sum(limits.smallest(have).values()))
 
 
 def _down(ratio: float) -> float:

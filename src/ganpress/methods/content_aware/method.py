@@ -15,11 +15,12 @@ from ganpress.methods.content_aware.passes import relation_taps
 from ganpress.methods.content_aware.pruning import cut_student, scored
 from ganpress.methods.content_aware.requests import discriminator_to_play, remarks
 from ganpress.methods.content_aware.retrain import Objective, retrain
-from ganpress.methods.content_aware.scores.diversity import latent_of, principal_directions
+from ganpress.methods.content_aware.scores.diversity import principal_directions
 from ganpress.methods.content_aware.settings import ContentAwareConfig
 from ganpress.methods.content_aware.terms import Terms, terms_of
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.stylegan2 import StyleGAN2
+from ganpress.models.spaces import latent_of
 from ganpress.quantisation.attach import attach_quantiser
 from ganpress.run import distributed
 from ganpress.run.progress import say

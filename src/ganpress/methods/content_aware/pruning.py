@@ -15,8 +15,8 @@ from ganpress.channels.recalibrate import batch_norms
 from ganpress.channels.take import counts
 from ganpress.errors import InfeasibleTarget
 from ganpress.measures.cost import CostOf, cost_ratio
-from ganpress.methods.checks import rounded_up
-from ganpress.methods.content_aware.cut import Limits, cut, pruned
+from ganpress.methods.checks import binding, rounded_up
+from ganpress.methods.content_aware.cut import Limits, check_cut, check_ratio_of_all, cut, pruned
 from ganpress.methods.content_aware.scores.drawn import drawn_from
 from ganpress.methods.content_aware.scores.table import check_score, score_channels
 from ganpress.methods.content_aware.settings import ContentAwareConfig
@@ -28,7 +28,7 @@ from ganpress.run.files import replace_file
 from ganpress.run.proposals import ways
 from ganpress.training.kit import place
 from ganpress.training.setup import Setup, calibration_batches
-from ganpress.types import Scores, Widths
+from ganpress.types import Scores
 
 SCORES_FILE = "scores.safetensors"
 
@@ -59,7 +59,7 @@ def cut_student(setup: Setup, c: ContentAwareConfig, scores: Scores) -> Model:
     BatchNorm calibrated."""
     run, teacher = setup.run, setup.teacher
     cost = cost_of(teacher, c)
-    keep = cut(scores, c.cut, c.target, cost=cost, limits=limits(c))
+    keep = cut(scores, c.cut, c.target, cost=cost, limits=limits(teacher, c))
     seen = calibration_batches(setup, c) if batch_norms(teacher.net) else ()
     whole = Model(teacher.net, teacher.family, teacher.options)
     student = pruned(whole, keep, calibration=seen)
@@ -70,9 +70,14 @@ def cut_student(setup: Setup, c: ContentAwareConfig, scores: Scores) -> Model:
     return student
 
 
-def limits(c: ContentAwareConfig) -> Limits:
-    """What holds for the widths of a student of these settings."""
-    return Limits(min_channels=c.min_channels, multiple=c.channel_multiple)
+def limits(teacher: Model, c: ContentAwareConfig) -> Limits:
+    """What holds for the widths of a student of these settings.
+
+    Raises: ConfigError where the class of ``target.layout`` cannot be a student of this teacher.
+    """
+    widths = teacher.widths
+    bind = binding(teacher.family.name, teacher.options, widths, c, widths)
+    return Limits(min_channels=c.min_channels, multiple=c.channel_multiple, bind=bind)
 
 
 def cost_of(teacher: Model, c: ContentAwareConfig) -> CostOf:
@@ -87,21 +92,21 @@ def cost_of(teacher: Model, c: ContentAwareConfig) -> CostOf:
 def check_pruning(
     teacher: Model, c: ContentAwareConfig, check: Callable[[ContentAwareConfig], Any]
 ) -> None:
-    """Refuse a score that this generator cannot have, ratios that cut nothing or everything, and a
-    target that cannot be met, before anything is scored. Args: check: tries what is proposed."""
+    """Refuse, before anything is scored, a score that this generator cannot have, a layout that it
+    does not fit, a target that cannot be met, and ratios that cut nothing or everything whatever
+    the scores. Args: check: tries what is proposed."""
     check_score(teacher, c.score)
-    cost, widths = cost_of(teacher, c), teacher.widths
+    cost, widths, within = cost_of(teacher, c), teacher.widths, limits(teacher, c)
+    check_cut(c.cut, c.target)
+    if c.cut.ratio is not None and c.cut.scope == "network":
+        check_ratio_of_all(widths, c.cut.ratio, within)
+        return
     any_scores = {g: torch.arange(1.0, w + 1) for g, w in widths.items()}
     try:
-        cut(any_scores, c.cut, c.target, cost=cost, limits=limits(c))
+        cut(any_scores, c.cut, c.target, cost=cost, limits=within)
     except InfeasibleTarget as error:
         if c.target.chosen is None:
             raise
-        reached = rounded_up(cost(smallest(widths, c)))
+        reached = rounded_up(cost(within.smallest(widths)))
         how = ways(c, [{f"target.{c.target.chosen[0]}": reached}], check=check)
         raise InfeasibleTarget(f"{error} What can be reached{how}.") from error
-
-
-def smallest(widths: Widths, c: ContentAwareConfig) -> dict[str, int]:
-    """The least of every group that the limits allow."""
-    return limits(c)(dict.fromkeys(widths, 0), widths)

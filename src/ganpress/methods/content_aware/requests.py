@@ -105,11 +105,6 @@ def check(given: Given, settings: ContentAwareConfig) -> None:
     """Refuse, before any stage, what cannot be compressed with the resolved settings: ConfigError,
     InfeasibleTarget, NotPossible."""
     c, teacher = settings, given.teacher
-    if c.target.layout is not None:
-        raise ConfigError(
-            "target.layout binds widths in GAN Slimming's pruning only: leave it out, and export "
-            "the student to 'pth-plain' or to onnx."
-        )
     check_images(teacher, given.images, given.reals, c)
     with_own, played = discriminator_to_play(teacher, c)
     check_discriminator(replace(given, teacher=with_own), played, resolve=resolve)

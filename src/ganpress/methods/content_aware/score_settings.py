@@ -85,7 +85,8 @@ class CutSettings(Settings):
     scope: Literal["layer", "network"] = Field(
         default="layer",
         description="layer: the same ratio of every layer's channels (the paper); network: the "
-        "least important of all layers",
+        "least important of all layers (a ratio at which these would be all of a layer's is "
+        "refused once the scores are known)",
     )
     unit: Literal["mean", "none"] = Field(
         default="mean",

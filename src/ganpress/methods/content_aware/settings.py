@@ -10,8 +10,8 @@ from pydantic import Field
 from ganpress.methods.content_aware.score_settings import CutSettings, ScoreSettings
 from ganpress.run.settings import Settings
 from ganpress.training.shared_settings import (
-    DiscriminatorSettings,
     FinetuneSettings,
+    InheritedDiscriminator,
     MethodSettings,
 )
 
@@ -86,7 +86,7 @@ class PathSettings(Settings):
     )
 
 
-class ContentAwareDiscriminator(DiscriminatorSettings):
+class ContentAwareDiscriminator(InheritedDiscriminator):
     """The discriminator, under the teacher's own objective, with its R1 where it has that."""
 
     start: Literal["teacher", "reset", "fresh"] = Field(
@@ -95,21 +95,10 @@ class ContentAwareDiscriminator(DiscriminatorSettings):
         "there is one; reset: the same network and objective with new weights; fresh: a new one of "
         "the family's own kind (StyleGAN2's with R1, SNGAN's), else a PatchGAN",
     )
-    real: Literal["auto", "teacher", "images"] = Field(  # type: ignore[assignment]
-        default="auto",
-        description="what the discriminator takes as real: the teacher's pictures, or images of "
-        "the target domain; auto: images where there are any",
-    )
     lr: float | None = Field(  # type: ignore[assignment]
         default=None,
         gt=0,
         description="learning rate of the discriminator (Adam); None: the family's",
-    )
-    pooled: bool = Field(
-        default=False, description="average a PatchGAN's logits over the image before the loss"
-    )
-    pool: int = Field(
-        default=0, ge=0, description="generated images kept for the discriminator; 0: none"
     )
 
 

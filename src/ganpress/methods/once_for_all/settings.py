@@ -10,8 +10,8 @@ from pydantic import Field
 from ganpress.methods.once_for_all.search.settings import SearchSettings
 from ganpress.run.settings import Settings
 from ganpress.training.shared_settings import (
-    DiscriminatorSettings,
     FinetuneSettings,
+    InheritedDiscriminator,
     MethodSettings,
 )
 
@@ -149,24 +149,13 @@ class DistilSettings(Settings):
     )
 
 
-class OnceForAllDiscriminator(DiscriminatorSettings):
+class OnceForAllDiscriminator(InheritedDiscriminator):
     """The discriminator, under the teacher's own objective."""
 
-    real: Literal["auto", "teacher", "images"] = Field(  # type: ignore[assignment]
-        default="auto",
-        description="what the discriminator takes as real: the teacher's pictures, or images of "
-        "the target domain; auto: images where there are any",
-    )
     lr: float | None = Field(  # type: ignore[assignment]
         default=None,
         gt=0,
         description="learning rate of the discriminator (Adam); None: the authors' for the family",
-    )
-    pooled: bool = Field(
-        default=False, description="average a PatchGAN's logits over the image before the loss"
-    )
-    pool: int = Field(
-        default=0, ge=0, description="generated images kept for the discriminator; 0: none"
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,44 +12,9 @@ from torch import Tensor, nn
 from ganpress.methods.content_aware.scores.drawn import DIRECTIONS, Drawn
 from ganpress.methods.content_aware.scores.gradients import mean_gradients, scoring, zeros
 from ganpress.methods.content_aware.scores.readers import Rgb, readers
-from ganpress.models.families.base import draw_inputs
-from ganpress.models.inputs import reads
+from ganpress.models.components import principal_components
+from ganpress.models.spaces import LatentCode, code_dim
 from ganpress.types import Inputs, Scores
-
-CODES = ("z", "style")
-"""Inputs that are random vectors: latents that a direction can be added to."""
-
-
-@dataclass(frozen=True)
-class Latent:
-    """The vector that decides what a generator makes.
-
-    Attributes:
-        name: w, z, or the style code. at: the number of the input that it is, or is made of.
-        of: inputs -> the latent, (n, d). run: (latent, inputs) -> pictures, with gradients.
-    """
-
-    name: str
-    at: int
-    of: Callable[[Inputs], Tensor]
-    run: Callable[[Tensor, Inputs], Tensor]
-
-
-def latent_of(net: nn.Module) -> Latent | None:
-    """w of a network with a mapping, the random vector that it reads, or None."""
-    at = next((k for k, name in enumerate(reads(net)) if name in CODES), None)
-    if at is None:
-        return None
-    mapped: Any = net
-    if hasattr(net, "mapping") and hasattr(net, "synthesis"):
-        return Latent(
-            "w", at, lambda inputs: mapped.mapping(inputs[at]),
-            lambda w, inputs: mapped.synthesis(w, *inputs[:at], *inputs[at + 1 :]),
-        )  # fmt: skip
-    return Latent(
-        reads(net)[at], at, lambda inputs: inputs[at],
-        lambda code, inputs: net(*inputs[:at], code, *inputs[at + 1 :]),
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,25 +32,21 @@ class Directions:
 
 @torch.no_grad()
 def principal_directions(
-    net: nn.Module, latent: Latent, *, latents: int = 10_000, draw: torch.Generator
+    net: nn.Module, latent: LatentCode, *, latents: int = 10_000, draw: torch.Generator
 ) -> Directions:
     """The principal components of ``latents`` draws of the latent, of unit length; the largest
     number of each is positive. What a generator draws is standard normal, so that those of z and
     of a style code are any directions, while w has some that say more than others."""
     like = next(net.parameters())
-    width = draw_inputs(net, 1, 16, torch.Generator().manual_seed(0))[latent.at].shape[1]
-    code = torch.randn(latents, width, generator=draw).to(like)
-    found = latent.of((code,) * (latent.at + 1)).double().cpu()
-    values, columns = torch.linalg.eigh(torch.cov(found.T).reshape(found.shape[1], -1))
-    vectors = columns.T.flip(0)
-    largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
-    shares = values.flip(0).clamp_min(0)
-    return Directions((vectors * largest.sign()).to(like), (shares / shares.sum()).cpu())
+    code = torch.randn(latents, code_dim(net), generator=draw).to(like)
+    found = latent.of((code,) * (latent.at + 1)).cpu()
+    parts = principal_components(found, found.shape[1])
+    return Directions(parts.vectors.to(like), parts.ratios)
 
 
 def diversity(
     net: nn.Module,
-    latent: Latent,
+    latent: LatentCode,
     drawn: Drawn,
     *,
     directions: Callable[[], Tensor],
@@ -126,7 +86,7 @@ def diversity(
 
 
 def drawn_directions(
-    net: nn.Module, latent: Latent, drawn: Drawn, *, count: int = 10, latents: int = 10_000
+    net: nn.Module, latent: LatentCode, drawn: Drawn, *, count: int = 10, latents: int = 10_000
 ) -> Callable[[], Tensor]:
     """What draws ``count`` principal directions for each batch, as a function of the seed."""
     draw = drawn.generator(DIRECTIONS)
@@ -135,7 +95,7 @@ def drawn_directions(
 
 
 def _difference(
-    latent: Latent, code: Tensor, inputs: Inputs, pictures: Tensor, detached: bool
+    latent: LatentCode, code: Tensor, inputs: Inputs, pictures: Tensor, detached: bool
 ) -> Tensor:
     """Sum of the absolute differences from the picture of another code, scalar."""
     with torch.set_grad_enabled(not detached):

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from ganpress.methods.content_aware.scores.diversity import latent_of
 from ganpress.methods.content_aware.scores.drawn import Drawn
 from ganpress.methods.content_aware.scores.gradients import evaluating, zeros
 from ganpress.methods.content_aware.scores.readers import (
@@ -19,6 +18,7 @@ from ganpress.methods.content_aware.scores.readers import (
     modulated_by,
     readers,
 )
+from ganpress.models.spaces import latent_of
 from ganpress.nn.modulated import ModulatedConv
 from ganpress.types import Scores
 

@@ -11,11 +11,12 @@ from torch import nn
 from ganpress.errors import ConfigError
 from ganpress.methods.content_aware.score_settings import ScoreSettings
 from ganpress.methods.content_aware.scores.activations import Over, asv, l1_map
-from ganpress.methods.content_aware.scores.diversity import diversity, drawn_directions, latent_of
+from ganpress.methods.content_aware.scores.diversity import diversity, drawn_directions
 from ganpress.methods.content_aware.scores.drawn import PEPPER, Drawn, Noise, salt_and_pepper
 from ganpress.methods.content_aware.scores.filters import l1_in, l1_out, style
 from ganpress.methods.content_aware.scores.gradients import content_aware, taylor
 from ganpress.models.checkpoint import Model
+from ganpress.models.spaces import latent_of
 from ganpress.nn.axes import widths
 from ganpress.nn.modulated import ModulatedConv
 from ganpress.types import Scores

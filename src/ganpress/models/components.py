@@ -1,4 +1,4 @@
-"""The formulas of unsupervised edit directions: principal components and weight factorisation."""
+"""The formulas of directions in latent spaces: principal components and weight factorisation."""
 
 from __future__ import annotations
 
