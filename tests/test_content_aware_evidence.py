@@ -99,7 +99,10 @@ def test_a_student_is_shown_with_what_its_commands_found(tmp_path: Path) -> None
             "metrics": {"ppl-w-few": 120.0}, "yardsticks": {"ppl-w-few, the teacher": 7.0},
             "protocol": {},
         },
-        "projection/results.json": {"mean": {"PSNR": 26.5, "distance": 0.125}},
+        "projection/results.json": {
+            "mean": {"psnr": 25.0, "distance": 0.125},
+            "photos": {"lfw-a.jpg": {"psnr": 26.0}, "lfw-b.jpg": {"psnr": 27.0}},
+        },
         "morph/results.json": {"smoothness": {"morph-step-mean-60, ratio": 1.5}},
     }  # fmt: skip
     for name, what in files.items():
@@ -109,7 +112,7 @@ def test_a_student_is_shown_with_what_its_commands_found(tmp_path: Path) -> None
     write_all(tmp_path)
     page = (tmp_path / "content-aware.md").read_text()
     [row] = [line for line in page.splitlines() if line.startswith("| teacher ")]
-    assert row == "| teacher | 0.25 | 120 | 26.5 | 0.125 | 1.5 | – |"
+    assert row == "| teacher | 0.25 | 120 | – | 26.5 | 0.125 | 1.5 | – |"
     assert students.figures(folder)["ppl-w-few, the teacher"] == 7.0
 
 

@@ -57,7 +57,7 @@ from benchmarks.content_aware.tables import (
 )
 
 HERE = Path(__file__).parent
-VARIANTS = "content-aware,diversity,l1-out,random,unmasked,no-distillation,stylekd"
+VARIANTS = "content-aware,unmasked,l1-out,random,diversity,no-distillation,stylekd"
 OTHERS = "intermediate,mask-normalised,mmd"
 CLOSE, SEEDS, MORE_SEEDS = f"{OURS},{','.join(TWINS)}", "0,1,2", "0,1,2,3,4"
 EQUAL_STEPS = 200

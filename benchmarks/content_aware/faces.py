@@ -17,6 +17,7 @@ TEACHER = ROOT / "zoo" / "stylegan2-lfw.safetensors"
 CIFAR_TEACHER = ROOT / "zoo" / "sngan-cifar10.safetensors"
 PHOTOS = 4
 """Of each set, to be projected."""
+PHOTO_SETS = {"celeba": "celebamask_samples/test_img", "lfw": "lfw128/test"}
 COSTS = {"quarter": 0.25, "eleventh": 0.09}
 """Part -> the students' MACs, as a fraction of the teacher's; 0.09 is the paper's."""
 
@@ -84,9 +85,8 @@ def photos_to_project(runs: Path, count: int = PHOTOS) -> Path:
     """A folder of photos at their own sizes: ``count`` held-out ones of LFW, and as many of
     CelebAMask-HQ, which the teacher has not seen either."""
     folder = runs / f"photos-{count}"
-    sets = {"celeba": data("celebamask_samples/test_img"), "lfw": data("lfw128/test")}
-    for name, photos in sets.items():
-        for photo in sorted(p for p in photos.iterdir() if p.suffix in (".jpg", ".png"))[:count]:
+    for name, at in PHOTO_SETS.items():
+        for photo in sorted(p for p in data(at).iterdir() if p.suffix in (".jpg", ".png"))[:count]:
             goal = folder / f"{name}-{photo.name}"
             goal.parent.mkdir(parents=True, exist_ok=True)
             if not goal.exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.content_aware import students
-from benchmarks.content_aware.faces import COSTS
+from benchmarks.content_aware.faces import COSTS, PHOTO_SETS
 from benchmarks.once_for_all.tables import difference
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -179,21 +180,34 @@ def _student_lines(found: dict[str, Any]) -> list[str]:
     distances = [n for n in named if n.endswith(WHOLE)]
     paths = [n for n in named if n.startswith("ppl-") and not n.endswith("the teacher")]
     heads = ["network", *map(_short, distances), *(n[:5] for n in paths)]
-    heads += ["PSNR, dB", "projection's distance", "morph, ratio", "random morph, ratio"]
+    heads += [*(f"PSNR, {kind}" for kind in PHOTO_SETS), "projections' distance"]
+    heads += ["morph, ratio", "random morph, ratio"]
     rows = []
     for name, n in found.items():
         cells = [name, *(_plain(n.get(d)) for d in (*distances, *paths))]
-        means = n.get("projection", {}).get("mean", {})
-        cells += [_plain(v) for v in (*means.values(), *[None] * (2 - len(means)))][:2]
+        cells += _projection_cells(n.get("projection", {}))
         for way in ("morph", "morph-random"):
-            ratio = next((v for k, v in n.get(way, {}).items()
-                          if "-mean-" in k and k.endswith("ratio")), None)  # fmt: skip
-            cells.append(_plain(ratio))
+            ratios = [v for k, v in n.get(way, {}).items() if "-mean-" in k and k.endswith("ratio")]
+            cells.append(_plain(next(iter(ratios), None)))
         rows.append(cells)
-    notes = "Distances to the teacher, path lengths and projections of photos that no student saw: "
-    notes += "smaller is better, of PSNR larger. Ratios are of the steps of a morph, the student's "
-    notes += f"over the teacher's: 1 is as smooth. {'; '.join(paths)}."
+    notes = (
+        "Distances to the teacher, path lengths, and projections of photos that no student saw "
+        "(those of celeba no teacher either): smaller is better; PSNR in dB: larger. Ratios are of "
+        "the steps of a morph, the student's over the teacher's: 1 is as smooth. "
+        f"{'; '.join(paths)}."
+    )
     return [*table(heads, rows), "", notes]
+
+
+def _projection_cells(found: Mapping[str, Any]) -> list[str]:
+    """The mean PSNR of each set of photos, and the mean distance of all."""
+    photos = found.get("photos", {})
+    cells = []
+    for kind in PHOTO_SETS:
+        values = [facts["psnr"] for name, facts in photos.items() if name.startswith(f"{kind}-")]
+        cells.append(_plain(statistics.fmean(values) if values else None))
+    means = found.get("mean", {})
+    return [*cells, _plain(next((v for name, v in means.items() if name != "psnr"), None))]
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
