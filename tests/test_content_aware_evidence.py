@@ -73,6 +73,8 @@ def test_variants_of_all_methods_stand_in_one_table_in_order_of_the_distance_ins
 
 
 def test_the_page_says_what_is_clear_and_how_far_the_teacher_is(runs: Path, tmp_path: Path) -> None:
+    write_all(tmp_path)
+    assert "Nothing of it has been run yet." in (tmp_path / "content-aware.md").read_text()
     keep(runs, "quarter", tmp_path)
     keep(runs, "eleventh", tmp_path)
     write_all(tmp_path)
@@ -83,6 +85,7 @@ def test_the_page_says_what_is_clear_and_how_far_the_teacher_is(runs: Path, tmp_
     assert rows["stylekd"].endswith("| 1.9 |")
     assert "The teacher's own distance to real pictures: 50." in page
     assert "## eleventh" not in page
+    assert "Nothing of it" not in page
     assert not (tmp_path / "content-aware-eleventh.json").exists()
 
 

@@ -137,6 +137,8 @@ def write_all(to: Path) -> None:
         file = to / f"content-aware-{name}.json"
         if file.exists():
             lines += [f"## {name}", "", *write(json.loads(file.read_text())), ""]
+    if len(lines) == 2:
+        lines += ["Nothing of it has been run yet.", ""]
     text = "Written by `python -m benchmarks.content_aware`; one thread of a CPU for each run."
     (to / "content-aware.md").write_text("\n".join([*lines, text]) + "\n")
 
