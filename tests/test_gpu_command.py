@@ -17,6 +17,7 @@ import torch
 from benchmarks.gpu import command
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.command import Budget, Device, Output, Piece, run_pieces
+from benchmarks.gpu.content_aware import CASES
 from benchmarks.gpu.steps import recipe_case
 
 from ganpress.methods import METHODS
@@ -92,14 +93,14 @@ def test_the_tiny_form_is_interrupted_goes_on_and_then_has_nothing_left_to_do(
     kept = {path.name: path.read_bytes() for path in out.glob("*.json")}
     monkeypatch.setattr(sys, "argv", ["benchmarks.gpu", *options(out)])
     assert main() == 0
-    assert capsys.readouterr().out.count("is done") == 4
+    assert capsys.readouterr().out.count("is done") == 5
     assert {path.name: path.read_bytes() for path in out.glob("*.json")} == kept
 
 
 def check_files(out: Path) -> None:
     """The files of a whole run: few, small, and with all that a reader has to know."""
     files = {path.name: path for path in out.iterdir()}
-    compressed = ("hayao", "once-for-all")
+    compressed = ("hayao", "once-for-all", "content-aware")
     assert files.keys() == {
         *(f"{name}.json" for name in ("tests", "steps", *compressed)),
         *(f"{name}.jpg" for name in compressed),
@@ -116,14 +117,16 @@ def check_files(out: Path) -> None:
         assert all(fact in found for fact in facts)
         assert found["command"].startswith("python -m benchmarks.gpu --device cpu --tiny")
         assert f"## {name}: done" in files["summary.md"].read_text()
-    for name, share in zip(compressed, (0.4, 0.5), strict=True):
+    for name, share in zip(compressed, (0.4, 0.5, 0.5), strict=True):
         found = read(files[f"{name}.json"])
         assert found["model"]["student"]["macs"] <= share * found["model"]["teacher"]["macs"]
-        assert found["evaluation"]["count"] == 4
+        assert found["evaluation"]["count"] == (200 if name == "content-aware" else 4)
         assert all(stage["ms_per_step"] > 0 for stage in found["stages"].values())
     searched = read(files["once-for-all.json"])["search"]
     assert searched["best"] in {row["name"] for row in searched["front"]}
-    for case in read(files["steps.json"])["cases"].values():
+    cases = [read(files[f"{name}.json"])["cases"] for name in ("steps", "content-aware")]
+    assert {*cases[1]} == {" ".join(case) for case in CASES}
+    for case in (case for of in cases for case in of.values()):
         assert all(stage["median_ms"] > 0 for stage in case["stages"].values())
         assert case["stages"]
 

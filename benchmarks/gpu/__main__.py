@@ -4,11 +4,11 @@ Command:  python -m benchmarks.gpu --minutes 8 --out DIR
           python -m benchmarks.gpu --device cpu --tiny --minutes 3 --out DIR   (the same, small)
 Needs:    GANPRESS_DATA (photos/, test/) and GANPRESS_WEIGHTS (cartoongan_hayao/, SqueezeNet's), as
           ../shared/gpu/pack.sh gathers them; no network, and no package beyond ganpress' own.
-Result:   in DIR one JSON per piece, two JPEGs and summary.md, written as they come; at most 8 files
-          of 16 MiB in all. Whoever reads them copies them to benchmarks/results/gpu/.
+Result:   in DIR one JSON per piece, three JPEGs and summary.md, written as they come; at most
+          9 files of 16 MiB in all. Whoever reads them copies them to benchmarks/results/gpu/.
 
-The pieces that compress take all of the time that is left: `--only once-for-all`, or the command a
-second time, for the last one.
+The pieces that compress take all of the time that is left: `--only once-for-all`, `--only
+content-aware`, or the command again, for the later ones.
 
 Give the command again to go on: a piece that is done is skipped, one that was cut short goes on
 from what it left in DIR and in --work, and one that failed is tried anew. Results of another device
@@ -28,6 +28,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.gpu.command import Device, Piece, run_pieces
+from benchmarks.gpu.content_aware import content_aware_faces
 from benchmarks.gpu.hayao import slim_hayao
 from benchmarks.gpu.once_for_all import once_for_all_hayao
 from benchmarks.gpu.steps import training_steps
@@ -38,6 +39,7 @@ PIECES = [  # the first is worth most; what a piece leaves of its share, the nex
     Piece("steps", share=0.4, least_s=20, run=training_steps),
     Piece("hayao", share=1.0, least_s=90, run=slim_hayao),
     Piece("once-for-all", share=1.0, least_s=120, run=once_for_all_hayao),
+    Piece("content-aware", share=1.0, least_s=200, run=content_aware_faces),
 ]
 
 

@@ -58,8 +58,9 @@ def pressed(
     *,
     finish_s: float,
     stages: int,
+    given_for: Callable[[Path, Device], tuple[Model, Images, Images]] | None = None,
 ) -> tuple[dict[str, Any], Path]:
-    """Compress Hayao's generator by a method in the time left; the plan, and the run's folder.
+    """Compress a generator by a method in the time left; the plan, and the run's folder.
 
     The minutes of training are chosen at the first try and kept, so that a run that was cut short
     goes on.
@@ -67,6 +68,7 @@ def pressed(
     Args:
         settings_for: (device, minutes of each stage) -> settings.
         finish_s: for what comes after training. stages: that share the time.
+        given_for: (folder of the piece, device) -> as `given`, which it is by default.
     """
     finish_s *= 0.1 if device.tiny else 1
     known = dict(output.known.get("plan", {}))
@@ -76,7 +78,7 @@ def pressed(
     minutes = round(left_s / 60 / stages, 2)
     plan = known or {"minutes": minutes, "run": f"run-{output.facts['source']}"}
     output.save({"plan": plan})
-    teacher, photos, test = given(output.work, device)
+    teacher, photos, test = (given_for or given)(output.work, device)
     run = output.work / plan["run"]
     compress(
         teacher, photos, test=test, run=run, config=settings_for(device, plan["minutes"]),
@@ -123,7 +125,7 @@ def facts_of(run: Path) -> dict[str, Any]:
         values = [model[of][name] for of in ("teacher", "student")]
         lines.append([name, *values, model["ratios"][name]])
     for name, value in evaluation["metrics"].items():
-        lines.append([f"{name}, {evaluation['count']} photos", None, value, None])
+        lines.append([f"{name}, {evaluation['count']} pictures", None, value, None])
     for name, stage in stages.items():
         lines.append([f"{name}: ms per step", None, stage["ms_per_step"], None])
         lines.append([f"{name}: steps", None, stage["steps"], None])
@@ -132,11 +134,12 @@ def facts_of(run: Path) -> dict[str, Any]:
 
 
 def strip(samples: Path) -> bytes:
-    """A JPEG below 1 MiB: photos, the teacher's pictures and the student's, a row of each."""
+    """A JPEG below 1 MiB: photos, the teacher's pictures and the student's, a row of each; no
+    photos where the generator reads noise."""
     rows = [sorted(samples.glob(f"*_{kind}.png")) for kind in ("photo", "teacher", "student")]
-    pictures_of = [[Image.open(path).convert("RGB") for path in row] for row in rows]
+    pictures_of = [[Image.open(path).convert("RGB") for path in row] for row in rows if row]
     width, height = pictures_of[0][0].size
-    canvas = Image.new("RGB", (width * len(rows[0]), height * len(rows)))
+    canvas = Image.new("RGB", (width * len(pictures_of[0]), height * len(pictures_of)))
     for y, row in enumerate(pictures_of):
         for x, picture in enumerate(row):
             canvas.paste(picture, (x * width, y * height))

@@ -59,6 +59,7 @@ METHOD_SETS = {
     "slim": ["sparsify.rounds=1"],
     "once-for-all": ["target.macs=0.25", "channel_multiple=1", "search.kind=random",
                      "search.evaluations=1", "search.images=1"],
+    "content-aware": ["target.macs=0.25", "score.samples=10"],
 }  # fmt: skip
 """So that a method's stages are few; their steps are what they are."""
 TINY_TRAIN = ["batch=2", "width=0.05", "data.size=32", "data.load_size=", "data.workers=0"]
@@ -79,9 +80,13 @@ class TimedStage(Stage):
 class TimedRun(Run):
     """A run of which `found` has the numbers of each stage; no state is saved."""
 
-    def __init__(self, root: Path, device: Device, seed: int) -> None:
+    def __init__(
+        self, root: Path, device: Device, seed: int, *, most: int = MOST, seconds: float = SECONDS
+    ) -> None:
+        """Args: most, seconds: of timed steps; see `MOST`."""
         super().__init__(root, seed=seed, quiet=True, save_every_s=1e9)
         self.device, self.found = device, dict[str, dict[str, Any]]()
+        self.most, self.seconds = most, seconds
 
     def stage(self, name: str) -> Stage:
         """A stage of this run, timed."""
@@ -90,13 +95,13 @@ class TimedRun(Run):
     def timed(self, name: str, steps: Iterator[int]) -> Iterator[int]:
         """The first steps of a loop: warm-up, timed ones, and one in which waits are counted."""
         wait, ms, syncs, ends = self.device.wait, list[float](), list[int](), 0.0
-        warm_up, most = (1, 2) if self.device.tiny else (WARM_UP, MOST)
+        warm_up, most = (1, 2) if self.device.tiny else (WARM_UP, self.most)
         if self.device.kind == "cuda":
             torch.cuda.reset_peak_memory_stats()
         for count, step in enumerate(steps):
             wait()
             began = time.perf_counter()
-            ends = began + SECONDS if count == warm_up else ends
+            ends = began + self.seconds if count == warm_up else ends
             is_last = len(ms) >= most or (len(ms) >= 3 and began > ends)
             if is_last:
                 with counted_waits(self.device, syncs):

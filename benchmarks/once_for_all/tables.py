@@ -56,12 +56,12 @@ def _ablation(runs: Path, part: str) -> dict[str, Any]:
     first = next((r for r in rows if r["variant"] == FIRST), None)
     for row in rows:
         if first and row is not first:
-            row["against"] = _difference(first["numbers"][metric], row["numbers"][metric])
+            row["against"] = difference(first["numbers"][metric], row["numbers"][metric])
     names = ("machine", "protocol", "judged_teacher", "judged_protocol", "statements", "minutes")
     return {"metric": metric, "rows": rows, **{n: whole[n] for n in names if n in whole}}
 
 
-def _difference(first: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+def difference(first: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """How much smaller the first one's mean is, and whether clearly so (Welch's t-test, 95 %)."""
     a, b = first["values"], other["values"]
     found: dict[str, Any] = {"smaller by": other["mean"] - first["mean"]}
