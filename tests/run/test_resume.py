@@ -345,6 +345,23 @@ def test_a_finished_run_is_given_back_at_once_with_every_file_untouched(
 
 
 @pytest.mark.usefixtures("glance")
+def test_a_run_of_before_a_group_of_settings_existed_had_its_defaults(
+    home: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "run"
+    first = finished(home, root)
+    path = root / "config.json"
+    old = json.loads(path.read_text())
+    del old["mask"], old["quantise"]["exact"]
+    path.write_text(json.dumps(old))
+    assert finished(home, root).widths == first.widths
+    old["mask"] = {"source": "other"}
+    path.write_text(json.dumps(old))
+    with pytest.raises(ConfigError, match=r'mask.source: "other" in the run, null now'):
+        finished(home, root)
+
+
+@pytest.mark.usefixtures("glance")
 def test_a_finished_run_is_shown_again_on_other_pictures_and_where_a_file_is_gone(
     home: Path, tmp_path: Path
 ) -> None:

@@ -604,3 +604,15 @@ def test_an_error_that_is_no_full_disk_stays_itself_and_leaves_no_temporary_file
         replace_file(tmp_path / "a.json", lambda file: 1 / 0)
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": 1}
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_setting_that_a_run_does_not_know_yet_had_its_default_there(tmp_path: Path) -> None:
+    Run(tmp_path, config={"lr": 1.0}, quiet=True)
+    usual = {"lr": 9.0, "mask": {"source": None}}
+    now = {"lr": 1.0, "mask": {"source": None}}
+    Run(tmp_path, config=now, usual=usual, quiet=True)
+    for wrong in ({"lr": 9.0, **{"mask": usual["mask"]}}, {"lr": 1.0, "mask": {"source": "x"}}):
+        with pytest.raises(ConfigError, match="other settings"):
+            Run(tmp_path, config=wrong, usual=usual, quiet=True)
+    with pytest.raises(ConfigError, match="mask: not set in the run"):
+        Run(tmp_path, config=now, quiet=True)

@@ -116,8 +116,9 @@ def compress(
     with forgotten_if_refused(run):
         longer = chosen.longer(c)
         folder = Run(
-            run, seed=c.seed, config=settings, card=card, quiet=quiet, longer=longer, extend=extend
-        )
+            run, seed=c.seed, config=settings, card=card, quiet=quiet, longer=longer,
+            extend=extend, usual=chosen.settings().model_dump(),
+        )  # fmt: skip
         if not distributed.agree(int(path.exists() and not is_reopened(run, longer))):
             student = chosen.compress(given, c, folder)
             student.net.to("cpu")

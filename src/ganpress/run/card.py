@@ -20,17 +20,21 @@ from ganpress.run.files import as_json, read_json, write_json
 _MISSING = object()
 
 
-def check_config(root: Path, config: Mapping[str, Any], also: str = "") -> None:
+def check_config(
+    root: Path, config: Mapping[str, Any], also: str = "", usual: Mapping[str, Any] | None = None
+) -> None:
     """Write root/config.json, or compare with the one that is there.
 
-    Args: also: another way out for the message, as the end of a sentence.
+    Args:
+        also: another way out for the message, as the end of a sentence.
+        usual: the defaults, which settings had that the run did not know yet.
     Raises: ConfigError naming each setting that differs, with both values.
     """
     path = root / "config.json"
     if not path.exists():
         write_json(path, config)
         return
-    differing = differences(read_json(path), as_json(config))
+    differing = differences(read_json(path), as_json(config), as_json(dict(usual or {})))
     if differing:
         raise ConfigError(
             f"The run in {root} was started with other settings:\n  "

@@ -18,19 +18,25 @@ from ganpress.run.files import as_json, read_json, write_json
 HOW = "more steps of a finished run are asked for by --extend"
 
 
-def extend_run(root: Path, config: Mapping[str, Any], longer: Mapping[str, str]) -> None:
+def extend_run(
+    root: Path,
+    config: Mapping[str, Any],
+    longer: Mapping[str, str],
+    usual: Mapping[str, Any] | None = None,
+) -> None:
     """Let a finished run go on for more steps: its config.json gets them, its done.json and those
     of the stages go, and its card says so. An extension that was interrupted just goes on.
 
     Args:
         longer: settings that count the steps of a stage after which no other trains -> that stage.
+        usual: the defaults, which settings had that the run did not know yet.
     Raises: ConfigError where the run has not finished, more than steps is asked for, or the state
         to go on from is not there; nothing is changed then.
     """
     path = root / "config.json"
     was, now = read_json(path), as_json(config)
     more = raised(was, now, longer)
-    rest = differences(_without(was, more), _without(now, more))
+    rest = differences(_without(was, more), _without(now, more), as_json(dict(usual or {})))
     if rest:
         names = ", ".join(longer) or "none of this one"
         raise ConfigError(

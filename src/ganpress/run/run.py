@@ -39,6 +39,7 @@ class Run:
         quiet: no progress on stderr.
         longer: settings that can be raised in a finished run -> the stage whose steps they count.
         extend: raise them where they are larger now than in the folder (`extend_run`).
+        usual: the defaults of ``config``: a setting that the folder does not know yet had its own.
     Raises: ConfigError, DiskFull.
     """
 
@@ -54,6 +55,7 @@ class Run:
         quiet: bool = False,
         longer: Mapping[str, str] | None = None,
         extend: bool = False,
+        usual: Mapping[str, Any] | None = None,
     ) -> None:
         if log_every < 1 or not save_every_s >= 0:
             raise ConfigError(
@@ -62,7 +64,7 @@ class Run:
             )
         self.root, self.seed = Path(root), seed
         self.save_every_s, self.log_every, self.quiet = save_every_s, log_every, quiet
-        self.longer = dict(longer or {})
+        self.longer, self._usual = dict(longer or {}), usual
         distributed.first(lambda: self._open(config, card or {}, extend))
 
     def _open(
@@ -77,9 +79,9 @@ class Run:
         if config is not None:
             if extend:
                 check_card(self.root, seed=self.seed, card=card)  # before anything is changed
-                extend_run(self.root, config, self.longer)
+                extend_run(self.root, config, self.longer, self._usual)
             more = raised(read_json(path), config, self.longer) if path.exists() else {}
-            check_config(self.root, config, f" ({HOW})" if more else "")
+            check_config(self.root, config, f" ({HOW})" if more else "", self._usual)
         check_card(self.root, seed=self.seed, card=card)
 
     def stage(self, name: str) -> Stage:

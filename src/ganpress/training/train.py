@@ -143,8 +143,9 @@ def train(
         forecast(partial(how.stage, weights=weights, start=start), images, other, c)
     with forgotten_if_refused(run), holding(*held):
         folder = Run(
-            run, seed=c.seed, config=settings, card=card, quiet=quiet, longer=LONGER, extend=extend
-        )
+            run, seed=c.seed, config=settings, card=card, quiet=quiet, longer=LONGER,
+            extend=extend, usual=how.config().model_dump(),
+        )  # fmt: skip
         if distributed.agree(int((run / "done.json").exists())):
             return load_teachers(run)
         models = how.stage(folder, images, other, c, weights=weights, start=start)
