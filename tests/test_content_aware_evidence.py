@@ -11,6 +11,7 @@ import pytest
 from benchmarks.content_aware import faces, students
 from benchmarks.content_aware.tables import closest_twin, keep, write_all
 
+PATH = "ppl-w-few-net-unit-distance"
 WHOLE, INSIDE = "net-unit-distance", "net-masked-unit-distance"
 
 
@@ -99,7 +100,7 @@ def test_a_student_is_shown_with_what_its_commands_found(tmp_path: Path) -> None
         "distances.json": ["squeezenet"],
         "distance-squeezenet.json": {"metrics": {WHOLE: 0.25}, "yardsticks": {}, "protocol": {}},
         "paths.json": {
-            "metrics": {"ppl-w-few": 120.0}, "yardsticks": {"ppl-w-few, the teacher": 7.0},
+            "metrics": {PATH: 120.0}, "yardsticks": {f"{PATH}, the teacher": 7.0},
             "protocol": {},
         },
         "projection/results.json": {
@@ -116,7 +117,7 @@ def test_a_student_is_shown_with_what_its_commands_found(tmp_path: Path) -> None
     page = (tmp_path / "content-aware.md").read_text()
     [row] = [line for line in page.splitlines() if line.startswith("| teacher ")]
     assert row == "| teacher | 0.25 | 120 | – | 26.5 | 0.125 | 1.5 | – |"
-    assert students.figures(folder)["ppl-w-few, the teacher"] == 7.0
+    assert students.figures(folder)[f"{PATH}, the teacher"] == 7.0
 
 
 def test_some_pictures_of_a_pack_keep_their_bytes_names_and_the_classes(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import torch
 from benchmarks.gpu import command
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.command import Budget, Device, Output, Piece, run_pieces
-from benchmarks.gpu.content_aware import CASES
+from benchmarks.gpu.content_aware import CASES, config_of, score_case
 from benchmarks.gpu.steps import recipe_case
 
 from ganpress.methods import METHODS
@@ -259,6 +259,23 @@ def test_every_recipe_has_settings_for_a_gpu_and_for_the_tiny_form(tmp_path: Pat
     assert found["stages"]["train"]["steps"] == 2
     assert found["stages"]["train"]["syncs"] is None
     assert not [*(tmp_path / "run").rglob("state.pt")]
+
+
+def test_a_score_is_timed_beside_a_forward_and_a_backward_pass_of_the_same_batch(
+    tmp_path: Path,
+) -> None:
+    found = score_case("256", "float32", CPU, tmp_path / "work", tmp_path / "run")
+    score, plain = (found["stages"][name] for name in ("score", "forward+backward"))
+    assert min(score["median_ms"], plain["median_ms"]) > 0
+    assert found["ratio"] == pytest.approx(score["median_ms"] / plain["median_ms"], abs=1e-3)
+    assert found["size"] == 32
+
+
+@pytest.mark.parametrize("size", ["256", "1024"])
+def test_the_papers_sizes_have_the_papers_batch_and_ratio(size: str, tmp_path: Path) -> None:
+    c = config_of(tmp_path, Device("cpu"), [], size)
+    assert (c.data.size, c.data.batch, c.cut.ratio) == (int(size), 16, 0.7)
+    assert c.mask.source == str(tmp_path / "box.toml")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

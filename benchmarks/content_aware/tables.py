@@ -82,7 +82,7 @@ def closest_twin(run: Path) -> str:
 
 def judged_by(numbers: Mapping[str, Any]) -> list[str]:
     """Names of the distances to the teacher: on the whole picture, then inside the mask, if any."""
-    whole = [n for n in numbers if n.endswith(WHOLE) and not n.startswith("real/")]
+    whole = [n for n in numbers if n.endswith(WHOLE) and not n.startswith(("real/", "ppl-"))]
     return sorted(whole, key=lambda n: n.endswith(INSIDE))
 
 
@@ -179,7 +179,7 @@ def _said(against: Mapping[str, Any] | None) -> str:
 
 def _student_lines(found: dict[str, Any]) -> list[str]:
     named = next(iter(found.values()))
-    distances = [n for n in named if n.endswith(WHOLE)]
+    distances = judged_by(named)
     paths = [n for n in named if n.startswith("ppl-") and not n.endswith("the teacher")]
     heads = ["network", *map(_short, distances), *(n[:5] for n in paths)]
     heads += [*(f"PSNR, {kind}" for kind in PHOTO_SETS), "projections' distance"]
