@@ -351,6 +351,8 @@ def test_evaluate_takes_a_mask_with_a_teacher_alone(
     found = run_cli(capsys, *line, "--teacher", teacher, *mask)
     assert found.code == 0, found.err
     assert "masked-l1: 0.0000" in found.out and "mask: masks, sha256" in found.out
+    least = run_cli(capsys, *line, "--teacher", teacher, *mask, "--mask-min-area", 0.9)
+    assert least.code == 0 and "at least 0.9 of the picture" in least.out, least.err
     refused = run_cli(capsys, *line, *mask)
     assert refused.code == 2 and "give it (--teacher), or leave --mask out" in refused.err
 

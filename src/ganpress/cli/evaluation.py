@@ -18,6 +18,7 @@ from ganpress.cli.options import (
     Instances,
     Labels,
     Mask,
+    MaskArea,
     MaskCard,
     Metrics,
     Other,
@@ -69,6 +70,7 @@ def evaluate(
     ] = None,
     mask: Mask = None,
     mask_card: MaskCard = None,
+    mask_min_area: MaskArea = 0.0,
     weights: Weights = None,
     strict: Strict = False,
 ) -> None:
@@ -106,7 +108,9 @@ def evaluate(
             metrics=further,
             weights=weights,
             seed=seed,
-            mask=MaskSettings(source=str(mask) if mask else None, card=mask_card),
+            mask=MaskSettings(
+                source=str(mask) if mask else None, card=mask_card, min_area=mask_min_area
+            ),
         )
     elif mask:
         raise ConfigError(

@@ -55,6 +55,15 @@ MaskCard = Annotated[
     str | None,
     typer.Option("--mask-card", help="of the network: bisenet, sinet, u2netp, or a TOML file"),
 ]
+MaskArea = Annotated[
+    float,
+    typer.Option(
+        "--mask-min-area",
+        min=0.0,
+        max=0.99,
+        help="fraction of the picture below which a mask is taken as empty",
+    ),
+]
 Strict = Annotated[
     bool, typer.Option("--strict", help="refuse unreadable images, and files that are not read")
 ]
