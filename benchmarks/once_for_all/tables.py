@@ -222,9 +222,15 @@ def _ablation_lines(found: dict[str, Any]) -> list[str]:
 def _student_lines(found: dict[str, Any]) -> list[str]:
     metric = _metric_of(found)
     lines = ["| student | 1/MACs | to the teacher | l1 |", "|---|---:|---:|---:|"]
-    for name, row in found["rows"].items():
-        m, kind = row["metrics"], WAYS[name.split("-")[0]]
-        cells = [f"{kind}, at most 1/{name.split('-')[1]}", f"{row['ratio/macs']:.1f}"]
+    rows = [
+        (part, name, found["rows"].get(f"{kind}-{part}"))
+        for part in BUDGETS
+        for kind, name in WAYS.items()
+    ]
+    for part, way, row in rows:
+        if row is None:
+            continue
+        m, cells = row["metrics"], [f"{way}, at most 1/{part}", f"{row['ratio/macs']:.1f}"]
         lines.append("| " + " | ".join([*cells, f"{m[metric]:.4g}", f"{m['l1']:.4g}"]) + " |")
     for kind, sums in found["seconds"].items():
         each = ", ".join(f"{stage} {took:.0f}" for stage, took in sums.items())
