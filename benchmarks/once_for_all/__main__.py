@@ -2,7 +2,7 @@
 many students, and what the search is worth.
 
 Command:  .venv/bin/python -m benchmarks.once_for_all --runs runs/once-for-all
-Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS, the extra `search`.
+Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS, the extras `search` and `features`.
 Time:     about 5 minutes of one core for each variant and seed, some 4 core hours in all. It
           resumes; what has ended is not run again. `--only PART` does one part; parts that do not
           need each other can run beside each other, a core each. `--keep` runs nothing and writes
@@ -96,6 +96,7 @@ def facades_shown(runs: Path) -> list[Any]:
 def openmoji(runs: Path) -> None:
     """Outlines to colour, 1/9 of the MACs."""
     what = ["--teacher", ROOT / "zoo" / "pix2pix-openmoji.safetensors", *openmoji_shown()]
+    what += ["--metrics", "efficientnet-lite0,st-lpips-alex"]
     of, slim = runs / "openmoji", runs / "openmoji-slim"
     ablate("once-for-all", of, "openmoji", what, PAIRED, "0")
     ablate("slim", slim, "openmoji-slim", what, "gs-32", "0")

@@ -16,6 +16,8 @@ RESULTS = Path(__file__).parents[1] / "results"
 ABLATIONS = ("openmoji", "hayao", "facades")
 WAYS = {"once": "one supernet", "slim": "GAN Slimming"}
 """How the students of `students` are made, by the beginning of a run's name."""
+FURTHER = ("st-lpips-alex", "real/frechet-efficientnet-lite0", "miou-facades")
+"""Columns of an ablation's table where they were measured."""
 OURS, THEIRS, FIRST = "once-for-all", "slim", "fast"
 
 
@@ -48,7 +50,7 @@ def _ablation(runs: Path, part: str) -> dict[str, Any]:
     for method, of in found.items():
         for variant in of["variants"]:
             numbers = variant["numbers"]
-            wanted = [metric, "l1", "ratio/macs", "ratio/bytes", "training_steps"]
+            wanted = [metric, "l1", *FURTHER, "ratio/macs", "ratio/bytes", "training_steps"]
             wanted += ["training_seconds", *(n for n in numbers if n.startswith("real/"))]
             kept = {name: numbers[name] for name in wanted if name in numbers}
             rows.append({"method": method, "variant": variant["variant"], "numbers": kept})
@@ -198,11 +200,10 @@ def _number(values: dict[str, Any] | None, digits: int = 4) -> str:
 def _ablation_lines(found: dict[str, Any]) -> list[str]:
     metric = found["metric"]
     real = f"real/{metric}"
-    lines = [
-        "| method | variant | seeds | 1/MACs | steps | to the teacher | l1 | to real pictures "
-        f"| mIoU | {FIRST} is smaller by |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    further = [m for m in FURTHER if any(m in row["numbers"] for row in found["rows"])]
+    heads = ["method", "variant", "seeds", "1/MACs", "steps", "to the teacher", "l1"]
+    heads += ["to real pictures", *further, f"{FIRST} is smaller by"]
+    lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
     for row in found["rows"]:
         n, against = row["numbers"], row.get("against", {})
         units = against.get("units")
@@ -212,7 +213,7 @@ def _ablation_lines(found: dict[str, Any]) -> list[str]:
         cells = [row["method"], row["variant"], str(len(n[metric]["values"]))]
         cells += [f"{n['ratio/macs']['mean']:.1f}", f"{n['training_steps']['mean']:.0f}"]
         cells += [_number(n[metric]), _number(n["l1"]), _number(n.get(real))]
-        cells += [_number(next((v for m, v in n.items() if "miou" in m), None)), said]
+        cells += [*(_number(n.get(m)) for m in further), said]
         lines.append("| " + " | ".join(cells) + " |")
     if teacher := found.get("judged_teacher", {}).get(metric):
         lines += ["", f"The teacher's own distance to real pictures: {teacher:.4g}."]
