@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ganpress.errors import ConfigError, WeightsError, did_you_mean
-from ganpress.losses.feature_nets import VGG16
+from ganpress.losses.feature_nets import NETS, VGG16
 from ganpress.losses.features import Features, load_features, weights_among
 from ganpress.losses.lpips import LPIPS_VGG_HEADS, PictureDistance, picture_distance
 from ganpress.losses.weights import file_for, find_weights
@@ -20,6 +20,8 @@ DISTANCES = {
     "tiny": "the same on ganpress's own small network, whose weights are always here",
     "st-lpips-alex": "ST-LPIPS, with its learned weights",
 }
+
+_NETWORKS = {"lpips-vgg16": "vgg16", "squeezenet": "squeezenet-1.1"}
 
 
 def load_distance(
@@ -38,15 +40,23 @@ def load_distance(
             f"There is no distance '{name}'{did_you_mean(name, [*DISTANCES, AUTO])}. Distances: "
             f"{', '.join(DISTANCES)}, {AUTO}."
         )
+    if side is not None:
+        known = NETS.get(_NETWORKS.get(name, name))
+        _check_side(name, side, known.min_size if known else 0)
     found = _loaded(name, weights)
-    smallest = found.features.min_size
-    if side is not None and side < smallest:
+    if side is not None:
+        _check_side(name, side, found.features.min_size)
+    return found
+
+
+def _check_side(name: str, side: int, smallest: int) -> None:
+    """Refuse pictures that are too small, before a network is fetched where it is known by then."""
+    if side < smallest:
         others = ", ".join(other for other in DISTANCES if other != name)
         raise ConfigError(
-            f"The distance '{found.name}' compares pictures of at least {smallest} pixels, not "
-            f"{side}: choose another one ({others})."
+            f"The distance '{name}' compares pictures of at least {smallest} pixels, not {side}: "
+            f"choose another one ({others})."
         )
-    return found
 
 
 def _loaded(name: str, weights: Path | None) -> PictureDistance:
