@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,7 +178,7 @@ def test_generators_without_the_space_are_refused_with_the_reason(wiring: Wiring
         path_length(model, squares(), space="w", count=3)
 
 
-def test_a_distance_says_which_network_and_form_it_is() -> None:
+def test_a_distance_says_which_network_and_form_it_is(tmp_path: Path) -> None:
     tiny = load_distance("tiny")
     assert tiny.name == "tiny-unit-distance"
     x = torch.rand(2, 3, 32, 32) * 2 - 1
@@ -187,6 +188,10 @@ def test_a_distance_says_which_network_and_form_it_is() -> None:
         load_distance("squeezenett")
     with pytest.raises(ConfigError, match="at least 16 pixels, not 8"):
         load_distance("tiny", side=8)
+    with pytest.raises(
+        ConfigError, match="'squeezenet' compares pictures of at least 17 pixels, not 16"
+    ):
+        load_distance("squeezenet", side=16, weights=tmp_path)  # before its weights are looked for
 
 
 def test_pictures_beyond_256_pixels_are_compared_at_that_size() -> None:

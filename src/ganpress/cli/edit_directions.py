@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ganpress.cli.options import Weights, check_file, listed, size_option
+from ganpress.cli.options import Weights, check_file, listed, read_layers, size_option
 from ganpress.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,18 +21,11 @@ if TYPE_CHECKING:
 console = Console()
 
 
-def _read_layers(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text.strip())
-    if not found:
-        raise ConfigError(f"--layers {text}: give the first and the last, such as 0-3, or one.")
-    return int(found[1]), int(found[2] or found[1])
-
-
 Layers = Annotated[
     Any,
     typer.Option(
         "--layers",
-        parser=_read_layers,
+        parser=read_layers,
         metavar="FIRST-LAST",
         help="layers that are moved, such as 0-3; sefa: whose weights are factorised; default: all",
     ),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from ganpress.cli.options import RunFolder, Strict, Weights
+from ganpress.cli.options import RunFolder, Strict, Weights, read_layers
 
 if TYPE_CHECKING:
     from ganpress.editing.results import Teacher, Written
@@ -125,7 +125,7 @@ def mix(
             sources,
             destinations,
             out,
-            layers=_range(layers),
+            layers=read_layers(layers),
             teacher=_teacher(teacher, teacher_latents),
             same_noise=not own_noise,
         )
@@ -171,17 +171,6 @@ def morph(
 
 
 _LISTED = 20  # photos whose figures are printed
-
-
-def _range(text: str) -> tuple[int, int]:
-    """'0-3' or '4' -> first and last. Raises: ConfigError."""
-    from ganpress.errors import ConfigError
-
-    first, _, last = text.partition("-")
-    try:
-        return int(first), int(last or first)
-    except ValueError as error:
-        raise ConfigError(f"--layers is '{text}': give a range of styles, as 0-3.") from error
 
 
 def _teacher(model: Path | None, latents: list[Path] | None) -> Teacher | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,6 +120,14 @@ def check_file(path: Path, example: str) -> None:
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir():
         raise ConfigError(f"{path} cannot be written: {above} is a file. Choose another path.")
+
+
+def read_layers(text: str) -> tuple[int, int]:
+    """'0-3' or '4' -> the first and the last. Raises ConfigError."""
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text.strip())
+    if not found:
+        raise ConfigError(f"--layers {text}: give the first and the last, such as 0-3, or one.")
+    return int(found[1]), int(found[2] or found[1])
 
 
 def listed(text: str) -> list[str]:

@@ -170,6 +170,14 @@ def load_features(
     return features
 
 
+def smallest_side(name: str) -> int:
+    """Height and width, pixels, of the smallest pictures that the network of this name reads.
+
+    Args: name: as of `load_features`; nothing is loaded or fetched.
+    """
+    return NETS["squeezenet-1.1" if name == "squeezenet" else name].min_size
+
+
 def weights_among(name: str, weights: Path | None) -> Path | None:
     """`weights` where this network's file can be meant by it: a folder, or a file of its name."""
     file = NETS[name].file

@@ -6,22 +6,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from ganpress.errors import ConfigError, WeightsError, did_you_mean
-from ganpress.losses.feature_nets import NETS, VGG16
-from ganpress.losses.features import Features, load_features, weights_among
+from ganpress.losses.feature_nets import VGG16
+from ganpress.losses.features import Features, load_features, smallest_side, weights_among
 from ganpress.losses.lpips import LPIPS_VGG_HEADS, PictureDistance, picture_distance
 from ganpress.losses.weights import file_for, find_weights
 
 AUTO = "auto"
 """Stands for LPIPS where its weights are on this machine, else for `INSTEAD`."""
-INSTEAD = "squeezenet"
+LPIPS, INSTEAD = "lpips-vgg16", "squeezenet"
 DISTANCES = {
-    "lpips-vgg16": "LPIPS, with its learned weights",
+    LPIPS: "LPIPS, with its learned weights",
     "squeezenet": "unit distance on SqueezeNet 1.1: LPIPS's form without its learned weights",
     "tiny": "the same on ganpress's own small network, whose weights are always here",
     "st-lpips-alex": "ST-LPIPS, with its learned weights",
 }
-
-_NETWORKS = {"lpips-vgg16": "vgg16", "squeezenet": "squeezenet-1.1"}
 
 
 def load_distance(
@@ -40,31 +38,20 @@ def load_distance(
             f"There is no distance '{name}'{did_you_mean(name, [*DISTANCES, AUTO])}. Distances: "
             f"{', '.join(DISTANCES)}, {AUTO}."
         )
-    if side is not None:
-        known = NETS.get(_NETWORKS.get(name, name))
-        _check_side(name, side, known.min_size if known else 0)
-    found = _loaded(name, weights)
-    if side is not None:
-        _check_side(name, side, found.features.min_size)
-    return found
-
-
-def _check_side(name: str, side: int, smallest: int) -> None:
-    """Refuse pictures that are too small, before a network is fetched where it is known by then."""
-    if side < smallest:
+    if name == AUTO:
+        name = LPIPS if lpips_is_here(weights) else INSTEAD
+    network = "vgg16" if name == LPIPS else name
+    smallest = smallest_side(network)
+    if side is not None and side < smallest:  # before anything is fetched
         others = ", ".join(other for other in DISTANCES if other != name)
         raise ConfigError(
             f"The distance '{name}' compares pictures of at least {smallest} pixels, not {side}: "
             f"choose another one ({others})."
         )
-
-
-def _loaded(name: str, weights: Path | None) -> PictureDistance:
-    if name == "lpips-vgg16" or (name == AUTO and lpips_is_here(weights)):
-        return picture_distance("vgg16", weights)
-    name = INSTEAD if name == AUTO else name
-    at = weights_among(name, weights) if name == "st-lpips-alex" else weights
-    return distance_on(load_features(name, weights=at))
+    if name == LPIPS:
+        return picture_distance(network, weights)
+    at = weights_among(network, weights) if name == "st-lpips-alex" else weights
+    return distance_on(load_features(network, weights=at))
 
 
 def distance_on(features: Features) -> PictureDistance:

@@ -23,6 +23,7 @@ from ganpress.measures.interest.interest import (
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.inputs import channels_of, inputs_of, is_drawn, reads
 from ganpress.models.source import Crops, HeldOut, Source
+from ganpress.quantisation.attach import attach_quantiser
 from ganpress.run.files import replace_file
 from ganpress.run.run import Run
 from ganpress.run.snapshot import put_state, read_saved
@@ -34,6 +35,7 @@ from ganpress.training.teacher import CachedTeacher, cached_teacher
 from ganpress.types import Inputs
 from ganpress.types.sizes import Size, scaled
 
+QUANTISED_ON = 16  # pictures over which activation ranges are read
 CALIBRATED = 256  # pictures over which BatchNorm's statistics are read anew
 CALIBRATED_AT_ONCE = 32  # at least: in small batches each picture is normalised too much by itself
 
@@ -152,6 +154,16 @@ def calibration_batches(setup: Setup, settings: MethodSettings) -> list[Inputs]:
     count = max(1, CALIBRATED // batch) * batch
     drawn = setup.source.sample(count, settings.data.size)
     return list(zip(*(t.split(batch) for t in drawn), strict=True))
+
+
+def quantise_student(
+    setup: Setup, net: nn.Module, observed: nn.Module, settings: MethodSettings
+) -> None:
+    """Below 32 bits, give a student quantisers, in place; their ranges start as those of the maps
+    of ``observed``, a network of the same layers."""
+    if settings.quantise.bits < 32:
+        inputs = setup.source.sample(QUANTISED_ON, settings.data.size)
+        attach_quantiser(net, observed, inputs, settings.quantise)
 
 
 def render_teacher(setup: Setup, settings: MethodSettings, wanted: Mapping[str, Crops]) -> None:

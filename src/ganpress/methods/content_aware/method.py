@@ -21,7 +21,6 @@ from ganpress.methods.content_aware.terms import Terms, terms_of
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.stylegan2 import StyleGAN2
 from ganpress.models.spaces import latent_of
-from ganpress.quantisation.attach import attach_quantiser
 from ganpress.run import distributed
 from ganpress.run.progress import say
 from ganpress.run.restarts import with_restarts
@@ -30,12 +29,12 @@ from ganpress.training.distil import Budget
 from ganpress.training.setup import (
     Setup,
     calibration_batches,
+    quantise_student,
     render_teacher,
     set_up,
     training_crops,
 )
 
-CALIBRATE_IMAGES = 16  # pictures over which activation ranges are read
 RATES = "learning rates"  # what a restart halves
 RETRAIN = "finetune"
 """The stage of the retraining, by the name of its settings."""
@@ -60,7 +59,7 @@ def content_aware(given: Given, settings: ContentAwareConfig, run: Run) -> Model
         say(line, quiet=quiet)
     render_teacher(setup, c, {"render": training_crops(c)})
     student = cut_student(setup, c, scored(setup, c))
-    quantise_student(setup, c, student)
+    quantise(setup, c, student)
     train(setup, c, student, objective(setup, c, terms))
     calibrate(setup, c, student.net)
     student.net.eval()
@@ -103,12 +102,11 @@ def objective(setup: Setup, c: ContentAwareConfig, terms: Terms) -> Objective:
     return Objective(terms, mask, directions, relation_taps(teacher, d.relation_side))
 
 
-def quantise_student(setup: Setup, c: ContentAwareConfig, student: Model) -> None:
+def quantise(setup: Setup, c: ContentAwareConfig, student: Model) -> None:
     """Below 32 bits the student is retrained with quantisers, its BatchNorm calibrated."""
     if c.quantise.bits < 32:
         calibrate(setup, c, student.net)
-        inputs = setup.source.sample(CALIBRATE_IMAGES, c.data.size)
-        attach_quantiser(student.net, copy.deepcopy(student.net), inputs, c.quantise)
+        quantise_student(setup, student.net, copy.deepcopy(student.net), c)
 
 
 def calibrate(setup: Setup, c: ContentAwareConfig, net: nn.Module) -> None:

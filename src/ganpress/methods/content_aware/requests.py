@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from ganpress.errors import ConfigError
+from ganpress.losses.features import smallest_side
 from ganpress.losses.lpips import PictureDistance
 from ganpress.methods.base import Given
 from ganpress.methods.checks import check_discriminator, check_images
@@ -28,8 +29,6 @@ from ganpress.run.proposals import ways
 from ganpress.training.discriminator import family_discriminator
 from ganpress.training.shared_settings import resolved_alike
 from ganpress.types.sizes import shorter
-
-SMALLEST = 16  # pixels that a feature network reads
 
 
 def resolve(given: Given, config: ContentAwareConfig) -> ContentAwareConfig:
@@ -168,10 +167,11 @@ def check_terms(given: Given, c: ContentAwareConfig) -> None:
                 f"least 2 for each process{how}."
             )
     seen = made_size(teacher) if from_noise(teacher) else shorter(c.data.size)
-    if (d.perceptual or d.mmd) and seen < SMALLEST:
+    smallest = smallest_side(c.distance.features)
+    if (d.perceptual or d.mmd) and seen < smallest:
         how = ways(c, [{"distil.perceptual": 0.0, "distil.mmd": 0.0}], check=accepted)
         raise ConfigError(
-            f"A feature network reads pictures of at least {SMALLEST} pixels, and these have "
+            f"A feature network reads pictures of at least {smallest} pixels, and these have "
             f"{seen}{how}."
         )
 

@@ -31,7 +31,6 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise, made_size
 from ganpress.models.source import Crops
 from ganpress.nn.layers import add_gates
-from ganpress.quantisation.attach import attach_quantiser
 from ganpress.run.proposals import ways
 from ganpress.run.restarts import with_restarts
 from ganpress.run.run import Run, Stage
@@ -41,6 +40,7 @@ from ganpress.training.setup import (
     Setup,
     calibration_batches,
     keep,
+    quantise_student,
     render_teacher,
     set_up,
     take_up,
@@ -48,7 +48,6 @@ from ganpress.training.setup import (
 )
 from ganpress.types import Widths
 
-CALIBRATE_IMAGES = 16  # pictures over which activation ranges are read
 RATES = "rho and learning rates"  # what a restart halves
 EXTRACT_IMAGES = 8  # pictures over which the constants of cut channels are read
 
@@ -89,8 +88,7 @@ def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
     train(setup, "finetune", student, c, distillation, budget)
     student.net.eval()
     if c.procedure == "postq":
-        seen = setup.source.sample(CALIBRATE_IMAGES, c.data.size)
-        attach_quantiser(student.net, copy.deepcopy(student.net), seen, c.quantise)
+        quantise_student(setup, student.net, copy.deepcopy(student.net), c)
     setup.warn_of_empty_masks()
     return student
 
@@ -180,15 +178,14 @@ def narrow(setup: Setup, c: SlimConfig, widths: Widths) -> Model:
     teacher = setup.teacher
     setup.run.seed_all("student")
     net = teacher.build(widths).to(c.device)
-    quantise_student(setup, net, teacher.net, c)
+    quantise_first(setup, net, teacher.net, c)
     return Model(net, teacher.family, teacher.options)
 
 
-def quantise_student(setup: Setup, net: nn.Module, observed: nn.Module, c: SlimConfig) -> None:
+def quantise_first(setup: Setup, net: nn.Module, observed: nn.Module, c: SlimConfig) -> None:
     """Below 32 bits the student trains with quantisers, but where it is rounded at the end."""
-    if c.procedure != "postq" and c.quantise.bits < 32:
-        inputs = setup.source.sample(CALIBRATE_IMAGES, c.data.size)
-        attach_quantiser(net, observed, inputs, c.quantise)
+    if c.procedure != "postq":
+        quantise_student(setup, net, observed, c)
 
 
 def wide(setup: Setup, c: SlimConfig, budget: Budget) -> Model:
@@ -233,7 +230,7 @@ def prune_in_rounds(
     s, run, teacher = c.sparsify, setup.run, setup.teacher
     student = scaled_copy(start)
     cost = cost_ratio(teacher, c)
-    quantise_student(setup, student.net, start.net, c)
+    quantise_first(setup, student.net, start.net, c)
     student.net.to(c.device)
     first = min(1.0, cost(start.widths))  # fewer bits alone can be part of the way
     for number in range(s.rounds):

@@ -43,7 +43,6 @@ from ganpress.methods.once_for_all.terms import picture_terms
 from ganpress.methods.once_for_all.truth import has_truth
 from ganpress.methods.once_for_all.variants import budgets
 from ganpress.models.checkpoint import Model, fingerprint
-from ganpress.quantisation.attach import attach_quantiser
 from ganpress.run.files import read_json, replace_file
 from ganpress.run.progress import Progress
 from ganpress.run.restarts import with_restarts
@@ -51,10 +50,9 @@ from ganpress.run.run import Run, Stage
 from ganpress.run.snapshot import put_state, read_saved
 from ganpress.training.distil import Budget
 from ganpress.training.kit import place
-from ganpress.training.setup import Setup, keep, set_up, take_up, training_crops
+from ganpress.training.setup import Setup, keep, quantise_student, set_up, take_up, training_crops
 from ganpress.types import Keep, Widths
 
-CALIBRATE_IMAGES = 16  # pictures over which activation ranges are read
 RATES = "learning rates"  # what a restart halves
 TAPS_FILE = "taps.pt"
 
@@ -91,7 +89,7 @@ def once_for_all(given: Given, settings: OnceForAllConfig, run: Run) -> Model:
     chosen = searched(setup, given, c, student, held, space)
     small = cut_to(student, chosen)
     place(small.net, c, c.device)
-    quantise_student(setup, c, small)
+    quantise(setup, c, small)
     if c.finetune.steps:
         f = c.finetune
         rates = Rates(f.lr or 0.0, f.weight_decay or 0.0, f.ema)
@@ -111,7 +109,7 @@ def of_fixed_widths(
 ) -> Model:
     """A student of these widths, trained by the same losses in the time of all stages."""
     student = beginning(setup, c, widths)
-    quantise_student(setup, c, student)
+    quantise(setup, c, student)
     [(name, (steps, minutes))] = budgets(c).items()
     rates = supernet_rates(c, c.supernet.ema)
     part = Part(name, lambda: [{}], rates, Budget(steps, minutes))
@@ -128,12 +126,11 @@ def calibrate(setup: Setup, c: OnceForAllConfig, net: nn.Module) -> None:
         recalibrate(net, calibration(setup, c))
 
 
-def quantise_student(setup: Setup, c: OnceForAllConfig, student: Model) -> None:
+def quantise(setup: Setup, c: OnceForAllConfig, student: Model) -> None:
     """Below 32 bits a student of fixed widths trains with quantisers, its BatchNorm calibrated."""
     if c.quantise.bits < 32:
         calibrate(setup, c, student.net)
-        inputs = setup.source.sample(CALIBRATE_IMAGES, c.data.size)
-        attach_quantiser(student.net, copy.deepcopy(student.net), inputs, c.quantise)
+        quantise_student(setup, student.net, copy.deepcopy(student.net), c)
 
 
 @dataclass(frozen=True)
