@@ -27,6 +27,7 @@ from chromium import program as chromium
 torch.set_num_threads(1)  # one per xdist worker: two cores, two workers, and repeatable sums
 hypothesis.settings.register_profile("ganpress", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ganpress")
+os.fsync = lambda _: None  # no test's files have to outlive a power cut; a disk takes milliseconds
 gc.set_threshold(100_000, 50, 1_000)  # each test ends with a collection: few are wanted within it
 
 FOLDERS = {

@@ -223,7 +223,7 @@ OWN = {
 """Import kind -> the file of its own discriminator."""
 
 
-@pytest.mark.parametrize("kind", OWN)
+@pytest.mark.parametrize("kind", thinned(OWN, 3))
 def test_a_discriminator_that_does_not_belong_or_is_damaged_is_refused(
     kind: str, files: Path, tmp_path: Path, refused: Refused, done: Done
 ) -> None:

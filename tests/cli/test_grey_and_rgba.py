@@ -287,7 +287,7 @@ def test_every_family_is_trained_on_pictures_of_its_channels(
     assert (tmp_path / "report.html").exists()
 
 
-@pytest.mark.parametrize(("family", "seen", "made"), thinned(WHOLE, 3))
+@pytest.mark.parametrize(("family", "seen", "made"), thinned(WHOLE, 1))
 @quiet
 def test_a_teacher_goes_down_the_whole_line(
     home: Path, tmp_path: Path, family: str, seen: int, made: int,

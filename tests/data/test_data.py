@@ -22,6 +22,7 @@ from forked import CONTEXT
 from numpy.typing import NDArray
 from patience import PATIENCE_S
 from PIL import Image
+from thin import thinned
 
 from ganpress.data import Batch, Images, ImagesWarning, evaluation, open_images, read_rgb, stream
 from ganpress.errors import ConfigError, ImagesError
@@ -689,7 +690,7 @@ def decode_and_be_killed(folder: Path, told: Path, method: str) -> None:
 
 
 @needs_proc
-@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+@pytest.mark.parametrize("method", thinned(["fork", "forkserver", "spawn"], 2))
 def test_a_worker_ends_with_a_training_that_is_killed(method: str, tmp_path: Path) -> None:
     """However Python starts processes: the parent of a worker need not be the training."""
     folder, told = write(tmp_path / "photos", 3), tmp_path / "worker"

@@ -246,7 +246,7 @@ def commanded(home: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("number", "code", "stage"),
-    [(signal.SIGINT, 130, "finetune"), (signal.SIGTERM, 143, "sparsify-1")],
+    thinned([(signal.SIGINT, 130, "finetune"), (signal.SIGTERM, 143, "sparsify-1")], 1),
 )
 def test_a_stopped_command_saves_says_so_and_resumes_bit_equal(
     home: Path, commanded: Path, number: signal.Signals, code: int, stage: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganpress.report.toml import to_toml
@@ -25,6 +25,7 @@ def without_none(value: Any) -> Any:
     return value
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(), NESTED))
 def test_every_config_comes_back_from_its_toml_but_for_what_is_not_set(
     config: dict[str, Any],

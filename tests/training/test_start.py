@@ -89,7 +89,7 @@ def picture(model: Model, seed: int = 3) -> Tensor:
     return model(*draw_inputs(model.net, 2, 32, torch.Generator().manual_seed(seed)))
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", thinned(ALL, lambda name: name in ("cyclegan", "stylegan2")))
 def test_a_training_that_learns_nothing_gives_back_the_files_networks(
     name: str, learn: Callable[..., dict[str, Model]]
 ) -> None:
