@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ganpress.errors import ConfigError, MissingExtra, WeightsError
 from ganpress.measures.interest.interest import Counted, interest_for
+from ganpress.measures.interest.network import _largest_is_kept
 from ganpress.measures.interest.settings import MaskSettings
 
 
@@ -71,6 +72,15 @@ def test_a_mask_is_where_the_class_of_interest_is(
 def test_classes_that_are_dropped_are_all_that_is_of_no_interest(tmp_path: Path) -> None:
     dropped = interest(red_network(tmp_path, "classes = 3\ndrop = [0, 1]\n"))
     assert torch.equal(dropped((), red_left()), 1 - mask_left())
+
+
+@pytest.mark.parametrize("kept", [(0,), (1, 3), (4, 0, 2), (0, 1, 2, 3, 4)], ids=str)
+def test_what_is_of_interest_is_where_the_largest_logit_is_one_of_its_classes(
+    kept: tuple[int, ...],
+) -> None:
+    logits = torch.randn(2, 5, 6, 7)
+    wanted = torch.isin(logits.argmax(1, keepdim=True), torch.tensor(kept)).float()
+    assert torch.equal(_largest_is_kept(logits, kept), wanted)
 
 
 def test_a_network_that_gives_several_outputs_is_read_by_its_first(tmp_path: Path) -> None:
