@@ -46,7 +46,9 @@ class NetworkMask(nn.Module):
         self.register_buffer("shift", torch.tensor(given.shift).view(at), persistent=False)
         self.requires_grad_(False).eval()
         if card.layout == "nchw":
-            self.to(memory_format=torch.channels_last)  # depthwise layers are faster so
+            for weight in self.parameters():  # depthwise layers are faster so
+                if weight.ndim == 4:
+                    weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
     @torch.no_grad()
     def forward(self, pictures: Tensor) -> Tensor:
