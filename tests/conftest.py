@@ -23,6 +23,7 @@ import hypothesis
 import pytest
 import torch
 from chromium import program as chromium
+from hub_server import hub as hub  # a fixture
 
 torch.set_num_threads(1)  # one per xdist worker: two cores, two workers, and repeatable sums
 hypothesis.settings.register_profile("ganpress", deadline=None, derandomize=True)

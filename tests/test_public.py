@@ -17,7 +17,8 @@ NAMES = [
     *("FAMILIES", "GanpressError", "Images", "Model", "Run", "SlimConfig", "compress", "evaluate"),
     "evaluate_quality",
     *("export", "family", "full_model", "generate", "import_model", "latency", "load"),
-    *("match_colour", "measure", "open_images", "read_config", "save", "train", "write_report"),
+    *("match_colour", "measure", "open_images", "pull", "push", "read_config", "save", "train"),
+    *("write_card", "write_report"),
 ]
 
 # In a fresh interpreter: every module is imported before and after the names are used.

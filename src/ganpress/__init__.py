@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from ganpress.data import Images, open_images
     from ganpress.errors import GanpressError
     from ganpress.formats.exporters import export
+    from ganpress.formats.hub.model_card import write_card
+    from ganpress.formats.hub.pull import pull
+    from ganpress.formats.hub.push import push
     from ganpress.formats.importers import import_model
     from ganpress.generation.generate import generate
     from ganpress.measures.colour import match_colour
@@ -49,9 +52,12 @@ _HOME = {
     "match_colour": "measures.colour",
     "measure": "measures.cost",
     "open_images": "data",
+    "pull": "formats.hub.pull",
+    "push": "formats.hub.push",
     "read_config": "run.settings",
     "save": "models.checkpoint",
     "train": "training.train",
+    "write_card": "formats.hub.model_card",
     "write_report": "report",
 }
 
@@ -83,9 +89,12 @@ __all__ = [
     "match_colour",
     "measure",
     "open_images",
+    "pull",
+    "push",
     "read_config",
     "save",
     "train",
+    "write_card",
     "write_report",
 ]
 

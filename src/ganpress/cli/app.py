@@ -21,6 +21,7 @@ from ganpress.cli import editing as cli_editing
 from ganpress.cli import evaluation as cli_evaluation
 from ganpress.cli import formats as cli_formats
 from ganpress.cli import generation as cli_generation
+from ganpress.cli import sharing as cli_sharing
 from ganpress.cli import training as cli_training
 from ganpress.errors import GanpressError
 
@@ -45,6 +46,9 @@ app.command("import")(cli_formats.import_)
 app.command()(cli_formats.kinds)
 app.command()(cli_compression.compress)
 app.command(cls=cli_formats.ExportCommand)(cli_formats.export)
+app.command()(cli_sharing.push)
+app.command()(cli_sharing.pull)
+app.command()(cli_sharing.card)
 app.command()(cli_compression.methods)
 app.command()(cli_compression.settings)
 app.command()(cli_compression.demo)

@@ -20,6 +20,7 @@ from torch import Tensor
 from ganpress.errors import CheckpointError, ConfigError, GanpressError, MissingExtra
 from ganpress.models.checkpoint import Model, fingerprint, load
 from ganpress.models.families import FAMILIES
+from ganpress.run.hub.fetch import local_file
 from ganpress.types import Inputs
 from ganpress.types.sizes import Size, as_size
 
@@ -84,15 +85,16 @@ class Program:
 
 
 def open_program(model: Model | Path | str, device: str = "cpu") -> Program:
-    """A model, its file (.safetensors), or an exported one (.onnx, .xml), ready to run.
+    """A model, its file (.safetensors), or an exported one (.onnx, .xml), ready to run; a file on
+    disk or on the hub (hub:owner/name/model.onnx).
 
-    Raises: ConfigError, CheckpointError, MissingExtra.
+    Raises: ConfigError, CheckpointError, MissingExtra, HubError.
     """
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"device is '{device}', but torch sees no CUDA device: leave it out.")
     if isinstance(model, Model):
         return _of_model(model, device, "the model", fingerprint(model.net))
-    path = Path(model)
+    path = local_file(model)
     readers = {".onnx": _onnx, ".xml": _openvino}
     if path.suffix.lower() == ".bin" and path.with_suffix(".xml").is_file():
         raise CheckpointError(f"{path} holds weights alone: give {path.with_suffix('.xml')}.")
