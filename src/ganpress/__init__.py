@@ -14,9 +14,6 @@ if TYPE_CHECKING:
     from ganpress.data import Images, open_images
     from ganpress.errors import GanpressError
     from ganpress.formats.exporters import export
-    from ganpress.formats.hub.model_card import write_card
-    from ganpress.formats.hub.pull import pull
-    from ganpress.formats.hub.push import push
     from ganpress.formats.importers import import_model
     from ganpress.generation.generate import generate
     from ganpress.measures.colour import match_colour
@@ -30,6 +27,9 @@ if TYPE_CHECKING:
     from ganpress.report import write_report
     from ganpress.run.run import Run
     from ganpress.run.settings import read_config
+    from ganpress.sharing.model_card import write_card
+    from ganpress.sharing.pull import pull
+    from ganpress.sharing.push import push
     from ganpress.training.train import train
 
 _HOME = {
@@ -52,12 +52,12 @@ _HOME = {
     "match_colour": "measures.colour",
     "measure": "measures.cost",
     "open_images": "data",
-    "pull": "formats.hub.pull",
-    "push": "formats.hub.push",
+    "pull": "sharing.pull",
+    "push": "sharing.push",
     "read_config": "run.settings",
     "save": "models.checkpoint",
     "train": "training.train",
-    "write_card": "formats.hub.model_card",
+    "write_card": "sharing.model_card",
     "write_report": "report",
 }
 

@@ -50,7 +50,7 @@ def push(
 
     The token is that of 'hf auth login', or HF_TOKEN; HF_ENDPOINT names another hub.
     """
-    from ganpress.formats.hub.push import push as send
+    from ganpress.sharing.push import push as send
 
     made = send(
         source,
@@ -79,7 +79,7 @@ def pull(
     ] = False,
 ) -> None:
     """Fetch a model and what lies beside it from the hub; nothing that could run code."""
-    from ganpress.formats.hub.pull import pull as fetch
+    from ganpress.sharing.pull import pull as fetch
 
     found = fetch(repo, out, revision=revision, overwrite=overwrite)
     names = ", ".join(path.name for path in found.files)
@@ -99,8 +99,8 @@ def card(
     datasets: Datasets = None,
 ) -> None:
     """Write a model's card: costs, metrics and protocol, where it comes from, on whose terms."""
-    from ganpress.formats.hub.model_card import write_card
     from ganpress.run.hub.address import check_repo
+    from ganpress.sharing.model_card import write_card
 
     check_file(out, "README.md")
     if repo is not None:

@@ -192,7 +192,7 @@ def bounded_bar(most: int, *, quiet: bool) -> Any:
     download that brings more bytes than were listed."""
     from huggingface_hub.utils import tqdm
 
-    class Bar(tqdm):  # type: ignore[misc, type-arg]
+    class Bar(tqdm):  # type: ignore[misc]
         """Counts what arrives."""
 
         received = 0

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError, HubError
-from ganpress.formats.hub.contents import OWN, write_contents
-from ganpress.formats.hub.source import Source, open_source
-from ganpress.formats.hub.terms import Given
 from ganpress.run.hub.address import Address, read_address
 from ganpress.run.hub.client import LOG_IN, endpoint, explained, has_token, hub
 from ganpress.run.progress import say
+from ganpress.sharing.contents import OWN, write_contents
+from ganpress.sharing.source import Source, open_source
+from ganpress.sharing.terms import Given
 
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
@@ -148,7 +148,11 @@ def _quiet_library() -> Iterator[None]:
     if hide:
         disable_progress_bars()
     try:
-        yield
+        with (
+            warnings.catch_warnings()
+        ):  # huggingface_hub 2.4 uploads by a former argument of httpx2
+            warnings.filterwarnings("ignore", "Use 'content=", DeprecationWarning)
+            yield
     finally:
         logging.set_verbosity(level)
         if hide and not was_hidden:

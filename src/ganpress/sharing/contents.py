@@ -15,9 +15,6 @@ from ganpress.errors import ExportError, ImagesError, MissingExtra
 from ganpress.formats.exporters import export
 from ganpress.formats.exporters.onnx import session
 from ganpress.formats.exporters.verify import compare
-from ganpress.formats.hub.model_card import model_card
-from ganpress.formats.hub.source import PICTURES, Source
-from ganpress.formats.hub.terms import Given, Terms
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
 from ganpress.models.inputs import from_noise
@@ -25,6 +22,9 @@ from ganpress.report.pictures import open_picture
 from ganpress.run.files import replace_file, write_json
 from ganpress.run.grid import grid
 from ganpress.run.progress import say
+from ganpress.sharing.model_card import model_card
+from ganpress.sharing.source import PICTURES, Source
+from ganpress.sharing.terms import Given, Terms
 
 NAMES = ("model", "model-A2B", "model-B2A")
 OWN = (

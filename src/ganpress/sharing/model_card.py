@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ganpress.formats.hub.source import Source, open_source
-from ganpress.formats.hub.terms import UNKNOWN, Given, Terms, terms_of
 from ganpress.formats.importers.assumed import summary
 from ganpress.measures.cost import measure
 from ganpress.models.checkpoint import Model
@@ -21,6 +19,8 @@ from ganpress.report.amounts import Amount, times
 from ganpress.report.page import fill, write_page
 from ganpress.report.reading import section
 from ganpress.report.table import Table
+from ganpress.sharing.source import Source, open_source
+from ganpress.sharing.terms import UNKNOWN, Given, Terms, terms_of
 
 TASKS = {True: "unconditional-image-generation", False: "image-to-image"}
 """What the hub calls it, by whether the generator reads noise alone."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from ganpress.errors import ConfigError
 from ganpress.run.files import make_folder, replace_file
@@ -56,9 +58,8 @@ def pull(
     if not overwrite:
         _check_free(folder, fetched)
     for name, path in fetched.items():
-        data, target = path, folder / name
-        make_folder(target.parent)
-        replace_file(target, lambda file, data=data: file.write(data.read_bytes()))
+        make_folder((folder / name).parent)
+        replace_file(folder / name, partial(_copy, path))
     left = () if address.file else tuple(n for n in repository.files if not may_be_fetched(n))
     return Pulled(folder, tuple(folder / name for name in wanted), repository.commit, left)
 
@@ -67,6 +68,12 @@ def _all_of(repository: Repository) -> list[str]:
     """What is fetched of a repository, its model first, so that one of another tool ends there."""
     model = model_of(repository)
     return [model, *(n for n in repository.files if may_be_fetched(n) and n != model)]
+
+
+def _copy(source: Path, file: BinaryIO) -> None:
+    with source.open("rb") as opened:
+        while block := opened.read(1 << 20):
+            file.write(block)
 
 
 def _check_free(folder: Path, fetched: dict[str, Path]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +13,9 @@ import pytest
 import torch
 from cli_runs import teacher_file
 from hub_server import READER, WRITER, Hub
+from patience import PATIENCE_S
 from PIL import Image
+from shared_run import a_run
 
 import ganpress
 from ganpress.errors import ConfigError, HubError
@@ -26,7 +30,16 @@ def offline_afterwards(hub: Hub) -> None:
     """Every test has the stand-in: none could reach another host by mistake."""
 
 
-def push(path: Path, repo: str = "alice/toon", **how: object) -> ganpress.formats.hub.push.Pushed:
+def test_the_library_of_the_hub_imports_neither_torchvision_nor_torch() -> None:
+    code = (
+        "import sys; from huggingface_hub import HfApi, hf_hub_download, CommitOperationAdd; "
+        "HfApi(); assert not {'torchvision', 'torch'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stderr
+
+
+def push(path: Path, repo: str = "alice/toon", **how: object) -> ganpress.sharing.push.Pushed:
     return ganpress.push(path, repo, onnx=False, quiet=True, **{**TERMS, **how})
 
 
@@ -394,24 +407,3 @@ def test_a_hub_that_does_not_answer_or_fails_is_a_sentence(
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(HubError, match=r"127.0.0.1:9 cannot be reached. Check the connection"):
         ganpress.load("hub:alice/toon")
-
-
-def a_run(folder: Path) -> Path:
-    """The folder of a finished compression, small enough to write by hand."""
-    (folder / "samples").mkdir(parents=True)
-    teacher_file(folder / "student.safetensors")
-    nets = {"params": 400, "macs": 4e9, "macs_outres": 5e9, "bytes": 1600, "size": 64}
-    model = {"teacher": nets, "student": {**nets, "params": 100, "macs": 1e9}, "ratios": {}}
-    metrics = {"metrics": {"unit-distance": 1.25}, "count": 7, "protocol": {"photos": "7"}}
-    results = {"model": model, "evaluation": metrics, "stages": []}
-    for name, value in {
-        "results.json": results,
-        "config.json": {"method": "slim"},
-        "card.json": {"seed": 4, "data_hash": "ab" * 32, "paper": "a paper"},
-    }.items():
-        (folder / name).write_text(json.dumps(value))
-    for stem in (0, 1):
-        for level, kind in enumerate(("photo", "teacher", "student"), start=1):
-            picture = Image.new("RGB", (8, 8), (10 * level, stem, 0))
-            picture.save(folder / "samples" / f"{stem:05d}_{kind}.png")
-    return folder
