@@ -1,4 +1,4 @@
-"""The code blocks of the docs: found, and checked against the commands, settings and names there are.
+"""The code blocks of the docs, and the check of their commands, settings and names.
 
 A comment on the line above a block says what is done with it, by a reason where that is less:
 
@@ -20,6 +20,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -34,7 +35,7 @@ PAGES = [
 ]
 SHELL, PYTHON, DATA = ("sh",), ("python",), ("toml", "text")
 FENCE = re.compile(
-    r"(?:<!-- code: (?P<mark>[^>]*?) -->\n)?^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^ *```",
+    r"(?:<!-- code: (?P<mark>[^>]*?) -->\n)?^ *```(?P<language>\w*)\n(?P<text>.*?)^ *```",
     re.MULTILINE | re.DOTALL,
 )
 SAME = ("...", "…")
@@ -110,7 +111,7 @@ def is_there(name: str) -> bool:
 
 
 def check_command(words: list[str]) -> None:
-    """Raises AssertionError, or an error of click or ganpress, for a command that cannot be given."""
+    """Raises AssertionError, or what click or ganpress raise, where it cannot be given."""
     if words[0] in OTHERS or words[0].isupper() or words[0] in (".", "cd", "export"):
         return
     assert words[0] == "ganpress", f"{words[0]} is no known program: {' '.join(words)}"
@@ -120,7 +121,7 @@ def check_command(words: list[str]) -> None:
         name, command, rest = f"{name} {rest[0]}", command.commands[rest[0]], rest[1:]
     if any(word in SAME for word in rest):
         _check_options(command, [word for word in rest if word.startswith("-")])
-        given = {"sets": [b for a, b in zip(rest, rest[1:], strict=False) if a == "--set"]}
+        given = {"sets": [b for a, b in pairwise(rest) if a == "--set"]}
         given["method"] = given["family"] = rest[0]
     else:
         with command.make_context(name, rest) as context:
@@ -191,14 +192,17 @@ def _check_call(found: Any, call: ast.Call) -> None:
     if any(isinstance(argument, ast.Starred) for argument in call.args):
         return
     names = {str(k.arg): None for k in call.keywords}
-    inspect.signature(found).bind(*[None] * len(call.args), **names)
+    try:
+        signature = inspect.signature(found)
+    except ValueError:  # C functions have none
+        return
+    signature.bind(*[None] * len(call.args), **names)
 
 
 def hook(name: str) -> ModuleType:
     """A module of docs/hooks, which mkdocs loads by its path."""
-    spec = importlib.util.spec_from_file_location(
-        f"docs_{name}", ROOT / "docs/hooks" / f"{name}.py"
-    )
+    path = ROOT / "docs" / "hooks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
