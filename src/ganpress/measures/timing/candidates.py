@@ -110,10 +110,10 @@ def candidates_of(
     for number, (name, given) in enumerate(models.items()):
         at = asked.folder / f"{number}"
         at.mkdir(parents=True, exist_ok=True)
-        foreign = isinstance(given, Path) and is_exported(given)
-        some = _of_file(name, Path(str(given)), asked, at) if foreign else _of_model(
-            name, given if isinstance(given, Model) else load(Path(str(given))), asked, at
-        )  # fmt: skip
+        if isinstance(given, Path) and is_exported(given):
+            some = of_file(name, given, asked, at)
+        else:
+            some = of_model(name, given if isinstance(given, Model) else load(given), asked, at)
         found += [one for one in some if isinstance(one, Candidate)]
         left += [one for one in some if isinstance(one, Left)]
     return found, left
@@ -143,7 +143,8 @@ def _runtimes(asked: Asked) -> list[str]:
     return [name for name in USUAL if find_spec(PACKAGES[name]) is not None]
 
 
-def _of_model(name: str, model: Model, asked: Asked, at: Path) -> list[Candidate | Left]:
+def of_model(name: str, model: Model, asked: Asked, at: Path) -> list[Candidate | Left]:
+    """A ganpress model in each runtime and precision. Args: at: a folder of its own."""
     size, batch = model.resolve_size(asked.size), asked.batch or 1
     names = getattr(model.net, "reads", ("image",))
     inputs = draw_inputs(model.net, batch, size, torch.Generator().manual_seed(asked.seed))
@@ -182,8 +183,11 @@ def _precisions(model: Model, runtime: str, asked: Asked) -> list[str]:
     return usual
 
 
-def _of_file(name: str, path: Path, asked: Asked, at: Path) -> list[Candidate | Left]:
-    """An exported file in the runtimes that take it: as it is, and in what else these can do."""
+def of_file(name: str, path: Path, asked: Asked, at: Path) -> list[Candidate | Left]:
+    """An exported file in the runtimes that take it: as it is, and in what else these can do.
+
+    Args: at: a folder of its own.
+    """
     read = cost.read_file(path, size=asked.size, batch=asked.batch, given=_own(asked, path))
     own = cost.precision_of(path)
     arrays = draw_feeds(read.inputs, read.dims, asked.seed, where=str(path))
