@@ -129,7 +129,8 @@ def _weights(file: Any) -> Iterator[Any]:
             levels.update([node.input[place]] if place is not None else [])
     for name, tensor in _constants(file):
         whole = tensor.data_type in _WHOLE and name in levels
-        if name not in scales and (tensor.data_type in _FLOATS or whole):
+        several = prod(tensor.dims) > 1
+        if several and name not in scales and (tensor.data_type in _FLOATS or whole):
             yield tensor
 
 

@@ -37,7 +37,7 @@ def _operation(node: Any) -> Operation | None:
     kind = node.get_type_name()
     if kind not in (*CONVOLUTIONS, *TRANSPOSED, PRODUCT):
         return None
-    reads, weight = (tuple(node.input(i).shape) for i in (0, 1))
+    reads, weight = (tuple(node.input(i).get_shape()) for i in (0, 1))
     makes, name = tuple(node.output(0).shape), node.get_friendly_name()
     if kind == PRODUCT:
         turned = node.get_attributes().get("transpose_a", False)
@@ -59,7 +59,8 @@ def _weights(graph: Any) -> Iterator[Any]:
         element = node.output(0).element_type.type_name
         readers = list(node.output(0).get_target_inputs())
         bounds = all(r.get_node().get_type_name() == _RANGES and r.get_index() > 0 for r in readers)
-        if not bounds and element in (*_FLOATS, *_WHOLE) and not _is_scale(node):
+        several = prod(node.output(0).shape) > 1
+        if several and not bounds and element in (*_FLOATS, *_WHOLE) and not _is_scale(node):
             yield node
 
 

@@ -56,8 +56,10 @@ class FileCost:
     """Cost of an exported file, of one picture where that applies.
 
     Attributes:
-        params: numbers among the graph's constants that it computes with: no shapes, indices, nor
-            scales of quantisers. Norms may have been folded into convolutions.
+        params: numbers among the graph's constants that it computes with: no shapes, indices,
+            scales of quantisers, nor single numbers (slopes, epsilons). Norms may have been folded
+            into convolutions.
+        macs: of all convolutions in the graph: also of blurs, which `measures.cost` leaves out.
         bytes: on disk, with the weights that lie beside it.
         precision: "int8" of a graph with quantised convolutions or products, else what most of its
             weights are.
