@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-for _package in ("onnx", "onnxruntime"):
-    pytest.importorskip(_package, reason="needs ganpress[onnx]")
-
-from onnx import TensorProto, helper, numpy_helper
+onnx = pytest.importorskip("onnx", reason="needs ganpress[onnx]")
+pytest.importorskip("onnxruntime", reason="needs ganpress[onnx]")
+TensorProto, helper, numpy_helper = onnx.TensorProto, onnx.helper, onnx.numpy_helper
 
 
 def onnx_file(

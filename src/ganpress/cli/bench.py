@@ -161,7 +161,7 @@ def _table(by_model: Mapping[str, list[Row]]) -> Table:
                 f"{row.median_ms:.2f}",
                 f"{row.p95_ms:.2f}",
                 f"{row.images_per_s:.1f}",
-                f"{row.peak_bytes / 1e6:.0f}",
+                f"{row.peak_bytes / 1e6:.0f}" if row.peak_bytes else "–",
                 f"{row.file_bytes / 1e6:.2f}",
                 _spelled(row.ratio),
                 _spelled(row.ratio_runtime),
