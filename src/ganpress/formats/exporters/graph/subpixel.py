@@ -12,9 +12,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from ganpress.formats.exporters.graph.editor import Array, Editor, attributes
+from ganpress.formats.exporters.graph.quantised import (
+    Weight,
+    bias_of,
+    input_step,
+    is_quantised,
+    weight_of,
+)
+
+WIDE = 64
+"""Output channels from which four convolutions are faster (benchmarks/results/export-forms.md)."""
 
 
 def subpixel_weight(
@@ -55,3 +64,99 @@ def blurred_weight(w: Array, blur: Array) -> Array:
         for x in range(b):
             made[:, :, y : y + k, x : x + k] += w * blur[b - 1 - y, b - 1 - x]
     return made
+
+
+def split_transposed(editor: Editor) -> None:
+    """Wide float transposed convolutions of stride 2 as four convolutions, one for each place, with
+    the taps that it has: the same products, in onnxruntime's blocked kernels."""
+    for layer in [n for n in editor.nodes if n.op_type == "ConvTranspose"]:
+        weight = editor.array(layer.input[1])
+        doubling = doubling_of(layer)
+        if weight is not None and doubling is not None and weight.shape[1] >= WIDE:
+            _in_four(editor, layer, weight, doubling)
+
+
+def integer_transposed(editor: Editor) -> None:
+    """Quantised transposed convolutions of stride 2, which a quantiser follows, as one convolution
+    and a shuffle of its channels: onnxruntime convolves integers, and transposes only floats."""
+    for layer in [n for n in editor.nodes if n.op_type == "ConvTranspose"]:
+        doubling, weight = doubling_of(layer), weight_of(editor, layer)
+        if doubling is None or weight is None or input_step(editor, layer) is None:
+            continue
+        found = bias_of(editor, layer)
+        last = layer if found is None else found[1]
+        if is_quantised(editor, last.output[0]):
+            as_one(editor, layer)
+
+
+def as_one(editor: Editor, layer: Any) -> bool:
+    """Put one convolution and DepthToSpace in the place of a transposed convolution of stride 2,
+    with the bias that is added behind it; False where it is of another kind."""
+    doubling, whole, plain = doubling_of(layer), weight_of(editor, layer), editor.array(layer.input[1])
+    if doubling is None or (whole is None and plain is None):
+        return False
+    found = bias_of(editor, layer)
+    bias, last = found if found is not None else (None, layer)
+    name, nodes = last.output[0], []
+    levels = whole.levels if whole is not None else plain
+    assert levels is not None
+    made, pads = subpixel_weight(levels, **doubling)
+    if whole is not None:
+        node = Weight(made, np.repeat(whole.step, 4), 0).dequantise(editor, f"{name}/places")
+        nodes.append(node)
+        weight = node.output[0]
+    else:
+        weight = editor.constant(made, f"{name}/places")
+    inputs = [layer.input[0], weight]
+    if bias is not None:
+        wide = np.repeat(np.broadcast_to(bias, (len(made) // 4,)), 4)
+        inputs.append(editor.constant(wide, f"{name}/places/bias"))
+    group = doubling["groups"]
+    conv = editor.node("Conv", inputs, editor.value(f"{name}/four"), pads=pads, group=group)
+    shuffle = editor.node("DepthToSpace", conv.output, name, blocksize=2, mode="CRD")
+    editor.replace([layer] if last is layer else [layer, last], [*nodes, conv, shuffle])
+    return True
+
+
+def doubling_of(layer: Any) -> dict[str, int] | None:
+    """Padding, output padding and groups of a transposed convolution of stride 2; None of another,
+    or of one whose output is not of an even size."""
+    found = attributes(layer)
+    pads, more = found.get("pads", [0] * 4), found.get("output_padding", [0, 0])
+    kernel = found.get("kernel_shape", [0, 1])
+    usual = found.get("auto_pad", b"NOTSET") == b"NOTSET" and "output_shape" not in found
+    if not usual or layer.op_type != "ConvTranspose" or list(found.get("strides", [])) != [2, 2]:
+        return None
+    if len({*pads}) > 1 or len({*more}) > 1 or len({*kernel}) > 1:
+        return None
+    if (kernel[0] + more[0]) % 2 or any(d != 1 for d in found.get("dilations", [1, 1])):
+        return None
+    return {"padding": pads[0], "output_padding": more[0], "groups": found.get("group", 1)}
+
+
+def _in_four(editor: Editor, layer: Any, weight: Array, doubling: dict[str, int]) -> None:
+    made, pads = subpixel_weight(weight, **doubling)
+    name, bias, nodes = layer.output[0], list(layer.input[2:3]), []
+    for place in range(4):
+        part, where = used_taps(made[place::4], pads)
+        parts = [layer.input[0], editor.constant(part, f"{name}/place{place}"), *bias]
+        output = editor.value(f"{name}/of{place}")
+        nodes.append(
+            editor.node("Conv", parts, output, pads=where, group=doubling["groups"])
+        )
+    joined = editor.node("Concat", [n.output[0] for n in nodes], editor.value(f"{name}/four"), axis=1)
+    shuffle = editor.node("DepthToSpace", joined.output, name, blocksize=2, mode="DCR")
+    editor.replace([layer], [*nodes, joined, shuffle])
+
+
+def used_taps(weight: Array, pads: list[int]) -> tuple[Array, list[int]]:
+    """A weight (out, in, taps, taps) without the outer rows and columns that are all zeros, and the
+    padding that is then left."""
+    used = (weight != 0).any((0, 1))
+    if not used.any():
+        return weight, pads
+    rows, columns = np.flatnonzero(used.any(1)), np.flatnonzero(used.any(0))
+    last = weight.shape[2] - 1
+    cut = [rows[0], columns[0], last - rows[-1], last - columns[-1]]
+    part = weight[:, :, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return part, [int(p - c) for p, c in zip(pads, cut, strict=True)]

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from ganpress.formats.exporters.precision.half import to_bfloat, to_half
+from ganpress.formats.exporters.precision.integers import Feeds, calibrated
 
-__all__ = ["to_bfloat", "to_half"]
+__all__ = ["Feeds", "calibrated", "to_bfloat", "to_half"]

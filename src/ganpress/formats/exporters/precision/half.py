@@ -39,7 +39,7 @@ def to_half(data: bytes) -> bytes:
     import onnx
 
     model = onnx.load_from_string(data)
-    _refuse_quantised(model.graph, "fp16")
+    refuse_quantised(model.graph, "fp16")
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
     try:
@@ -78,7 +78,7 @@ def to_bfloat(data: bytes) -> bytes:
 
     model = onnx.load_from_string(data)
     graph = model.graph
-    _refuse_quantised(graph, "bf16")
+    refuse_quantised(graph, "bf16")
     casts = []
     for weight in graph.initializer:
         if weight.data_type != TensorProto.FLOAT or len(weight.dims) < 2:
@@ -141,7 +141,8 @@ def _below(node: Any, makers: dict[str, Any]) -> Iterator[str]:
             yield off.name
 
 
-def _refuse_quantised(graph: Any, precision: str) -> None:
+def refuse_quantised(graph: Any, precision: str) -> None:
+    """Refuse a file with 8-bit layers: ConfigError."""
     if any(node.op_type in QUANTISED for node in graph.node):
         raise ConfigError(
             f"This network is quantised to 8 bits; it has no {precision} form, which would be larger "
