@@ -52,7 +52,7 @@ class Candidate:
     note: str = ""
 
     def task(self, threads: int) -> Task:
-        """What its process is told."""
+        """What its process is given."""
         return Task(
             runtime=self.runtime,
             path=str(self.path),

@@ -69,7 +69,7 @@ class Plan:
 
 
 Watch = Callable[[str, float, float | None], None]
-"""Is told what goes on, what share of all is done, and the seconds left (None: not yet known)."""
+"""Is called with what goes on, what share of all is done, and the seconds left (None: not yet known)."""
 
 
 class Worker:
@@ -162,8 +162,8 @@ def _load(
         watch(f"loading {name}", 0.0, None)
         workers[name] = Worker(task)
         with _noting(name, workers, found):
-            told = workers[name].ask("load", task={**vars(task), "names": list(task.names)})
-            found[name].version = told["version"]
+            loaded = workers[name].ask("load", task={**vars(task), "names": list(task.names)})
+            found[name].version = loaded["version"]
 
 
 @contextmanager

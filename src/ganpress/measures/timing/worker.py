@@ -1,4 +1,4 @@
-"""A process that runs one candidate when it is told to, and says how long each pass took.
+"""A process that runs one candidate when it is asked to, and says how long each pass took.
 
 ``python -m ganpress.measures.timing.worker``: one JSON line in, one JSON line out. The first is the
 candidate (`task.Task`); then ``{"do": "turn", "seconds": 0.3}``, ``{"do": "memory"}`` or
@@ -42,7 +42,7 @@ def main() -> None:
         asked = json.loads(line)
         try:
             answer(_answer(asked))
-        except Exception as error:  # whatever a runtime raises is told to the other process
+        except Exception as error:  # whatever a runtime raises goes to the other process
             text = (str(error).strip().splitlines() or [type(error).__name__])[0]
             answer({"error": text, "kind": type(error).__name__})
 
