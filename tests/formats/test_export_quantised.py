@@ -17,7 +17,7 @@ from torch import Tensor
 from ganpress.errors import ExportError
 from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.layerwise import FEED, Session, check_layers, cut, layer_inputs
-from ganpress.formats.exporters.onnx import reads, runner, session, to_bytes
+from ganpress.formats.exporters.onnx import runner, session, to_bytes
 from ganpress.formats.exporters.verify import (
     GREY,
     NEAR,
@@ -28,6 +28,7 @@ from ganpress.formats.exporters.verify import (
     smooth,
 )
 from ganpress.models.checkpoint import Model
+from ganpress.models.inputs import reads
 from ganpress.quantisation.quantise import (
     FakeQuantiser,
     calibrate,

@@ -17,6 +17,7 @@ from ganpress.data import Batch, Images
 from ganpress.data import evaluation as every_image
 from ganpress.errors import ConfigError, ExportError, MissingExtra
 from ganpress.formats.exporters import export
+from ganpress.formats.exporters.parity import COUNT
 from ganpress.measures.colour import match_colour
 from ganpress.measures.fidelity import compare_costs, cost_size, evaluate, evaluation_size, named
 from ganpress.models.checkpoint import Model
@@ -109,7 +110,7 @@ def finish(
         "model": model,
         "evaluation": evaluation,
         "stages": stage_facts(run),
-        "export": {"onnx": exported(run, student, size)},
+        "export": {"onnx": exported(run, student, size, images)},
         "samples": shown.colours,
     }
     run.write_json("results.json", results)
@@ -164,11 +165,16 @@ def evaluate_again(
     write_report(folder)
 
 
-def exported(run: Run, student: Model, size: Size) -> dict[str, Any]:
-    """What results.json says of student.onnx, once that is written; or why there is none."""
+def exported(run: Run, student: Model, size: Size, images: Images | None) -> dict[str, Any]:
+    """What results.json says of student.onnx, once that is written; or why there is none.
+
+    The file takes one picture of this size at a time: it is the one to ship, whose time can be
+    measured, and that every runtime takes. Whoever wants other sizes exports the student again.
+    """
     say("exporting to ONNX and checking it", quiet=run.quiet)
+    seen: Images | int = images or COUNT
     try:
-        facts = export(student, run.root / "student.onnx", size=size)
+        facts = export(student, run.root / "student.onnx", size=size, images=seen)
     except (MissingExtra, ExportError) as error:
         return {"file": f"none: {error}"}
     return {

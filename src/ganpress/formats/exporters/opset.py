@@ -15,10 +15,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ganpress.errors import ConfigError
 
 LOWEST = 7
 """onnxruntime reads sets from this one on."""
+USUAL = 11
+"""The lowest set that is taken without being asked for. Runtimes of 2019 read it; below it phones'
+accelerators (NNAPI and Core ML in onnxruntime) leave padding and resizing to the CPU, since these
+had attributes there in place of inputs."""
 IR_OF_BARE_WEIGHTS = 4
 """Since this version weights are not inputs of the graph as well, and may be folded."""
 NEGATIVE_AXES = 11
@@ -26,6 +32,7 @@ NEGATIVE_AXES = 11
 MEANS_OTHERWISE_BEFORE = {"Hardmax": 13, "LogSoftmax": 13, "Resize": 11, "Softmax": 13}
 """Operators that meant something else before a set, of which their definitions' forms say nothing:
 softmax flattened, and resizing had one rule for where pixels are."""
+SCALED = ("QuantizeLinear", "DequantizeLinear")
 STANDARD = ("", "ai.onnx")
 MOST_NUMBERS = 64
 """Of a constant that can be an attribute: axes, sizes, bounds."""
@@ -54,7 +61,8 @@ def at_opset(data: bytes, opset: int | None = None) -> bytes:
     able = _able(file, values, now)
     if opset is not None and opset not in able:
         raise ConfigError(_refusal(file, values, now, opset, able))
-    chosen = able[0] if opset is None else opset
+    usual = [one for one in able if one >= USUAL]
+    chosen = opset or (usual or able)[0]
     nodes = [_rewritten(node, chosen, now, values.constants) for node in file.graph.node]
     del file.graph.node[:]
     file.graph.node.extend(nodes)
@@ -87,7 +95,7 @@ def _refusal(file: Any, values: _Values, now: int, opset: int, able: Sequence[in
     why = f" ({first})" if first and opset >= LOWEST else ""
     return (
         f"The operator set is {opset}, which this graph cannot have{why}. It can have {able[0]} to "
-        f"{able[-1]}: the lowest, which most runtimes read, is taken without --opset."
+        f"{able[-1]}: give --opset {able[0]}, or leave it out."
     )
 
 
@@ -124,11 +132,14 @@ def _misfit(node: Any, then: int, now: int, values: _Values) -> str | None:
         return "needs other attributes"
     if then < NEGATIVE_AXES and any(_is_negative(given.get(n)) for n in ("axis", "axes")):
         return f"has no negative axes before {NEGATIVE_AXES}"
-    if node.op_type in ("QuantizeLinear", "DequantizeLinear") and "axis" not in old.attributes:
-        if values.ranks.get(node.input[1], 0):
-            return "has one scale only"
+    has_many = node.op_type in SCALED and values.ranks.get(node.input[1], 0) > 0
+    if has_many and "axis" not in old.attributes:
+        return "has one scale only"
     if not old.min_input <= len(node.input) <= old.max_input:
         return f"reads {old.max_input} inputs"
+    for formal, name in zip(old.inputs, node.input, strict=False):
+        if not name and formal.option == formal.option.Single:
+            return f"needs its input '{formal.name}'"
     if not old.min_output <= len(node.output) <= old.max_output:
         return f"makes {old.max_output} outputs"
     return _type_misfit(node, old, values.types)
@@ -165,10 +176,11 @@ def _rewritten(node: Any, then: int, now: int, constants: Mapping[str, Any]) -> 
         made.input.pop()
     if len(made.input) > old.max_input:
         _inputs_to_attributes(made, old, new, constants)
+    given = {a.name for a in made.attribute}
     for name, attribute in new.attributes.items():
-        if name in old.attributes and _default(attribute) != _default(old.attributes[name]):
-            if attribute.default_value.name and name not in {a.name for a in made.attribute}:
-                made.attribute.append(attribute.default_value)
+        differs = name in old.attributes and _default(attribute) != _default(old.attributes[name])
+        if differs and attribute.default_value.name and name not in given:
+            made.attribute.append(attribute.default_value)
     return made
 
 
@@ -184,7 +196,7 @@ def _inputs_to_attributes(node: Any, old: Any, new: Any, constants: Mapping[str,
         if node.input[index] and (value is None or name not in old.attributes):
             return
         if node.input[index]:
-            more.append(helper.make_attribute(name, value.tolist()))
+            more.append(helper.make_attribute(name, np.asarray(value).tolist()))
     del node.input[old.max_input :]
     node.attribute.extend(more)
 
