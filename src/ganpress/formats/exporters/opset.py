@@ -169,6 +169,7 @@ def _rewritten(node: Any, then: int, now: int, constants: Mapping[str, Any]) -> 
         return node
     made = type(node)()
     made.CopyFrom(node)
+    _drop_zero_rule(made, constants)
     kept = [a for a in made.attribute if a.name in old.attributes or not _is_default(a, new)]
     del made.attribute[:]
     made.attribute.extend(kept)
@@ -182,6 +183,15 @@ def _rewritten(node: Any, then: int, now: int, constants: Mapping[str, Any]) -> 
         if differs and attribute.default_value.name and name not in given:
             made.attribute.append(attribute.default_value)
     return made
+
+
+def _drop_zero_rule(node: Any, constants: Mapping[str, Any]) -> None:
+    """Remove from a Reshape what a 0 in its shape means (since 14) where there is none, in place."""
+    shape = constants.get(node.input[1]) if node.op_type == "Reshape" else None
+    if shape is not None and 0 not in shape:
+        kept = [a for a in node.attribute if a.name != "allowzero"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
 
 
 def _inputs_to_attributes(node: Any, old: Any, new: Any, constants: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Check an exported file on real pictures, and write beside it how far it is from torch.
 
-`<file>.parity.json` names the pictures by the hash of what was read, so that it can be checked again.
+`<file>.parity.json` names the pictures by the hash of what was read, to be checked again.
 A network that reads no pictures is checked on as many draws. What is allowed is what the check on
 random inputs allows (`verify`), of each picture.
 """
