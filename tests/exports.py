@@ -14,6 +14,7 @@ from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.formats.exporters.trace import traced
 from ganpress.models.checkpoint import Model
+from ganpress.nn.layers import quantisable
 from ganpress.quantisation.quantise import FakeQuantiser, calibrate, quantise
 
 for _package in ("onnx", "onnxscript", "onnxruntime"):
@@ -45,7 +46,8 @@ def traced_once(model: Model, form: Form) -> Any:
     for name, tensor in model.net.state_dict().items():
         state.update(name.encode() + tensor.detach().numpy().tobytes())
     shape = (form.size, form.batch, form.dynamic)
-    key = f"{model.family.name} {model.options} {shape} {state.hexdigest()}"
+    on = [(repr(m.quantiser), m.range) for m in quantisable(model.net).values()]
+    key = f"{model.family.name} {model.options} {shape} {on} {state.hexdigest()}"
     if key not in _TRACES:
         _TRACES[key] = traced(model, form).SerializeToString()
     return onnx.load_from_string(_TRACES[key])

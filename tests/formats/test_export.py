@@ -74,7 +74,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Model, ExportFac
     return model, export(model, path, form=FREE)
 
 
-def test_a_dynamic_file_serves_every_batch_height_and_width(
+def test_a_dynamic_file_serves_every_batch_and_size(
     exported: tuple[Model, ExportFacts],
 ) -> None:
     model, facts = exported
@@ -165,7 +165,7 @@ def test_a_quantised_network_exports_with_int8_weights(
 ) -> None:
     model = tiny(quantiser=quantiser, affine=True, downsamplings=1)
     export(model, tmp_path / "net.onnx", size=32)
-    x = random_pictures(2, 3, 32, 24)
+    x = random_pictures(1, 3, 32, 32)
     assert (run(tmp_path / "net.onnx", x) - model(x)).abs().mean() < 1e-4
     float_twin = tiny(affine=True, downsamplings=1)
     assert (float_twin(x) - model(x)).abs().mean() > 1e-3  # so the grid does matter here

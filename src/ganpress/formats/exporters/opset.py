@@ -29,9 +29,16 @@ IR_OF_BARE_WEIGHTS = 4
 """Since this version weights are not inputs of the graph as well, and may be folded."""
 NEGATIVE_AXES = 11
 """Since this set an axis counts from the end where it is negative."""
-MEANS_OTHERWISE_BEFORE = {"Hardmax": 13, "LogSoftmax": 13, "Resize": 11, "Softmax": 13}
+MEANS_OTHERWISE_BEFORE = {
+    "GroupNormalization": 21,
+    "Hardmax": 13,
+    "LogSoftmax": 13,
+    "Resize": 11,
+    "Softmax": 13,
+}
 """Operators that meant something else before a set, of which their definitions' forms say nothing:
-softmax flattened, and resizing had one rule for where pixels are."""
+softmax flattened, resizing had one rule for where pixels are, group norms a scale for each group.
+"""
 SCALED = ("QuantizeLinear", "DequantizeLinear")
 STANDARD = ("", "ai.onnx")
 MOST_NUMBERS = 64
@@ -117,10 +124,12 @@ def _misfits(file: Any, then: int, now: int, values: _Values) -> Iterator[str]:
 def _misfit(node: Any, then: int, now: int, values: _Values) -> str | None:
     """Why a node, rewritten for the set, cannot be in it; None where it can."""
     old, new = _schema(node, then), _schema(node, now)
-    if old is None or old.deprecated:
+    if old is None or new is None:
         return "is not there"
     if old.since_version == new.since_version:
         return None
+    if old.deprecated:
+        return "is not there"
     changed = MEANS_OTHERWISE_BEFORE.get(node.op_type, 0)
     if (then < changed) != (now < changed):
         return f"means something else before {changed}"
@@ -186,7 +195,7 @@ def _rewritten(node: Any, then: int, now: int, constants: Mapping[str, Any]) -> 
 
 
 def _drop_zero_rule(node: Any, constants: Mapping[str, Any]) -> None:
-    """Remove from a Reshape what a 0 in its shape means (since 14) where there is none, in place."""
+    """Remove from a Reshape what a 0 in its shape means (since 14) where none is, in place."""
     shape = constants.get(node.input[1]) if node.op_type == "Reshape" else None
     if shape is not None and 0 not in shape:
         kept = [a for a in node.attribute if a.name != "allowzero"]
