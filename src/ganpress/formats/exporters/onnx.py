@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,11 @@ from ganpress.formats.exporters import verify
 from ganpress.formats.exporters.byte_door import with_bytes
 from ganpress.formats.exporters.described import describe
 from ganpress.formats.exporters.form import Form, Job
+from ganpress.formats.exporters.graph import Runtime, optimised
 from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.opset import at_opset, opset_of
 from ganpress.formats.exporters.parity import check_seen, write_parity
+from ganpress.formats.exporters.precision import calibrated, to_bfloat, to_half
 from ganpress.formats.exporters.trace import in_form, traced
 from ganpress.formats.exporters.verify import FLOAT_MAX, ExportFacts, Tolerance, compare
 from ganpress.formats.runtimes import open_file
@@ -35,6 +38,7 @@ from ganpress.quantisation.quantise import quantiser_of
 from ganpress.run.files import make_folder, replace_file
 from ganpress.types import Inputs
 
+HALVES = {"fp16": to_half, "bf16": to_bfloat}
 NORMS = ("InstanceNormalization", "BatchNormalization")
 
 
@@ -50,7 +54,7 @@ def export_onnx(job: Job) -> ExportFacts:
     model, form, path = job.model, job.form, job.path
     data = to_bytes(model, form, job.calibration)
     plain = in_form(model, form)
-    found = compare(plain, data, session, form)
+    found = compare(plain, data, session, form, layers=as_traced(model, form))
     parity = check_seen(job, plain, lambda: open_file(data), FLOAT_MAX, Tolerance().mean)
     make_folder(path.parent)
     replace_file(path, lambda file: file.write(data))
@@ -62,22 +66,33 @@ def export_onnx(job: Job) -> ExportFacts:
 
 
 def to_bytes(
-    model: Model, form: Form, calibration: Sequence[Inputs] = (), *, halves: bool = True
+    model: Model,
+    form: Form,
+    calibration: Sequence[Inputs] = (),
+    *,
+    runtime: Runtime = "onnxruntime",
+    passes: bool = True,
 ) -> bytes:
     """The ONNX file of a model in this form, metadata included.
 
     Args:
         calibration: what a float network reads, for ``precision="int8"``.
-        halves: False: fp16 and bf16 stay float32 here, for a format that stores them by itself.
+        runtime: the program that the file is for. For OpenVINO fp16 and bf16 stay float32 here:
+            its own files store them.
+        passes: False: the graph as it was traced, before the runtime's passes (`graph`).
     Raises: ExportError where torch's exporter cannot take the network; ConfigError for an operator
         set that the graph cannot have, or a precision that the network cannot.
     """
     import onnx
 
     plain = in_form(model, form)
-    data = _spelled_out(traced(plain, form)).SerializeToString()
-    if halves or form.precision not in ("fp16", "bf16"):
-        data = in_precision(plain, data, form, calibration)
+    data: bytes = _spelled_out(traced(plain, form)).SerializeToString()
+    if form.precision == "int8" and quantiser_of(plain.net) is None:
+        data = calibrated(data, _feeds(plain, calibration), runtime=runtime)
+    elif passes:
+        data = optimised(data, runtime)
+    if runtime == "onnxruntime" and form.precision in HALVES:
+        data = HALVES[form.precision](data)
     file = onnx.load_from_string(data)
     if form.bytes_io:
         file = with_bytes(file)
@@ -86,24 +101,20 @@ def to_bytes(
     return at_opset(file.SerializeToString(), form.opset)
 
 
-def in_precision(
-    model: Model, data: bytes, form: Form, calibration: Sequence[Inputs] = ()
-) -> bytes:
-    """A traced file with its numbers in the precision that is asked for.
+def as_traced(
+    model: Model, form: Form, *, runtime: Runtime = "onnxruntime"
+) -> bytes | None:
+    """The file whose layers are those of the network, for the check of layers, where it has
+    trained quantisers: passes merge layers with what is around them. Else None."""
+    if quantiser_of(in_form(model, form).net) is None:
+        return None
+    return to_bytes(model, replace(form, opset=None), runtime=runtime, passes=False)
 
-    Args: model: that of `in_form`; where it still carries quantisers, the file is in int8 already.
-    """
-    if form.precision in (None, "fp32") or quantiser_of(model.net) is not None:
-        return data
-    from ganpress.formats.exporters import precision  # type: ignore[attr-defined]
 
-    if form.precision == "fp16":
-        return precision.to_half(data)
-    if form.precision == "bf16":
-        return precision.to_bfloat(data)
-    names = reads(model)
-    feeds = ({n: t.numpy() for n, t in zip(names, x, strict=True)} for x in calibration)
-    return precision.calibrated(data, feeds)
+def _feeds(model: Model, calibration: Sequence[Inputs]) -> Iterator[dict[str, Any]]:
+    """Inputs as a runtime is fed them."""
+    for inputs in calibration:
+        yield {n: t.numpy() for n, t in zip(reads(model), inputs, strict=True)}
 
 
 def versions_of(data: bytes) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from ganpress.errors import CheckpointError, ExportError, MissingExtra
 from ganpress.formats.exporters import verify
 from ganpress.formats.exporters.form import Job, Precision
 from ganpress.formats.exporters.layerwise import Session
-from ganpress.formats.exporters.onnx import to_bytes, versions_of
+from ganpress.formats.exporters.onnx import as_traced, to_bytes, versions_of
 from ganpress.formats.exporters.parity import check_seen, write_parity
 from ganpress.formats.exporters.trace import in_form
 from ganpress.formats.exporters.verify import GREY, ExportFacts, Tolerance, compare
@@ -44,14 +44,17 @@ def export_openvino(job: Job) -> ExportFacts:
                 f"Export to OpenVINO needs the package '{package}': pip install 'ganpress[{extra}]'"
             ) from error
     model, form, path = job.model, job.form, job.path
-    data = to_bytes(model, form, job.calibration, halves=False)
+    data = to_bytes(model, form, job.calibration, runtime="openvino")
     xml, weights = files(data, form.precision)
 
     def open_(file: bytes) -> Session:  # the other files are cut into layers (`layerwise`)
         return session(xml, weights) if file == data else session(file)
 
     plain = in_form(model, form)
-    found = compare(plain, data, open_, form, float_max=FLOAT_MAX, quantised=QUANTISED)
+    found = compare(
+        plain, data, open_, form, float_max=FLOAT_MAX, quantised=QUANTISED,
+        layers=as_traced(model, form, runtime="openvino"),
+    )  # fmt: skip
     parity = check_seen(
         job, plain, lambda: open_file(xml, runtime="openvino", weights=weights), FLOAT_MAX, GREY
     )

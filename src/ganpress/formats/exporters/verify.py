@@ -117,6 +117,7 @@ def compare(
     *,
     float_max: float = FLOAT_MAX,
     quantised: Tolerance = Tolerance(),
+    layers: bytes | None = None,
 ) -> Agreement:
     """How far the exported network is from torch, on a smooth picture and on noise: of the form's
     size and batch, or where these are free, of two.
@@ -129,6 +130,7 @@ def compare(
             layers are fed torch's values.
         quantised: what is allowed to a fake-quantised one as a whole; where torch's own noise is
             more, twice that.
+        layers: the file in which the layers of a quantised network are checked; None: ``data``.
 
     Raises: ExportError where a difference is above the tolerance.
     """
@@ -142,7 +144,7 @@ def compare(
     if quantiser_of(model.net) is None:
         _check_float(found, form, float_max)
         return found
-    _compare_layers(model, data, open_, batches, float_max, form)
+    _compare_layers(model, layers or data, open_, batches, float_max, form)
     if quantised.exact is not None and claims_exactness(model):
         most = BYTE_MAX if form.bytes_io else quantised.exact
         if not found.most <= most:
