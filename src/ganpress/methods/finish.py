@@ -17,6 +17,7 @@ from ganpress.data import Batch, Images
 from ganpress.data import evaluation as every_image
 from ganpress.errors import ConfigError, ExportError, GanpressError, MissingExtra
 from ganpress.formats.exporters import export
+from ganpress.formats.exporters.parity import COUNT
 from ganpress.measures.colour import match_colour
 from ganpress.measures.fidelity import (
     compare_costs,
@@ -113,7 +114,7 @@ def finish(
     say("measuring latency", quiet=run.quiet)
     model = compare_costs(teacher, student, size=cost_size(settings.data, teacher))
     model["student"]["file_bytes"] = (run.root / "student.safetensors").stat().st_size
-    onnx = exported(run, student, size)
+    onnx = exported(run, student, size, images)
     latency = shipped_latency(run, teacher, student, size)
     results: dict[str, Any] = {
         "model": with_shipped(model, latency),
@@ -189,11 +190,16 @@ def evaluate_again(
     write_report(folder)
 
 
-def exported(run: Run, student: Model, size: Size) -> dict[str, Any]:
-    """What results.json says of student.onnx, once that is written; or why there is none."""
+def exported(run: Run, student: Model, size: Size, images: Images | None) -> dict[str, Any]:
+    """What results.json says of student.onnx, once that is written; or why there is none.
+
+    The file takes one picture of this size at a time: it is the one to ship, whose time can be
+    measured, and that every runtime takes. Whoever wants other sizes exports the student again.
+    """
     say("exporting to ONNX and checking it", quiet=run.quiet)
+    seen: Images | int = images or COUNT
     try:
-        facts = export(student, run.root / "student.onnx", size=size)
+        facts = export(student, run.root / "student.onnx", size=size, images=seen)
     except (MissingExtra, ExportError) as error:
         return {"file": f"none: {error}"}
     return {
