@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from ganpress.measures.colour import match_colour
     from ganpress.measures.cost import latency, measure
     from ganpress.measures.fidelity import evaluate
+    from ganpress.measures.files.cost import measure_file
     from ganpress.measures.quality import evaluate_quality
+    from ganpress.measures.timing.bench import bench
     from ganpress.methods.compress import compress
     from ganpress.methods.gan_slimming.settings import SlimConfig
     from ganpress.models.checkpoint import Model, full_model, load, save
@@ -39,6 +41,7 @@ _HOME = {
     "Model": "models.checkpoint",
     "Run": "run.run",
     "SlimConfig": "methods.gan_slimming.settings",
+    "bench": "measures.timing.bench",
     "compress": "methods.compress",
     "evaluate": "measures.fidelity",
     "evaluate_quality": "measures.quality",
@@ -51,6 +54,7 @@ _HOME = {
     "load": "models.checkpoint",
     "match_colour": "measures.colour",
     "measure": "measures.cost",
+    "measure_file": "measures.files.cost",
     "open_images": "data",
     "pull": "sharing.pull",
     "push": "sharing.push",
@@ -76,6 +80,7 @@ __all__ = [
     "Model",
     "Run",
     "SlimConfig",
+    "bench",
     "compress",
     "evaluate",
     "evaluate_quality",
@@ -88,6 +93,7 @@ __all__ = [
     "load",
     "match_colour",
     "measure",
+    "measure_file",
     "open_images",
     "pull",
     "push",

@@ -48,8 +48,13 @@ def test_a_runs_card_has_the_numbers_of_its_results_and_no_others(tmp_path: Path
     results = json.loads((run / "results.json").read_text())
     results["model"]["student"]["latency_ms"] = student
     results["export"] = {"onnx": {"file": "student.onnx", "bytes": 777, "max_abs_diff": 2e-6}}
+    row = {"model": "student", "runtime": "openvino", "precision": "int8", "median_ms": 7.25}
+    device = {"processor": "a processor"}
+    results["latency"] = {"rows": [row], "threads": 2, "size": 64, "device": device}
     (run / "results.json").write_text(json.dumps(results))
     _, body = head_and_body(model_card(open_source(run)).text)
+    assert "| student | openvino | int8 | 7.25 ms |" in body
+    assert "a processor; 2 threads; size 64. All in turn" in body
     assert "4× fewer MACs than its teacher" in body  # 4e9 against 1e9
     assert "| MACs | 4\u00a0G | 1\u00a0G | 4× |".replace("\u00a0", " ") in body
     assert "| Latency, median | – | 12.5 ms | – |" in body

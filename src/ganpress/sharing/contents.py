@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ganpress.errors import ExportError, ImagesError, MissingExtra
+from ganpress.errors import CheckpointError, ExportError, ImagesError, MissingExtra
 from ganpress.formats.exporters import export
-from ganpress.formats.exporters.onnx import session
-from ganpress.formats.exporters.verify import compare
+from ganpress.formats.exporters.form import Form
+from ganpress.formats.runtimes import open_file
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
-from ganpress.models.inputs import from_noise
+from ganpress.models.inputs import GIVEN, from_noise, reads
 from ganpress.report.pictures import open_picture
 from ganpress.run.files import replace_file, write_json
 from ganpress.run.grid import grid
@@ -25,6 +25,7 @@ from ganpress.run.progress import say
 from ganpress.sharing.model_card import model_card
 from ganpress.sharing.source import PICTURES, Source
 from ganpress.sharing.terms import Given, Terms
+from ganpress.types.sizes import as_size
 
 NAMES = ("model", "model-A2B", "model-B2A")
 OWN = (
@@ -67,17 +68,25 @@ def write_contents(
 
 
 def _write_onnx(source: Source, model: Model, target: Path, *, quiet: bool) -> None:
-    """The run's exported file, checked against torch again, or one that is made now. Where there
-    can be none, a warning says why."""
-    say("checking the ONNX file against torch", quiet=quiet)
+    """The network as ONNX, checked against torch; of a run in the form of the file that it left,
+    whose latency its results have. Where there can be none, a warning says why."""
+    say("exporting to ONNX and checking it", quiet=quiet)
     try:
-        if source.onnx is None:
-            export(model, target)
-            return
-        compare(model, source.onnx.read_bytes(), session, model.resolve_size(None))
-        shutil.copyfile(source.onnx, target)
-    except (MissingExtra, ExportError, ImportError) as error:
+        export(model, target, form=_form_of(model, source.onnx) if source.onnx else None)
+    except (MissingExtra, ExportError, CheckpointError) as error:
         warnings.warn(f"No ONNX file is shared: {error}", stacklevel=2)
+
+
+def _form_of(model: Model, file: Path) -> Form:
+    """The shapes that an exported file of this model takes."""
+    with open_file(file) as opened:
+        dims = {name: port.dims for name, port in opened.inputs.items() if name in reads(model)}
+    batches = {shape[0] for shape in dims.values()}
+    if None in batches or any(None in shape for shape in dims.values()):
+        return Form(model.size, dynamic=True)
+    sides = [dims[name][2:] for name in GIVEN if name in dims]
+    size = as_size(sides[0]) if sides else model.size
+    return Form(size, batch=int(next(iter(batches), None) or 1))
 
 
 def _write_picture(source: Source, folder: Path, given: Path | None) -> str | None:

@@ -16,6 +16,7 @@ from ganpress.models.inputs import from_noise, reads
 from ganpress.quantisation.quantise import quantiser_of
 from ganpress.report import table, teachers
 from ganpress.report.amounts import Amount, times
+from ganpress.report.latencies import latency_table
 from ganpress.report.page import fill, write_page
 from ganpress.report.reading import section
 from ganpress.report.table import Table
@@ -75,6 +76,7 @@ def model_card(
     stated = terms_of(
         model.provenance, beside=source.beside, run_card=run.card if run else None, given=given
     )
+    timed, timed_on, advice = latency_table(run.results if run else {})
     text = fill(
         "model-card.md.j2",
         head=_head(model, stated, known),
@@ -88,6 +90,9 @@ def model_card(
         onnx=[name for name in known if name.endswith(".onnx")],
         costs=[_cells(t) for t in _costs(source)],
         conditions=_conditions(source),
+        latencies=[_cells(timed)] if timed else [],
+        timed_on=timed_on,
+        advice=advice,
         evaluation=[_cells(t) for t in table.evaluation(_evaluated(source))],
         exports=[_cells(t) for t in table.exports(run.results if run else {})],
         origin=_origin(source),
