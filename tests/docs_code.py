@@ -25,7 +25,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import click
 from typer.main import get_command
 
 ROOT = Path(__file__).parents[1]
@@ -111,7 +110,7 @@ def is_there(name: str) -> bool:
 
 
 def check_command(words: list[str]) -> None:
-    """Raises AssertionError, or what click or ganpress raise, where it cannot be given."""
+    """Raises AssertionError, or what ganpress raises, where it cannot be given."""
     if words[0] in OTHERS or words[0].isupper() or words[0] in (".", "cd", "export"):
         return
     assert words[0] == "ganpress", f"{words[0]} is no known program: {' '.join(words)}"
@@ -124,12 +123,15 @@ def check_command(words: list[str]) -> None:
         given = {"sets": [b for a, b in pairwise(rest) if a == "--set"]}
         given["method"] = given["family"] = rest[0]
     else:
-        with command.make_context(name, rest) as context:
-            given = dict(context.params)
+        try:
+            with command.make_context(name, rest) as context:
+                given = dict(context.params)
+        except Exception as error:  # typer has its own copy of click and of its errors
+            raise AssertionError(f"{' '.join(words)}: {type(error).__name__} {error}") from error
     _check_settings(name, given)
 
 
-def _check_options(command: click.Command, options: list[str]) -> None:
+def _check_options(command: Any, options: list[str]) -> None:
     known = {opt for p in command.params for opt in [*p.opts, *p.secondary_opts]}
     assert set(options) <= known, f"{command.name} has no {set(options) - known}"
 

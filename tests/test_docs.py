@@ -28,6 +28,7 @@ from docs_code import (
 )
 from picture_files import write_pictures
 
+from ganpress.errors import GanpressError
 from ganpress.measures.cost import Latency
 
 README = (ROOT / "README.md").read_text()
@@ -57,6 +58,43 @@ def test_commands_in_the_docs_can_be_given(block: Block) -> None:
         pytest.skip(f"waits for {block.awaits}")
     for words in commands(block.text):
         check_command(words)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ganpress comprss slim -t t.safetensors --run r",
+        "ganpress compress slim -t t.safetensors --run r --imags photos",
+        "ganpress compress slim --run r",
+        "ganpress compress slim -t t.safetensors --run r --set target.mcas=0.1",
+        "ganpress compress slim -t t.safetensors --run r --set target.macs=7",
+        "ganpress compress slim -t t.safetensors --run r --config no-such-recipe",
+        "ganpress compress slim ... --sett target.macs=0.1",
+        "ganpress compress slim ... --set target.mcas=0.1",
+        "ganpress train pix2pix --images a --run r --set l2=1",
+        "ganpress edit porject m.safetensors",
+        "rm -rf photos",
+    ],
+)
+def test_a_command_that_cannot_be_given_would_fail(line: str) -> None:
+    with pytest.raises((AssertionError, GanpressError)):
+        for words in commands(line):
+            check_command(words)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import ganpress\nganpress.laod('m')",
+        "from ganpress import laod",
+        "import ganpress\nganpress.load('m', expct='cyclegan')",
+        "from ganpress import editing\nediting.projct(1, 2, 3)",
+        "import ganpress\nganpress.load()",
+    ],
+)
+def test_python_that_names_what_is_not_there_would_fail(code: str) -> None:
+    with pytest.raises((AssertionError, TypeError)):
+        check_python(code)
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language in PYTHON], ids=str)
@@ -194,7 +232,8 @@ def test_a_setting_is_shown_with_default_values_and_meaning() -> None:
         "| `seed` | `0` | a whole number | random seed |",
         "| `min_channels` | `8` | a whole number, ≥ 1 | smallest number of channels of a group |",
         "| `device` | `cpu` | `cpu` \\| `cuda` | where it runs |",
-        "| `target.macs` | unset | a number or unset, > 0, ≤ 1 |",
+        "| `target.macs` | unset | a number, > 0, ≤ 1, or unset |",
+        "| `data.size` | `256` | a size: `256`, or height x width as `256x512` |",
         "| `data.flip` | `true` | `true` or `false` |",
     ):
         assert row in page, row

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 SECTIONS = ("Args", "Attributes", "Raises", "Returns")
+SIZE = "a size: `256`, or height x width as `256x512`"
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
@@ -90,7 +91,8 @@ def values_of(field: FieldInfo) -> str:
         for key, sign in BOUNDS.items()
         if hasattr(m, key)
     ]
-    return ", ".join([_kind(field.annotation), *bounds])
+    can_be_unset = type(None) in get_args(field.annotation)
+    return ", ".join([_kind(field.annotation), *bounds]) + (", or unset" if can_be_unset else "")
 
 
 def _nested(annotation: Any) -> list[Any]:
@@ -103,8 +105,8 @@ def _kind(annotation: Any) -> str:
         return " \\| ".join(f"`{choice}`" for choice in get_args(annotation))
     if origin in (Union, UnionType):
         parts = [part for part in get_args(annotation) if part is not type(None)]
-        unset = " or unset" if len(parts) < len(get_args(annotation)) else ""
-        return " or ".join(dict.fromkeys(map(_kind, parts))) + unset
+        kinds = dict.fromkeys(map(_kind, parts))
+        return SIZE if {*kinds} == {_kind(int), _kind(tuple[int, int])} else " or ".join(kinds)
     if origin in (list, tuple):
         return "a list"
     words = {int: "a whole number", float: "a number", bool: "`true` or `false`", str: "text"}
@@ -184,17 +186,34 @@ def _described(name: str, value: Any) -> Iterator[str]:
     yield from as_markdown(inspect.getdoc(value) or "")
 
 
+class _Bare:
+    """An annotation that is written without quotes."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
 def _signature(value: Any) -> str:
     try:
         found = inspect.signature(value)
     except (TypeError, ValueError):
         return "(...)"
+    parameters = [p.replace(annotation=_bare(p.annotation)) for p in found.parameters.values()]
+    returned = _bare(found.return_annotation)
+    found = found.replace(parameters=parameters, return_annotation=returned)
     shown = str(found)
     if len(shown) < 80:
         return shown
     inside = "".join(f"    {parameter},\n" for parameter in _with_stars(found))
     after = shown[shown.rindex(") ->") + 1 :] if ") ->" in shown else ""
     return f"(\n{inside}){after}"
+
+
+def _bare(annotation: Any) -> Any:
+    return _Bare(annotation) if isinstance(annotation, str) else annotation
 
 
 def _with_stars(found: inspect.Signature) -> Iterator[str]:
