@@ -1,4 +1,4 @@
-"""The folder of a finished compression, small enough to write by hand."""
+"""What the tests share: the folder of a finished compression, small enough to write by hand."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from pathlib import Path
 from cli_runs import teacher_file
 from PIL import Image
 
+import ganpress
+from ganpress.sharing.push import Pushed
+
+TERMS = {"terms": "drawn for this test, CC BY 4.0"}
+
 
 def a_run(folder: Path) -> Path:
-    """The folder of a finished compression, small enough to write by hand."""
+    """What the tests share: the folder of a finished compression, small enough to write by hand."""
     (folder / "samples").mkdir(parents=True)
     teacher_file(folder / "student.safetensors")
     nets = {"params": 400, "macs": 4e9, "macs_outres": 5e9, "bytes": 1600, "size": 64}
@@ -28,3 +33,8 @@ def a_run(folder: Path) -> Path:
             picture = Image.new("RGB", (8, 8), (10 * level, stem, 0))
             picture.save(folder / "samples" / f"{stem:05d}_{kind}.png")
     return folder
+
+
+def push(path: Path, repo: str = "alice/toon", **how: object) -> Pushed:
+    """Pushed without an ONNX file, which takes seconds, and with terms."""
+    return ganpress.push(path, repo, onnx=False, quiet=True, **{**TERMS, **how})

@@ -23,6 +23,7 @@ from ganpress.run.files import replace_file, write_json
 from ganpress.run.grid import grid
 from ganpress.run.progress import say
 from ganpress.sharing.model_card import model_card
+from ganpress.sharing.private import copy_without_paths
 from ganpress.sharing.source import PICTURES, Source
 from ganpress.sharing.terms import Given, Terms
 from ganpress.types.sizes import as_size
@@ -50,14 +51,17 @@ def write_contents(
 ) -> Terms:
     """Put everything that is pushed into an empty folder; gives the terms that the card states.
 
+    Nothing of it has a path of this machine, which the settings of a run can hold.
+
     Args: picture: to show; None: the run's samples, the picture beside the file, or made from
         noise. onnx: whether ONNX files are among them.
     """
     for name, path in source.files.items():
-        shutil.copyfile(path, folder / f"{name}.safetensors")
-        write_json(folder / f"{name}.json", source.models[name].card())
+        model = source.models[name]
+        copy_without_paths(path, folder / f"{name}.safetensors")
+        write_json(folder / f"{name}.json", model.card())
         if onnx:
-            _write_onnx(source, source.models[name], folder / f"{name}.onnx", quiet=quiet)
+            _write_onnx(source, model, folder / f"{name}.onnx", quiet=quiet)
     if source.run is not None and source.run.results:
         write_json(folder / "results.json", source.run.results)
     shown = _write_picture(source, folder, picture)

@@ -115,8 +115,6 @@ def _head(model: Model, terms: Terms, files: Mapping[str, int]) -> list[str]:
     }
     if terms.licence != UNKNOWN:
         head["license"] = terms.licence
-    if terms.licence == "other":
-        head |= {"license_name": "see-terms", "license_link": "#terms-of-the-data"}
     head |= {"datasets": list(terms.datasets)} if terms.datasets else {}
     return [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in head.items()]
 

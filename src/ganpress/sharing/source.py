@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model, load
 from ganpress.report.reading import RunFiles, read_run, section
 from ganpress.run.files import read_json
+from ganpress.sharing.private import without_paths
 
 ONNX_OF_A_RUN = "student.onnx"
 PICTURES = (".png", ".jpg")
@@ -57,18 +58,24 @@ class Source:
 
 
 def open_source(path: Path | str) -> Source:
-    """A model's file, or the folder of a finished run, compressed or trained.
+    """A model's file, or the folder of a finished run, compressed or trained; what is read has no
+    path of this machine in it.
 
     Raises: ConfigError for a folder that is no finished run, CheckpointError.
     """
     path = Path(path)
     if not path.is_dir():
-        model = load(path)
-        card = path.with_suffix(".json")
-        return Source(path, {"model": path}, {"model": model}, beside=_object(card))
+        card = without_paths(_object(path.with_suffix(".json")))
+        return Source(path, {"model": path}, {"model": _loaded(path)}, beside=card)
     run = read_run(path)
+    run = replace(run, results=without_paths(run.results), card=without_paths(run.card))
     files = _files_of(run)
-    return Source(path, files, {name: load(file) for name, file in files.items()}, run)
+    return Source(path, files, {name: _loaded(file) for name, file in files.items()}, run)
+
+
+def _loaded(file: Path) -> Model:
+    model = load(file)
+    return replace(model, provenance=without_paths(model.provenance))
 
 
 def _files_of(run: RunFiles) -> dict[str, Path]:
