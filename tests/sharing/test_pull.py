@@ -11,7 +11,8 @@ from hub_state import READER, Hub
 from shared_run import push
 
 import ganpress
-from ganpress.errors import ConfigError, HubError
+from ganpress.errors import CheckpointError, ConfigError, HubError
+from ganpress.formats.runtimes import open_file
 from ganpress.models.checkpoint import fingerprint
 from ganpress.run.hub import fetch
 
@@ -97,6 +98,13 @@ def test_what_is_not_there_is_said_with_the_nearest_name(
     hub.add("alice/gated", {"model.safetensors": data}, gated=True)
     with pytest.raises(HubError, match=said):
         ganpress.load(address)
+
+
+def test_an_exported_file_is_opened_by_its_address(hub: Hub) -> None:
+    hub.add("alice/toon", {"model.onnx": b"no network"})
+    with pytest.raises(CheckpointError):
+        open_file("hub:alice/toon/model.onnx")
+    assert hub.sent("HEAD", "model.onnx")
 
 
 def test_a_private_repository_is_not_there_without_a_token(

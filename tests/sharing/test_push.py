@@ -19,7 +19,9 @@ from shared_run import TERMS, a_run, push
 
 import ganpress
 from ganpress.errors import HubError
+from ganpress.formats.exporters.form import Form
 from ganpress.models.checkpoint import fingerprint
+from ganpress.sharing.contents import form_of
 from ganpress.sharing.private import without_paths
 
 
@@ -73,6 +75,30 @@ def test_an_onnx_file_is_made_checked_and_pushed(hub: Hub, tmp_path: Path) -> No
     want = ganpress.load(file)(x)
     assert (torch.from_numpy(made) - want).abs().max() < 1e-4
     assert "`model.onnx`" in hub.files("alice/toon")["README.md"].decode()
+
+
+@pytest.mark.parametrize(
+    ("dims", "form"),
+    [
+        ([1, 3, 32, 48], Form((32, 48))),
+        ([4, 3, 32, 32], Form(32, batch=4)),
+        (["batch", 3, 32, 32], Form(256, dynamic=True)),
+        ([1, 3, "height", "width"], Form(256, dynamic=True)),
+    ],
+)
+def test_a_runs_exported_file_is_shared_in_the_shapes_that_it_had(
+    tmp_path: Path, dims: list[int | str], form: Form
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    kind = onnx.TensorProto.FLOAT
+    ports = [onnx.helper.make_tensor_value_info(name, kind, dims) for name in ("image", "out")]
+    node = onnx.helper.make_node("Identity", ["image"], ["out"])
+    graph = onnx.helper.make_graph([node], "g", ports[:1], ports[1:])
+    opsets = [onnx.helper.make_opsetid("", 13)]
+    file = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
+    onnx.save(file, tmp_path / "s.onnx")
+    model = ganpress.load(teacher_file(tmp_path / "t.safetensors"))
+    assert form_of(model, tmp_path / "s.onnx") == form
 
 
 def test_the_onnx_file_of_a_run_that_is_not_its_students_is_not_shared(

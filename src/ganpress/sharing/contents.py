@@ -76,12 +76,12 @@ def _write_onnx(source: Source, model: Model, target: Path, *, quiet: bool) -> N
     whose latency its results have. Where there can be none, a warning says why."""
     say("exporting to ONNX and checking it", quiet=quiet)
     try:
-        export(model, target, form=_form_of(model, source.onnx) if source.onnx else None)
+        export(model, target, form=form_of(model, source.onnx) if source.onnx else None)
     except (MissingExtra, ExportError, CheckpointError) as error:
         warnings.warn(f"No ONNX file is shared: {error}", stacklevel=2)
 
 
-def _form_of(model: Model, file: Path) -> Form:
+def form_of(model: Model, file: Path) -> Form:
     """The shapes that an exported file of this model takes."""
     with open_file(file) as opened:
         dims = {name: port.dims for name, port in opened.inputs.items() if name in reads(model)}
