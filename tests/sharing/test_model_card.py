@@ -58,7 +58,7 @@ def test_a_runs_card_has_the_numbers_of_its_results_and_no_others(tmp_path: Path
     assert "4× fewer MACs than its teacher" in body  # 4e9 against 1e9
     assert "| MACs | 4\u00a0G | 1\u00a0G | 4× |".replace("\u00a0", " ") in body
     assert "| Latency, median | – | 12.5 ms | – |" in body
-    assert "student: cpu, 2 threads, batch 1, size 64" in body
+    assert "student: cpu, 2 threads, batch 1, size 64, in torch" in body
     assert "| unit-distance | 1.25 |" in body and "| photos | 7 |" in body
     assert "| onnx | student.onnx | 777 B |" in body
     assert "- Paper: a paper" in body

@@ -148,19 +148,21 @@ def _costs(source: Source) -> list[Table]:
 
 def _conditions(source: Source) -> str:
     """At what size the costs are counted, and on what each latency was measured."""
-    results = source.run.results if source.run else {}
-    if source.is_compressed:
-        model = section(results, "model", "results.json")
-        size = section(model, "student", "results.json").get("size", source.first.size)
-        _, teacher, student = table.comparison(model)
-        timed = [
-            f"{who}: {how}" for who, how in (("teacher", teacher), ("student", student)) if how
-        ]
+    size, line = source.first.size, ""
+    if source.is_compressed and source.run is not None:
+        model = section(source.run.results, "model", "results.json")
+        nets = {who: section(model, who, "results.json") for who in ("teacher", "student")}
+        size = nets["student"].get("size", size)
+        timed = [f"{who}: {_timed_on(net)}" for who, net in nets.items() if "latency_ms" in net]
         line = f" Latency of the {'; of the '.join(timed)}." if timed else ""
-    else:
-        size, line = source.first.size, ""
     shape = " x ".join(map(str, size)) if isinstance(size, list) else f"{size} x {size}"
     return f"Of one picture of {shape} pixels.{line}"
+
+
+def _timed_on(net: Mapping[str, Any]) -> str:
+    """'cpu, 2 threads, batch 1, size 256, onnxruntime'; results of before name torch nowhere."""
+    latency = section(net, "latency_ms", "results.json")
+    return table.described(net) + ("" if latency.get("runtime") else ", in torch")
 
 
 def _evaluated(source: Source) -> Mapping[str, Any]:
