@@ -6,28 +6,29 @@ form asked for, the versions of the packages that write it, and the exporters' o
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from ganpress.errors import MissingExtra
 from ganpress.formats import exporters
 from ganpress.formats.exporters import openvino as openvino_exporter
-from ganpress.formats.exporters.form import Form
+from ganpress.formats.exporters.form import Form, Precision
+from ganpress.formats.exporters.graph import Runtime
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.measures.timing.precisions import stored_in
 from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.families.base import draw_inputs
-from ganpress.quantisation.quantise import quantise, quantiser_of
+from ganpress.quantisation.quantise import quantiser_of
 from ganpress.run.cache import cache_dir, clear_unused, mark_used
 from ganpress.run.files import alone, replace_file, replace_pair
+from ganpress.types import Inputs
 from ganpress.types.sizes import Size
 
 WRITERS = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
@@ -56,7 +57,7 @@ def exported_file(
     Raises: ExportError, ConfigError, MissingExtra.
     """
     _check_packages(runtime)
-    stored = stored_in(runtime, precision)
+    stored = stored_in(precision)
     note = CALIBRATED if stored == "int8" and quantiser_of(model.net) is None else ""
     suffix = ".xml" if runtime == "openvino" else ".onnx"
     path = folder() / f"{_digest(model, runtime, stored, size, batch)}{suffix}"
@@ -69,54 +70,37 @@ def exported_file(
     clear_unused(folder())
     with alone(folder() / "lock"):
         if not path.is_file():
-            _write(path, onnx_bytes(model, stored, size, batch))
+            _write(path, onnx_bytes(model, stored, size, batch, cast(Runtime, runtime)), stored)
     return path, note
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, stored: Precision) -> None:
     if path.suffix == ".xml":
-        xml, weights = openvino_exporter.files(data)
+        xml, weights = openvino_exporter.files(data, stored)
         replace_pair(path, xml, path.with_suffix(".bin"), weights)
     else:
         replace_file(path, lambda file: file.write(data))
 
 
-def onnx_bytes(model: Model, stored: str, size: Size, batch: int = 1) -> bytes:
-    """The ONNX file of a model with these numbers in it (fp32, fp16, bf16, int8).
-
-    fp32, fp16 and bf16 leave quantisers out. int8 is the student's own 8 bits, or calibrated on
-    noise where it has none: good for its time alone.
-    """
-    form = Form(size=size, batch=batch)
-    if stored == "int8" and quantiser_of(model.net) is not None:
-        return to_bytes(model, form)
-    plain = copy.copy(model)
-    plain.net = quantise(copy.deepcopy(model.net), None)
-    if stored == "fp32":
-        return to_bytes(plain, form)
-    if stored == "int8":
-        return _calibrated(plain, to_bytes(plain, form), size, batch)
-    return _converted(stored)(to_bytes(plain, form))
+def onnx_bytes(
+    model: Model,
+    stored: Precision,
+    size: Size,
+    batch: int = 1,
+    runtime: Runtime = "onnxruntime",
+) -> bytes:
+    """The ONNX file of a model with these numbers in it, as `ganpress.export` writes it for a
+    runtime. int8 is the student's own 8 bits, or calibrated on noise where it has none: good for
+    its time alone."""
+    form = Form(size=size, batch=batch, precision=stored)
+    calibrated = stored == "int8" and quantiser_of(model.net) is None
+    inputs = _noise(model, size, batch) if calibrated else []
+    return to_bytes(model, form, inputs, runtime=runtime)
 
 
-def _converted(stored: str) -> Callable[[bytes], bytes]:
-    from ganpress.formats.exporters import precision
-
-    found: Callable[[bytes], bytes] = precision.to_half if stored == "fp16" else precision.to_bfloat
-    return found
-
-
-def _calibrated(model: Model, data: bytes, size: Size, batch: int) -> bytes:
-    from ganpress.formats.exporters import precision
-
-    names = getattr(model.net, "reads", ("image",))
+def _noise(model: Model, size: Size, batch: int) -> list[Inputs]:
     draw = torch.Generator().manual_seed(0)
-    feeds = []
-    for _ in range(CALIBRATION_BATCHES):
-        inputs = draw_inputs(model.net, batch, size, draw)
-        feeds.append({n: t.numpy() for n, t in zip(names, inputs, strict=True)})
-    made: bytes = precision.calibrated(data, feeds)
-    return made
+    return [draw_inputs(model.net, batch, size, draw) for _ in range(CALIBRATION_BATCHES)]
 
 
 def _check_packages(runtime: str) -> None:

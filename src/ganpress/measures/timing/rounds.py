@@ -69,7 +69,8 @@ class Plan:
 
 
 Watch = Callable[[str, float, float | None], None]
-"""Is called with what goes on, what share of all is done, and the seconds left (None: not yet known)."""
+"""Is called with what goes on, the share of all that is done, and the seconds left (None: not yet
+known)."""
 
 
 class Worker:
