@@ -122,6 +122,7 @@ def test_an_exported_file_has_the_models_own_macs(family: str, tmp_path: Path) -
 def counted_by_torch(model: Model, wiring: Wiring) -> tuple[int, int]:
     """MACs of convolutions and of products of matrices, of one picture, by torch's own counter."""
     inputs = [t[:1].detach() for t in wiring.inputs()]
+    model.net.requires_grad_(False)
     with FlopCounterMode(display=False) as counter:
         model(*inputs)
     flops = counter.get_flop_counts()["Global"]

@@ -60,13 +60,13 @@ def _candidates(
 ) -> tuple[list[Candidate], list[Left]]:
     own = precision_of(file)
     asked = Asked(installed(), None, size, 1, {}, folder)
-    made: list[Candidate | Left] = of_model(TEACHER, teacher, floats(asked), _at(folder, "0"))
+    made: list[Candidate | Left] = of_model(TEACHER, teacher, asked, _at(folder, "0"))
     for runtime in installed():
         precisions = _of_file(runtime, own)
         one = replace(asked, runtimes=[runtime], precisions=precisions, size=None, batch=None)
         made += of_file(STUDENT, file, one, _at(folder, f"1-{runtime}"))
     if own == "int8":
-        made += of_model(FLOAT, student, floats(asked), _at(folder, "2"))
+        made += of_model(FLOAT, student, replace(asked, floats=True), _at(folder, "2"))
     candidates = [one for one in made if isinstance(one, Candidate)]
     return candidates, [one for one in made if isinstance(one, Left)]
 
@@ -75,11 +75,6 @@ def _of_file(runtime: str, own: str) -> list[str]:
     if runtime != "openvino" or not has_bfloat():
         return [own]
     return [own, "int8+bf16" if own == "int8" else "bf16"]
-
-
-def floats(asked: Asked) -> Asked:
-    """The same in float32, and in bfloat16 where the processor has it."""
-    return replace(asked, precisions=["fp32", "bf16"] if has_bfloat() else ["fp32"])
 
 
 def installed() -> list[str]:
