@@ -29,7 +29,7 @@ def section(name: str, case: Mapping[str, Any]) -> list[str]:
         *headlines(rows),
         "",
         "| network | G MACs | runtime | precision | median ms | 95th pct | peak MB | file MB "
-        "| x teacher, torch eager fp32 | x teacher alike | of the MAC ratio |",
+        f"| x {reference(rows)} | x teacher alike | of the MAC ratio |",
         "|---|---:|---|---|---:|---:|---:|---:|---:|---:|---:|",
         *[table_row(row, case["macs"]) for row in rows],
         "",
@@ -40,6 +40,12 @@ def section(name: str, case: Mapping[str, Any]) -> list[str]:
         "",
     ]  # fmt: skip
     return lines
+
+
+def reference(rows: list[dict[str, Any]]) -> str:
+    """The first row, which ratios are to."""
+    first = rows[0]
+    return f"{first['model']}, {first['runtime']} {first['precision']}"
 
 
 def table_row(row: Mapping[str, Any], macs: Mapping[str, Mapping[str, int]]) -> str:
