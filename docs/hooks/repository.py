@@ -26,12 +26,24 @@ LINK = re.compile(
 
 
 def on_config(config: Any) -> Any:
-    """Put every ADR into the nav, in order."""
+    """Put every ADR into the nav, in order, and every page that it does not name."""
+    named = set(_uris(config.nav or []))
+    unnamed = [path.name for path in sorted(DOCS.glob("*.md")) if path.name not in named]
     for entry in config.nav or []:
+        if isinstance(entry, dict) and "Explanation" in entry:
+            entry["Explanation"] += unnamed
         if isinstance(entry, dict) and "Decisions" in entry:
             found = sorted((DOCS / "adr").glob("*.md"))
             entry["Decisions"] = ["adr/index.md", *(f"adr/{path.name}" for path in found)]
     return config
+
+
+def _uris(nav: Any) -> Iterator[str]:
+    for entry in nav.values() if isinstance(nav, dict) else nav:
+        if isinstance(entry, str):
+            yield entry
+        else:
+            yield from _uris(entry)
 
 
 def on_files(files: Files, config: Any) -> Files:

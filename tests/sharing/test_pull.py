@@ -13,6 +13,7 @@ from shared_run import push
 import ganpress
 from ganpress.errors import CheckpointError, ConfigError, HubError
 from ganpress.formats.runtimes import open_file
+from ganpress.generation.program import open_program
 from ganpress.models.checkpoint import fingerprint
 from ganpress.run.hub import fetch
 
@@ -105,6 +106,8 @@ def test_an_exported_file_is_opened_by_its_address(hub: Hub) -> None:
     with pytest.raises(CheckpointError):
         open_file("hub:alice/toon/model.onnx")
     assert hub.sent("HEAD", "model.onnx")
+    with pytest.raises(CheckpointError, match="onnxruntime"):
+        open_program("hub:alice/toon/model.onnx")
 
 
 def test_a_private_repository_is_not_there_without_a_token(
