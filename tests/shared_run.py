@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from cli_runs import teacher_file
 from PIL import Image
 
@@ -38,3 +39,17 @@ def a_run(folder: Path) -> Path:
 def push(path: Path, repo: str = "alice/toon", **how: object) -> Pushed:
     """Pushed without an ONNX file, which takes seconds, and with terms."""
     return ganpress.push(path, repo, onnx=False, quiet=True, **{**TERMS, **how})
+
+
+def same_picture(dims: list[int | str]) -> bytes:
+    """An ONNX file that makes its input's picture."""
+    onnx = pytest.importorskip("onnx")
+    kind = onnx.TensorProto.FLOAT
+    ports = [onnx.helper.make_tensor_value_info(name, kind, dims) for name in ("image", "out")]
+    node = onnx.helper.make_node("Identity", ["image"], ["out"])
+    graph = onnx.helper.make_graph([node], "g", ports[:1], ports[1:])
+    opsets = [onnx.helper.make_opsetid("", 13)]
+    made: bytes = onnx.helper.make_model(
+        graph, opset_imports=opsets, ir_version=8
+    ).SerializeToString()
+    return made

@@ -8,12 +8,13 @@ import pytest
 import torch
 from cli_runs import teacher_file
 from hub_state import READER, Hub
-from shared_run import push
+from shared_run import push, same_picture
 
 import ganpress
 from ganpress.errors import CheckpointError, ConfigError, HubError
 from ganpress.formats.runtimes import open_file
 from ganpress.generation.program import open_program
+from ganpress.measures.timing.bench import named
 from ganpress.models.checkpoint import fingerprint
 from ganpress.run.hub import fetch
 
@@ -108,6 +109,10 @@ def test_an_exported_file_is_opened_by_its_address(hub: Hub) -> None:
     assert hub.sent("HEAD", "model.onnx")
     with pytest.raises(CheckpointError, match="onnxruntime"):
         open_program("hub:alice/toon/model.onnx")
+    hub.add("alice/toon", {"model.onnx": same_picture([1, 3, 8, 8])})
+    assert ganpress.measure_file("hub:alice/toon/model.onnx").macs == 0
+    (path,) = named([Path("hub:alice/toon/model.onnx")]).values()
+    assert path.read_bytes() == same_picture([1, 3, 8, 8])
 
 
 def test_a_private_repository_is_not_there_without_a_token(

@@ -15,7 +15,7 @@ from cli_runs import teacher_file
 from hub_state import READER, WRITER, Hub
 from patience import PATIENCE_S
 from PIL import Image
-from shared_run import TERMS, a_run, push
+from shared_run import TERMS, a_run, push, same_picture
 
 import ganpress
 from ganpress.errors import HubError
@@ -89,14 +89,7 @@ def test_an_onnx_file_is_made_checked_and_pushed(hub: Hub, tmp_path: Path) -> No
 def test_a_runs_exported_file_is_shared_in_the_shapes_that_it_had(
     tmp_path: Path, dims: list[int | str], form: Form
 ) -> None:
-    onnx = pytest.importorskip("onnx")
-    kind = onnx.TensorProto.FLOAT
-    ports = [onnx.helper.make_tensor_value_info(name, kind, dims) for name in ("image", "out")]
-    node = onnx.helper.make_node("Identity", ["image"], ["out"])
-    graph = onnx.helper.make_graph([node], "g", ports[:1], ports[1:])
-    opsets = [onnx.helper.make_opsetid("", 13)]
-    file = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=8)
-    onnx.save(file, tmp_path / "s.onnx")
+    (tmp_path / "s.onnx").write_bytes(same_picture(dims))
     model = ganpress.load(teacher_file(tmp_path / "t.safetensors"))
     assert form_of(model, tmp_path / "s.onnx") == form
 

@@ -10,6 +10,7 @@ from ganpress.formats.runtimes import Port, open_file
 from ganpress.measures.files import onnx_graph, openvino_graph
 from ganpress.measures.files.feeds import Dims, dims_of, draw_feeds
 from ganpress.measures.files.operations import FileCost, summed
+from ganpress.run.hub.fetch import local_file
 from ganpress.types.sizes import Size
 
 
@@ -41,7 +42,7 @@ def read_file(
 
     Raises: ConfigError, CheckpointError, MissingExtra.
     """
-    path = Path(path)
+    path = local_file(path)
     with open_file(path, threads=1) as opened:
         inputs, described = opened.inputs, opened.described
     dims = dims_of(inputs, size=size, batch=batch, given=given, where=str(path))

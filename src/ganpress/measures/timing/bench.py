@@ -13,6 +13,7 @@ from ganpress.measures.timing.precisions import check_names
 from ganpress.measures.timing.rounds import Plan, Watch
 from ganpress.measures.timing.rows import Bench, time_candidates
 from ganpress.models.checkpoint import Model
+from ganpress.run.hub.fetch import local_file
 from ganpress.types.sizes import Size, as_size
 
 
@@ -83,7 +84,7 @@ def named(files: Sequence[Path | str]) -> dict[str, Path]:
     if len(found) < len(paths):
         twice = next(path for path in paths if paths.count(path) > 1)
         raise ConfigError(f"{twice} is named twice: name each model once.")
-    return found
+    return {name: local_file(path) for name, path in found.items()}
 
 
 def _check(threads: int | None, batch: int | None, seconds: float, rounds: int) -> None:
