@@ -148,7 +148,8 @@ def _costs(source: Source) -> list[Table]:
 
 def _conditions(source: Source) -> str:
     """At what size the costs are counted, and on what each latency was measured."""
-    size, line = source.first.size, ""
+    size: object = source.first.size
+    line = ""
     if source.is_compressed and source.run is not None:
         model = section(source.run.results, "model", "results.json")
         nets = {who: section(model, who, "results.json") for who in ("teacher", "student")}
