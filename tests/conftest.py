@@ -23,6 +23,7 @@ import hypothesis
 import pytest
 import torch
 from chromium import program as chromium
+from hub_server import hub as hub  # a fixture
 
 torch.set_num_threads(1)  # one per xdist worker: two cores, two workers, and repeatable sums
 hypothesis.settings.register_profile("ganpress", deadline=None, derandomize=True)
@@ -60,6 +61,14 @@ def closes_what_it_opens() -> Iterator[None]:
     list_torchlib_once()
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def times_no_exported_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exporting a teacher and timing it takes seconds: the tests that are about it call what they
+    have imported themselves."""
+    monkeypatch.setattr("ganpress.measures.timing.shipped.time_files", lambda *_, **__: None)
+    monkeypatch.setattr("ganpress.measures.timing.shipped.time_model", lambda *_, **__: [])
 
 
 def list_torchlib_once() -> None:

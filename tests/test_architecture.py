@@ -20,6 +20,7 @@ OPTIONAL = [
     "onnxscript",
     "openvino",
     "torchmetrics",
+    "huggingface_hub",
     "optuna",
     "psycopg",
     "sqlalchemy",

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from ganpress.measures.colour import match_colour
     from ganpress.measures.cost import latency, measure
     from ganpress.measures.fidelity import evaluate
+    from ganpress.measures.files.cost import measure_file
     from ganpress.measures.quality import evaluate_quality
+    from ganpress.measures.timing.bench import bench
     from ganpress.methods.compress import compress
     from ganpress.methods.gan_slimming.settings import SlimConfig
     from ganpress.models.checkpoint import Model, full_model, load, save
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from ganpress.report import write_report
     from ganpress.run.run import Run
     from ganpress.run.settings import read_config
+    from ganpress.sharing.model_card import write_card
+    from ganpress.sharing.pull import pull
+    from ganpress.sharing.push import push
     from ganpress.training.train import train
 
 _HOME = {
@@ -36,6 +41,7 @@ _HOME = {
     "Model": "models.checkpoint",
     "Run": "run.run",
     "SlimConfig": "methods.gan_slimming.settings",
+    "bench": "measures.timing.bench",
     "compress": "methods.compress",
     "evaluate": "measures.fidelity",
     "evaluate_quality": "measures.quality",
@@ -48,10 +54,14 @@ _HOME = {
     "load": "models.checkpoint",
     "match_colour": "measures.colour",
     "measure": "measures.cost",
+    "measure_file": "measures.files.cost",
     "open_images": "data",
+    "pull": "sharing.pull",
+    "push": "sharing.push",
     "read_config": "run.settings",
     "save": "models.checkpoint",
     "train": "training.train",
+    "write_card": "sharing.model_card",
     "write_report": "report",
 }
 
@@ -70,6 +80,7 @@ __all__ = [
     "Model",
     "Run",
     "SlimConfig",
+    "bench",
     "compress",
     "evaluate",
     "evaluate_quality",
@@ -82,10 +93,14 @@ __all__ = [
     "load",
     "match_colour",
     "measure",
+    "measure_file",
     "open_images",
+    "pull",
+    "push",
     "read_config",
     "save",
     "train",
+    "write_card",
     "write_report",
 ]
 

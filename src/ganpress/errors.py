@@ -9,6 +9,7 @@ GanpressError                exit code 2
 ├── WidthsError              widths or keep lists that do not fit the network
 ├── InfeasibleTarget         a cost target below the smallest possible network
 ├── WeightsError             a published weight file is missing or has the wrong hash
+├── HubError                 a repository on the hub that cannot be read or written
 ├── MissingExtra             an optional package is not installed
 ├── ExportError              an exported file that does not agree with torch
 ├── Diverged                 a loss is not finite
@@ -63,6 +64,10 @@ class InfeasibleTarget(GanpressError):
 
 class WeightsError(GanpressError):
     """A published weight file is missing or does not have its published hash."""
+
+
+class HubError(GanpressError):
+    """A repository on the hub cannot be read or written, or does not hold what is asked for."""
 
 
 class MissingExtra(GanpressError):

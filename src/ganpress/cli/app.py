@@ -14,6 +14,7 @@ from rich.console import Console
 
 from ganpress import __version__
 from ganpress.cli import ablate as cli_ablate
+from ganpress.cli import bench as cli_bench
 from ganpress.cli import compression as cli_compression
 from ganpress.cli import data as cli_data
 from ganpress.cli import edit_directions as cli_edit_directions
@@ -21,6 +22,7 @@ from ganpress.cli import editing as cli_editing
 from ganpress.cli import evaluation as cli_evaluation
 from ganpress.cli import formats as cli_formats
 from ganpress.cli import generation as cli_generation
+from ganpress.cli import sharing as cli_sharing
 from ganpress.cli import training as cli_training
 from ganpress.errors import GanpressError
 
@@ -39,8 +41,12 @@ app.command()(cli_training.families)
 app.command("run")(cli_generation.run)
 app.command()(cli_evaluation.evaluate)
 app.command()(cli_evaluation.measure)
+app.command()(cli_bench.bench)
 app.command()(cli_ablate.ablate)
 app.command()(cli_ablate.report)
+app.command()(cli_sharing.push)
+app.command()(cli_sharing.pull)
+app.command()(cli_sharing.card)
 app.command("import")(cli_formats.import_)
 app.command()(cli_formats.kinds)
 app.command()(cli_compression.compress)

@@ -45,6 +45,7 @@ from ganpress.quantisation.quantise import (
     set_ranges,
 )
 from ganpress.run.files import replace_file
+from ganpress.run.hub.fetch import local_file
 from ganpress.types import State
 from ganpress.types.sizes import Size, as_size, height_width, words
 
@@ -206,10 +207,12 @@ def load(path: Path | str, *, expect: str | None = None) -> Model:
     """Read a model written by `save`; float32 in memory whatever the file's precision.
 
     Args:
+        path: a file, or one on the hub: hub:owner/name[@revision][/file], which is fetched.
         expect: refuse a file of another family than this.
-    Raises `CheckpointError` for a missing, truncated, foreign or inconsistent file.
+    Raises `CheckpointError` for a missing, truncated, foreign or inconsistent file; `HubError` for
+    one that cannot be fetched.
     """
-    path = Path(path)
+    path = local_file(path)
     card, state = read_stored(path)
     name = card.get("family")
     if name is None and card.get("discriminator"):

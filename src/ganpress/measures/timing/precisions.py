@@ -1,0 +1,69 @@
+"""What a candidate computes in: the numbers in its file, and what the runtime does with them.
+
+| name | numbers in the file | float arithmetic |
+|---|---|---|
+| fp32 | float32; of an 8-bit student the same widths without its quantisers | float32 |
+| fp16, bf16 | that precision | that precision; in onnxruntime on a CPU mostly float32 |
+| int8 | quantised convolutions, the rest float32 | float32 |
+| int8+bf16 | the same | what is float in bfloat16; OpenVINO alone |
+
+torch computes fp32 and bf16 (autocast); it has no 8-bit kernels here, and a fake-quantised network
+in torch takes longer than a float one, so that its time says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ganpress.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from ganpress.formats.exporters.form import Precision
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8+bf16")
+RUNTIMES = ("torch", "compile", "onnxruntime", "openvino")
+"""What a candidate is run by; "compile" is torch.compile."""
+ABLE: dict[str, tuple[str, ...]] = {
+    "torch": ("fp32", "bf16"),
+    "compile": ("fp32", "bf16"),
+    "onnxruntime": ("fp32", "fp16", "bf16", "int8"),
+    "openvino": PRECISIONS,
+}
+PACKAGES = {"torch": "torch", "compile": "torch", "onnxruntime": "onnxruntime",
+            "openvino": "openvino"}  # fmt: skip
+
+
+def hint_of(runtime: str, precision: str) -> str | None:
+    """What a runtime is asked to do float arithmetic in, a key of `runtimes.HINTS`; None where it
+    has no choice."""
+    if runtime != "openvino":
+        return None
+    return {"int8": "fp32", "int8+bf16": "bf16"}.get(precision, precision)
+
+
+def stored_in(precision: str) -> Precision:
+    """What the numbers in the file are: what `ganpress.export` is asked for."""
+    found: Precision = "int8" if precision == "int8+bf16" else precision  # type: ignore[assignment]
+    return found
+
+
+def check_names(runtimes: Sequence[str], precisions: Sequence[str]) -> None:
+    """Refuse unknown names, and runtimes that have none of the precisions: ConfigError."""
+    for names, known, what in (
+        (runtimes, RUNTIMES, "runtime"),
+        (precisions, PRECISIONS, "precision"),
+    ):
+        for name in names:
+            if name not in known:
+                raise ConfigError(
+                    f"There is no {what} '{name}'{did_you_mean(name, known)}: choose among "
+                    f"{', '.join(known)}."
+                )
+    if precisions:
+        for runtime in runtimes:
+            if not set(precisions) & set(ABLE[runtime]):
+                raise ConfigError(
+                    f"{runtime} computes in {' or '.join(ABLE[runtime])}, not in "
+                    f"{' or '.join(precisions)}: leave it out, or add one of its precisions."
+                )
