@@ -101,9 +101,7 @@ def to_bytes(
     return at_opset(file.SerializeToString(), form.opset)
 
 
-def as_traced(
-    model: Model, form: Form, *, runtime: Runtime = "onnxruntime"
-) -> bytes | None:
+def as_traced(model: Model, form: Form, *, runtime: Runtime = "onnxruntime") -> bytes | None:
     """The file whose layers are those of the network, for the check of layers, where it has
     trained quantisers: passes merge layers with what is around them. Else None."""
     if quantiser_of(in_form(model, form).net) is None:

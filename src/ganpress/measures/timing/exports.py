@@ -6,10 +6,8 @@ form asked for, the versions of the packages that write it, and the exporters' o
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -20,14 +18,16 @@ import torch
 from ganpress.errors import MissingExtra
 from ganpress.formats import exporters
 from ganpress.formats.exporters import openvino as openvino_exporter
-from ganpress.formats.exporters.form import Form
+from ganpress.formats.exporters.form import Form, as_precision
+from ganpress.formats.exporters.graph import Runtime
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.measures.timing.precisions import stored_in
 from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.families.base import draw_inputs
-from ganpress.quantisation.quantise import quantise, quantiser_of
+from ganpress.quantisation.quantise import quantiser_of
 from ganpress.run.cache import cache_dir, clear_unused, mark_used
 from ganpress.run.files import alone, replace_file, replace_pair
+from ganpress.types import Inputs
 from ganpress.types.sizes import Size
 
 WRITERS = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
@@ -69,7 +69,7 @@ def exported_file(
     clear_unused(folder())
     with alone(folder() / "lock"):
         if not path.is_file():
-            _write(path, onnx_bytes(model, stored, size, batch))
+            _write(path, onnx_bytes(model, stored, size, batch, runtime))
     return path, note
 
 
@@ -81,42 +81,26 @@ def _write(path: Path, data: bytes) -> None:
         replace_file(path, lambda file: file.write(data))
 
 
-def onnx_bytes(model: Model, stored: str, size: Size, batch: int = 1) -> bytes:
-    """The ONNX file of a model with these numbers in it (fp32, fp16, bf16, int8).
+def onnx_bytes(
+    model: Model, stored: str, size: Size, batch: int = 1, runtime: str = "onnxruntime"
+) -> bytes:
+    """The ONNX file of a model with these numbers in it, for a runtime: what `export` writes.
 
-    fp32, fp16 and bf16 leave quantisers out. int8 is the student's own 8 bits, or calibrated on
-    noise where it has none: good for its time alone.
+    int8 is the student's own 8 bits, or calibrated on noise where it has none: good for its time
+    alone.
     """
-    form = Form(size=size, batch=batch)
-    if stored == "int8" and quantiser_of(model.net) is not None:
-        return to_bytes(model, form)
-    plain = copy.copy(model)
-    plain.net = quantise(copy.deepcopy(model.net), None)
-    if stored == "fp32":
-        return to_bytes(plain, form)
-    if stored == "int8":
-        return _calibrated(plain, to_bytes(plain, form), size, batch)
-    return _converted(stored)(to_bytes(plain, form))
+    form = Form(size, batch, precision=as_precision(stored))
+    made_for: Runtime = "openvino" if runtime == "openvino" else "onnxruntime"
+    return to_bytes(model, form, _noise(model, form), runtime=made_for)
 
 
-def _converted(stored: str) -> Callable[[bytes], bytes]:
-    from ganpress.formats.exporters import precision
-
-    found: Callable[[bytes], bytes] = precision.to_half if stored == "fp16" else precision.to_bfloat
-    return found
-
-
-def _calibrated(model: Model, data: bytes, size: Size, batch: int) -> bytes:
-    from ganpress.formats.exporters import precision
-
-    names = getattr(model.net, "reads", ("image",))
+def _noise(model: Model, form: Form) -> tuple[Inputs, ...]:
+    """What a float network is calibrated on."""
+    if form.precision != "int8" or quantiser_of(model.net) is not None:
+        return ()
     draw = torch.Generator().manual_seed(0)
-    feeds = []
-    for _ in range(CALIBRATION_BATCHES):
-        inputs = draw_inputs(model.net, batch, size, draw)
-        feeds.append({n: t.numpy() for n, t in zip(names, inputs, strict=True)})
-    made: bytes = precision.calibrated(data, feeds)
-    return made
+    batches = range(CALIBRATION_BATCHES)
+    return tuple(draw_inputs(model.net, form.batch, form.size, draw) for _ in batches)
 
 
 def _check_packages(runtime: str) -> None:

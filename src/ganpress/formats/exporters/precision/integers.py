@@ -24,9 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ganpress.errors import ConfigError, ExportError
-from ganpress.formats.exporters.graph import Runtime, optimised
-from ganpress.formats.exporters.graph.biases import biases_inside
-from ganpress.formats.exporters.graph.early import quantise_early
+from ganpress.formats.exporters.graph import Runtime
 from ganpress.formats.exporters.graph.editor import Array, Editor
 from ganpress.formats.exporters.graph.fold import fold_batch_norms
 from ganpress.formats.exporters.graph.subpixel import as_one
