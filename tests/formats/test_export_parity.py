@@ -170,7 +170,7 @@ def test_the_command_line_names_what_was_written_and_refuses_what_does_not_fit(
 @pytest.mark.parametrize("precision", thinned(PRECISIONS, 1))
 def test_twenty_real_photos_are_torchs_within_the_tolerance(precision: Any, tmp_path: Path) -> None:
     wiring = FIRST["cyclegan"]
-    images = open_images(Path(os.environ["GANPRESS_DATA"]) / "horse2zebra_part" / "testA")
+    images = open_images(Path(os.environ["GANPRESS_DATA"]) / "monet2photo" / "testB")
     form = Form(64, precision=precision)
     facts = export(
         wiring.model(), tmp_path / "net.onnx", form=form, images=images,

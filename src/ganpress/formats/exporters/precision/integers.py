@@ -28,7 +28,7 @@ from ganpress.formats.exporters.graph import Runtime
 from ganpress.formats.exporters.graph.editor import Array, Editor
 from ganpress.formats.exporters.graph.fold import fold_batch_norms
 from ganpress.formats.exporters.graph.subpixel import as_one
-from ganpress.formats.exporters.precision.half import refuse_quantised
+from ganpress.formats.exporters.precision.half import on_its_path, refuse_quantised
 
 Feeds: TypeAlias = Iterable[Mapping[str, Array]]
 """What a network is calibrated on: for each of its inputs, by name, a batch."""
@@ -111,8 +111,14 @@ class Reader:
 
 
 def _quantised(model: Any, reader: Reader, runtime: Runtime) -> bytes:
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+    with on_its_path():
+        from onnxruntime.quantization import (
+            CalibrationMethod,
+            QuantFormat,
+            QuantType,
+            quantize_static,
+        )
+        from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
     add_pre_process_metadata(model)  # else it asks for what `optimised` has done
     only_inputs = list(QUANTISES["openvino"]) if runtime == "openvino" else []
