@@ -31,7 +31,7 @@ from ganpress.formats.exporters.parity import check_seen, write_parity
 from ganpress.formats.exporters.precision import calibrated, to_bfloat, to_half
 from ganpress.formats.exporters.trace import in_form, traced
 from ganpress.formats.exporters.verify import FLOAT_MAX, ExportFacts, Tolerance, compare
-from ganpress.formats.runtimes import open_file
+from ganpress.formats.runtimes import HINTS, open_file
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import reads
 from ganpress.quantisation.quantise import quantiser_of
@@ -97,7 +97,10 @@ def to_bytes(
     if form.bytes_io:
         file = with_bytes(file)
     del file.metadata_props[:]
-    onnx.helper.set_model_props(file, describe(plain, form))
+    described = describe(plain, form)
+    if runtime == "openvino":
+        described["inference_precision_hint"] = HINTS[described["precision"]]
+    onnx.helper.set_model_props(file, described)
     return at_opset(file.SerializeToString(), form.opset)
 
 
