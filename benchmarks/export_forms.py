@@ -69,6 +69,11 @@ def cases() -> Iterator[tuple[str, Forms]]:
         yield f"transposed {k}x{k}, {i} to {o}, {side} px", transposed(i, o, side, k)
     for i, o, side in ((1024, 256, 16), (256, 64, 64), (128, 3, 128), (32, 8, 64)):
         yield f"transposed 4x4, {i} to {o}, {side} px", transposed(i, o, side, 4)
+    for c, side in ((64, 128), (24, 128), (16, 256)):
+        yield f"7x7 to a picture, {c} channels, {side} px", to_picture(c, side, 7, int8=False)
+    yield "3x3 to a picture, 32 channels, 128 px", to_picture(32, 128, 3, int8=False)
+    for c, side in ((24, 128),):
+        yield f"int8 7x7 to a picture, {c} channels, {side} px", to_picture(c, side, 7, int8=True)
     for i, o, side in ((256, 128, 32), (64, 32, 128)):
         yield f"transposed 4x4 + batch norm + relu, {i} to {o}, {side} px", normed_transposed(i, o, side)
     for i, o, side in ((256, 256, 32), (64, 32, 128)):
@@ -257,6 +262,52 @@ def _four_convolutions(d: Drawing, w: Array, b: Array) -> str:
         made.append(d.node("Conv", "a", d.constant(part), d.constant(b), pads=[int(p) for p in pads]))
     assert o
     return d.node("DepthToSpace", d.node("Concat", *made, axis=1), blocksize=2, mode="DCR")
+
+
+def to_picture(c: int, side: int, k: int, *, int8: bool) -> Forms:
+    """The last convolution, to three channels, behind reflection padding."""
+    p = k // 2
+
+    def drawn(form: Callable[[Drawing, str, Array, Array], str]) -> bytes:
+        d = Drawing(1, c, side, side)
+        w, b = d.weight(3, c, k), d.normal(3)
+        x = d.node("Pad", d.node("Relu", "x"), d.constant([0, 0, p, p, 0, 0, p, p]), mode="reflect")
+        x = _values(d, _levels(d, x)) if int8 else x
+        return d.file(d.node("Tanh", form(d, x, w, b)))
+
+    def weight(d: Drawing, w: Array) -> str:
+        return _dequantised(d, w) if int8 else d.constant(w)
+
+    def column(d: Drawing, b: Array) -> str:
+        return d.constant(b.reshape(-1, 1, 1))
+
+    def operator(d: Drawing, x: str, w: Array, b: Array) -> str:
+        return d.node("Add", d.node("Conv", x, weight(d, w)), column(d, b))
+
+    def rows(d: Drawing, x: str, w: Array, b: Array) -> str:
+        flat = w.transpose(2, 0, 1, 3).reshape(3 * k, c, 1, k)
+        z = d.node("Conv", x, weight(d, flat))
+        parts = []
+        for y in range(k):
+            at = [d.constant(v) for v in ([3 * y, y], [3 * y + 3, y + side], [1, 2])]
+            parts.append(d.node("Slice", z, *at))
+        return d.node("Add", d.node("Sum", *parts), column(d, b))
+
+    def blocks(d: Drawing, x: str, w: Array, b: Array, n: int = 2) -> str:
+        wide = np.zeros((3, n, n, c, k + n - 1, k + n - 1), np.float32)
+        for y in range(n):
+            for z in range(n):
+                wide[:, y, z, :, y : y + k, z : z + k] = w
+        wide = wide.reshape(3 * n * n, c, k + n - 1, k + n - 1)
+        z = d.node("Conv", x, weight(d, wide), strides=[n, n])
+        return d.node("Add", d.node("DepthToSpace", z, blocksize=n, mode="CRD"), column(d, b))
+
+    def large_blocks(d: Drawing, x: str, w: Array, b: Array) -> str:
+        return blocks(d, x, w, b, 4)
+
+    forms = {"Conv": operator, "a row of taps at a time": rows, "2x2 pixels at a time": blocks,
+             "4x4 pixels at a time": large_blocks}  # fmt: skip
+    return {name: drawn(form) for name, form in forms.items()}
 
 
 def normed_transposed(i: int, o: int, side: int) -> Forms:

@@ -27,6 +27,7 @@ class Editor:
         self.nodes: list[Any] = list(self.graph.node)
         self.constants: dict[str, Any] = {i.name: i for i in self.graph.initializer}
         self.outputs = {o.name for o in self.graph.output}
+        self._shapes: dict[str, Any] | None = None
         self._taken = {*self.constants, *(name for n in self.nodes for name in n.output)}
 
     def maker(self, name: str) -> Any | None:
@@ -71,6 +72,20 @@ class Editor:
     def value(self, name: str) -> str:
         """A free name for a value, this one or one like it."""
         return self._free(name)
+
+    def sides_divide_by(self, name: str, number: int) -> bool:
+        """Whether height and width of a value, (n, c, h, w), are surely multiples of a number: by
+        the shapes of the graph's inputs, or where these are free, by the file's ``multiple``."""
+        import onnx
+
+        said = {p.key: p.value for p in self.model.metadata_props}.get("multiple", "1")
+        if self._shapes is None:
+            shaped = onnx.shape_inference.infer_shapes(self.model)
+            values = [*shaped.graph.value_info, *shaped.graph.output]
+            self._shapes = {v.name: v.type.tensor_type.shape.dim for v in values}
+        sides = [d.dim_value for d in self._shapes.get(name, [])][-2:]
+        free = not sides or 0 in sides
+        return int(said) % number == 0 if free else all(side % number == 0 for side in sides)
 
     def replace(self, old: Iterable[Any], new: Iterable[Any]) -> None:
         """Take nodes out of the graph and put others in; their order is that of `to_bytes`."""

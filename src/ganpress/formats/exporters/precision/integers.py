@@ -14,6 +14,7 @@ activations that are no ReLU stay float32.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,12 +26,18 @@ import numpy as np
 
 from ganpress.errors import ConfigError, ExportError
 from ganpress.formats.exporters.graph import Runtime, optimised
-from ganpress.formats.exporters.graph.biases import biases_inside
-from ganpress.formats.exporters.graph.early import quantise_early
-from ganpress.formats.exporters.graph.editor import Array, Editor
+from ganpress.formats.exporters.graph.editor import Array, Editor, attributes
 from ganpress.formats.exporters.graph.fold import fold_batch_norms
+from ganpress.formats.exporters.graph.quantised import CONVOLUTIONS, input_step, weight_of
 from ganpress.formats.exporters.graph.subpixel import as_one
 from ganpress.formats.exporters.precision.half import refuse_quantised
+from ganpress.formats.exporters.precision.sums import (
+    channel_ranges,
+    even_sums,
+    normed_convolutions,
+    round_sums,
+)
+from ganpress.types.pictures import CHANNELS
 
 Feeds: TypeAlias = Iterable[Mapping[str, Array]]
 """What a network is calibrated on: for each of its inputs, by name, a batch."""
@@ -41,6 +48,8 @@ QUANTISES: dict[Runtime, tuple[str, ...]] = {
     "openvino": ("Conv", "ConvTranspose"),
 }
 """Operators that onnxruntime's quantiser puts between quantisers."""
+AHEAD = 8
+"""Feeds by which channels are brought to one range."""
 
 
 def calibrated(
@@ -68,12 +77,39 @@ def calibrated(
     fold_batch_norms(editor)
     if runtime == "onnxruntime":
         for layer in [n for n in editor.nodes if n.op_type == "ConvTranspose"]:
-            as_one(editor, layer)
+            if not writes_picture(editor, layer):
+                as_one(editor, layer)
+    reader = Reader(feeds, [i.name for i in editor.graph.input], progress)
+    if runtime == "onnxruntime":
+        _even(editor, reader)
     model = _named(onnx.load_from_string(editor.to_bytes()))
-    reader = Reader(feeds, [i.name for i in model.graph.input], progress)
-    made = _quantised(model, reader, runtime)
+    layers = [n for n in model.graph.node if n.op_type in CONVOLUTIONS]
+    pictures = [n.name for n in layers if writes_picture(editor, n)]
+    made = _quantised(model, reader, runtime, pictures if runtime == "onnxruntime" else [])
     _check_steps(made)
-    return made
+    return optimised(made, runtime)
+
+
+def with_rounded_sums(
+    data: bytes, feeds: Feeds, *, progress: Callable[[int], None] | None = None
+) -> bytes:
+    """A file that was trained in 8 bits, for onnxruntime: its sums, too, in 8 bits where a norm
+    reads them.
+
+    Without, onnxruntime computes such convolutions in float32, and is slower than with the float
+    file. It is one rounding more than the network was trained with: measure what it costs.
+
+    Args and errors: those of `calibrated`; of the feeds the first few are read.
+    """
+    editor = Editor(data)
+    reader = Reader(feeds, [i.name for i in editor.graph.input], progress)
+    fold_batch_norms(editor)
+    for layer in [n for n in editor.nodes if n.op_type == "ConvTranspose"]:
+        if weight_of(editor, layer) is not None and input_step(editor, layer) is not None:
+            as_one(editor, layer)
+    _even(editor, reader)
+    round_sums(editor)
+    return optimised(editor.to_bytes())
 
 
 class Reader:
@@ -84,6 +120,12 @@ class Reader:
     ) -> None:
         self.inputs, self.progress, self.count = inputs, progress, 0
         self.feeds: Iterator[Mapping[str, Array]] = iter(feeds)
+
+    def ahead(self, count: int) -> list[dict[str, Array]]:
+        """The first feeds, which `get_next` gives once more."""
+        first = [feed for feed in (self.get_next() for _ in range(count)) if feed is not None]
+        self.feeds, self.count = itertools.chain(first, self.feeds), 0
+        return first
 
     def get_next(self) -> dict[str, Array] | None:
         """The next feed, checked; ConfigError where it does not fit the file."""
@@ -112,7 +154,24 @@ class Reader:
         return dict(feed)
 
 
-def _quantised(model: Any, reader: Reader, runtime: Runtime) -> bytes:
+def _even(editor: Editor, reader: Reader) -> None:
+    """Scale the channels that norms read to one range, as on the first feeds (`sums`)."""
+    names = [layer.output[0] for layer in normed_convolutions(editor)]
+    if names:
+        even_sums(editor, channel_ranges(editor.to_bytes(), names, reader.ahead(AHEAD)))
+
+
+def writes_picture(editor: Editor, layer: Any) -> bool:
+    """Whether a convolution writes a picture, of at most four channels: an 8-bit sum would be seen
+    in it, and so few channels are no faster in integers."""
+    weight = editor.array(layer.input[1])
+    if weight is None:
+        return False
+    out = weight.shape[0] if layer.op_type == "Conv" else weight.shape[1]
+    return bool(out <= max(CHANNELS) and attributes(layer).get("group", 1) == 1)
+
+
+def _quantised(model: Any, reader: Reader, runtime: Runtime, excluded: list[str]) -> bytes:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
@@ -127,13 +186,13 @@ def _quantised(model: Any, reader: Reader, runtime: Runtime) -> bytes:
                 reader,
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=list(QUANTISES[runtime]),
+                nodes_to_exclude=excluded,
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,
                 extra_options={
                     "OpTypesToExcludeOutputQuantization": only_inputs,
-                    "CalibMaxIntermediateOutputs": 8,
                     "QDQOpTypePerChannelSupportToAxis": {"ConvTranspose": 1},
                 },
             )
@@ -170,13 +229,12 @@ def _check_steps(data: bytes) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the remarks that the quantiser makes through the root logger."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         yield
     finally:
-        root.setLevel(level)
+        logging.disable(before)
 
 
-__all__ = ["Feeds", "calibrated"]
+__all__ = ["Feeds", "calibrated", "with_rounded_sums"]
