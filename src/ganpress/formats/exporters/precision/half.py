@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def to_half(data: bytes) -> bytes:
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
     try:
-        with _without_its_path():
+        with on_its_path():
             from onnxruntime.transformers.float16 import (
                 DEFAULT_OP_BLOCK_LIST,
                 convert_float_to_float16,
@@ -86,7 +87,9 @@ def to_bfloat(data: bytes) -> bytes:
         name, values = weight.name, onnx.numpy_helper.to_array(weight)
         weight.CopyFrom(bfloat_tensor(values, f"{name}/bf16"))
         casts.append(
-            helper.make_node("Cast", [weight.name], [name], name=f"{name}/cast", to=TensorProto.FLOAT)
+            helper.make_node(
+                "Cast", [weight.name], [name], name=f"{name}/cast", to=TensorProto.FLOAT
+            )
         )
     nodes = [*casts, *graph.node]
     del graph.node[:]
@@ -151,9 +154,13 @@ def refuse_quantised(graph: Any, precision: str) -> None:
 
 
 @contextmanager
-def _without_its_path() -> Iterator[None]:
-    """`onnxruntime.transformers` puts its own folder on the path when it is imported."""
+def on_its_path() -> Iterator[None]:
+    """Modules of `onnxruntime.transformers` import each other by bare names, for which it puts its
+    own folder on the path, once; here the folder is there while it is imported, and only then."""
+    import onnxruntime
+
     before = list(sys.path)
+    sys.path.append(str(Path(onnxruntime.__file__).parent / "transformers"))
     try:
         yield
     finally:

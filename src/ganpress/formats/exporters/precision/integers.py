@@ -14,23 +14,23 @@ activations that are no ReLU stay float32.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from ganpress.errors import ConfigError, ExportError
 from ganpress.formats.exporters.graph import Runtime, optimised
-from ganpress.formats.exporters.graph.editor import Array, Editor, attributes
+from ganpress.formats.exporters.graph.editor import Editor, attributes
 from ganpress.formats.exporters.graph.fold import fold_batch_norms
 from ganpress.formats.exporters.graph.quantised import CONVOLUTIONS, input_step, weight_of
 from ganpress.formats.exporters.graph.subpixel import as_one
-from ganpress.formats.exporters.precision.half import refuse_quantised
+from ganpress.formats.exporters.precision.feeds import Feeds, Reader
+from ganpress.formats.exporters.precision.half import on_its_path, refuse_quantised
 from ganpress.formats.exporters.precision.sums import (
     channel_ranges,
     even_sums,
@@ -38,9 +38,6 @@ from ganpress.formats.exporters.precision.sums import (
     round_sums,
 )
 from ganpress.types.pictures import CHANNELS
-
-Feeds: TypeAlias = Iterable[Mapping[str, Array]]
-"""What a network is calibrated on: for each of its inputs, by name, a batch."""
 
 MOVES = ("Pad", "Resize", "DepthToSpace")
 QUANTISES: dict[Runtime, tuple[str, ...]] = {
@@ -112,48 +109,6 @@ def with_rounded_sums(
     return optimised(editor.to_bytes())
 
 
-class Reader:
-    """Feeds as onnxruntime's quantiser reads them: one at a time, then None."""
-
-    def __init__(
-        self, feeds: Feeds, inputs: list[str], progress: Callable[[int], None] | None
-    ) -> None:
-        self.inputs, self.progress, self.count = inputs, progress, 0
-        self.feeds: Iterator[Mapping[str, Array]] = iter(feeds)
-
-    def ahead(self, count: int) -> list[dict[str, Array]]:
-        """The first feeds, which `get_next` gives once more."""
-        first = [feed for feed in (self.get_next() for _ in range(count)) if feed is not None]
-        self.feeds, self.count = itertools.chain(first, self.feeds), 0
-        return first
-
-    def get_next(self) -> dict[str, Array] | None:
-        """The next feed, checked; ConfigError where it does not fit the file."""
-        feed = next(self.feeds, None)
-        if feed is None:
-            if not self.count:
-                raise ConfigError(
-                    "There is nothing to calibrate on: 8 bits after training need at least one "
-                    "picture, better 50 to 300 of the kind that the network will see."
-                )
-            return None
-        self.count += 1
-        if sorted(feed) != sorted(self.inputs):
-            raise ConfigError(
-                f"Calibration: feed {self.count} has {', '.join(sorted(feed)) or 'no inputs'}; the "
-                f"network reads {', '.join(self.inputs)}."
-            )
-        for name, array in feed.items():
-            if not np.isfinite(array).all():
-                raise ConfigError(
-                    f"Calibration: '{name}' of feed {self.count} has values that are no finite "
-                    "numbers: leave that picture out."
-                )
-        if self.progress is not None:
-            self.progress(self.count)
-        return dict(feed)
-
-
 def _even(editor: Editor, reader: Reader) -> None:
     """Scale the channels that norms read to one range, as on the first feeds (`sums`)."""
     names = [layer.output[0] for layer in normed_convolutions(editor)]
@@ -172,8 +127,14 @@ def writes_picture(editor: Editor, layer: Any) -> bool:
 
 
 def _quantised(model: Any, reader: Reader, runtime: Runtime, excluded: list[str]) -> bytes:
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-    from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+    with on_its_path():
+        from onnxruntime.quantization import (
+            CalibrationMethod,
+            QuantFormat,
+            QuantType,
+            quantize_static,
+        )
+        from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
     add_pre_process_metadata(model)  # else it asks for what `optimised` has done
     only_inputs = list(QUANTISES["openvino"]) if runtime == "openvino" else []

@@ -38,9 +38,7 @@ def _norm_behind(editor: Editor, layer: Any) -> Any | None:
     return node if node is not None and node.op_type == "InstanceNormalization" else None
 
 
-def channel_ranges(
-    data: bytes, names: list[str], feeds: Iterable[Mapping[str, Array]]
-) -> Ranges:
+def channel_ranges(data: bytes, names: list[str], feeds: Iterable[Mapping[str, Array]]) -> Ranges:
     """The least and largest value of each channel of some values of a file, each (channels,).
 
     Raises: ExportError where a value is not finite.
@@ -80,9 +78,7 @@ def even_sums(editor: Editor, ranges: Ranges) -> None:
             _even(editor, layer, *_per_channel(editor, layer, ranges[layer.output[0]]))
 
 
-def _per_channel(
-    editor: Editor, layer: Any, range_: tuple[Array, Array]
-) -> tuple[Array, Array]:
+def _per_channel(editor: Editor, layer: Any, range_: tuple[Array, Array]) -> tuple[Array, Array]:
     """Factor and middle of each output; the four places of a channel have the same ones, since the
     norm reads them together."""
     low, high = range_
@@ -125,6 +121,8 @@ def round_sums(editor: Editor) -> None:
             editor.constant(np.float32(2 * RANGE / 254), f"{name}/sums/step"),
             editor.constant(np.uint8(128), f"{name}/sums/zero"),
         ]
-        levels = editor.node("QuantizeLinear", [layer.output[0], *grid], editor.value(f"{name}/levels"))
+        levels = editor.node(
+            "QuantizeLinear", [layer.output[0], *grid], editor.value(f"{name}/levels")
+        )
         values = editor.node("DequantizeLinear", [levels.output[0], *grid], name)
         editor.replace([], [levels, values])
