@@ -340,6 +340,19 @@ def normed_transposed(i: int, o: int, side: int) -> Forms:
 BLUR = np.outer([1, 3, 3, 1], [1, 3, 3, 1]).astype(np.float32) / 64
 
 
+def blurred_weight(w: Array, blur: Array) -> Array:
+    """The kernels of a transposed convolution and a symmetric blur behind it as one.
+
+    Args: w: (in, out, k, k); blur: (b, b). Returns: (in, out, k + b - 1, k + b - 1).
+    """
+    k, b = w.shape[2], blur.shape[0]
+    made = np.zeros((*w.shape[:2], k + b - 1, k + b - 1), w.dtype)
+    for y in range(b):
+        for x in range(b):
+            made[:, :, y : y + k, x : x + k] += w * blur[b - 1 - y, b - 1 - x]
+    return made
+
+
 def modulated_up(i: int, o: int, side: int) -> Forms:
     """StyleGAN2's convolution that doubles: transposed, blurred, demodulated; scales are constant."""
 
@@ -355,7 +368,7 @@ def modulated_up(i: int, o: int, side: int) -> Forms:
         return d.node("Conv", y, d.constant(np.tile(row.reshape(1, 1, 1, 4), (o, 1, 1, 1))), pads=[0, 1, 0, 1], group=o)
 
     def dense(d: Drawing, w: Array) -> str:
-        from ganpress.formats.exporters.graph.subpixel import blurred_weight, subpixel_weight
+        from ganpress.formats.exporters.graph.subpixel import subpixel_weight
 
         weight, pads = subpixel_weight(blurred_weight(w, 4 * BLUR), padding=2, output_padding=0)
         y = d.node("Conv", "a", d.constant(weight), pads=pads)

@@ -26,10 +26,15 @@ from ganpress.formats.exporters.parity import check_seen, write_parity
 from ganpress.formats.exporters.trace import in_form
 from ganpress.formats.exporters.verify import GREY, ExportFacts, Tolerance, compare
 from ganpress.formats.runtimes import open_file
+from ganpress.formats.runtimes.openvino import HINT_AT
 from ganpress.run.files import make_folder, replace_pair
 
 FLOAT_MAX = 1e-3  # its float kernels reorder and fuse more than onnxruntime's
 QUANTISED = Tolerance(mean=GREY, share=0.0, exact=None)
+HALVED = ("fp16", "bf16")
+COMPUTED = {"bf16": "bf16"}
+"""OpenVINO's name of what a precision is computed in; of the others float32: no processor that was
+tried is faster in float16 (ADR 32)."""
 PACKAGES = {"openvino": "openvino", "onnx": "onnx", "onnxscript": "onnx"}
 
 
@@ -90,14 +95,21 @@ def runner(data: bytes, names: tuple[str, ...], **settings: Any) -> Callable[...
 
 def files(data: bytes, precision: Precision | None = None) -> tuple[bytes, bytes]:
     """The .xml and the .bin of an ONNX file, weights at the precision they have there; with
-    "fp16" or "bf16" in half as many bytes."""
+    "fp16" or "bf16" stored as float16, in half as many bytes.
+
+    What such a file is to be computed in is said in it (``rt_info/runtime_options``), where
+    `ganpress.formats.runtimes` reads it; OpenVINO itself does not, and wants it as the setting
+    INFERENCE_PRECISION_HINT. 8-bit layers are integers whatever that is.
+    """
     import openvino
 
+    hint = COMPUTED.get(precision or "fp32", "f32")
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "net.xml"
-            half = precision in ("fp16", "bf16")
-            openvino.save_model(openvino.Core().read_model(data), path, compress_to_fp16=half)
+            network = openvino.Core().read_model(data)
+            network.set_rt_info(hint, list(HINT_AT))
+            openvino.save_model(network, path, compress_to_fp16=precision in HALVED)
             return path.read_bytes(), path.with_suffix(".bin").read_bytes()
     except Exception as error:  # openvino's errors share no public base
         raise _cannot("convert", error) from error

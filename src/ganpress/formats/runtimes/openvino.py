@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ganpress.errors import CheckpointError
 from ganpress.formats.runtimes.base import (
@@ -22,6 +22,8 @@ from ganpress.formats.runtimes.base import (
 
 NAME = "openvino"
 SPELLED = "OpenVINO"
+HINT_AT = ("runtime_options", "INFERENCE_PRECISION_HINT")
+"""Where a network's .xml says, under ``rt_info``, what it is to be computed in."""
 _ELEMENTS = {"f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bfloat16",
              "u8": "uint8", "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64",
              "u16": "uint16", "u32": "uint32", "u64": "uint64", "boolean": "bool"}  # fmt: skip
@@ -36,14 +38,14 @@ def open_with_openvino(
         import openvino
     except ImportError as error:
         raise missing(source, NAME, "openvino") from error
-    chosen: Hint = hint or "f32"
+    read = read_network(source)
+    chosen: Hint = hint or _hint_of(read)
     wanted = {
         "INFERENCE_PRECISION_HINT": chosen,
         "INFERENCE_NUM_THREADS": threads,
         **({"PERF_COUNT": True} if profile else {}),
         **settings,
     }
-    read = read_network(source)
     try:
         compiled = openvino.Core().compile_model(read, "CPU", wanted)
     except Exception as error:  # openvino's errors share no public base
@@ -123,6 +125,13 @@ def _ports(ports: Any) -> dict[str, Port]:
         )
         for port in ports
     }
+
+
+def _hint_of(read: Any) -> Hint:
+    """What the file says that it is to be computed in; float32 where it says nothing."""
+    said = read.get_rt_info(list(HINT_AT)).value if read.has_rt_info(list(HINT_AT)) else "f32"
+    hints: tuple[Hint, ...] = get_args(Hint)
+    return next((hint for hint in hints if hint == said), "f32")
 
 
 def _described(read: Any) -> dict[str, str]:

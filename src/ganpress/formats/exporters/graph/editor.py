@@ -16,7 +16,7 @@ class Editor:
     """The main graph of an ONNX file.
 
     Nodes are put in place of others at once; who makes and reads a value is looked up in the graph
-    as it is at that moment. `to_bytes` sorts the nodes and drops constants that none reads.
+    as it is at that moment. `to_bytes` sorts the nodes and drops what none reads.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -26,7 +26,7 @@ class Editor:
         self.graph: Any = self.model.graph
         self.nodes: list[Any] = list(self.graph.node)
         self.constants: dict[str, Any] = {i.name: i for i in self.graph.initializer}
-        self.outputs = {o.name for o in self.graph.output}
+        self.outputs = dict.fromkeys(o.name for o in self.graph.output)
         self._shapes: dict[str, Any] | None = None
         self._taken = {*self.constants, *(name for n in self.nodes for name in n.output)}
 
@@ -39,7 +39,7 @@ class Editor:
         return [n for n in self.nodes if name in n.input]
 
     def only_reader(self, name: str) -> Any | None:
-        """The node that reads a value, where it is the only one and the graph does not return it."""
+        """The node that reads a value, where only one does and the graph does not return it."""
         readers = self.readers(name)
         return readers[0] if len(readers) == 1 and name not in self.outputs else None
 
@@ -96,7 +96,7 @@ class Editor:
         """The file, its nodes in an order in which each comes after what it reads."""
         del self.graph.node[:]
         self.graph.node.extend(self._sorted())
-        read = {name for n in self.graph.node for name in n.input} | self.outputs
+        read = {name for n in self.graph.node for name in n.input} | {*self.outputs}
         del self.graph.initializer[:]
         self.graph.initializer.extend(c for name, c in self.constants.items() if name in read)
         del self.graph.value_info[:]  # a value can have another shape now; programs infer it
@@ -104,21 +104,22 @@ class Editor:
         return data
 
     def _sorted(self) -> list[Any]:
-        inner = {name: n for n in self.nodes for name in n.output}
+        """The nodes that the outputs need, each behind those that it reads."""
+        makers = {name: n for n in self.nodes for name in n.output}
         done: set[str] = set()
         order: list[Any] = []
-        for start in self.nodes:
-            stack = [start]
-            while stack:
-                node = stack[-1]
-                waits = [inner[i] for i in node.input if i in inner and i not in done]
-                if waits and not done.intersection(node.output):
-                    stack.extend(waits)
-                    continue
-                stack.pop()
-                if not done.intersection(node.output):
-                    order.append(node)
-                    done.update(node.output)
+        stack = [makers[name] for name in reversed(list(self.outputs)) if name in makers]
+        while stack:
+            node = stack[-1]
+            ready = done.intersection(node.output)
+            waits = [makers[i] for i in node.input if i in makers and i not in done]
+            if waits and not ready:
+                stack.extend(reversed(waits))
+                continue
+            stack.pop()
+            if not ready:
+                order.append(node)
+                done.update(node.output)
         return order
 
     def _free(self, name: str) -> str:

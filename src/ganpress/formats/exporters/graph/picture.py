@@ -46,8 +46,10 @@ def float_pictures(editor: Editor) -> None:
 
 
 def square_weight(w: Array, n: int = SIDE) -> Array:
-    """The weight (out, in, k, k) as that of n x n pixels: (out n^2, in, k + n - 1, k + n - 1), whose
-    output c n^2 + y n + x is channel c of the pixel (y, x)."""
+    """The weight (out, in, k, k) as that of n x n pixels: (out n^2, in, k + n - 1, k + n - 1).
+
+    Its output c n^2 + y n + x is channel c of the pixel (y, x).
+    """
     o, i, k = w.shape[0], w.shape[1], w.shape[2]
     wide = np.zeros((o, n, n, i, k + n - 1, k + n - 1), w.dtype)
     for y in range(n):

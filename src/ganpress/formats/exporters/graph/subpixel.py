@@ -54,19 +54,6 @@ def subpixel_weight(
     return made.reshape(4 * groups * o, i // groups, taps, taps), [front, front, back, back]
 
 
-def blurred_weight(w: Array, blur: Array) -> Array:
-    """The kernels of a transposed convolution and a symmetric blur behind it as one.
-
-    Args: w: (in, out, k, k); blur: (b, b). Returns: (in, out, k + b - 1, k + b - 1).
-    """
-    k, b = w.shape[2], blur.shape[0]
-    made = np.zeros((*w.shape[:2], k + b - 1, k + b - 1), w.dtype)
-    for y in range(b):
-        for x in range(b):
-            made[:, :, y : y + k, x : x + k] += w * blur[b - 1 - y, b - 1 - x]
-    return made
-
-
 def split_transposed(editor: Editor) -> None:
     """Wide float transposed convolutions of stride 2 as four convolutions, one for each place, with
     the taps that it has: the same products, in onnxruntime's blocked kernels."""

@@ -102,7 +102,8 @@ def with_rounded_sums(
     reader = Reader(feeds, [i.name for i in editor.graph.input], progress)
     fold_batch_norms(editor)
     for layer in [n for n in editor.nodes if n.op_type == "ConvTranspose"]:
-        if weight_of(editor, layer) is not None and input_step(editor, layer) is not None:
+        whole, step = weight_of(editor, layer), input_step(editor, layer)
+        if whole is not None and step is not None and not writes_picture(editor, layer):
             as_one(editor, layer)
     _even(editor, reader)
     round_sums(editor)
@@ -119,7 +120,8 @@ def _even(editor: Editor, reader: Reader) -> None:
 def writes_picture(editor: Editor, layer: Any) -> bool:
     """Whether a convolution writes a picture, of at most four channels: an 8-bit sum would be seen
     in it, and so few channels are no faster in integers."""
-    weight = editor.array(layer.input[1])
+    whole = weight_of(editor, layer)
+    weight = editor.array(layer.input[1]) if whole is None else whole.levels
     if weight is None:
         return False
     out = weight.shape[0] if layer.op_type == "Conv" else weight.shape[1]
@@ -182,8 +184,8 @@ def _check_steps(data: bytes) -> None:
         step = editor.array(node.input[1])
         if step is not None and not (np.isfinite(step).all() and (step > 0).all()):
             raise ExportError(
-                f"Calibration: the values of '{node.input[0]}' are not finite. Is the float network "
-                "sound on these pictures? Nothing was written."
+                f"Calibration: the values of '{node.input[0]}' are not finite. Is the float "
+                "network sound on these pictures? Nothing was written."
             )
 
 

@@ -19,7 +19,7 @@ from ganpress.formats.exporters.graph.editor import Array, Editor, attributes
 from ganpress.formats.exporters.graph.quantised import Weight, input_step, weight_of
 
 RANGE = 16.0
-"""Half the range to which channels are scaled: so wide that the norm's epsilon matters even less."""
+"""Half the range to which channels are scaled: so wide that the norm's epsilon is nothing."""
 SILENT = 1e-6
 """A channel whose values span less than this is a constant, and is not scaled."""
 
