@@ -11,6 +11,7 @@ onnx = pytest.importorskip("onnx", reason="needs ganpress[onnx]")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs ganpress[onnx]")
 
 Array = np.ndarray[Any, Any]
+ZERO, SEVEN = np.uint8(0), np.uint8(7)
 
 
 class Drawing:
@@ -34,10 +35,10 @@ class Drawing:
     def normal(self, *shape: int) -> Array:
         return self.random.standard_normal(shape).astype(np.float32)
 
-    def levels(self, x: str, step: float = 0.02, zero: Any = np.uint8(0)) -> str:
+    def levels(self, x: str, step: float = 0.02, zero: Any = ZERO) -> str:
         return self.node("QuantizeLinear", x, self.constant(np.float32(step)), self.constant(zero))
 
-    def quantised(self, x: str, step: float = 0.02, zero: Any = np.uint8(0)) -> str:
+    def quantised(self, x: str, step: float = 0.02, zero: Any = ZERO) -> str:
         grid = self.constant(np.float32(step)), self.constant(zero)
         return self.node("DequantizeLinear", self.node("QuantizeLinear", x, *grid), *grid)
 
@@ -45,9 +46,7 @@ class Drawing:
         """An 8-bit weight, with a step for each channel of an axis."""
         levels = self.random.integers(-127, 128, shape).astype(np.int8)
         step = self.random.uniform(0.001, 0.003, shape[axis]).astype(np.float32)
-        return self.node(
-            "DequantizeLinear", self.constant(levels), self.constant(step), axis=axis
-        )
+        return self.node("DequantizeLinear", self.constant(levels), self.constant(step), axis=axis)
 
     def file(self, *outputs: str, multiple: int | None = None) -> bytes:
         info, kinds = onnx.helper.make_tensor_value_info, onnx.TensorProto
@@ -73,9 +72,7 @@ def run(data: bytes, x: Array, *, optimise: bool = True, save: Any = None) -> li
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
     levels = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = (
-        levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
-    )
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
     if save is not None:
         options.optimized_model_filepath = str(save)
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from onnx_graphs import Array, Drawing, kinds, onnx, run
+from onnx_graphs import SEVEN, Array, Drawing, kinds, onnx, run
 
 from ganpress.formats.exporters.graph import PASSES, optimised
 from ganpress.formats.exporters.graph.biases import biases_inside
@@ -24,6 +24,7 @@ from ganpress.formats.exporters.graph.subpixel import (
     split_transposed,
     subpixel_weight,
 )
+from ganpress.formats.exporters.graph.unsigned import unsigned_levels
 
 
 def changed(data: bytes, change: Pass) -> bytes:
@@ -208,7 +209,7 @@ def test_a_batch_norm_that_cannot_be_folded_stays(data: bytes) -> None:
 
 
 def moved(
-    kind: str, *inputs: Any, zero: Any = np.uint8(7), act: str | None = "Relu",
+    kind: str, *inputs: Any, zero: Any = SEVEN, act: str | None = "Relu",
     also: bool = False, **attributes: Any,
 ) -> bytes:  # fmt: skip
     d = Drawing(1, 4, 6, 6)
@@ -258,10 +259,34 @@ def test_a_quantiser_stays_where_its_range_moves_the_zeros_of_padding() -> None:
     assert left_alone(d.file(d.levels(y)), quantise_early)
 
 
+def signed(*, other_zero: bool = False) -> bytes:
+    d = Drawing(1, 4, 6, 6)
+    step, zero = d.constant(np.float32(0.02)), d.constant(np.int8(-3))
+    levels = d.node("QuantizeLinear", "x", step, zero)
+    read = d.constant(np.int8(5)) if other_zero else zero
+    y = d.node("DequantizeLinear", levels, step, read)
+    y = d.node("Relu", d.node("Conv", y, d.weight(6, 4, 3, 3)))
+    return d.file(d.quantised(y))
+
+
+def test_signed_levels_become_unsigned_ones_of_the_same_values(tmp_path: Path) -> None:
+    data, x = signed(), 3 * picture((1, 4, 6, 6))
+    made = changed(data, unsigned_levels)
+    zeros = [c for c in onnx.load_from_string(made).graph.initializer if not c.dims]
+    assert onnx.TensorProto.INT8 not in [c.data_type for c in zeros]
+    [want], [got] = run(data, x, optimise=False), run(made, x, optimise=False)
+    np.testing.assert_array_equal(got, want)
+    run(optimised(data), x, save=tmp_path / "made.onnx")
+    assert "QLinearConv" in kinds((tmp_path / "made.onnx").read_bytes())
+    assert left_alone(signed(other_zero=True), unsigned_levels)
+
+
 # --- biases -----------------------------------------------------------------------------------
 
 
-def biased(*, inside: bool, quantised: bool = True, act: str = "Relu", float_in: bool = False) -> bytes:
+def biased(
+    *, inside: bool, quantised: bool = True, act: str = "Relu", float_in: bool = False
+) -> bytes:
     d = Drawing(1, 4, 8, 8)
     x = "x" if float_in else d.quantised("x", zero=np.uint8(128))
     w, b = d.weight(6, 4, 3, 3), d.normal(6)

@@ -13,12 +13,14 @@ from ganpress.formats.exporters.graph.editor import Editor, Pass
 from ganpress.formats.exporters.graph.fold import fold_batch_norms
 from ganpress.formats.exporters.graph.picture import float_pictures, picture_in_squares
 from ganpress.formats.exporters.graph.subpixel import integer_transposed, split_transposed
+from ganpress.formats.exporters.graph.unsigned import unsigned_levels
 
 Runtime: TypeAlias = Literal["onnxruntime", "openvino"]
 
 PASSES: dict[Runtime, tuple[Pass, ...]] = {
     "onnxruntime": (
         fold_batch_norms,
+        unsigned_levels,
         integer_transposed,
         quantise_early,
         biases_inside,

@@ -28,7 +28,8 @@ class Editor:
         self.constants: dict[str, Any] = {i.name: i for i in self.graph.initializer}
         self.outputs = dict.fromkeys(o.name for o in self.graph.output)
         self._shapes: dict[str, Any] | None = None
-        self._taken = {*self.constants, *(name for n in self.nodes for name in n.output)}
+        made = (name for n in self.nodes for name in n.output)
+        self._taken = {*self.constants, *made, *(i.name for i in self.graph.input)}
 
     def maker(self, name: str) -> Any | None:
         """The node that makes a value; None of an input or a constant."""
@@ -104,22 +105,27 @@ class Editor:
         return data
 
     def _sorted(self) -> list[Any]:
-        """The nodes that the outputs need, each behind those that it reads."""
+        """The nodes that the outputs need, in their order, but each behind those that it reads."""
         makers = {name: n for n in self.nodes for name in n.output}
+        needed, asked = set[str](), list(self.outputs)
+        while asked:
+            name = asked.pop()
+            if name in makers and name not in needed:
+                needed.update(makers[name].output)
+                asked.extend(makers[name].input)
         done: set[str] = set()
         order: list[Any] = []
-        stack = [makers[name] for name in reversed(list(self.outputs)) if name in makers]
-        while stack:
-            node = stack[-1]
-            ready = done.intersection(node.output)
-            waits = [makers[i] for i in node.input if i in makers and i not in done]
-            if waits and not ready:
-                stack.extend(reversed(waits))
-                continue
-            stack.pop()
-            if not ready:
-                order.append(node)
-                done.update(node.output)
+        for start in self.nodes:
+            stack = [start] if needed.intersection(start.output) else []
+            while stack:
+                waits = [makers[i] for i in stack[-1].input if i in makers and i not in done]
+                if waits and not done.intersection(stack[-1].output):
+                    stack.extend(waits)
+                    continue
+                node = stack.pop()
+                if not done.intersection(node.output):
+                    order.append(node)
+                    done.update(node.output)
         return order
 
     def _free(self, name: str) -> str:

@@ -26,12 +26,18 @@ class Reader:
 
     def ahead(self, count: int) -> list[dict[str, Array]]:
         """The first feeds, which `get_next` gives once more."""
-        first = [feed for feed in (self.get_next() for _ in range(count)) if feed is not None]
+        first = [feed for feed in (self._next() for _ in range(count)) if feed is not None]
         self.feeds, self.count = itertools.chain(first, self.feeds), 0
         return first
 
     def get_next(self) -> dict[str, Array] | None:
-        """The next feed, checked; ConfigError where it does not fit the file."""
+        """The next feed; ConfigError where it does not fit the file."""
+        feed = self._next()
+        if feed is not None and self.progress is not None:
+            self.progress(self.count)
+        return feed
+
+    def _next(self) -> dict[str, Array] | None:
         feed = next(self.feeds, None)
         if feed is None:
             if not self.count:
@@ -52,6 +58,4 @@ class Reader:
                     f"Calibration: '{name}' of feed {self.count} has values that are no finite "
                     "numbers: leave that picture out."
                 )
-        if self.progress is not None:
-            self.progress(self.count)
         return dict(feed)

@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ganpress.errors import ConfigError, ExportError
 from ganpress.formats.exporters.graph import Runtime, optimised
@@ -29,6 +28,7 @@ from ganpress.formats.exporters.graph.editor import Editor, attributes
 from ganpress.formats.exporters.graph.fold import fold_batch_norms
 from ganpress.formats.exporters.graph.quantised import CONVOLUTIONS, input_step, weight_of
 from ganpress.formats.exporters.graph.subpixel import as_one
+from ganpress.formats.exporters.graph.unsigned import unsigned_levels
 from ganpress.formats.exporters.precision.feeds import Feeds, Reader
 from ganpress.formats.exporters.precision.half import on_its_path, refuse_quantised
 from ganpress.formats.exporters.precision.sums import (
@@ -77,13 +77,13 @@ def calibrated(
             if not writes_picture(editor, layer):
                 as_one(editor, layer)
     reader = Reader(feeds, [i.name for i in editor.graph.input], progress)
+    _check_finite(editor, reader)
     if runtime == "onnxruntime":
         _even(editor, reader)
     model = _named(onnx.load_from_string(editor.to_bytes()))
     layers = [n for n in model.graph.node if n.op_type in CONVOLUTIONS]
     pictures = [n.name for n in layers if writes_picture(editor, n)]
     made = _quantised(model, reader, runtime, pictures if runtime == "onnxruntime" else [])
-    _check_steps(made)
     return optimised(made, runtime)
 
 
@@ -101,6 +101,7 @@ def with_rounded_sums(
     editor = Editor(data)
     reader = Reader(feeds, [i.name for i in editor.graph.input], progress)
     fold_batch_norms(editor)
+    unsigned_levels(editor)
     for layer in [n for n in editor.nodes if n.op_type == "ConvTranspose"]:
         whole, step = weight_of(editor, layer), input_step(editor, layer)
         if whole is not None and step is not None and not writes_picture(editor, layer):
@@ -115,6 +116,15 @@ def _even(editor: Editor, reader: Reader) -> None:
     names = [layer.output[0] for layer in normed_convolutions(editor)]
     if names:
         even_sums(editor, channel_ranges(editor.to_bytes(), names, reader.ahead(AHEAD)))
+
+
+def _check_finite(editor: Editor, reader: Reader) -> None:
+    """Refuse a network whose convolutions read, on the first feeds, what is no finite number: the
+    quantiser would fail, and not say where."""
+    layers = [n.input[0] for n in editor.nodes if n.op_type in CONVOLUTIONS]
+    names = [name for name in dict.fromkeys(layers) if editor.maker(name) is not None]
+    if names:
+        channel_ranges(editor.to_bytes(), names, reader.ahead(AHEAD))
 
 
 def writes_picture(editor: Editor, layer: Any) -> bool:
@@ -175,29 +185,14 @@ def _named(model: Any) -> Any:
     return model
 
 
-def _check_steps(data: bytes) -> None:
-    """Refuse steps that are no numbers: an activation was none."""
-    editor = Editor(data)
-    for node in editor.nodes:
-        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
-            continue
-        step = editor.array(node.input[1])
-        if step is not None and not (np.isfinite(step).all() and (step > 0).all()):
-            raise ExportError(
-                f"Calibration: the values of '{node.input[0]}' are not finite. Is the float "
-                "network sound on these pictures? Nothing was written."
-            )
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the remarks that the quantiser makes through the root logger."""
+    """Without the remarks that the quantiser makes through the root logger and as warnings."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(before)
-
-
-__all__ = ["Feeds", "calibrated", "with_rounded_sums"]

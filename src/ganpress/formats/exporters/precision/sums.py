@@ -47,7 +47,8 @@ def channel_ranges(data: bytes, names: list[str], feeds: Iterable[Mapping[str, A
     import onnxruntime
 
     model = onnx.load_from_string(data)
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    known = {output.name for output in model.graph.output}
+    model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(
@@ -61,7 +62,8 @@ def channel_ranges(data: bytes, names: list[str], feeds: Iterable[Mapping[str, A
                     f"Calibration: the values of '{name}' are not finite. Is the float network "
                     "sound on these pictures? Nothing was written."
                 )
-            low, high = made.min((0, 2, 3)), made.max((0, 2, 3))
+            others = tuple(k for k in range(made.ndim) if k != 1)
+            low, high = made.min(others), made.max(others)
             if name in found:
                 low, high = np.minimum(low, found[name][0]), np.maximum(high, found[name][1])
             found[name] = low, high
@@ -118,8 +120,8 @@ def round_sums(editor: Editor) -> None:
         name = layer.output[0]
         layer.output[0] = editor.value(f"{name}/sums")
         grid = [
-            editor.constant(np.float32(2 * RANGE / 254), f"{name}/sums/step"),
-            editor.constant(np.uint8(128), f"{name}/sums/zero"),
+            editor.constant(np.array(2 * RANGE / 254, np.float32), f"{name}/sums/step"),
+            editor.constant(np.array(128, np.uint8), f"{name}/sums/zero"),
         ]
         levels = editor.node(
             "QuantizeLinear", [layer.output[0], *grid], editor.value(f"{name}/levels")
