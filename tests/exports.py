@@ -67,9 +67,10 @@ def static(wiring: Wiring, **how: Any) -> Form:
 
 @functools.cache
 def in_eight_bits(wiring_of: str) -> tuple[Model, bytes]:
-    """A network of `LEAST`, each channel on 8 bits, calibrated on its random inputs; its file."""
+    """A network of `LEAST`, each channel on 8 bits, calibrated on its random inputs; its file as it
+    was traced, whose layers are those of the network."""
     wiring = LEAST[wiring_of]
     model = wiring.model()
     quantised = quantise(model.net, FakeQuantiser(per_channel=True))
     calibrate(quantised, wiring.net(), *wiring.inputs())
-    return model, to_bytes(model, Form(wiring.pixels, dynamic=True))
+    return model, to_bytes(model, Form(wiring.pixels, dynamic=True), passes=False)

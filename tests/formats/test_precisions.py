@@ -291,27 +291,3 @@ def test_a_network_trained_in_eight_bits_convolves_integers_where_norms_follow(
         graphs.append(kinds(path.read_bytes()).count("QLinearConv"))
     # the first convolution reads floats, and the last one writes the picture
     assert graphs == [0, kinds(files[1]).count("Conv") - 2]
-
-
-# --- OpenVINO's own files -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("precision", "computed", "halved"),
-    [("fp32", "f32", False), ("fp16", "f32", True), ("bf16", "bf16", True), ("int8", "f32", False)],
-)
-def test_openvino_s_files_say_what_they_are_computed_in(
-    precision: Any, computed: str, halved: bool
-) -> None:
-    pytest.importorskip("openvino", reason="needs ganpress[openvino]")
-    from ganpress.formats.exporters.openvino import files
-    from ganpress.formats.runtimes import open_file
-
-    d = Drawing(1, 3, 8, 8)
-    data = d.file(d.node("Conv", "x", d.constant(d.normal(64, 3, 3, 3))))
-    xml, weights = files(data, precision)
-    assert (len(weights) < 1.1 * 2 * 64 * 27) == halved
-    with open_file(xml, runtime="openvino", weights=weights) as opened:
-        assert opened.precision == computed
-    with open_file(xml, runtime="openvino", weights=weights, precision="f16") as opened:
-        assert opened.precision == "f16"

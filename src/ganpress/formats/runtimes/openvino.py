@@ -22,8 +22,8 @@ from ganpress.formats.runtimes.base import (
 
 NAME = "openvino"
 SPELLED = "OpenVINO"
-HINT_AT = ("runtime_options", "INFERENCE_PRECISION_HINT")
-"""Where a network's .xml says, under ``rt_info``, what it is to be computed in."""
+HINT_AT = "inference_precision_hint"
+"""Where a file's metadata say what it is to be computed in."""
 _ELEMENTS = {"f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bfloat16",
              "u8": "uint8", "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64",
              "u16": "uint16", "u32": "uint32", "u64": "uint64", "boolean": "bool"}  # fmt: skip
@@ -32,8 +32,8 @@ _ELEMENTS = {"f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bflo
 def open_with_openvino(
     source: Source, *, threads: int, hint: Hint | None, profile: bool, settings: Mapping[str, Any]
 ) -> Opened:
-    """See `open_file`. Float arithmetic is float32 unless asked otherwise: some CPUs would take
-    bfloat16 by themselves. Args: settings: of the CPU plugin by name (``ENABLE_CPU_PINNING``)."""
+    """See `open_file`. Float arithmetic is what is asked for, or what the file says, or float32:
+    some CPUs would take bfloat16 by themselves. Args: settings: of the CPU plugin by name (``ENABLE_CPU_PINNING``)."""
     try:
         import openvino
     except ImportError as error:
@@ -129,7 +129,7 @@ def _ports(ports: Any) -> dict[str, Port]:
 
 def _hint_of(read: Any) -> Hint:
     """What the file says that it is to be computed in; float32 where it says nothing."""
-    said = read.get_rt_info(list(HINT_AT)).value if read.has_rt_info(list(HINT_AT)) else "f32"
+    said = _described(read).get(HINT_AT)
     hints: tuple[Hint, ...] = get_args(Hint)
     return next((hint for hint in hints if hint == said), "f32")
 
