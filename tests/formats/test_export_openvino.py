@@ -73,7 +73,7 @@ def test_a_quantised_network_is_within_a_grey_level_and_on_integers(
     assert kinds.count("i8") == len(convolutions(model.net))
 
 
-@pytest.mark.parametrize(("precision", "hint"), [("fp16", "f16"), ("bf16", "bf16")])
+@pytest.mark.parametrize(("precision", "hint"), [("fp16", "f32"), ("bf16", "bf16")])
 def test_halves_take_half_the_bytes_and_name_the_hint(
     tmp_path: Path, precision: Any, hint: str
 ) -> None:
@@ -86,6 +86,7 @@ def test_halves_take_half_the_bytes_and_name_the_hint(
     assert sizes[precision] < 0.6 * sizes[None]
     assert facts.mean_abs_diff < 2 / 127.5
     told = open_file(facts.file).described
+    assert open_file(facts.file).precision == hint
     assert (told["precision"], told["inference_precision_hint"]) == (precision, hint)
     assert open_file(tmp_path / "None.xml").described["inference_precision_hint"] == "f32"
 
