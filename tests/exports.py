@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from nets import Wiring
 
 from ganpress.formats.exporters.form import Form
+from ganpress.formats.exporters.graph import optimised
 from ganpress.formats.exporters.onnx import to_bytes
+from ganpress.formats.exporters.opset import at_opset
 from ganpress.formats.exporters.trace import traced
 from ganpress.models.checkpoint import Model
 from ganpress.nn.layers import quantisable
@@ -65,11 +68,18 @@ def static(wiring: Wiring, **how: Any) -> Form:
     return Form(wiring.model().resolve_size(None if is_fixed else wiring.pixels), **how)
 
 
+def both_files(model: Model, form: Form) -> tuple[bytes, bytes]:
+    """A quantised network's file for onnxruntime, and the one as it was traced, of one tracing."""
+    layers = to_bytes(model, replace(form, opset=18), passes=False)
+    return at_opset(optimised(layers)), layers
+
+
 @functools.cache
 def in_eight_bits(wiring_of: str) -> tuple[Model, bytes]:
-    """A network of `LEAST`, each channel on 8 bits, calibrated on its random inputs; its file."""
+    """A network of `LEAST`, each channel on 8 bits, calibrated on its random inputs; its file as it
+    was traced, whose layers are those of the network."""
     wiring = LEAST[wiring_of]
     model = wiring.model()
     quantised = quantise(model.net, FakeQuantiser(per_channel=True))
     calibrate(quantised, wiring.net(), *wiring.inputs())
-    return model, to_bytes(model, Form(wiring.pixels, dynamic=True))
+    return model, to_bytes(model, Form(wiring.pixels, dynamic=True), passes=False)

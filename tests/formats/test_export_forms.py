@@ -154,7 +154,9 @@ def test_scales_by_channel_need_set_13_and_one_scale_needs_10() -> None:
         to_bytes(model, Form(32, opset=12))
     with pytest.raises(ConfigError, match=r"set is 99, .*sets are 7 to"):
         to_bytes(model, Form(32, opset=99))
-    assert versions_of(to_bytes(quantised(), Form(32, opset=10)))[0] == 10
+    one_scale = quantised()
+    assert versions_of(to_bytes(one_scale, Form(32)))[0] == 11
+    assert versions_of(to_bytes(one_scale, Form(32, opset=10), passes=False))[0] == 10
 
 
 def graph_of(*nodes: Any, kind: int = TensorProto.FLOAT, rank: int = 4, **weights: Any) -> bytes:
@@ -191,6 +193,13 @@ NODES: dict[str, tuple[bytes, int]] = {
     "a clip of whole numbers": (
         graph_of(helper.make_node("Clip", ["x", "l"], ["y"]), kind=TensorProto.INT8,
                  l=np.int8(0)), 12),
+    "one scale for each channel, on axis 1 without saying so": (
+        graph_of(helper.make_node("QuantizeLinear", ["x", "s"], ["q"]),
+                 helper.make_node("DequantizeLinear", ["q", "s"], ["y"]),
+                 s=np.array([0.1, 0.2], np.float32)), 13),
+    "one scale for all": (
+        graph_of(helper.make_node("QuantizeLinear", ["x", "s"], ["q"]),
+                 helper.make_node("DequantizeLinear", ["q", "s"], ["y"]), s=np.float32(0.1)), 10),
     "half precision from the first": (
         graph_of(helper.make_node("Relu", ["x"], ["y"]), kind=TensorProto.FLOAT16), 7),
     "bfloat16 since 13": (

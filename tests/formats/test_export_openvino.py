@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from exports import FREE, SHALLOW
@@ -20,6 +22,7 @@ from ganpress.formats.exporters import export
 from ganpress.formats.exporters import openvino as exporter
 from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.onnx import to_bytes
+from ganpress.formats.runtimes import open_file
 from ganpress.models.checkpoint import Model
 from ganpress.nn.layers import convolutions
 from ganpress.quantisation.quantise import FakeQuantiser, calibrate, quantise
@@ -70,11 +73,58 @@ def test_a_quantised_network_is_within_a_grey_level_and_on_integers(
     assert kinds.count("i8") == len(convolutions(model.net))
 
 
+@pytest.mark.parametrize(("precision", "hint"), [("fp16", "f32"), ("bf16", "bf16")])
+def test_halves_take_half_the_bytes_and_name_the_hint(
+    tmp_path: Path, precision: Any, hint: str
+) -> None:
+    model, sizes = SHALLOW.model(), {}
+    for what in (None, precision):
+        facts = export(
+            model, tmp_path / f"{what}.xml", to="openvino", form=Form(32, precision=what)
+        )
+        sizes[what] = facts.file.with_suffix(".bin").stat().st_size
+    assert sizes[precision] < 0.6 * sizes[None]
+    assert facts.mean_abs_diff < 2 / 127.5
+    told = open_file(facts.file).described
+    assert open_file(facts.file).precision == hint
+    assert (told["precision"], told["inference_precision_hint"]) == (precision, hint)
+    assert open_file(tmp_path / "None.xml").described["inference_precision_hint"] == "f32"
+
+
+def test_a_file_between_bytes_and_one_calibrated_are_openvinos_too(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from ganpress.data import open_images
+
+    model = SHALLOW.model()
+    draw = np.random.default_rng(0)
+    for n in range(3):
+        Image.fromarray(draw.integers(0, 256, (32, 32, 3), np.uint8)).save(tmp_path / f"{n}.png")
+    images = open_images(tmp_path)
+    facts = export(
+        model, tmp_path / "net.xml", to="openvino", form=Form(32, bytes_io=True), images=images
+    )
+    assert facts.max_abs_diff <= 1.001 / 127.5
+    with open_file(facts.file) as opened:
+        assert {p.dtype for p in (*opened.inputs.values(), *opened.outputs.values())} == {"uint8"}
+        assert opened.inputs["image"].dims == (1, 32, 32, 3)
+    form = Form(32, precision="int8")
+    facts = export(model, tmp_path / "int8.xml", to="openvino", form=form, calibrate=images)
+    kinds = {
+        op.get_element_type().get_type_name()
+        for op in openvino.Core().read_model(facts.file).get_ops()
+        if op.get_type_name() == "Constant" and len(op.get_output_shape(0)) == 4
+    }
+    assert kinds == {"i8"}
+    assert 1e-4 < facts.mean_abs_diff < 4 / 127.5
+
+
 def test_a_file_that_differs_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, coarser = quantised(), to_bytes(quantised(bits=5), Form(32))
-    monkeypatch.setattr("ganpress.formats.exporters.openvino.to_bytes", lambda *a, **k: coarser)
+    model, coarser = quantised(), to_bytes(quantised(bits=5), Form(32), passes=False)
+    for made in ("to_bytes", "as_traced"):
+        monkeypatch.setattr(exporter, made, lambda *a, **k: coarser)
     with pytest.raises(ExportError, match=r"in what layer '[\w.]+' reads: .*Nothing was written"):
         export(model, tmp_path / "net.xml", to="openvino", size=32)
     assert not list(tmp_path.iterdir())
@@ -129,7 +179,7 @@ def test_the_very_bytes_that_are_written_are_checked(
 def test_a_graph_that_openvino_cannot_convert_is_an_export_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporter, "to_bytes", lambda model, form: b"no graph")
+    monkeypatch.setattr(exporter, "to_bytes", lambda *a, **k: b"no graph")
     with pytest.raises(ExportError, match=r"(?s)cannot convert .*Nothing was written"):
         export(SHALLOW.model(), tmp_path / "net.xml", to="openvino", size=32)
     assert not list(tmp_path.iterdir())
@@ -199,6 +249,7 @@ def test_a_kill_never_leaves_an_old_network_with_new_weights(folder: Path, renam
     code = f"""
 import os
 from pathlib import Path
+from typing import Any
 from ganpress.run.files import replace_pair
 rename, done = os.replace, []
 def killed(source, target):

@@ -9,6 +9,7 @@ import random
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from graphs import convolving, written
+from patience import PATIENCE_S
 
 import ganpress
 from ganpress.errors import ConfigError, MissingExtra
@@ -154,6 +156,28 @@ def test_a_process_that_dies_is_told_of(file: Path) -> None:
     with pytest.raises(Exception, match="its process ended with code -9"):
         running.ask("memory")
     running.close()
+
+
+def test_a_process_ends_when_the_one_that_started_it_is_killed(file: Path) -> None:
+    code = (
+        "import os, sys; from ganpress.measures.timing.rounds import Worker; "
+        "from ganpress.measures.timing.task import Task; "
+        f"worker = Worker(Task('onnxruntime', {str(file)!r}, 'fp32', 1, '', ('image',))); "
+        "print(worker._process.pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    pid = int(done.stdout)
+    waited = time.monotonic() + PATIENCE_S
+    while is_running(pid) and time.monotonic() < waited:
+        time.sleep(0.1)
+    assert not is_running(pid)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_ctrl_c_ends_the_measurement_with_what_there_is(file: Path) -> None:

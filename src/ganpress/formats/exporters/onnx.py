@@ -23,7 +23,7 @@ from ganpress.errors import CheckpointError, ExportError, MissingExtra
 from ganpress.formats.exporters import verify
 from ganpress.formats.exporters.byte_door import with_bytes
 from ganpress.formats.exporters.described import describe
-from ganpress.formats.exporters.form import Form, Job
+from ganpress.formats.exporters.form import OPENVINO_HINTS, Form, Job
 from ganpress.formats.exporters.graph import Runtime, optimised
 from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.opset import at_opset, opset_of
@@ -97,13 +97,14 @@ def to_bytes(
     if form.bytes_io:
         file = with_bytes(file)
     del file.metadata_props[:]
-    onnx.helper.set_model_props(file, describe(plain, form))
+    described = describe(plain, form)
+    if runtime == "openvino":
+        described["inference_precision_hint"] = OPENVINO_HINTS[described["precision"]]
+    onnx.helper.set_model_props(file, described)
     return at_opset(file.SerializeToString(), form.opset)
 
 
-def as_traced(
-    model: Model, form: Form, *, runtime: Runtime = "onnxruntime"
-) -> bytes | None:
+def as_traced(model: Model, form: Form, *, runtime: Runtime = "onnxruntime") -> bytes | None:
     """The file whose layers are those of the network, for the check of layers, where it has
     trained quantisers: passes merge layers with what is around them. Else None."""
     if quantiser_of(in_form(model, form).net) is None:

@@ -4,7 +4,10 @@ The picture that is compared with torch's is made by the very bytes of these two
 layer, a quantised network is checked on the ONNX graph that they were made from.
 
 The quantised convolutions run on integers there; what stays float is float32 in this check, and has
-to be asked for (`INFERENCE_PRECISION_HINT` "f32"), since some CPUs would take bfloat16.
+to be asked for (`INFERENCE_PRECISION_HINT` "f32"), since some CPUs would take bfloat16. The file
+cannot say so: arithmetic is the runtime's choice. With fp16 and bf16 weights lie in the file as
+float16, which holds them to three digits more than bfloat16 would, the check asks for arithmetic in
+that precision (a CPU without it computes in float32), and the metadata name the hint to give.
 """
 
 from __future__ import annotations
@@ -19,13 +22,14 @@ from torch import Tensor
 
 from ganpress.errors import CheckpointError, ExportError, MissingExtra
 from ganpress.formats.exporters import verify
-from ganpress.formats.exporters.form import Job, Precision
+from ganpress.formats.exporters.described import precision_of
+from ganpress.formats.exporters.form import OPENVINO_HINTS, Job, Precision
 from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.onnx import as_traced, to_bytes, versions_of
 from ganpress.formats.exporters.parity import check_seen, write_parity
 from ganpress.formats.exporters.trace import in_form
 from ganpress.formats.exporters.verify import GREY, ExportFacts, Tolerance, compare
-from ganpress.formats.runtimes import open_file
+from ganpress.formats.runtimes import Opened, open_file
 from ganpress.run.files import make_folder, replace_pair
 
 FLOAT_MAX = 1e-3  # its float kernels reorder and fuse more than onnxruntime's
@@ -47,17 +51,21 @@ def export_openvino(job: Job) -> ExportFacts:
     data = to_bytes(model, form, job.calibration, runtime="openvino")
     xml, weights = files(data, form.precision)
 
-    def open_(file: bytes) -> Session:  # the other files are cut into layers (`layerwise`)
-        return session(xml, weights) if file == data else session(file)
-
     plain = in_form(model, form)
+    precision = precision_of(plain, form)
+
+    def open_(file: bytes) -> Session:  # the other files are cut into layers (`layerwise`)
+        hint = {"INFERENCE_PRECISION_HINT": OPENVINO_HINTS[precision]}
+        return session(xml, weights, **hint) if file == data else session(file)
+
+    def opened() -> Opened:
+        return open_file(xml, runtime="openvino", weights=weights)
+
     found = compare(
         plain, data, open_, form, float_max=FLOAT_MAX, quantised=QUANTISED,
         layers=as_traced(model, form, runtime="openvino"),
     )  # fmt: skip
-    parity = check_seen(
-        job, plain, lambda: open_file(xml, runtime="openvino", weights=weights), FLOAT_MAX, GREY
-    )
+    parity = check_seen(job, plain, opened, FLOAT_MAX, GREY)
     make_folder(path.parent)
     replace_pair(path, xml, path.with_suffix(".bin"), weights)
     total = len(xml) + len(weights)

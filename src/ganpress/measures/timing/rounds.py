@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ganpress.errors import GanpressError
 from ganpress.measures.timing.task import Task
 
 REST_S = 0.02
@@ -25,7 +24,7 @@ REST_S = 0.02
 LAYER_PASSES = 10
 
 
-class CandidateFailed(GanpressError):
+class CandidateFailed(Exception):
     """A candidate's process ended, or its runtime refused; the message is the runtime's."""
 
 
