@@ -8,6 +8,7 @@ import functools
 import pytest
 from nets import Wiring
 
+from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.models.checkpoint import Model
 from ganpress.quantisation.quantise import FakeQuantiser, calibrate, quantise
@@ -35,4 +36,4 @@ def in_eight_bits(wiring_of: str) -> tuple[Model, bytes]:
     model = wiring.model()
     quantised = quantise(model.net, FakeQuantiser(per_channel=True))
     calibrate(quantised, wiring.net(), *wiring.inputs())
-    return model, to_bytes(model)
+    return model, to_bytes(model, Form(wiring.pixels, dynamic=True))

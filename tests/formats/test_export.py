@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ganpress.errors import ConfigError, DiskFull, ExportError, MissingExtra
 from ganpress.formats.exporters import ExportFacts, export
+from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.models.checkpoint import Model
@@ -175,7 +176,7 @@ def test_a_quantised_network_exports_with_int8_weights(
 def stored(exported: tuple[Model, ExportFacts], monkeypatch: pytest.MonkeyPatch) -> Model:
     """The model of `exported`, whose next export takes no time."""
     data = exported[1].file.read_bytes()
-    monkeypatch.setattr("ganpress.formats.exporters.onnx.to_bytes", lambda model: data)
+    monkeypatch.setattr("ganpress.formats.exporters.onnx.to_bytes", lambda model, form: data)
     return exported[0]
 
 
@@ -201,8 +202,8 @@ def test_a_quantised_file_on_another_grid_is_not_written(
     model, coarser = (
         tiny(quantiser=FakeQuantiser(bits=b), affine=True, downsamplings=1) for b in (8, 6)
     )
-    data = to_bytes(coarser)
-    monkeypatch.setattr("ganpress.formats.exporters.onnx.to_bytes", lambda model: data)
+    data = to_bytes(coarser, Form(32, dynamic=True))
+    monkeypatch.setattr("ganpress.formats.exporters.onnx.to_bytes", lambda model, form: data)
     with pytest.raises(ExportError, match="differs from torch in what layer"):
         export(model, tmp_path / "net.onnx", size=32)
     assert not list(tmp_path.iterdir())

@@ -18,6 +18,7 @@ from torch import Tensor
 from ganpress.errors import ConfigError, DiskFull, ExportError, MissingExtra
 from ganpress.formats.exporters import export
 from ganpress.formats.exporters import openvino as exporter
+from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.models.checkpoint import Model
 from ganpress.nn.layers import convolutions
@@ -72,8 +73,8 @@ def test_a_quantised_network_is_within_a_grey_level_and_on_integers(
 def test_a_file_that_differs_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, coarser = quantised(), to_bytes(quantised(bits=5))
-    monkeypatch.setattr("ganpress.formats.exporters.openvino.to_bytes", lambda model: coarser)
+    model, coarser = quantised(), to_bytes(quantised(bits=5), Form(32, dynamic=True))
+    monkeypatch.setattr("ganpress.formats.exporters.openvino.to_bytes", lambda model, form: coarser)
     with pytest.raises(ExportError, match=r"in what layer '[\w.]+' reads: .*Nothing was written"):
         export(model, tmp_path / "net.xml", to="openvino", size=32)
     assert not list(tmp_path.iterdir())
@@ -82,7 +83,10 @@ def test_a_file_that_differs_is_not_written(
 @pytest.fixture(scope="module")
 def converted() -> dict[str, bytes]:
     """The ONNX files of a float and a quantised network, made once."""
-    return {"float": to_bytes(SHALLOW.model()), "quantised": to_bytes(quantised())}
+    return {
+        "float": to_bytes(SHALLOW.model(), Form(32, dynamic=True)),
+        "quantised": to_bytes(quantised(), Form(32, dynamic=True)),
+    }
 
 
 Pair = tuple[bytes, bytes]
@@ -115,7 +119,7 @@ def test_the_very_bytes_that_are_written_are_checked(
     told: str,
 ) -> None:
     whole, model = exporter.files, SHALLOW.model() if kind == "float" else quantised()
-    monkeypatch.setattr(exporter, "to_bytes", lambda model: converted[kind])
+    monkeypatch.setattr(exporter, "to_bytes", lambda model, form: converted[kind])
     monkeypatch.setattr(exporter, "files", lambda data: damage(*whole(data)))
     with pytest.raises(ExportError, match=rf"(?s){told}.*Nothing was written"):
         export(model, tmp_path / "net.xml", to="openvino", size=32)
@@ -125,7 +129,7 @@ def test_the_very_bytes_that_are_written_are_checked(
 def test_a_graph_that_openvino_cannot_convert_is_an_export_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporter, "to_bytes", lambda model: b"no graph")
+    monkeypatch.setattr(exporter, "to_bytes", lambda model, form: b"no graph")
     with pytest.raises(ExportError, match=r"(?s)cannot convert .*Nothing was written"):
         export(SHALLOW.model(), tmp_path / "net.xml", to="openvino", size=32)
     assert not list(tmp_path.iterdir())
@@ -163,7 +167,7 @@ def test_a_full_disk_leaves_the_previous_pair(
         if len(synced) > 2 * whole:  # each file, and then its folder
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(exporter, "to_bytes", lambda model: converted["float"])
+    monkeypatch.setattr(exporter, "to_bytes", lambda model, form: converted["float"])
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(DiskFull, match=r"net\.(bin|xml)"):
         export(SHALLOW.model(), folder / "net.xml", to="openvino", size=32)

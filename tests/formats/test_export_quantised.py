@@ -15,6 +15,7 @@ from thin import thinned
 from torch import Tensor
 
 from ganpress.errors import ExportError
+from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.layerwise import FEED, Session, check_layers, cut, layer_inputs
 from ganpress.formats.exporters.onnx import reads, runner, session, to_bytes
 from ganpress.formats.exporters.verify import (
@@ -52,7 +53,11 @@ def test_the_quantiser_s_settings_are_those_of_the_file() -> None:
     for name, quantiser in QUANTISERS.items():
         model = SHALLOW.model()
         calibrate(quantise(model.net, quantiser), SHALLOW.net(), photos())
-        found = agreement(model, runner(to_bytes(model), reads(model)), [(photos(seed=7),)])
+        found = agreement(
+            model,
+            runner(to_bytes(model, Form(32, dynamic=True)), reads(model)),
+            [(photos(seed=7),)],
+        )
         assert found.mean < 0.1 * GREY, name
         assert found.near > 0.999, name
 
@@ -74,12 +79,12 @@ def test_learned_ranges_are_those_of_the_file() -> None:
     for n, p in learn_ranges(model.net).named_parameters():
         if n.endswith(".range"):
             p.data.mul_(0.7)
-    data = to_bytes(model)
+    data = to_bytes(model, Form(32, dynamic=True))
     run, x = runner(data, reads(model)), photos(seed=7)
     assert (run(x) - model(x)).abs().mean() < 0.1 * GREY
     fixed = copy.deepcopy(model)
     fix_ranges(fixed.net)
-    assert torch.equal(runner(to_bytes(fixed), reads(model))(x), run(x))
+    assert torch.equal(runner(to_bytes(fixed, Form(32, dynamic=True)), reads(model))(x), run(x))
 
 
 @every_wiring
@@ -104,7 +109,7 @@ def calm() -> tuple[Model, bytes]:
     """A net so shallow that its own noise is small."""
     model = SHALLOW.model()
     calibrate(quantise(model.net, FakeQuantiser()), SHALLOW.net(), photos())
-    return model, to_bytes(model)
+    return model, to_bytes(model, Form(32, dynamic=True))
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from PIL import Image
 
 import ganpress
 from ganpress.errors import CheckpointError, ConfigError, MissingExtra
+from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.generation.program import open_program
 
@@ -56,7 +57,7 @@ def bound(path: Path, **dims: int) -> Path:
 @functools.cache
 def in_onnx(wiring: str) -> bytes:
     """The ONNX file of a tiny model, made once for all tests and both targets."""
-    return to_bytes(WIRINGS[wiring].model())
+    return to_bytes(WIRINGS[wiring].model(), Form(32, dynamic=True))
 
 
 @contextmanager
@@ -65,7 +66,7 @@ def file_of(wiring: str) -> Iterator[None]:
     data = in_onnx(wiring)
     with pytest.MonkeyPatch.context() as patch:
         for target in ENDINGS:
-            patch.setattr(f"ganpress.formats.exporters.{target}.to_bytes", lambda model: data)
+            patch.setattr(f"ganpress.formats.exporters.{target}.to_bytes", lambda model, form: data)
         yield
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from ganpress.channels.take import Elastic, like
 from ganpress.errors import ExportError
+from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.onnx import session, to_bytes
 from ganpress.formats.exporters.verify import claims_exactness, compare
@@ -220,7 +221,7 @@ def exported(name: str) -> tuple[Model, bytes]:
     pytest.importorskip("onnxscript", reason="needs ganpress[onnx]")
     model = WIRINGS[name].model()
     model.net = exact_net(WIRINGS[name])
-    return model, to_bytes(model)
+    return model, to_bytes(model, Form(32, dynamic=True))
 
 
 @pytest.mark.parametrize("name", thinned(WIRINGS, 1))
@@ -238,7 +239,7 @@ def test_a_channel_without_variance_is_the_same_picture_too() -> None:
     model.net = exact_net(WIRINGS["cartoongan"])
     with torch.no_grad():
         model.net.stem.conv.weight[0] = 0
-    assert compare(model, to_bytes(model), session, 32).most <= 1e-6
+    assert compare(model, to_bytes(model, Form(32, dynamic=True)), session, 32).most <= 1e-6
 
 
 def test_openvino_makes_the_same_picture_where_no_bias_stands_before_a_norm() -> None:
@@ -255,7 +256,7 @@ def test_openvino_makes_the_same_picture_where_no_bias_stands_before_a_norm() ->
                 layer.bias.zero_()
     observed = copy.deepcopy(model.net)
     calibrate(quantise(model.net, EXACT), observed, *wiring.inputs())
-    made = openvino.runner(to_bytes(model), ("image",))(photos())
+    made = openvino.runner(to_bytes(model, Form(32, dynamic=True)), ("image",))(photos())
     assert model(photos()).std() > 0.1
     assert (made - model(photos())).abs().mean() < 0.1 / 127.5
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from ganpress.errors import ExportError, MissingExtra
 from ganpress.formats.exporters import verify
+from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.quantiser import use_export_quantisers
 from ganpress.formats.exporters.verify import OUTPUT, ExportFacts, compare, reads
@@ -52,7 +53,7 @@ def export_onnx(model: Model, path: Path, size: Size) -> ExportFacts:
             raise MissingExtra(
                 f"Export to ONNX needs the package '{package}': pip install 'ganpress[onnx]'"
             ) from error
-    data = to_bytes(model)
+    data = to_bytes(model, Form(size, dynamic=True))
     found = compare(model, data, session, size)
     make_folder(path.parent)
     replace_file(path, lambda file: file.write(data))
@@ -61,13 +62,16 @@ def export_onnx(model: Model, path: Path, size: Size) -> ExportFacts:
     )
 
 
-def to_bytes(model: Model) -> bytes:
+def to_bytes(model: Model, form: Form) -> bytes:
     """The ONNX file of a model, metadata included.
 
     Raises: ExportError where torch's exporter cannot take the network.
     """
     net = use_export_quantisers(fold_gates(copy.deepcopy(model.net).cpu().eval()))
-    example, shapes = example_of(net, model.multiple, model.min_size)
+    example: Inputs = draw_inputs(net, form.batch, form.size, torch.Generator().manual_seed(0))
+    shapes: tuple[Any, ...] | None = None
+    if form.dynamic:
+        example, shapes = example_of(net, model.multiple, model.min_size)
     try:
         with _quiet(), torch.no_grad():
             program: Any = torch.onnx.export(

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ganpress.errors import ConfigError, ExportError, MissingExtra
 from ganpress.formats.exporters import verify
+from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.onnx import OPSET, to_bytes
 from ganpress.formats.exporters.verify import GREY, ExportFacts, Tolerance, compare
@@ -45,7 +46,7 @@ def export_openvino(model: Model, path: Path, size: Size) -> ExportFacts:
     if path.suffix != ".xml":
         raise ConfigError(f"OpenVINO reads a .xml with a .bin beside it: name the file *.xml, "
                           f"not '{path.name}'.")  # fmt: skip
-    data = to_bytes(model)
+    data = to_bytes(model, Form(size, dynamic=True))
     quantised = Tolerance(mean=GREY, share=0.0, exact=None)
     xml, weights = files(data)
 
