@@ -51,7 +51,7 @@ def palette_of(pictures: Sequence[NDArray[np.uint8]]) -> list[dict[str, Any]]:
         return []
     by_weight = np.argsort(-fractions, kind="stable")
     chosen = [_snapped(pixels, kept[k]) for k in by_weight if fractions[k] >= RARE]
-    return _named(chosen)
+    return named_colours(chosen)
 
 
 def _rgb(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -74,7 +74,7 @@ def _snapped(pixels: NDArray[np.uint8], centre: NDArray[np.float64]) -> tuple[in
     return r, g, b
 
 
-def _named(colours: Sequence[tuple[int, int, int]]) -> list[dict[str, Any]]:
+def named_colours(colours: Sequence[tuple[int, int, int]]) -> list[dict[str, Any]]:
     """Each with the nearest colour's name; a second one of a name has its number behind it."""
     found: list[dict[str, Any]] = []
     seen: dict[str, int] = {}

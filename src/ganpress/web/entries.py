@@ -1,0 +1,205 @@
+"""One model as the page needs it: the bytes of its ONNX file, and its entry of models.json."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganpress.editing.directions import Directions
+from ganpress.errors import ConfigError, MissingExtra
+from ganpress.formats.exporters.form import Form
+from ganpress.formats.exporters.onnx import to_bytes
+from ganpress.measures.cost import measure
+from ganpress.measures.quality import trained_size
+from ganpress.models.checkpoint import Model
+from ganpress.models.inputs import channels_of, reads
+from ganpress.types.pictures import CHANNELS
+from ganpress.types.sizes import Size, as_size, height_width
+from ganpress.web.classes import as_palette, label_classes, named_classes
+from ganpress.web.editable import editable, is_latent, latent_facts
+from ganpress.web.given import Given
+from ganpress.web.palette import palette_of
+
+KINDS = ("photo", "draw", "labels", "latent")
+"""Ways to give a page its input: which one opens first."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of every model of a page.
+
+    Attributes:
+        size: of the pictures, pixels; None: what each was trained with.
+        dynamic: height and width free where the network allows.
+        kind: the input that opens first; None: found out.
+        classes: a set of `classes.SETS`, or a JSON file; None: as the model's card says.
+    """
+
+    size: Size | None = None
+    dynamic: bool = False
+    kind: str | None = None
+    classes: str | Path | None = None
+
+
+def size_for(given: Given, size: Size | None) -> Size:
+    """The size of a model's pictures: what is asked for, or that of its run, or of its training.
+
+    Raises: ConfigError for a size that it cannot make.
+    """
+    model = given.model
+    if size is None and not model.is_fixed:
+        size = as_size(given.size) if given.size is not None else trained_size(model)
+        size = model.fit(size)
+    return model.resolve_size(size)
+
+
+def onnx_bytes(given: Given, wanted: Wanted, directions: Directions | None) -> bytes:
+    """The model's ONNX file: the given one, or a new one.
+
+    Raises: ConfigError, ExportError, MissingExtra.
+    """
+    if given.data is not None:
+        return given.data
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise MissingExtra(
+                f"A page needs the package '{package}' to export models: pip install "
+                "'ganpress[onnx]'"
+            ) from error
+    model = given.model if directions is None else editable(given.model, directions)
+    return to_bytes(model, Form(size_for(given, wanted.size), dynamic=wanted.dynamic))
+
+
+def ports(data: bytes, where: str) -> tuple[dict[str, Any], str, dict[str, str]]:
+    """What an ONNX file reads, by name; the name of what it makes; its metadata.
+
+    Raises: ConfigError for a file whose weights are elsewhere, MissingExtra.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise MissingExtra(
+            "A page needs the package 'onnx': pip install 'ganpress[onnx]'"
+        ) from error
+    file = onnx.load_model_from_string(data)
+    if any(t.data_location == onnx.TensorProto.EXTERNAL for t in file.graph.initializer):
+        raise ConfigError(
+            f"{where} has its weights in another file, which a page cannot read: export it again "
+            "with 'ganpress export'."
+        )
+    found = {}
+    for port in file.graph.input:
+        tensor = port.type.tensor_type
+        kind = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
+        dims = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
+        found[port.name] = {"dims": dims, "dtype": kind}
+    metadata = {prop.key: prop.value for prop in file.metadata_props}
+    return found, file.graph.output[0].name, metadata
+
+
+def entry(
+    given: Given,
+    data: bytes,
+    wanted: Wanted,
+    samples: Sequence[NDArray[np.uint8]],
+    directions: Directions | None,
+) -> dict[str, Any]:
+    """The model's entry of models.json, without its id and file name."""
+    model, size = given.model, size_for(given, wanted.size)
+    inputs, output, metadata = ports(data, given.title)
+    seen, made = channels_of(model)
+    cost = measure(model.net, size)
+    pictures = [dims["dims"] for name, dims in inputs.items() if name in ("image", "semantics")]
+    return {
+        "title": given.title,
+        "role": given.role,
+        "family": model.family.name,
+        "bytes": len(data),
+        "macs": cost.macs,
+        "params": cost.params,
+        "size": list(height_width(size)),
+        "multiple": model.multiple,
+        "min_size": model.min_size,
+        "fixed": None not in [side for dims in pictures for side in dims[2:]],
+        "inputs": inputs,
+        "output": output,
+        "range": [-1, 1],
+        "colours": {
+            "in": CHANNELS[seen] if "image" in inputs else None,
+            "out": CHANNELS[made],
+        },
+        **read_by(given, wanted, samples, directions),
+        "metadata": metadata,
+    }
+
+
+def read_by(
+    given: Given,
+    wanted: Wanted,
+    samples: Sequence[NDArray[np.uint8]],
+    directions: Directions | None,
+) -> Mapping[str, Any]:
+    """Which input opens first, and what it can be made of: `input`, `palette`, `labels`, `latent`.
+
+    Raises: ConfigError for an input that the model does not read.
+    """
+    model = given.model
+    names = reads(model)
+    named = wanted.classes or given.page.get("classes")
+    known = named_classes(named) if named else {}
+    found: dict[str, Any] = {}
+    if is_latent(model):
+        found["latent"] = latent_facts(model, directions)
+    if "semantics" in names:
+        found |= {"input": "labels", "labels": _labels(model, known)}
+    elif "image" in names:
+        palette = _palette(given, known, samples)
+        found |= {"input": "draw" if palette else "photo", "palette": palette}
+    else:
+        found["input"] = "latent"
+    if wanted.kind is not None:
+        able = [kind for kind in KINDS if _can(kind, names)]
+        if wanted.kind not in able:
+            raise ConfigError(
+                f"{given.title} reads {' and '.join(names)}, so the page cannot open with "
+                f"'{wanted.kind}': choose {' or '.join(able)}."
+            )
+        found["input"] = wanted.kind
+    return found
+
+
+def _can(kind: str, names: Sequence[str]) -> bool:
+    if kind in ("photo", "draw"):
+        return "image" in names
+    if kind == "labels":
+        return "semantics" in names
+    return not {"image", "semantics"} & set(names)
+
+
+def _labels(model: Model, known: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+    net: Any = model.net
+    return {
+        "count": net.labels,
+        "dontcare": net.dontcare,
+        "edges": net.edges,
+        "classes": label_classes(net.labels, {k: dict(c) for k, c in known.items()}),
+    }
+
+
+def _palette(
+    given: Given, known: Mapping[int, Mapping[str, Any]], samples: Sequence[NDArray[np.uint8]]
+) -> list[dict[str, Any]]:
+    """Colours to paint pictures with: the classes' own, or the card's, or those of the samples."""
+    if known:
+        return [dict(known[k]) for k in sorted(known)]
+    if card := given.page.get("palette"):
+        return as_palette(card)
+    return palette_of(samples)
