@@ -37,7 +37,7 @@ Kind = Annotated[
 Classes = Annotated[
     str | None,
     typer.Option(
-        "--classes", help="what can be painted: facades, cityscapes, or a JSON file of colours"
+        "--classes", help="names of labels: facades, cityscapes, coco-stuff, or a .json file"
     ),
 ]
 Moves = Annotated[

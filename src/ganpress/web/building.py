@@ -25,8 +25,9 @@ from ganpress.models.inputs import channels_of, reads
 from ganpress.run.files import make_folder, replace_file, write_json
 from ganpress.types.sizes import Size
 from ganpress.web.editable import directions_of, is_latent
-from ganpress.web.entries import KINDS, Wanted, entry, onnx_bytes, size_for
+from ganpress.web.entries import Wanted, entry, onnx_bytes, size_for
 from ganpress.web.given import Given, open_given, unique_ids
+from ganpress.web.inputs import KINDS
 from ganpress.web.runtime import PACKAGE, runtime_files
 
 STATIC = Path(__file__).with_name("static")
@@ -71,7 +72,7 @@ def site(
     size: Size | None = None,
     dynamic: bool = False,
     kind: str | None = None,
-    classes: str | Path | None = None,
+    classes: str | None = None,
     directions: Path | None = None,
     webgpu: bool = True,
     runtime: Path | None = None,
@@ -88,7 +89,8 @@ def site(
         dynamic: leave height and width free, so that the page takes pictures of other sizes.
         kind: what opens first: "photo", "draw", "labels" or "latent"; None: found out from the
             model's card, or from the pictures.
-        classes: what can be painted: "facades", "cityscapes", or a JSON file of names and colours.
+        classes: names of the labels that are painted: "facades", "cityscapes", "coco-stuff", or a
+            .json file of them.
         directions: edit directions of the first model; None: its principal components.
         webgpu: with the files for GPUs (27 MB more).
         runtime: the archive of onnxruntime-web's npm package; None: npm fetches it once.

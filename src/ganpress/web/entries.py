@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,17 +16,12 @@ from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.measures.cost import measure
 from ganpress.measures.quality import trained_size
-from ganpress.models.checkpoint import Model
-from ganpress.models.inputs import channels_of, reads
+from ganpress.models.inputs import channels_of
 from ganpress.types.pictures import CHANNELS
 from ganpress.types.sizes import Size, as_size, height_width
-from ganpress.web.classes import as_palette, label_classes, named_classes
 from ganpress.web.editable import editable, is_latent, latent_facts
 from ganpress.web.given import Given
-from ganpress.web.palette import palette_of
-
-KINDS = ("photo", "draw", "labels", "latent")
-"""Ways to give a page its input: which one opens first."""
+from ganpress.web.inputs import input_facts
 
 
 @dataclass(frozen=True)
@@ -38,13 +32,14 @@ class Wanted:
         size: of the pictures, pixels; None: what each was trained with.
         dynamic: height and width free where the network allows.
         kind: the input that opens first; None: found out.
-        classes: a set of `classes.SETS`, or a JSON file; None: as the model's card says.
+        classes: names of the labels: a set of `label_names.LABEL_SETS`, or a .json file; None: as
+            the model's card says.
     """
 
     size: Size | None = None
     dynamic: bool = False
     kind: str | None = None
-    classes: str | Path | None = None
+    classes: str | None = None
 
 
 def size_for(given: Given, size: Size | None) -> Size:
@@ -136,70 +131,29 @@ def entry(
             "in": CHANNELS[seen] if "image" in inputs else None,
             "out": CHANNELS[made],
         },
-        **read_by(given, wanted, samples, directions),
+        **_fed(given, wanted, samples, directions),
         "metadata": metadata,
     }
 
 
-def read_by(
+def _fed(
     given: Given,
     wanted: Wanted,
     samples: Sequence[NDArray[np.uint8]],
     directions: Directions | None,
-) -> Mapping[str, Any]:
-    """Which input opens first, and what it can be made of: `input`, `palette`, `labels`, `latent`.
-
-    Raises: ConfigError for an input that the model does not read.
-    """
+) -> dict[str, Any]:
+    """How its inputs are made: `input`, `palette`, `labels`, `latent`. Raises: ConfigError."""
     model = given.model
-    names = reads(model)
-    named = wanted.classes or given.page.get("classes")
-    known = named_classes(named) if named else {}
-    found: dict[str, Any] = {}
-    if is_latent(model):
-        found["latent"] = latent_facts(model, directions)
-    if "semantics" in names:
-        found |= {"input": "labels", "labels": _labels(model, known)}
-    elif "image" in names:
-        palette = _palette(given, known, samples)
-        found |= {"input": "draw" if palette else "photo", "palette": palette}
-    else:
-        found["input"] = "latent"
-    if wanted.kind is not None:
-        able = [kind for kind in KINDS if _can(kind, names)]
-        if wanted.kind not in able:
-            raise ConfigError(
-                f"{given.title} reads {' and '.join(names)}, so the page cannot open with "
-                f"'{wanted.kind}': choose {' or '.join(able)}."
-            )
-        found["input"] = wanted.kind
-    return found
+    found = input_facts(
+        model,
+        kind=wanted.kind,
+        examples=[as_rgb_pixels(picture) for picture in samples],
+        card=given.card,
+        label_set=wanted.classes,
+    )
+    return found | ({"latent": latent_facts(model, directions)} if is_latent(model) else {})
 
 
-def _can(kind: str, names: Sequence[str]) -> bool:
-    if kind in ("photo", "draw"):
-        return "image" in names
-    if kind == "labels":
-        return "semantics" in names
-    return not {"image", "semantics"} & set(names)
-
-
-def _labels(model: Model, known: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    net: Any = model.net
-    return {
-        "count": net.labels,
-        "dontcare": net.dontcare,
-        "edges": net.edges,
-        "classes": label_classes(net.labels, {k: dict(c) for k, c in known.items()}),
-    }
-
-
-def _palette(
-    given: Given, known: Mapping[int, Mapping[str, Any]], samples: Sequence[NDArray[np.uint8]]
-) -> list[dict[str, Any]]:
-    """Colours to paint pictures with: the classes' own, or the card's, or those of the samples."""
-    if known:
-        return [dict(known[k]) for k in sorted(known)]
-    if card := given.page.get("palette"):
-        return as_palette(card)
-    return palette_of(samples)
+def as_rgb_pixels(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(h, w, 1 to 4) as (h, w, 3); alpha is left out."""
+    return picture[..., :3] if picture.shape[2] > 2 else np.repeat(picture[..., :1], 3, 2)

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ganpress.errors import ConfigError, WeightsError, did_you_mean
+from ganpress.errors import ConfigError, WeightsError
 from ganpress.generation.program import open_program
 from ganpress.losses.weights import zoo_path
 from ganpress.models.checkpoint import Model, fingerprint, load
@@ -31,7 +31,7 @@ class Given:
         role: "teacher", "student", or None.
         data: the finished ONNX file, where one was given.
         size: side that the run trained with, pixels; None where there is no run.
-        page: what its card says about what it reads: `palette` or `classes` (`classes.Read`).
+        card: of the zoo's models: their card, which says what they read (`inputs.input_facts`).
         samples: pictures that it read in its run.
     """
 
@@ -40,7 +40,7 @@ class Given:
     role: str | None = None
     data: bytes | None = None
     size: Any = None
-    page: Mapping[str, Any] = field(default_factory=dict)
+    card: Mapping[str, Any] = field(default_factory=dict)
     samples: tuple[Path, ...] = ()
 
 
@@ -74,21 +74,16 @@ def _opened(path: Path) -> Iterator[Given]:
     elif path.suffix.lower() == ".onnx" and path.is_file():
         yield Given(path.stem, open_program(path).model, data=path.read_bytes())
     else:
-        yield Given(path.stem, load(path), page=_page_of(path))
+        yield Given(path.stem, load(path), card=_card_of(path))
 
 
-def _page_of(path: Path) -> Mapping[str, Any]:
-    """What the card beside a model of the zoo says about pages; {} without one."""
+def _card_of(path: Path) -> Mapping[str, Any]:
+    """The card beside a model of the zoo; {} without one."""
     card = path.with_suffix(".json")
-    if not card.is_file():
-        return {}
     try:
-        content = read_json(card)
+        return _object(card)
     except ConfigError:
         return {}  # another program's file of that name
-    data = content.get("data") if isinstance(content, Mapping) else None
-    page = data.get("page") if isinstance(data, Mapping) else None
-    return page if isinstance(page, Mapping) else {}
 
 
 def _of_run(run: Path) -> Iterator[Given]:
@@ -111,14 +106,14 @@ def _of_run(run: Path) -> Iterator[Given]:
         yield Given(path.stem, load(path), "teacher", size=size)
     if not (run / STUDENT).is_file():
         return
-    page: Mapping[str, Any] = {}
+    beside: Mapping[str, Any] = {}
     if (file := teacher_of(run, card)) is not None:
         teacher = load(file)
         if fingerprint(teacher.net) == card.get("teacher"):
-            page = _page_of(file)
-            yield Given(file.stem, teacher, "teacher", size=size, page=page, samples=samples)
+            beside = _card_of(file)
+            yield Given(file.stem, teacher, "teacher", size=size, card=beside, samples=samples)
     student = load(run / STUDENT)
-    yield Given(run.resolve().name, student, "student", size=size, page=page, samples=samples)
+    yield Given(run.resolve().name, student, "student", size=size, card=beside, samples=samples)
 
 
 def teacher_of(run: Path, card: Mapping[str, Any]) -> Path | None:

@@ -149,15 +149,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Its headers."""
         self._answer(whole=False)
 
-    def refuse(self) -> None:
+    def do_POST(self) -> None:
         """Anything that could change something: there is nothing to change."""
         self.close_connection = True  # whatever body follows is not read
         self.send_response(HTTPStatus.METHOD_NOT_ALLOWED)
         self.send_header("Allow", "GET, HEAD")
         self.send_header("Content-Length", "0")
         self.end_headers()
-
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = refuse
 
     def _answer(self, *, whole: bool) -> None:
         if trouble := self._trouble():
@@ -201,3 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: the page says what is wrong."""
+
+
+for _method in ("PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"):
+    setattr(_Handler, f"do_{_method}", _Handler.do_POST)
