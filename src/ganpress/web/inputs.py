@@ -80,7 +80,7 @@ def input_facts(
 
     Args:
         kind: which module opens first; None: what the network reads, and the examples, say.
-        examples: pictures that the network was made to read, (h, w, 3).
+        examples: pictures that the network was made to read, (h, w, 1 to 4).
         card: of a network of the zoo: its ``input`` says what the examples would.
         label_set: names and colours of label maps (`label_names.LABEL_SETS`, or a file); None:
             known where the number of labels is that of one data set alone.
@@ -111,10 +111,11 @@ def input_facts(
 def drawing_of(pictures: Sequence[Picture]) -> Drawing | None:
     """What pictures are drawn with; None where they are photos, or there are none.
 
-    Args: pictures: (h, w, 3) each.
+    Args: pictures: (h, w, 1 to 4) each; alpha is left out.
     """
     if not pictures:
         return None
+    pictures = [_as_rgb(picture) for picture in pictures]
     colours = _few_colours(pictures)
     if colours is None or len(colours) < 2:
         return None
@@ -138,11 +139,15 @@ def stroke_width(picture: Picture) -> float | None:
     Args: picture: (h, w, 3), dark lines on a light ground, or light ones on a dark one.
     """
     grey = picture.astype(np.float64).mean(2) / 255
-    ground = float(np.round(np.median(grey)))
-    ink = np.abs(grey - ground)
+    ink = np.abs(grey - np.median(grey))
+    ink /= max(float(ink.max()), 1e-9)
     across, down = np.diff(ink, axis=1)[:-1], np.diff(ink, axis=0)[:, :-1]
     edges = float(np.hypot(across, down).sum())
     return 2 * float(ink.sum()) / edges / min(grey.shape) if edges > 1 else None
+
+
+def _as_rgb(picture: Picture) -> Picture:
+    return picture[..., :3] if picture.shape[2] > 2 else np.repeat(picture[..., :1], 3, 2)
 
 
 def _few_colours(pictures: Sequence[Picture]) -> list[NDArray[np.int64]] | None:

@@ -21,7 +21,7 @@ export function mountAreas(root, { size, classes, feeds, edges = false }, onInpu
     role: "application", "aria-label": "Label map canvas", "aria-describedby": "draw-help",
   });
   const context = canvas.getContext("2d");
-  const state = { tool: "brush", label: Math.min(1, classes.length - 1), diameter: 1, from: null };
+  const state = { tool: "brush", label: firstBrush(map.ids, classes.length), diameter: 1, from: null };
 
   const send = newestOnly(() => {
     const shown = map.picture(colours);
@@ -246,6 +246,14 @@ export function exampleMap({ height, width }, classes, edges) {
     if (x1 > x0 && y1 > y0) map.rectangle(x0, y0, x1 - 1, y1 - 1, id, edges ? map.nextThing() : id);
   }
   return map.copy();
+}
+
+// The commonest class in front of the ground: what people will want to add.
+function firstBrush(ids, count) {
+  const seen = new Uint32Array(count);
+  for (const id of ids) seen[id]++;
+  const order = [...seen.keys()].sort((a, b) => seen[b] - seen[a]);
+  return order[Math.min(1, count - 1)];
 }
 
 function paletteOf(classes, chosen, choose) {
