@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import reads
-from ganpress.models.spaces import CODES
 from ganpress.web.label_names import Label, labels_of, names_of
 
 Kind = Literal["photo", "draw", "labels", "latent"]
@@ -59,13 +58,12 @@ class Drawing:
 
 
 def kinds_of(model: Model) -> tuple[Kind, ...]:
-    """The input modules that can feed a network, the usual one first."""
+    """The input modules that can feed a network, the usual one first; the page adds that of codes
+    where one is read beside a picture."""
     names = reads(model)
-    if "semantics" in names:
-        return ("labels",)
-    if any(name in CODES for name in names):
-        return ("latent",)
-    return ("photo", "draw")
+    if "image" in names:
+        return ("photo", "draw")
+    return ("labels",) if "semantics" in names else ("latent",)
 
 
 def input_facts(

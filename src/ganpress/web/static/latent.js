@@ -1,5 +1,5 @@
-// Input module: the code that a generator makes its picture of. Seeds, the mixing of two codes,
-// truncation, edit directions, single numbers; and a photo, where one is read beside the code.
+// Input module: the code that a generator makes its picture of, or that it reads beside a photo.
+// Seeds, the mixing of two codes, truncation, edit directions, single numbers.
 import { element, newestOnly } from "./draw-tools.js";
 import { TorchGenerator } from "./latent-seeds.js";
 
@@ -7,7 +7,7 @@ const REACH = 3; // standard deviations to each side of a slider
 const SHOWN = 8; // single numbers at once
 const SEEDS = 10000; // that "Another one" draws from
 
-export function mount(container, model, onInputs, tools) {
+export function mount(container, model, onInputs) {
   const root = element("div", { class: "latent" });
   container.append(root);
   const { latent } = model;
@@ -15,19 +15,14 @@ export function mount(container, model, onInputs, tools) {
   const state = { seed: 0, other: 1, noise: 0, mix: 0, mixing: "fine", psi: 1, label: 0 };
   state.amounts = new Float32Array(latent.directions.length);
   state.moved = new Map(); // numbers of the code that were set by hand
-  const photo = names.includes("image") ? new Photo(model, tools) : null;
 
-  const send = newestOnly(() => {
-    if (photo && !photo.data) return undefined;
-    return onInputs(feedsOf(model, state, photo?.data), photo?.shown);
-  });
+  const send = newestOnly(() => onInputs(feedsOf(model, state)));
   const changed = (change) => (value) => {
     change(value);
     send();
   };
 
-  const parts = [seedPart("The picture", "latent-seed", state.seed, changed((v) => (state.seed = v)))];
-  if (photo) parts.unshift(photoPart(photo, tools, send));
+  const parts = [seedPart(names.includes("image") ? "The style" : "The picture", "latent-seed", state.seed, changed((v) => (state.seed = v)))];
   if (latent.classes) parts.push(classPart(latent.classes, changed((v) => (state.label = v))));
   if (names.includes("psi")) parts.push(psiPart(changed((v) => (state.psi = v))));
   if (names.some((name) => name.startsWith("noise_"))) {
@@ -39,8 +34,7 @@ export function mount(container, model, onInputs, tools) {
   }
   parts.push(numbersPart(latent, () => codeOf(model, state), state.moved, send));
   root.append(...parts);
-  if (photo) photo.start(send);
-  else send();
+  send();
   return { destroy: () => send.stop() };
 }
 
@@ -51,8 +45,8 @@ function codeOf({ latent }, { seed, moved }) {
   return code;
 }
 
-// Everything that the model reads, by name.
-export function feedsOf(model, state, image) {
+// Everything that the model reads, by name, but for a photo.
+export function feedsOf(model, state) {
   const { latent, inputs } = model;
   const code = codeOf(model, state);
   const other = new TorchGenerator(state.other).normal(latent.dim);
@@ -63,13 +57,13 @@ export function feedsOf(model, state, image) {
   for (const [name, { dims }] of Object.entries(inputs)) {
     const shape = dims.map((n) => n ?? 1);
     const count = shape.reduce((a, b) => a * b, 1);
+    if (name === "image") continue;
     if (name === latent.input) feeds[name] = { data: own, dims: shape };
     else if (name === "other") feeds[name] = { data: other, dims: shape };
     else if (name === "mix") feeds[name] = { data: mixOf(count, state), dims: shape };
     else if (name === "psi") feeds[name] = { data: Float32Array.of(state.psi), dims: shape };
     else if (name === "amounts") feeds[name] = { data: state.amounts.slice(), dims: shape };
     else if (name === "y") feeds[name] = { data: oneOf(count, state.label), dims: shape };
-    else if (name === "image") feeds[name] = image;
     else feeds[name] = { data: noise.normal(count), dims: shape }; // noise maps, in their order
   }
   return feeds;
@@ -258,63 +252,4 @@ function numbersPart({ input, dim }, code, moved, send) {
   const details = element("details", { class: "latent-part" }, element("summary", {}, `The numbers of ${input}`), row, grid);
   details.addEventListener("toggle", () => details.open && fill());
   return details;
-}
-
-// --- a photo beside the code (MUNIT) -------------------------------------------------------------
-
-class Photo {
-  constructor(model, tools) {
-    const { dims } = model.inputs.image;
-    this.tools = tools;
-    this.range = model.range;
-    this.shape = [1, dims[1], dims[2] ?? model.size[0], dims[3] ?? model.size[1]];
-    this.data = this.shown = null;
-  }
-  async use(blob) {
-    const bitmap = await createImageBitmap(blob);
-    this.shown = await this.tools.fit(bitmap, this.shape.slice(2));
-    bitmap.close();
-    const data = this.tools.toTensor(this.shown, this.shape[1], this.range);
-    this.data = { data, dims: this.shape };
-  }
-  async sample(file) {
-    await this.use(await (await fetch(this.tools.url(file))).blob());
-  }
-  // The first sample; without one an even grey, until somebody chooses a photo.
-  async start(send) {
-    const [first] = this.tools.samples ?? [];
-    if (first) await this.sample(first.file);
-    else {
-      const [, , height, width] = this.shape;
-      this.shown = new ImageData(new Uint8ClampedArray(4 * height * width).fill(160), width, height);
-      this.data = { data: this.tools.toTensor(this.shown, this.shape[1], this.range), dims: this.shape };
-    }
-    send();
-  }
-}
-
-function photoPart(photo, tools, send) {
-  const use = async (given) => {
-    try {
-      await given();
-      send();
-    } catch (error) {
-      tools.warn(`This file is no picture that the browser can read (${error.message}).`);
-    }
-  };
-  const file = element("input", {
-    type: "file", id: "latent-photo", accept: "image/*",
-    onchange: () => file.files.length && use(() => photo.use(file.files[0])),
-  });
-  const row = element("div", { class: "latent-row" });
-  row.append(element("label", { for: "latent-photo" }, "Photo"), file);
-  const samples = element("div", { class: "latent-samples", role: "group", "aria-label": "Sample photos" });
-  for (const { file: path, name } of tools.samples ?? []) {
-    const image = element("img", { src: tools.url(path), alt: "" });
-    samples.append(element("button", {
-      type: "button", title: name, "aria-label": `Sample: ${name}`,
-      onclick: () => use(() => photo.sample(path)),
-    }, image));
-  }
-  return part("The photo", row, samples);
 }
