@@ -110,10 +110,19 @@ async function choose(side, id) {
   if (old && engine && shown.left?.model !== shown.right?.model) await engine.drop(old.model).catch(() => {});
   const canvas = $(side);
   shown[side] = model ? { model, canvas, card: new Card(model, canvas), ready: false } : null;
-  document.querySelector(`.side.${side} figcaption`).textContent = model?.title ?? "";
+  refreshCaptions();
   canvas.setAttribute("aria-label", model ? `Picture of ${model.title}` : "");
   $("cards").replaceChildren(...SIDES.filter((s) => shown[s]).map((s) => shown[s].card.root));
   if (model && engine) await loadSide(side);
+}
+
+// By their role where they differ in it, else by title.
+function refreshCaptions() {
+  const byRole = shown.left?.model.role && shown.right?.model.role && shown.left.model.role !== shown.right.model.role;
+  for (const side of SIDES) {
+    const model = shown[side]?.model;
+    document.querySelector(`.side.${side} figcaption`).textContent = (byRole ? model?.role : model?.title) ?? "";
+  }
 }
 
 function offerModels() {
