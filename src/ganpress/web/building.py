@@ -210,8 +210,11 @@ def _samples(given: Sequence[Given], images: Images | None, wanted: Wanted) -> l
     size = size_for(first, wanted.size)
     made = []
     for index in range(0, len(chosen), step)[:SAMPLES]:
-        (planes,) = centred(covering([np.asarray(chosen.read(index)[0])], size), size)
-        made.append((chosen.names[index], np.ascontiguousarray(planes.transpose(1, 2, 0))))
+        pixels: NDArray[np.uint8] = np.asarray(chosen.read(index)[0], np.uint8)
+        (planes,) = centred(covering([pixels], size), size)
+        made.append(
+            (chosen.names[index], np.ascontiguousarray(planes.transpose(1, 2, 0), np.uint8))
+        )
     return made
 
 

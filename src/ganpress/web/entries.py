@@ -8,15 +8,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ganpress.editing.directions import Directions
-from ganpress.errors import ConfigError, MissingExtra
+from ganpress.errors import ConfigError, ExportError, MissingExtra
 from ganpress.formats.exporters.form import Form
-from ganpress.formats.exporters.onnx import to_bytes
+from ganpress.formats.exporters.onnx import runner, to_bytes
+from ganpress.formats.exporters.verify import (
+    FLOAT_MAX,
+    NOISE_FACTOR,
+    Tolerance,
+    agreement,
+    own_noise,
+)
 from ganpress.measures.cost import measure
 from ganpress.measures.quality import trained_size
-from ganpress.models.inputs import channels_of
+from ganpress.models.checkpoint import Model
+from ganpress.models.families.base import draw_inputs
+from ganpress.models.inputs import channels_of, reads
+from ganpress.quantisation.quantise import quantiser_of
 from ganpress.types.pictures import CHANNELS
 from ganpress.types.sizes import Size, as_size, height_width
 from ganpress.web.editable import editable, is_latent, latent_facts
@@ -70,11 +81,30 @@ def onnx_bytes(given: Given, wanted: Wanted, directions: Directions | None) -> b
                 "'ganpress[onnx]'"
             ) from error
     model = given.model if directions is None else editable(given.model, directions)
-    return to_bytes(model, Form(size_for(given, wanted.size), dynamic=wanted.dynamic))
+    size = size_for(given, wanted.size)
+    data = to_bytes(model, Form(size, dynamic=wanted.dynamic))
+    _check_agrees(given.title, model, data, size)
+    return data
+
+
+def _check_agrees(title: str, model: Model, data: bytes, size: Size) -> None:
+    """Compare the file with torch on random inputs. Raises: ExportError where they differ."""
+    inputs = draw_inputs(model.net, 1, size, torch.Generator().manual_seed(0))
+    found = agreement(model, runner(data, reads(model)), [inputs])
+    exact = quantiser_of(model.net) is None
+    noise = 0.0 if exact else NOISE_FACTOR * own_noise(model, [inputs])
+    limit = FLOAT_MAX if exact else max(Tolerance().mean, noise)
+    if not (found.most if exact else found.mean) <= limit:
+        raise ExportError(
+            f"{title}: the exported network differs from torch by up to {found.most:.2e} (mean "
+            f"{found.mean:.2e}); allowed is {limit:.1e}. Please report this with the model."
+        )
 
 
 def ports(data: bytes, where: str) -> tuple[dict[str, Any], str, dict[str, str]]:
     """What an ONNX file reads, by name; the name of what it makes; its metadata.
+
+    The dims of a picture are given as n, c, h, w; "layout" says where the file has another order.
 
     Raises: ConfigError for a file whose weights are elsewhere, MissingExtra.
     """
@@ -97,6 +127,9 @@ def ports(data: bytes, where: str) -> tuple[dict[str, Any], str, dict[str, str]]
         dims = [d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim]
         found[port.name] = {"dims": dims, "dtype": kind}
     metadata = {prop.key: prop.value for prop in file.metadata_props}
+    if metadata.get("layout") == "NHWC" and "image" in found:
+        n, height, width, channels = found["image"]["dims"]
+        found["image"] |= {"dims": [n, channels, height, width], "layout": "NHWC"}
     return found, file.graph.output[0].name, metadata
 
 

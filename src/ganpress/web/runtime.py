@@ -57,9 +57,7 @@ PACKAGE = Package(
 )
 
 
-def runtime_files(
-    archive: Path | None = None, *, webgpu: bool = True, package: Package = PACKAGE
-) -> Mapping[str, Path]:
+def runtime_files(archive: Path | None = None, *, webgpu: bool = True) -> Mapping[str, Path]:
     """The scripts and WebAssembly of onnxruntime-web, by name, from the cache or else from npm.
 
     Args:
@@ -68,7 +66,7 @@ def runtime_files(
     Raises: MissingExtra where it is not here and cannot be fetched, ConfigError where the archive
         is another one than is pinned, DiskFull.
     """
-    names = WASM + (WEBGPU if webgpu else ())
+    names, package = WASM + (WEBGPU if webgpu else ()), PACKAGE
     folder = cache_dir() / "onnxruntime-web" / package.version
     kept = {name: folder / name for name in names}
     given = archive or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)

@@ -154,6 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True  # whatever body follows is not read
         self.send_response(HTTPStatus.METHOD_NOT_ALLOWED)
         self.send_header("Allow", "GET, HEAD")
+        self.send_header("Connection", "close")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
