@@ -153,9 +153,14 @@ export function render({ context, corner }, steps, paper, ink) {
 
 // A curve through the middles between its points: a quick hand gives corners no corners.
 function paintStroke(context, { points, width }, colour) {
-  context.strokeStyle = colour;
+  context.strokeStyle = context.fillStyle = colour;
   context.lineWidth = width;
   context.beginPath();
+  if (points.length === 1) {
+    context.arc(...points[0], width / 2, 0, 2 * Math.PI);
+    context.fill();
+    return;
+  }
   context.moveTo(...points[0]);
   for (let k = 1; k + 1 < points.length; k++) {
     const [x, y] = points[k];
