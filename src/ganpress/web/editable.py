@@ -117,19 +117,27 @@ def directions_of(
     """
     first = models[0]
     if given is None:
-        count = min(COUNT, code_dim(first.net))
-        given = find_directions(first, count=count, samples=samples)
+        given = _own_directions(first, COUNT, samples)
     found = [given]
     for model in models[1:]:
         try:
             ours = fit_map(latent_space(first), latent_space(model), samples=samples)
             kept, moved = mapped(given, ours, model)
         except ConfigError:  # not of one another
-            count = min(len(given), code_dim(model.net))
-            found.append(find_directions(model, count=count, samples=samples))
+            found.append(_own_directions(model, len(given), samples))
         else:
             found.append(_spread(moved, kept, len(given)))
     return found
+
+
+def _own_directions(model: Model, most: int, samples: int) -> Directions:
+    """The first principal components, ``most`` of them or all that there are."""
+    for count in range(most, 1, -1):
+        try:
+            return find_directions(model, count=count, samples=samples)
+        except ConfigError:  # the network's codes have fewer
+            continue
+    return find_directions(model, count=1, samples=samples)
 
 
 def _spread(moved: Directions, kept: Sequence[int], count: int) -> Directions:
