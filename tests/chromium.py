@@ -158,7 +158,8 @@ class Browser:
         box = self.run(
             f"""(() => {{ const e = document.querySelector({json.dumps(selector)});
                 e.scrollIntoView({{ block: "nearest", behavior: "instant" }});
-                const b = e.getBoundingClientRect(); return [b.left, b.top, b.width, b.height]; }})()"""
+                const {{ left, top, width, height }} = e.getBoundingClientRect();
+                return [left, top, width, height]; }})()"""
         )
         return box[0] + x * box[2], box[1] + y * box[3]
 

@@ -85,9 +85,7 @@ def empty(page: Browser, model: dict[str, Any] | None = None) -> None:
 
 def line(page: Browser, first: tuple[float, float], last: tuple[float, float]) -> None:
     """From one place of the canvas to another, in steps."""
-    ways = [
-        tuple(a + (b - a) * k / 8 for a, b in zip(first, last, strict=True)) for k in range(9)
-    ]
+    ways = [tuple(a + (b - a) * k / 8 for a, b in zip(first, last, strict=True)) for k in range(9)]
     page.drag([page.place(CANVAS, *way) for way in ways])
 
 
