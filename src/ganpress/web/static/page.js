@@ -151,7 +151,7 @@ async function offerRight(wanted = "") {
   const select = $("pick-right");
   select.replaceChildren(...alike.map((m) => new Option(m.title, m.id)), new Option("none", ""));
   const chosen = alike.find((m) => m.id === wanted) ?? alike.find((m) => m.role === "student") ?? alike[0];
-  select.value = chosen?.id ?? "";
+  select.value = wanted === "none" ? "" : (chosen?.id ?? "");
   await choose("right", select.value);
   refreshView();
 }
