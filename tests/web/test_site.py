@@ -183,6 +183,15 @@ def test_an_exported_file_is_shown_as_it_is(tmp_path: Path) -> None:
     assert data == (tmp_path / "net.onnx").read_bytes()
 
 
+def test_a_file_that_reads_bytes_is_listed_as_the_picture_it_reads(tmp_path: Path) -> None:
+    _, model = saved(tmp_path / "net.safetensors", SMALL)
+    (tmp_path / "net.onnx").write_bytes(to_bytes(model, Form((16, 24), bytes_io=True)))
+    (entry,) = site(tmp_path / "net.onnx", tmp_path / "page", size=(16, 24)).models
+    assert entry["inputs"] == {
+        "image": {"dims": [1, 3, 16, 24], "dtype": "uint8", "layout": "NHWC"}
+    }
+
+
 def test_a_dynamic_page_says_which_sizes_it_takes(tmp_path: Path) -> None:
     path, model = saved(tmp_path / "net.safetensors", SMALL)
     (entry,) = site(path, tmp_path / "page", size=16, dynamic=True).models
@@ -204,6 +213,16 @@ def test_pictures_of_ones_own_are_resized_and_cropped_for_the_model(tmp_path: Pa
     assert sample["name"] == "one"
     found = Image.open(tmp_path / "page" / sample["file"])
     assert np.array_equal(np.asarray(found), np.asarray(wanted))
+
+
+def test_the_half_that_the_model_reads_is_the_sample(tmp_path: Path) -> None:
+    path, _ = saved(tmp_path / "net.safetensors", SMALL)
+    both = np.random.default_rng(1).integers(0, 256, (16, 32, 3), np.uint8)
+    Image.fromarray(both).save(tmp_path / "pair.png")
+    for way, half in (("AB", both[:, :16]), ("BA", both[:, 16:])):
+        site(path, tmp_path / way, size=16, images=[tmp_path / "pair.png"], side_by_side=way)
+        (sample,) = listed(tmp_path / way)["samples"]
+        assert np.array_equal(np.asarray(Image.open(tmp_path / way / sample["file"])), half)
 
 
 def test_outlines_open_the_canvas_and_photos_do_not(tmp_path: Path) -> None:

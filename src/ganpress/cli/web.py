@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from ganpress.cli.options import size_option
+from ganpress.cli.options import SideBySide, size_option
 
 if TYPE_CHECKING:
     from ganpress.web import Site
@@ -60,6 +60,7 @@ def site(
     models: Models,
     out: Annotated[Path, typer.Option("-o", "--out", help="the folder to write")],
     images: Samples = None,
+    side_by_side: SideBySide = None,
     size: PageSize = None,
     dynamic: Dynamic = False,
     kind: Kind = None,
@@ -78,6 +79,7 @@ def site(
         models,
         out,
         images=images or (),
+        side_by_side=side_by_side,
         size=size,
         dynamic=dynamic,
         kind=kind,
@@ -101,6 +103,7 @@ def serve(
         bool, typer.Option("--open/--no-open", help="open the page in the browser")
     ] = True,
     images: Samples = None,
+    side_by_side: SideBySide = None,
     size: PageSize = None,
     dynamic: Dynamic = False,
     kind: Kind = None,
@@ -122,6 +125,7 @@ def serve(
         open_browser=open_browser,
         ready=_print_address,
         images=images or (),
+        side_by_side=side_by_side,
         size=size,
         dynamic=dynamic,
         kind=kind,

@@ -69,6 +69,7 @@ def site(
     out: Path | str,
     *,
     images: Sequence[Path] = (),
+    side_by_side: str | None = None,
     size: Size | None = None,
     dynamic: bool = False,
     kind: str | None = None,
@@ -85,6 +86,7 @@ def site(
             ganpress. The first two are shown first.
         out: the folder; a page that is there is replaced.
         images: pictures to choose from on the page; none: those of the runs.
+        side_by_side: "AB" where the left half of each is the input, "BA" where the right one is.
         size: of the pictures, pixels; None: what each model was trained with.
         dynamic: leave height and width free, so that the page takes pictures of other sizes.
         kind: what opens first: "photo", "draw", "labels" or "latent"; None: found out from the
@@ -110,7 +112,8 @@ def site(
     for one in given:
         size_for(one, size)  # refuses a size before any work
     files = runtime_files(runtime, webgpu=webgpu)
-    pictures = _samples(given, open_images(list(images), single=True) if images else None, wanted)
+    chosen = open_images(list(images), side_by_side=side_by_side, single=True) if images else None
+    pictures = _samples(given, chosen, wanted)
     edits = _directions(given, directions)
     make_folder(folder)
     _clear(folder)

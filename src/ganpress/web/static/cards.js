@@ -53,7 +53,7 @@ export class Card {
     if (this.runs.length > KEPT) this.runs.shift();
     const rate = 1000 / median(this.runs.map((r) => r.whole));
     this.ms.textContent = `${this.median.toFixed(1)} ms`;
-    this.fps.textContent = `${rate >= 10 ? rate.toFixed(0) : rate.toFixed(1)} per second`;
+    this.fps.textContent = `${rate >= 10 ? rate.toFixed(0) : rate.toFixed(1)} per s`;
     this.root.dataset.ms = this.median.toFixed(2);
     this.root.dataset.fps = rate.toFixed(2);
   }

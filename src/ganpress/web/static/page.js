@@ -116,12 +116,15 @@ async function choose(side, id) {
   if (model && engine) await loadSide(side);
 }
 
-// By their role where they differ in it, else by title.
+// By their role where they differ in it, else by title; and how long the network took.
 function refreshCaptions() {
-  const byRole = shown.left?.model.role && shown.right?.model.role && shown.left.model.role !== shown.right.model.role;
+  const roles = SIDES.map((side) => shown[side]?.model.role);
+  const byRole = roles[0] && roles[1] && roles[0] !== roles[1];
   for (const side of SIDES) {
-    const model = shown[side]?.model;
-    document.querySelector(`.side.${side} figcaption`).textContent = (byRole ? model?.role : model?.title) ?? "";
+    const one = shown[side];
+    const time = one?.card.median ? ` · ${one.card.median.toFixed(1)} ms` : "";
+    const name = byRole ? one.model.role : one?.model.title;
+    document.querySelector(`.side.${side} figcaption`).textContent = one ? `${name}${time}` : "";
   }
 }
 
@@ -148,7 +151,7 @@ async function offerRight(wanted = "") {
   const select = $("pick-right");
   select.replaceChildren(...alike.map((m) => new Option(m.title, m.id)), new Option("none", ""));
   const chosen = alike.find((m) => m.id === wanted) ?? alike.find((m) => m.role === "student") ?? alike[0];
-  select.value = chosen?.id ?? "";
+  select.value = wanted === "none" ? "" : (chosen?.id ?? "");
   await choose("right", select.value);
   refreshView();
 }
@@ -245,6 +248,7 @@ async function work() {
     let good = visible().length > 0;
     for (const side of visible()) good = (await runSide(side, inputs)) && good;
     if (good) root.dataset.made = String(Number(root.dataset.made) + 1);
+    refreshCaptions();
     $("gain").textContent = gain(shown.left?.card, shown.right?.card);
     if (!pending) state(good ? "ready" : "failed");
   }
