@@ -7,6 +7,7 @@ import {
 
 export const UNITS = 72; // of the picture's shorter side: what places and widths are given in
 const SHARPNESS = 512; // pixels of the canvas's shorter side on the screen
+const ROUNDED = 1.5; // units
 const ERASER = 3; // times the pen's width
 const kept = new Map(); // drawings by size, for when the module is mounted again
 
@@ -151,7 +152,8 @@ export function render({ context, corner }, steps, paper, ink) {
   }
 }
 
-// A curve through the middles between its points: a quick hand gives corners no corners.
+// Its points are rounded off, by `ROUNDED` at most: a trembling hand draws smooth lines, and a quick
+// one, of which the browser sees few points, keeps its corners.
 function paintStroke(context, { points, width }, colour) {
   context.strokeStyle = context.fillStyle = colour;
   context.lineWidth = width;
@@ -163,12 +165,17 @@ function paintStroke(context, { points, width }, colour) {
   }
   context.moveTo(...points[0]);
   for (let k = 1; k + 1 < points.length; k++) {
-    const [x, y] = points[k];
-    const [u, v] = points[k + 1];
-    context.quadraticCurveTo(x, y, (x + u) / 2, (y + v) / 2);
+    context.lineTo(...towards(points[k], points[k - 1]));
+    context.quadraticCurveTo(...points[k], ...towards(points[k], points[k + 1]));
   }
   context.lineTo(...points.at(-1));
   context.stroke();
+}
+
+// From a point half the way to another, or less far where they are far apart.
+function towards([x, y], [u, v]) {
+  const part = Math.min(0.5, ROUNDED / Math.hypot(u - x, v - y));
+  return [x + part * (u - x), y + part * (v - y)];
 }
 
 function paintExample(context, corner, name, ink) {
