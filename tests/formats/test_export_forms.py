@@ -193,6 +193,13 @@ NODES: dict[str, tuple[bytes, int]] = {
     "a clip of whole numbers": (
         graph_of(helper.make_node("Clip", ["x", "l"], ["y"]), kind=TensorProto.INT8,
                  l=np.int8(0)), 12),
+    "one scale for each channel, on axis 1 without saying so": (
+        graph_of(helper.make_node("QuantizeLinear", ["x", "s"], ["q"]),
+                 helper.make_node("DequantizeLinear", ["q", "s"], ["y"]),
+                 s=np.array([0.1, 0.2], np.float32)), 13),
+    "one scale for all": (
+        graph_of(helper.make_node("QuantizeLinear", ["x", "s"], ["q"]),
+                 helper.make_node("DequantizeLinear", ["q", "s"], ["y"]), s=np.float32(0.1)), 10),
     "half precision from the first": (
         graph_of(helper.make_node("Relu", ["x"], ["y"]), kind=TensorProto.FLOAT16), 7),
     "bfloat16 since 13": (

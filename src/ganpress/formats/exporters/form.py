@@ -16,6 +16,10 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 OUTPUT = "image_out"
 """The name of the picture that a file makes."""
 
+OPENVINO_HINTS: dict[str, str] = {"fp32": "f32", "fp16": "f32", "bf16": "bf16", "int8": "f32"}
+"""What a file of OpenVINO's is computed in, by its precision. fp16 is how weights are stored: the
+processors that were tried are slower in float16 than in float32 (ADR 32)."""
+
 
 @dataclass(frozen=True)
 class Form:

@@ -23,7 +23,7 @@ from ganpress.errors import CheckpointError, ExportError, MissingExtra
 from ganpress.formats.exporters import verify
 from ganpress.formats.exporters.byte_door import with_bytes
 from ganpress.formats.exporters.described import describe
-from ganpress.formats.exporters.form import Form, Job
+from ganpress.formats.exporters.form import OPENVINO_HINTS, Form, Job
 from ganpress.formats.exporters.graph import Runtime, optimised
 from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.opset import at_opset, opset_of
@@ -31,7 +31,7 @@ from ganpress.formats.exporters.parity import check_seen, write_parity
 from ganpress.formats.exporters.precision import calibrated, to_bfloat, to_half
 from ganpress.formats.exporters.trace import in_form, traced
 from ganpress.formats.exporters.verify import FLOAT_MAX, ExportFacts, Tolerance, compare
-from ganpress.formats.runtimes import HINTS, open_file
+from ganpress.formats.runtimes import open_file
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import reads
 from ganpress.quantisation.quantise import quantiser_of
@@ -99,7 +99,7 @@ def to_bytes(
     del file.metadata_props[:]
     described = describe(plain, form)
     if runtime == "openvino":
-        described["inference_precision_hint"] = HINTS[described["precision"]]
+        described["inference_precision_hint"] = OPENVINO_HINTS[described["precision"]]
     onnx.helper.set_model_props(file, described)
     return at_opset(file.SerializeToString(), form.opset)
 

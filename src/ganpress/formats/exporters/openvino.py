@@ -23,13 +23,13 @@ from torch import Tensor
 from ganpress.errors import CheckpointError, ExportError, MissingExtra
 from ganpress.formats.exporters import verify
 from ganpress.formats.exporters.described import precision_of
-from ganpress.formats.exporters.form import Job, Precision
+from ganpress.formats.exporters.form import OPENVINO_HINTS, Job, Precision
 from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.onnx import as_traced, to_bytes, versions_of
 from ganpress.formats.exporters.parity import check_seen, write_parity
 from ganpress.formats.exporters.trace import in_form
 from ganpress.formats.exporters.verify import GREY, ExportFacts, Tolerance, compare
-from ganpress.formats.runtimes import HINTS, Opened, open_file
+from ganpress.formats.runtimes import Opened, open_file
 from ganpress.run.files import make_folder, replace_pair
 
 FLOAT_MAX = 1e-3  # its float kernels reorder and fuse more than onnxruntime's
@@ -55,11 +55,11 @@ def export_openvino(job: Job) -> ExportFacts:
     precision = precision_of(plain, form)
 
     def open_(file: bytes) -> Session:  # the other files are cut into layers (`layerwise`)
-        hint = {"INFERENCE_PRECISION_HINT": HINTS[precision]}
+        hint = {"INFERENCE_PRECISION_HINT": OPENVINO_HINTS[precision]}
         return session(xml, weights, **hint) if file == data else session(file)
 
     def opened() -> Opened:
-        return open_file(xml, runtime="openvino", weights=weights, precision=precision)
+        return open_file(xml, runtime="openvino", weights=weights)
 
     found = compare(
         plain, data, open_, form, float_max=FLOAT_MAX, quantised=QUANTISED,

@@ -11,19 +11,24 @@ from ganpress.formats.exporters.graph.biases import biases_inside
 from ganpress.formats.exporters.graph.early import quantise_early
 from ganpress.formats.exporters.graph.editor import Editor, Pass
 from ganpress.formats.exporters.graph.fold import fold_batch_norms
+from ganpress.formats.exporters.graph.picture import float_pictures, picture_in_squares
 from ganpress.formats.exporters.graph.subpixel import integer_transposed, split_transposed
+from ganpress.formats.exporters.graph.unsigned import unsigned_levels
 
 Runtime: TypeAlias = Literal["onnxruntime", "openvino"]
 
 PASSES: dict[Runtime, tuple[Pass, ...]] = {
     "onnxruntime": (
         fold_batch_norms,
+        unsigned_levels,
         integer_transposed,
         quantise_early,
         biases_inside,
         split_transposed,
+        float_pictures,
+        picture_in_squares,
     ),
-    "openvino": (fold_batch_norms, quantise_early),
+    "openvino": (fold_batch_norms, quantise_early, picture_in_squares),
 }
 """What is done to a file for each program that runs it, in this order."""
 

@@ -22,8 +22,9 @@ from ganpress.formats.exporters.graph.quantised import (
     weight_of,
 )
 
-WIDE = 64
-"""Output channels from which four convolutions are faster (benchmarks/results/export-forms.md)."""
+WIDE = 128, 64
+"""Input and output channels from which four convolutions are faster
+(benchmarks/results/export-forms.md)."""
 
 
 def subpixel_weight(
@@ -53,26 +54,15 @@ def subpixel_weight(
     return made.reshape(4 * groups * o, i // groups, taps, taps), [front, front, back, back]
 
 
-def blurred_weight(w: Array, blur: Array) -> Array:
-    """The kernels of a transposed convolution and a symmetric blur behind it as one.
-
-    Args: w: (in, out, k, k); blur: (b, b). Returns: (in, out, k + b - 1, k + b - 1).
-    """
-    k, b = w.shape[2], blur.shape[0]
-    made = np.zeros((*w.shape[:2], k + b - 1, k + b - 1), w.dtype)
-    for y in range(b):
-        for x in range(b):
-            made[:, :, y : y + k, x : x + k] += w * blur[b - 1 - y, b - 1 - x]
-    return made
-
-
 def split_transposed(editor: Editor) -> None:
     """Wide float transposed convolutions of stride 2 as four convolutions, one for each place, with
     the taps that it has: the same products, in onnxruntime's blocked kernels."""
     for layer in [n for n in editor.nodes if n.op_type == "ConvTranspose"]:
         weight = editor.array(layer.input[1])
         doubling = doubling_of(layer)
-        if weight is not None and doubling is not None and weight.shape[1] >= WIDE:
+        if weight is None or doubling is None:
+            continue
+        if weight.shape[0] >= WIDE[0] and weight.shape[1] >= WIDE[1]:
             _in_four(editor, layer, weight, doubling)
 
 
@@ -92,7 +82,11 @@ def integer_transposed(editor: Editor) -> None:
 def as_one(editor: Editor, layer: Any) -> bool:
     """Put one convolution and DepthToSpace in the place of a transposed convolution of stride 2,
     with the bias that is added behind it; False where it is of another kind."""
-    doubling, whole, plain = doubling_of(layer), weight_of(editor, layer), editor.array(layer.input[1])
+    doubling, whole, plain = (
+        doubling_of(layer),
+        weight_of(editor, layer),
+        editor.array(layer.input[1]),
+    )
     if doubling is None or (whole is None and plain is None):
         return False
     found = bias_of(editor, layer)
@@ -141,10 +135,10 @@ def _in_four(editor: Editor, layer: Any, weight: Array, doubling: dict[str, int]
         part, where = used_taps(made[place::4], pads)
         parts = [layer.input[0], editor.constant(part, f"{name}/place{place}"), *bias]
         output = editor.value(f"{name}/of{place}")
-        nodes.append(
-            editor.node("Conv", parts, output, pads=where, group=doubling["groups"])
-        )
-    joined = editor.node("Concat", [n.output[0] for n in nodes], editor.value(f"{name}/four"), axis=1)
+        nodes.append(editor.node("Conv", parts, output, pads=where, group=doubling["groups"]))
+    joined = editor.node(
+        "Concat", [n.output[0] for n in nodes], editor.value(f"{name}/four"), axis=1
+    )
     shuffle = editor.node("DepthToSpace", joined.output, name, blocksize=2, mode="DCR")
     editor.replace([layer], [*nodes, joined, shuffle])
 

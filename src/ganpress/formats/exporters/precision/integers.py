@@ -16,22 +16,28 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
-
-import numpy as np
+from typing import Any
 
 from ganpress.errors import ConfigError, ExportError
-from ganpress.formats.exporters.graph import Runtime
-from ganpress.formats.exporters.graph.editor import Array, Editor
+from ganpress.formats.exporters.graph import Runtime, optimised
+from ganpress.formats.exporters.graph.editor import Editor, attributes
 from ganpress.formats.exporters.graph.fold import fold_batch_norms
+from ganpress.formats.exporters.graph.quantised import CONVOLUTIONS, input_step, weight_of
 from ganpress.formats.exporters.graph.subpixel import as_one
+from ganpress.formats.exporters.graph.unsigned import unsigned_levels
+from ganpress.formats.exporters.precision.feeds import Feeds, Reader
 from ganpress.formats.exporters.precision.half import on_its_path, refuse_quantised
-
-Feeds: TypeAlias = Iterable[Mapping[str, Array]]
-"""What a network is calibrated on: for each of its inputs, by name, a batch."""
+from ganpress.formats.exporters.precision.sums import (
+    channel_ranges,
+    even_sums,
+    normed_convolutions,
+    round_sums,
+)
+from ganpress.types.pictures import CHANNELS
 
 MOVES = ("Pad", "Resize", "DepthToSpace")
 QUANTISES: dict[Runtime, tuple[str, ...]] = {
@@ -39,6 +45,8 @@ QUANTISES: dict[Runtime, tuple[str, ...]] = {
     "openvino": ("Conv", "ConvTranspose"),
 }
 """Operators that onnxruntime's quantiser puts between quantisers."""
+AHEAD = 8
+"""Feeds by which channels are brought to one range."""
 
 
 def calibrated(
@@ -66,51 +74,71 @@ def calibrated(
     fold_batch_norms(editor)
     if runtime == "onnxruntime":
         for layer in [n for n in editor.nodes if n.op_type == "ConvTranspose"]:
-            as_one(editor, layer)
+            if not writes_picture(editor, layer):
+                as_one(editor, layer)
+    reader = Reader(feeds, [i.name for i in editor.graph.input], progress)
+    _check_finite(editor, reader)
+    if runtime == "onnxruntime":
+        _even(editor, reader)
     model = _named(onnx.load_from_string(editor.to_bytes()))
-    reader = Reader(feeds, [i.name for i in model.graph.input], progress)
-    made = _quantised(model, reader, runtime)
-    _check_steps(made)
-    return made
+    layers = [n for n in model.graph.node if n.op_type in CONVOLUTIONS]
+    pictures = [n.name for n in layers if writes_picture(editor, n)]
+    made = _quantised(model, reader, runtime, pictures if runtime == "onnxruntime" else [])
+    return optimised(made, runtime)
 
 
-class Reader:
-    """Feeds as onnxruntime's quantiser reads them: one at a time, then None."""
+def with_rounded_sums(
+    data: bytes, feeds: Feeds, *, progress: Callable[[int], None] | None = None
+) -> bytes:
+    """A file that was trained in 8 bits, for onnxruntime: its sums, too, in 8 bits where a norm
+    reads them.
 
-    def __init__(
-        self, feeds: Feeds, inputs: list[str], progress: Callable[[int], None] | None
-    ) -> None:
-        self.inputs, self.progress, self.count = inputs, progress, 0
-        self.feeds: Iterator[Mapping[str, Array]] = iter(feeds)
+    Without, onnxruntime computes such convolutions in float32, and is slower than with the float
+    file. It is one rounding more than the network was trained with: measure what it costs.
 
-    def get_next(self) -> dict[str, Array] | None:
-        """The next feed, checked; ConfigError where it does not fit the file."""
-        feed = next(self.feeds, None)
-        if feed is None:
-            if not self.count:
-                raise ConfigError(
-                    "There is nothing to calibrate on: 8 bits after training need at least one "
-                    "picture, better 50 to 300 of the kind that the network will see."
-                )
-            return None
-        self.count += 1
-        if sorted(feed) != sorted(self.inputs):
-            raise ConfigError(
-                f"Calibration: feed {self.count} has {', '.join(sorted(feed)) or 'no inputs'}; the "
-                f"network reads {', '.join(self.inputs)}."
-            )
-        for name, array in feed.items():
-            if not np.isfinite(array).all():
-                raise ConfigError(
-                    f"Calibration: '{name}' of feed {self.count} has values that are no finite "
-                    "numbers: leave that picture out."
-                )
-        if self.progress is not None:
-            self.progress(self.count)
-        return dict(feed)
+    Args and errors: those of `calibrated`; of the feeds the first few are read.
+    """
+    editor = Editor(data)
+    reader = Reader(feeds, [i.name for i in editor.graph.input], progress)
+    fold_batch_norms(editor)
+    unsigned_levels(editor)
+    for layer in [n for n in editor.nodes if n.op_type == "ConvTranspose"]:
+        whole, step = weight_of(editor, layer), input_step(editor, layer)
+        if whole is not None and step is not None and not writes_picture(editor, layer):
+            as_one(editor, layer)
+    _even(editor, reader)
+    round_sums(editor)
+    return optimised(editor.to_bytes())
 
 
-def _quantised(model: Any, reader: Reader, runtime: Runtime) -> bytes:
+def _even(editor: Editor, reader: Reader) -> None:
+    """Scale the channels that norms read to one range, as on the first feeds (`sums`)."""
+    names = [layer.output[0] for layer in normed_convolutions(editor)]
+    if names:
+        even_sums(editor, channel_ranges(editor.to_bytes(), names, reader.ahead(AHEAD)))
+
+
+def _check_finite(editor: Editor, reader: Reader) -> None:
+    """Refuse a network whose convolutions read, on the first feeds, what is no finite number: the
+    quantiser would fail, and not say where."""
+    layers = [n.input[0] for n in editor.nodes if n.op_type in CONVOLUTIONS]
+    names = [name for name in dict.fromkeys(layers) if editor.maker(name) is not None]
+    if names:
+        channel_ranges(editor.to_bytes(), names, reader.ahead(AHEAD))
+
+
+def writes_picture(editor: Editor, layer: Any) -> bool:
+    """Whether a convolution writes a picture, of at most four channels: an 8-bit sum would be seen
+    in it, and so few channels are no faster in integers."""
+    whole = weight_of(editor, layer)
+    weight = editor.array(layer.input[1]) if whole is None else whole.levels
+    if weight is None:
+        return False
+    out = weight.shape[0] if layer.op_type == "Conv" else weight.shape[1]
+    return bool(out <= max(CHANNELS) and attributes(layer).get("group", 1) == 1)
+
+
+def _quantised(model: Any, reader: Reader, runtime: Runtime, excluded: list[str]) -> bytes:
     with on_its_path():
         from onnxruntime.quantization import (
             CalibrationMethod,
@@ -131,13 +159,13 @@ def _quantised(model: Any, reader: Reader, runtime: Runtime) -> bytes:
                 reader,
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=list(QUANTISES[runtime]),
+                nodes_to_exclude=excluded,
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 calibrate_method=CalibrationMethod.MinMax,
                 extra_options={
                     "OpTypesToExcludeOutputQuantization": only_inputs,
-                    "CalibMaxIntermediateOutputs": 8,
                     "QDQOpTypePerChannelSupportToAxis": {"ConvTranspose": 1},
                 },
             )
@@ -157,30 +185,14 @@ def _named(model: Any) -> Any:
     return model
 
 
-def _check_steps(data: bytes) -> None:
-    """Refuse steps that are no numbers: an activation was none."""
-    editor = Editor(data)
-    for node in editor.nodes:
-        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
-            continue
-        step = editor.array(node.input[1])
-        if step is not None and not (np.isfinite(step).all() and (step > 0).all()):
-            raise ExportError(
-                f"Calibration: the values of '{node.input[0]}' are not finite. Is the float network "
-                "sound on these pictures? Nothing was written."
-            )
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the remarks that the quantiser makes through the root logger."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
+    """Without the remarks that the quantiser makes through the root logger and as warnings."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        root.setLevel(level)
-
-
-__all__ = ["Feeds", "calibrated"]
+        logging.disable(before)
