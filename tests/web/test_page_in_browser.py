@@ -245,8 +245,9 @@ def test_the_keyboard_reaches_every_control(shown: Shown) -> None:
     page.run("document.getElementById('tab-photo').focus()")
     page.press("ArrowRight")
     page.press("ArrowRight")
-    page.wait_for("document.activeElement?.id === 'tab-draw'")
     page.wait_for("document.querySelector('.draw-canvas') !== null")
+    assert page.run("document.activeElement.id") == "tab-draw"
+    assert page.run("document.getElementById('panel').children.length") == 1  # not the camera, too
     seen = []
     for _ in range(60):
         page.press("Tab")
