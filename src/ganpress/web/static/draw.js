@@ -18,7 +18,7 @@ export function mount(container, model, onInputs, tools) {
   return mountAreas(root, coloured(model, palette), onInputs, tools);
 }
 
-// What each canvas is told: the size in pixels, what is painted with, and how the model reads it.
+// What each canvas works with: the size in pixels, what is painted with, and how the model reads it.
 
 function sizeOf(model, name) {
   const dims = model.inputs[name].dims;
