@@ -35,6 +35,8 @@ from ganpress.models.discriminator_file import save_discriminator
 from ganpress.run.files import check_name, read_json, replace_file, write_json
 from ganpress.run.grid import grid
 from ganpress.training.train import samples_of
+from ganpress.web.inputs import OUTLINE
+from ganpress.web.label_names import LABEL_SETS
 
 ZOO = Path(__file__).parents[1] / "zoo"
 FILE_BYTES, ZOO_BYTES, GRID_BYTES = 4_000_000, 30_000_000, 300_000
@@ -75,6 +77,20 @@ TERMS = {
         "the films' owners'; research use only",
     ),
 }
+
+
+def page_facts(data: str, family: str) -> dict[str, Any]:
+    """What the page in the browser asks people to draw for a network that reads this set's drawings
+    (`ganpress.web.inputs`): nothing for sets of photos."""
+    if data == "facades" and family == "gaugan":
+        return {"labels": data}
+    if data == "openmoji":
+        return {"input": OUTLINE.facts()}
+    if data == "facades":
+        nothing, background, wall, *parts = LABEL_SETS[data](13)
+        palette = [label.facts() for label in (wall, background, *parts, nothing)]
+        return {"input": {"palette": palette}}
+    return {}
 
 
 def main() -> None:
@@ -277,6 +293,7 @@ def card_of(run: Path, model: Model, data: str) -> dict[str, Any]:
         "processes": card.get("processes", 1),
         "versions": {k: card[k] for k in ("ganpress", "torch", "python", "platform")},
         "data": {"name": data, **vars(TERMS[data])} | {k: card[k] for k in known if k in card},
+        **page_facts(data, model.family.name),
     }
 
 

@@ -28,6 +28,8 @@ os.dup2(103, 3)
 os.dup2(104, 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
+FOLLOWED = {"autoAttach": True, "waitForDebuggerOnStart": True, "flatten": True}
+"""Workers are attached before they run: their requests and errors are seen, too."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -36,17 +38,32 @@ def program() -> str | None:
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
-class Browser:
-    """One page. Messages are JSON, each ended by a zero byte."""
+CODES = {
+    **{"Backspace": 8, "Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "End": 35, "Home": 36},
+    **{"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "Delete": 46},
+    **{"[": 219, "]": 221},
+}
+TEXTS = {"Enter": "\r", " ": " "}
+MODIFIERS = {"Alt": 1, "Control": 2, "Meta": 4, "Shift": 8}
+FAKE_CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+Place = tuple[float, float]
 
-    def __init__(self, home: Path) -> None:
+
+class Browser:
+    """One page, and the workers that it starts. Messages are JSON, each ended by a zero byte.
+
+    Args: flags: further ones of its command line, such as `FAKE_CAMERA`.
+    """
+
+    def __init__(self, home: Path, flags: tuple[str, ...] = ()) -> None:
         read, self._write = os.pipe()
         self._read, write = os.pipe()
 
         options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run"]
         options += ["--remote-debugging-pipe", "--disable-extensions", "--hide-scrollbars"]
         options += ["--disable-dev-shm-usage", "--disable-background-networking"]
-        command = [str(program()), *options, f"--user-data-dir={home}", "about:blank"]
+        options += ["--disable-component-update", "--autoplay-policy=no-user-gesture-required"]
+        command = [str(program()), *options, *flags, f"--user-data-dir={home}", "about:blank"]
         self._process = subprocess.Popen(
             [sys.executable, "-c", WIRED, str(read), str(write), *command],
             pass_fds=(read, write),
@@ -62,25 +79,32 @@ class Browser:
         target = next(page["targetId"] for page in pages if page["type"] == "page")
         attached = self.ask("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
-        for part in ("Page", "Runtime", "Network", "Log"):
+        for part in ("Page", "Runtime", "Network", "Log", "DOM"):
             self.ask(f"{part}.enable")
+        self.ask("Target.setAutoAttach", **FOLLOWED)
 
     def ask(self, method: str, **params: Any) -> dict[str, Any]:
         """What the browser answers; events that come before are kept in `events`."""
-        self._count += 1
-        message = {"id": self._count, "method": method, "params": params}
-        if self._session:
-            message["sessionId"] = self._session
-        os.write(self._write, json.dumps(message).encode() + b"\0")
+        sent = self._send(method, params, self._session)
         while True:
             answer = self._next()
-            if answer.get("id") == self._count:
+            if answer.get("id") == sent:
                 assert "error" not in answer, answer
                 return dict(answer["result"])
             self.events.append(answer)
 
-    def open(self, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
-        """Open a file as a page of this size, and wait until it has loaded."""
+    def _send(self, method: str, params: dict[str, Any], session: str | None) -> int:
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": params}
+        if session:
+            message["sessionId"] = session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        return self._count
+
+    def open(
+        self, page: Path | str, *, width: int = 1280, height: int = 900, dark: bool = False
+    ) -> None:
+        """Open a file or an address as a page of this size, and wait until it has loaded."""
         self.ask(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -91,7 +115,8 @@ class Browser:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.ask("Emulation.setEmulatedMedia", features=[scheme])
         self.events.clear()
-        self.ask("Page.navigate", url=path.resolve().as_uri())
+        url = page if isinstance(page, str) else page.resolve().as_uri()
+        self.ask("Page.navigate", url=url)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next())
 
@@ -103,18 +128,72 @@ class Browser:
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def press(self, key: str) -> None:
-        """A key of the keyboard, such as ArrowRight, where the focus is."""
-        codes = {"ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35, "Tab": 9, "Enter": 13}
-        for kind in ("keyDown" if key == "Enter" else "rawKeyDown", "keyUp"):
+    def wait_for(self, condition: str) -> Any:
+        """The value of an expression as soon as it is true; asked every 20 ms."""
+        end = time.monotonic() + PATIENCE_S
+        while not (value := self.run(condition)):
+            assert time.monotonic() < end, f"not true in {PATIENCE_S} s: {condition}"
+            time.sleep(0.02)
+        return value
+
+    def press(self, key: str, *held: str) -> None:
+        """A key of the keyboard, such as ArrowRight or p, where the focus is; with modifiers."""
+        code = CODES.get(key, ord(key[0].upper()))
+        modifiers = sum(MODIFIERS[name] for name in held)
+        plain = key if len(key) == 1 and not {"Control", "Alt", "Meta"} & set(held) else None
+        text = TEXTS.get(key, plain)
+        for kind in ("keyDown" if text else "rawKeyDown", "keyUp"):
             self.ask(
                 "Input.dispatchKeyEvent",
                 type=kind,
                 key=key,
-                code=key,
-                windowsVirtualKeyCode=codes[key],
-                **({"text": "\r"} if key == "Enter" else {}),
+                code=key if len(key) > 1 else f"Key{key.upper()}",
+                windowsVirtualKeyCode=code,
+                modifiers=modifiers,
+                **({"text": text} if text and kind == "keyDown" else {}),
             )
+
+    def place(self, selector: str, x: float = 0.5, y: float = 0.5) -> Place:
+        """A place within an element, from 0 to 1, in pixels of the window; scrolled into view."""
+        box = self.run(
+            f"""(() => {{ const e = document.querySelector({json.dumps(selector)});
+                e.scrollIntoView({{ block: "nearest", behavior: "instant" }});
+                const {{ left, top, width, height }} = e.getBoundingClientRect();
+                return [left, top, width, height]; }})()"""
+        )
+        return box[0] + x * box[2], box[1] + y * box[3]
+
+    def click(self, selector: str, x: float = 0.5, y: float = 0.5) -> None:
+        """With the mouse, on an element."""
+        self.drag([self.place(selector, x, y)])
+
+    def drag(self, places: list[Place], *, pointer: str = "mouse", button: str = "left") -> None:
+        """From the first place to the last; ``pointer`` is "mouse" or "pen" (a stylus)."""
+        kinds = ["mousePressed", *["mouseMoved"] * (len(places) - 1), "mouseReleased"]
+        for kind, (x, y) in zip(kinds, [*places, places[-1]], strict=True):
+            self.ask(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                x=x,
+                y=y,
+                button=button,
+                buttons=int(kind != "mouseReleased"),
+                clickCount=1,
+                pointerType=pointer,
+            )
+
+    def swipe(self, places: list[Place]) -> None:
+        """With one finger."""
+        kinds = ["touchStart", *["touchMove"] * (len(places) - 1)]
+        for kind, (x, y) in zip(kinds, places, strict=True):
+            self.ask("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y}])
+        self.ask("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def choose_file(self, selector: str, file: Path) -> None:
+        """In a field for files."""
+        root = self.ask("DOM.getDocument")["root"]["nodeId"]
+        found = self.ask("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self.ask("DOM.setFileInputFiles", files=[str(file.resolve())], nodeId=found)
 
     def shot(self, path: Path, *, whole: bool = True) -> Path:
         """A picture of the page."""
@@ -144,7 +223,14 @@ class Browser:
             assert part, f"the browser has gone, or said nothing in {PATIENCE_S} s"
             self._rest += part
         message, _, self._rest = self._rest.partition(b"\0")
-        return dict(json.loads(message))
+        found: dict[str, Any] = json.loads(message)
+        if found.get("method") == "Target.attachedToTarget":
+            worker = found["params"]["sessionId"]
+            for method in ("Network.enable", "Runtime.enable", "Log.enable"):
+                self._send(method, {}, worker)
+            self._send("Target.setAutoAttach", FOLLOWED, worker)
+            self._send("Runtime.runIfWaitingForDebugger", {}, worker)
+        return found
 
     def __enter__(self) -> Self:
         return self
@@ -165,7 +251,10 @@ class Browser:
 
 
 @contextmanager
-def browser() -> Iterator[Browser]:
+def browser(*flags: str) -> Iterator[Browser]:
     """A browser that is gone afterwards."""
-    with TemporaryDirectory(ignore_cleanup_errors=True) as home, Browser(Path(home)) as opened:
+    with (
+        TemporaryDirectory(ignore_cleanup_errors=True) as home,
+        Browser(Path(home), flags) as opened,
+    ):
         yield opened

@@ -25,6 +25,8 @@ import torch
 from chromium import program as chromium
 from hub_server import hub as hub  # a fixture
 
+from ganpress.web.runtime import PACKAGE
+
 torch.set_num_threads(1)  # one per xdist worker: two cores, two workers, and repeatable sums
 hypothesis.settings.register_profile("ganpress", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ganpress")
@@ -38,6 +40,7 @@ FOLDERS = {
 }
 GPU_TESTS_ON = os.environ.get("GANPRESS_GPU_TESTS_ON", "cuda")
 """The device of the tests marked `gpu`; "cpu" shows, where there is no GPU, that they run."""
+RUNTIME = "GANPRESS_ONNXRUNTIME_WEB"
 ON_REQUEST = ("slow", "network")
 
 
@@ -89,6 +92,8 @@ def reason_to_skip(marker: str, expression: str) -> str | None:
             return f"{variable} names {folder}, which is not a folder"
     if marker in ON_REQUEST and marker not in expression:
         return f"runs only on request: pytest -m {marker}"
+    if marker == "onnxruntime_web" and not Path(os.environ.get(RUNTIME) or "/").is_file():
+        return f"{RUNTIME} names no file; 'npm pack {PACKAGE.spec}' writes it"
     if marker == "chromium" and chromium() is None:
         return "needs Chromium (apt-get install chromium), and there is none on the path"
     if marker == "gpu" and not torch.cuda.is_available() and GPU_TESTS_ON != "cpu":

@@ -24,6 +24,7 @@ from ganpress.cli import formats as cli_formats
 from ganpress.cli import generation as cli_generation
 from ganpress.cli import sharing as cli_sharing
 from ganpress.cli import training as cli_training
+from ganpress.cli import web as cli_web
 from ganpress.errors import GanpressError
 
 app = typer.Typer(
@@ -51,6 +52,8 @@ app.command("import")(cli_formats.import_)
 app.command()(cli_formats.kinds)
 app.command()(cli_compression.compress)
 app.command(cls=cli_formats.ExportCommand)(cli_formats.export)
+app.command()(cli_web.serve)
+app.command()(cli_web.site)
 app.command()(cli_compression.methods)
 app.command()(cli_compression.settings)
 app.command()(cli_compression.demo)

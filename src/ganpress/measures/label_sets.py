@@ -1,7 +1,8 @@
 """The classes of public data sets that published segmentation networks know.
 
 Cityscapes: Cordts et al., CVPR 2016, as their scripts number and colour them. COCO-Stuff: Caesar
-et al., CVPR 2018; ids 0 to 181, of which 171 occur.
+et al., CVPR 2018; ids 0 to 181, of which 171 occur. CMP facades: Tylecek and Sara, GCPR 2013, with
+the colours of their palette.
 """
 
 from __future__ import annotations
@@ -56,3 +57,42 @@ COCO_STUFF = Labelling(
     {"ids 0 to 181": {**{i: i for i in range(182)}, _UNKNOWN: IGNORED}},
     mean_over="truth",
 )
+
+_FACADES = (
+    *(("background", (0, 0, 170)), ("facade", (0, 0, 255)), ("window", (0, 85, 255))),
+    *(("door", (0, 170, 255)), ("cornice", (0, 255, 255)), ("sill", (85, 255, 170))),
+    *(("balcony", (170, 255, 85)), ("blind", (255, 255, 0)), ("decoration", (255, 170, 0))),
+    *(("moulding", (255, 85, 0)), ("pillar", (255, 0, 0)), ("shop", (170, 0, 0))),
+)
+FACADES = Labelling(
+    tuple(name for name, _ in _FACADES),
+    {"ids 1 to 12": {0: IGNORED, **{i + 1: i for i in range(len(_FACADES))}}},
+    {(0, 0, 0): IGNORED, **{colour: index for index, (_, colour) in enumerate(_FACADES)}},
+)
+
+_THINGS = (
+    "person, bicycle, car, motorcycle, aeroplane, bus, train, truck, boat, traffic light, "
+    "fire hydrant, street sign, stop sign, parking meter, bench, bird, cat, dog, horse, sheep, "
+    "cow, elephant, bear, zebra, giraffe, hat, backpack, umbrella, shoe, eye glasses, handbag, "
+    "tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, "
+    "skateboard, surfboard, tennis racket, bottle, plate, wine glass, cup, fork, knife, spoon, "
+    "bowl, banana, apple, sandwich, orange, broccoli, carrot, hot dog, pizza, doughnut, cake, "
+    "chair, couch, potted plant, bed, mirror, dining table, window, desk, toilet, door, tv, "
+    "laptop, mouse, remote, keyboard, mobile phone, microwave, oven, toaster, sink, refrigerator, "
+    "blender, book, clock, vase, scissors, teddy bear, hair dryer, toothbrush, hair brush"
+)
+_STUFF = (
+    "banner, blanket, branch, bridge, building (other), bush, cabinet, cage, cardboard, carpet, "
+    "ceiling (other), ceiling (tile), cloth, clothes, clouds, counter, cupboard, curtain, "
+    "desk (stuff), dirt, door (stuff), fence, floor (marble), floor (other), floor (stone), "
+    "floor (tile), floor (wood), flower, fog, food (other), fruit, furniture (other), grass, "
+    "gravel, ground (other), hill, house, leaves, light, mat, metal, mirror (stuff), moss, "
+    "mountain, mud, napkin, net, paper, pavement, pillow, plant (other), plastic, platform, "
+    "playing field, railing, railway, river, road, rock, roof, rug, salad, sand, sea, shelf, "
+    "sky (other), skyscraper, snow, solid (other), stairs, stone, straw, structural (other), "
+    "table, tent, textile (other), towel, tree, vegetable, wall (brick), wall (concrete), "
+    "wall (other), wall (panel), wall (stone), wall (tile), wall (wood), water (other), "
+    "water drops, window (blind), window (other), wood"
+)
+COCO_STUFF_NAMES = (*_THINGS.split(", "), *_STUFF.split(", "))
+"""By id in a map; those that do not occur have a name, too."""
