@@ -15,6 +15,7 @@ from ganpress.generation.program import open_program
 from ganpress.losses.weights import zoo_path
 from ganpress.models.checkpoint import Model, fingerprint, load
 from ganpress.run.files import read_json
+from ganpress.run.hub.fetch import local_file
 
 STUDENT = "student.safetensors"
 _TEACHERS = re.compile(r"teacher(-\w+)?\.safetensors")
@@ -64,6 +65,7 @@ def open_given(paths: Sequence[Path]) -> list[Given]:
 
 
 def _opened(path: Path) -> Iterator[Given]:
+    path = local_file(path)  # of the hub, too
     if path.is_dir():
         yield from _of_run(path)
     elif path.suffix.lower() in (".xml", ".bin") and path.is_file():
