@@ -41,7 +41,7 @@ def test_convolutions_of_all_kinds_cost_what_arithmetic_says(
     found = measure_file(path, size=(12, 20))
     wanted = costs(12, 20)
     assert {name: getattr(found, name) for name in wanted} == wanted
-    assert found.precision == "fp32"
+    assert found.precision == precision_of(path) == "fp32"
 
 
 def test_the_cost_is_of_one_picture_of_a_batch(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ FAMILIES = {"cyclegan": SHALLOW, **LEAST}
 
 
 @pytest.mark.parametrize(
-    "family", thinned(FAMILIES, lambda name: name in ("cyclegan", "stylegan2", "gaugan"))
+    "family", thinned(FAMILIES, lambda name: name in ("cyclegan", "stylegan2"))
 )
 def test_an_exported_file_has_the_models_own_macs(family: str, tmp_path: Path) -> None:
     wiring: Wiring = FAMILIES[family]
