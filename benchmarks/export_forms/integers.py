@@ -99,8 +99,8 @@ def int8_normed(c: int, side: int) -> Forms:
         return d.node("Transpose", y, perm=[0, 3, 1, 2])
 
     forms = {"QDQ": qdq, "QDQ, levels padded": pad_of_levels,
-             "QDQ, float weights": rounded_in_float, "ConvInteger": integer, "ConvInteger, levels padded": integer_pad,
-             "matrix product": matmul, "sums in 8 bits": eight_bit_sums,
+             "QDQ, float weights": rounded_in_float, "ConvInteger": integer,
+             "ConvInteger, levels padded": integer_pad, "matrix product": matmul, "sums in 8 bits": eight_bit_sums,
              "not quantised": float_}  # fmt: skip
     return {name: drawn(form) for name, form in forms.items()}
 
