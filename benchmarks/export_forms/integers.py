@@ -100,8 +100,8 @@ def int8_normed(c: int, side: int) -> Forms:
 
     forms = {"QDQ": qdq, "QDQ, levels padded": pad_of_levels,
              "QDQ, float weights": rounded_in_float, "ConvInteger": integer,
-             "ConvInteger, levels padded": integer_pad, "matrix product": matmul, "sums in 8 bits": eight_bit_sums,
-             "not quantised": float_}  # fmt: skip
+             "ConvInteger, levels padded": integer_pad, "matrix product": matmul,
+             "sums in 8 bits": eight_bit_sums, "not quantised": float_}  # fmt: skip
     return {name: drawn(form) for name, form in forms.items()}
 
 

@@ -27,7 +27,7 @@ def quantise_early(editor: Editor) -> None:
 
 def _move(editor: Editor, quantise: Any) -> bool:
     chain = [quantise]
-    node = editor.maker(quantise.input[0])
+    node: Any = editor.maker(quantise.input[0])
     while node is not None and node.op_type in POINTWISE:
         if editor.only_reader(node.output[0]) is not chain[0]:
             return False

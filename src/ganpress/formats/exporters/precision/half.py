@@ -68,8 +68,8 @@ def to_half(data: bytes) -> bytes:
 
 
 def _without_detours(data: bytes) -> bytes:
-    """What onnxruntime's converter leaves undone: of two equal Casts that it made one is enough (the
-    editor sees to that), and a value that goes from one float32 node to another must not pass
+    """What onnxruntime's converter leaves undone: of two equal Casts that it made one is enough,
+    which the editor sees to, and a value that goes from one float32 node to another must not pass
     through float16."""
     from onnx import TensorProto
 
