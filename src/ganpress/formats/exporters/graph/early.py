@@ -27,7 +27,7 @@ def quantise_early(editor: Editor) -> None:
 
 def _move(editor: Editor, quantise: Any) -> bool:
     chain = [quantise]
-    node: Any = editor.maker(quantise.input[0])
+    node = editor.maker(quantise.input[0])
     while node is not None and node.op_type in POINTWISE:
         if editor.only_reader(node.output[0]) is not chain[0]:
             return False
@@ -36,10 +36,11 @@ def _move(editor: Editor, quantise: Any) -> bool:
     if node is None:
         return False
     others = _only_moves(editor, node, chain)
-    if others is None or editor.only_reader(node.output[0]) is not chain[0]:
+    reader = editor.only_reader(node.output[0])
+    if others is None or reader is None or reader is not chain[0]:
         return False
     levels = quantise.output[0]
-    chain[0].input[0] = node.input[0]
+    reader.input[0] = node.input[0]
     quantise.output[0] = editor.value(f"{levels}/early")
     inputs = [quantise.output[0], *others]
     moves = editor.node(node.op_type, inputs, levels, **attributes(node))
