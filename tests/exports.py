@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from nets import Wiring
 
 from ganpress.formats.exporters.form import Form
+from ganpress.formats.exporters.graph import optimised
 from ganpress.formats.exporters.onnx import to_bytes
+from ganpress.formats.exporters.opset import at_opset
 from ganpress.formats.exporters.trace import traced
 from ganpress.models.checkpoint import Model
 from ganpress.nn.layers import quantisable
@@ -63,6 +66,19 @@ def static(wiring: Wiring, **how: Any) -> Form:
     """The usual form of a tiny network's file."""
     is_fixed = hasattr(wiring.ghost, "size")
     return Form(wiring.model().resolve_size(None if is_fixed else wiring.pixels), **how)
+
+
+def quantised(wiring: Wiring = SHALLOW, **how: Any) -> Model:
+    """A tiny network on 8 bits, with calibrated ranges."""
+    model = wiring.model()
+    calibrate(quantise(model.net, FakeQuantiser(**how)), wiring.net(), *wiring.inputs())
+    return model
+
+
+def both_files(model: Model, form: Form) -> tuple[bytes, bytes]:
+    """A quantised network's file for onnxruntime, and the one as it was traced, of one tracing."""
+    layers = to_bytes(model, replace(form, opset=18), passes=False)
+    return at_opset(optimised(layers)), layers
 
 
 @functools.cache

@@ -14,7 +14,17 @@ from patience import PATIENCE_S
 import ganpress
 
 NAMES = [
-    *("FAMILIES", "GanpressError", "Images", "Model", "Run", "SlimConfig", "bench", "compress"),
+    *(
+        "FAMILIES",
+        "Form",
+        "GanpressError",
+        "Images",
+        "Model",
+        "Run",
+        "SlimConfig",
+        "bench",
+        "compress",
+    ),
     *("evaluate", "evaluate_quality"),
     *("export", "family", "full_model", "generate", "import_model", "latency", "load"),
     *(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ganpress.data import Images, open_images
     from ganpress.errors import GanpressError
-    from ganpress.formats.exporters import export
+    from ganpress.formats.exporters import Form, export
     from ganpress.formats.importers import import_model
     from ganpress.generation.generate import generate
     from ganpress.measures.colour import match_colour
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "FAMILIES": "models.families",
+    "Form": "formats.exporters",
     "GanpressError": "errors",
     "Images": "data",
     "Model": "models.checkpoint",
@@ -69,6 +70,7 @@ except PackageNotFoundError:  # a source tree that was never installed
 
 __all__ = [
     "FAMILIES",
+    "Form",
     "GanpressError",
     "Images",
     "Model",

@@ -122,8 +122,9 @@ def test_a_file_between_bytes_and_one_calibrated_are_openvinos_too(tmp_path: Pat
 def test_a_file_that_differs_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, coarser = quantised(), to_bytes(quantised(bits=5), Form(32))
-    monkeypatch.setattr("ganpress.formats.exporters.openvino.to_bytes", lambda *a, **k: coarser)
+    model, coarser = quantised(), to_bytes(quantised(bits=5), Form(32), passes=False)
+    for made in ("to_bytes", "as_traced"):
+        monkeypatch.setattr(exporter, made, lambda *a, **k: coarser)
     with pytest.raises(ExportError, match=r"in what layer '[\w.]+' reads: .*Nothing was written"):
         export(model, tmp_path / "net.xml", to="openvino", size=32)
     assert not list(tmp_path.iterdir())
@@ -178,7 +179,7 @@ def test_the_very_bytes_that_are_written_are_checked(
 def test_a_graph_that_openvino_cannot_convert_is_an_export_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporter, "to_bytes", lambda model, form: b"no graph")
+    monkeypatch.setattr(exporter, "to_bytes", lambda *a, **k: b"no graph")
     with pytest.raises(ExportError, match=r"(?s)cannot convert .*Nothing was written"):
         export(SHALLOW.model(), tmp_path / "net.xml", to="openvino", size=32)
     assert not list(tmp_path.iterdir())

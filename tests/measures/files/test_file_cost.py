@@ -116,12 +116,14 @@ def test_an_exported_file_has_the_models_own_macs(family: str, tmp_path: Path) -
     own = measure(model.net, wiring.pixels)
     if family != "stylegan2":  # whose blurs are convolutions, too
         assert (found.macs, found.macs_outres) == (own.macs, own.macs_outres)
-    assert 0.9 * own.params <= found.params <= 1.02 * own.params
+    if family in ("cyclegan", "cartoongan", "pix2pix"):  # all of whose parameters make the picture
+        assert 0.9 * own.params <= found.params <= 1.02 * own.params
 
 
 def counted_by_torch(model: Model, wiring: Wiring) -> tuple[int, int]:
     """MACs of convolutions and of products of matrices, of one picture, by torch's own counter."""
     inputs = [t[:1].detach() for t in wiring.inputs()]
+    model.net.requires_grad_(False)
     with FlopCounterMode(display=False) as counter:
         model(*inputs)
     flops = counter.get_flop_counts()["Global"]
