@@ -142,7 +142,7 @@ def int8_transposed(i: int, o: int, side: int) -> Forms:
     def drawn(layer: Callable[[Drawing, Array, Array], str]) -> bytes:
         d = Drawing(1, i, side, side)
         w, b = d.normal(i, o, 4, 4, std=(i * 4) ** -0.5), d.normal(o)
-        d.node("Relu", "x", to="a")
+        d.node("Relu", "x", called="a")
         return d.file(_values(d, _levels(d, d.node("Relu", layer(d, w, b)))))
 
     def qdq(d: Drawing, w: Array, b: Array) -> str:
