@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from ganpress.errors import GanpressError
 from ganpress.measures.files.cost import precision_of
 from ganpress.measures.files.feeds import Dims
 from ganpress.measures.timing.candidates import Asked, Candidate, Left, of_file, of_model
@@ -113,38 +112,39 @@ def _short(value: Any) -> Any:
 
 
 def time_model(model: Model, size: Size) -> list[dict[str, Any]]:
-    """Latency of one model's exported file in each runtime and precision that is usual for it;
-    [] where the packages are missing, or the model cannot be exported."""
+    """Latency of one model's exported file in each runtime and precision that is usual for it, and
+    an ``error`` in the place of numbers where one cannot be timed; [] where the packages that
+    export are missing."""
     if not all(find_spec(name) for name in _WRITERS):
         return []
     with tempfile.TemporaryDirectory(prefix="ganpress-timing-") as folder:
         asked = Asked(installed(), None, size, 1, {}, Path(folder))
-        try:
-            made = of_model("model", model, asked, Path(folder))
-        except GanpressError:
-            return []
-        candidates = [one for one in made if isinstance(one, Candidate)]
-        return _timed_alone(candidates)
+        return _timed_alone(of_model("model", model, asked, Path(folder)))
 
 
 def time_file(
     path: Path, size: Size | None, dims: Mapping[str, Dims] | None = None
 ) -> list[dict[str, Any]]:
-    """Latency of one exported file in each runtime that takes it."""
+    """Latency of one exported file in each runtime that takes it; as `time_model`."""
     with tempfile.TemporaryDirectory(prefix="ganpress-timing-") as folder:
         asked = Asked(None, None, size, None, dims or {}, Path(folder))
-        made = of_file(path.name, path, asked, Path(folder))
-        return _timed_alone([one for one in made if isinstance(one, Candidate)])
+        return _timed_alone(of_file(path.name, path, asked, Path(folder)))
 
 
-def _timed_alone(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
-    if not candidates:
-        return []
-    threads = torch.get_num_threads()
-    found = time_candidates(candidates, (), threads=threads, plan=Plan(seconds=SECONDS, rounds=5))
-    return [
+def _timed_alone(made: Sequence[Candidate | Left]) -> list[dict[str, Any]]:
+    candidates = [one for one in made if isinstance(one, Candidate)]
+    left = [one for one in made if isinstance(one, Left)]
+    plan = Plan(seconds=SECONDS, rounds=5)
+    found = time_candidates(candidates, left, threads=torch.get_num_threads(), plan=plan)
+    if found.interrupted:
+        raise KeyboardInterrupt
+    rows: list[dict[str, Any]] = [
         {"runtime": r.runtime, "precision": r.precision, "median_ms": r.median_ms,
          "p95_ms": r.p95_ms, "device": "cpu", "threads": r.threads, "batch": r.batch,
          "dims": dict(r.dims), "repeats": r.passes}
         for r in found.rows
     ]  # fmt: skip
+    failed = [
+        {"runtime": e.runtime, "precision": e.precision, "error": e.reason} for e in found.left
+    ]
+    return [*rows, *failed]
