@@ -1,6 +1,6 @@
 """Which form of an operation a runtime is fast at: norms, padding, transposed convolutions, 8 bits.
 
-Command:  .venv/bin/python -m benchmarks.export_forms [--threads 1] [--passes 30] [--only norm]
+Command:  .venv/bin/python -m benchmarks.export_forms [--threads 1] [--passes 9] [--only norm]
 Time:     about 5 minutes on 1 core.
 Needs:    ganpress[onnx,openvino].
 Result:   benchmarks/results/export-forms.json and .md.
@@ -36,7 +36,7 @@ def main() -> None:
     """Measure, write, tell."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--passes", type=int, default=30)
+    parser.add_argument("--passes", type=int, default=9)
     parser.add_argument("--only", default="", help="cases whose name contains this")
     parser.add_argument("--out", type=Path, default=RESULTS)
     a = parser.parse_args()

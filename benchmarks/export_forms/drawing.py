@@ -22,11 +22,11 @@ class Drawing:
         self.weights: list[Any] = []
 
     def node(
-        self, op: str, *inputs: str, domain: str = "", to: str | None = None, **attributes: Any
+        self, op: str, *inputs: str, domain: str = "", called: str | None = None, **attributes: Any
     ) -> str:
         from onnx import helper
 
-        name = to or f"v{len(self.nodes)}"
+        name = called or f"v{len(self.nodes)}"
         made = helper.make_node(
             op, list(inputs), [name], name=f"{op}_{name}", domain=domain, **attributes
         )

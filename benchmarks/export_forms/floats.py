@@ -72,7 +72,7 @@ def pads(c: int, side: int, k: int) -> Forms:
     def drawn(form: Callable[[Drawing], str]) -> bytes:
         d = Drawing(1, c, side, side)
         w = d.weight(c, c, k)
-        d.node("Relu", d.node("Conv", "x", d.constant(d.weight(c, c, 1))), to="a")
+        d.node("Relu", d.node("Conv", "x", d.constant(d.weight(c, c, 1))), called="a")
         return d.file(d.node("Conv", form(d), d.constant(w)))
 
     def operator(d: Drawing) -> str:
@@ -118,7 +118,7 @@ def transposed_by(
 ) -> bytes:
     d = Drawing(1, i, side, side)
     w, b = d.normal(i, o, k, k, std=(i * k * k / 4) ** -0.5), d.normal(o)
-    d.node("Relu", "x", to="a")
+    d.node("Relu", "x", called="a")
     return d.file(d.node("Tanh", form(d, w, b)))
 
 
@@ -164,7 +164,7 @@ def normed_transposed(i: int, o: int, side: int) -> Forms:
         w, b = d.normal(i, o, 4, 4, std=(i * 4) ** -0.5), d.normal(o)
         scale, shift, mean = 1 + 0.1 * d.normal(o), d.normal(o), d.normal(o)
         variance, last = np.abs(d.normal(o)) + 0.5, d.weight(o, o, 3)
-        d.node("Relu", "x", to="a")
+        d.node("Relu", "x", called="a")
         factor = scale / np.sqrt(variance + 1e-5)
         if folded:
             w, b = w * factor.reshape(1, -1, 1, 1), (b - mean) * factor + shift

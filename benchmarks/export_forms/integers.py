@@ -99,9 +99,9 @@ def int8_normed(c: int, side: int) -> Forms:
         return d.node("Transpose", y, perm=[0, 3, 1, 2])
 
     forms = {"QDQ": qdq, "QDQ, levels padded": pad_of_levels,
-             "QDQ, float weights": rounded_in_float, "ConvInteger": integer, "ConvInteger, levels padded": integer_pad,
-             "matrix product": matmul, "sums in 8 bits": eight_bit_sums,
-             "not quantised": float_}  # fmt: skip
+             "QDQ, float weights": rounded_in_float, "ConvInteger": integer,
+             "ConvInteger, levels padded": integer_pad, "matrix product": matmul,
+             "sums in 8 bits": eight_bit_sums, "not quantised": float_}  # fmt: skip
     return {name: drawn(form) for name, form in forms.items()}
 
 
@@ -142,7 +142,7 @@ def int8_transposed(i: int, o: int, side: int) -> Forms:
     def drawn(layer: Callable[[Drawing, Array, Array], str]) -> bytes:
         d = Drawing(1, i, side, side)
         w, b = d.normal(i, o, 4, 4, std=(i * 4) ** -0.5), d.normal(o)
-        d.node("Relu", "x", to="a")
+        d.node("Relu", "x", called="a")
         return d.file(_values(d, _levels(d, d.node("Relu", layer(d, w, b)))))
 
     def qdq(d: Drawing, w: Array, b: Array) -> str:

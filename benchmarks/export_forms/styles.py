@@ -61,7 +61,7 @@ def modulated_up(i: int, o: int, side: int) -> Forms:
     def drawn(form: Callable[[Drawing, Array], str]) -> bytes:
         d = Drawing(1, i, side, side)
         w = d.normal(i, o, 3, 3, std=(i * 9 / 4) ** -0.5)
-        d.node("Mul", "x", d.constant(1 + 0.1 * d.normal(1, i, 1, 1)), to="a")
+        d.node("Mul", "x", d.constant(1 + 0.1 * d.normal(1, i, 1, 1)), called="a")
         y = d.node("Mul", form(d, w), d.constant(1 + 0.1 * d.normal(1, o, 1, 1)))
         return d.file(d.node("LeakyRelu", y, alpha=0.2))
 

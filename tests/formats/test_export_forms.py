@@ -130,7 +130,7 @@ def test_label_maps_codes_and_classes_are_described() -> None:
 @pytest.mark.parametrize(("asked", "ir"), [(7, 4), (9, 4), (12, 7), (13, 7), (17, 8), (21, 10)])
 def test_an_operator_set_that_is_asked_for_is_kept(asked: int, ir: int) -> None:
     model = SHALLOW.model()
-    data = to_bytes(model, Form(32, opset=asked))
+    data = to_bytes(model, Form(32, opset=asked), passes=asked >= 11)  # a pass needs DepthToSpace
     assert versions_of(data) == (asked, ir)
     onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
     x = photos(1)

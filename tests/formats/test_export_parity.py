@@ -162,7 +162,7 @@ def test_the_command_line_names_what_was_written_and_refuses_what_does_not_fit(
         (photo_model, ["--precision", "int8"], "--calibrate DIR"),
         (photo_model, ["--calibrate", tmp_path / "in"], "--calibrate is for --precision int8"),
         (photo_model, ["--dynamic", "--batch", "2"], "leave the batch out"),
-        (photo_model, ["--size", "32", "--opset", "6"], "It can have 7 to"),
+        (photo_model, ["--size", "32", "--opset", "6"], "It can have 11 to"),
     ):
         told = run_cli(capsys, "export", model, *options, "-o", tmp_path / "no.onnx")
         assert told.code == 2 and why in " ".join(told.err.split()), options

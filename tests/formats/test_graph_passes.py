@@ -225,6 +225,7 @@ MOVERS = {
     "reflect": moved("Pad", PADS, mode="reflect"),
     "copies": moved("Pad", PADS, mode="edge", act=None),
     "zeros": moved("Pad", PADS),
+    "zeros, said": moved("Pad", PADS, np.float32(0)),
     "zeros, signed": moved("Pad", PADS, zero=np.int8(-5), act="LeakyRelu"),
     "nearest": moved("Resize", None, DOUBLED, mode="nearest"),
     "shuffle": moved("DepthToSpace", blocksize=2, mode="CRD"),

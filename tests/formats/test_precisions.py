@@ -239,7 +239,7 @@ def test_channels_that_a_norm_reads_fill_one_range_and_give_the_same(
     data, x = uneven(int8=int8, shuffled=shuffled)
     editor = Editor(data)
     [name] = [n.output[0] for n in normed_convolutions(editor)]
-    even_sums(editor, channel_ranges(data, [name], [{"x": x}]))
+    even_sums(editor, channel_ranges(data, [name], [{"x": x}, {"x": x / 2}]))
     even = editor.to_bytes()
     [want], [got] = run(data, x), run(even, x)
     assert np.abs(got - want).max() < 1e-3

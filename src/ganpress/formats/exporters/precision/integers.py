@@ -59,7 +59,7 @@ def calibrated(
     Args:
         feeds: each one's values by the names of the file's inputs; read once, one at a time.
         runtime: the program that the file is for; the other runs it as well, but slower.
-        progress: is told how many feeds have been read.
+        progress: is given how many feeds have been read.
 
     Raises:
         ConfigError: no feeds, one with other inputs than the file's, or a file that is quantised.
