@@ -13,6 +13,7 @@ from chromium import Browser, browser
 from nets import Wiring
 from numpy.typing import NDArray
 from page_harness import given, harness_in, served, start
+from thin import thinned
 
 from ganpress.web.inputs import drawing_of, input_facts
 from ganpress.web.label_names import unnamed
@@ -23,6 +24,7 @@ SIDE = 64
 STROKE = 3 / SIDE
 PAPER, LINE = {"name": "paper", "colour": [255, 255, 255]}, {"name": "line", "colour": [0, 0, 0]}
 CANVAS = ".draw-canvas"
+BOTH = ((False, True), (True, False))
 
 
 @pytest.fixture(scope="module")
@@ -125,12 +127,12 @@ def test_the_models_see_a_stroke_while_it_is_drawn(page: Browser) -> None:
 def test_a_slow_model_is_given_the_newest_drawing_and_no_queue_of_old_ones(page: Browser) -> None:
     empty(page)
     page.run("delay = 150; given.length = 0")
-    for k in range(12):
-        line(page, (0.1, 0.05 + 0.07 * k), (0.9, 0.05 + 0.07 * k))
+    for k in range(6):
+        line(page, (0.1, 0.1 + 0.15 * k), (0.9, 0.1 + 0.15 * k))
     whole = ink(page)
-    drawn, given_to_it = 12 * 10, page.run("given.length")
+    drawn, given_to_it = 6 * 10, page.run("given.length")
     assert given_to_it < drawn / 2
-    assert (whole[:, SIDE // 2] > 0.5).sum() == pytest.approx(12 * STROKE * SIDE, rel=0.2)
+    assert whole[:, SIDE // 2].sum() == pytest.approx(6 * STROKE * SIDE, rel=0.05)
 
 
 def test_a_quick_hand_of_which_few_points_are_seen_keeps_its_corners(page: Browser) -> None:
@@ -224,7 +226,7 @@ def test_the_module_opens_with_an_example_and_every_example_is_an_outline(page: 
     assert len(seen) >= 8 and len({p.tobytes() for p in seen}) == len(seen)
 
 
-@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("channels", thinned([1, 4], (1).__eq__))
 def test_pictures_of_other_channels_sizes_and_colours_are_drawn(
     page: Browser, channels: int
 ) -> None:
@@ -321,7 +323,9 @@ def test_label_maps_are_painted_by_keyboard(page: Browser) -> None:
     assert page.run("said.at(-1)") == "label 1 painted."
 
 
-@pytest.mark.parametrize(("edges", "dontcare"), [(False, True), (True, False), (True, True)])
+@pytest.mark.parametrize(
+    ("edges", "dontcare"), [(True, True), *(pytest.param(*b, marks=pytest.mark.slow) for b in BOTH)]
+)
 def test_the_map_is_encoded_as_the_network_encodes_it(
     page: Browser, edges: bool, dontcare: bool
 ) -> None:
