@@ -13,6 +13,7 @@ from chromium import Browser, browser
 from nets import Wiring
 from numpy.typing import NDArray
 from page_harness import given, harness_in, served, start
+from thin import thinned
 
 from ganpress.web.inputs import drawing_of, input_facts
 from ganpress.web.label_names import unnamed
@@ -23,6 +24,7 @@ SIDE = 64
 STROKE = 3 / SIDE
 PAPER, LINE = {"name": "paper", "colour": [255, 255, 255]}, {"name": "line", "colour": [0, 0, 0]}
 CANVAS = ".draw-canvas"
+BOTH = ((False, True), (True, False))
 
 
 @pytest.fixture(scope="module")
@@ -125,12 +127,20 @@ def test_the_models_see_a_stroke_while_it_is_drawn(page: Browser) -> None:
 def test_a_slow_model_is_given_the_newest_drawing_and_no_queue_of_old_ones(page: Browser) -> None:
     empty(page)
     page.run("delay = 150; given.length = 0")
-    for k in range(12):
-        line(page, (0.1, 0.05 + 0.07 * k), (0.9, 0.05 + 0.07 * k))
+    for k in range(6):
+        line(page, (0.1, 0.1 + 0.15 * k), (0.9, 0.1 + 0.15 * k))
     whole = ink(page)
-    drawn, given_to_it = 12 * 10, page.run("given.length")
+    drawn, given_to_it = 6 * 10, page.run("given.length")
     assert given_to_it < drawn / 2
-    assert (whole[:, SIDE // 2] > 0.5).sum() == pytest.approx(12 * STROKE * SIDE, rel=0.2)
+    assert whole[:, SIDE // 2].sum() == pytest.approx(6 * STROKE * SIDE, rel=0.05)
+
+
+def test_a_quick_hand_of_which_few_points_are_seen_keeps_its_corners(page: Browser) -> None:
+    empty(page)
+    page.drag([page.place(CANVAS, *at) for at in ((0.2, 0.8), (0.5, 0.2), (0.8, 0.8))])
+    drawn = ink(page)
+    assert drawn[int(0.24 * SIDE), SIDE // 2] > 0.5 and drawn[: int(0.15 * SIDE)].max() == 0
+    assert drawn[SIDE // 2].sum() > 2 * STROKE * SIDE  # both legs, which are slanted
 
 
 def test_a_tap_is_a_dot(page: Browser) -> None:
@@ -216,7 +226,7 @@ def test_the_module_opens_with_an_example_and_every_example_is_an_outline(page: 
     assert len(seen) >= 8 and len({p.tobytes() for p in seen}) == len(seen)
 
 
-@pytest.mark.parametrize("channels", [1, 4])
+@pytest.mark.parametrize("channels", thinned([1, 4], (1).__eq__))
 def test_pictures_of_other_channels_sizes_and_colours_are_drawn(
     page: Browser, channels: int
 ) -> None:
@@ -289,7 +299,10 @@ def test_a_brush_paints_a_line_of_its_width(page: Browser) -> None:
     width = int(page.run("document.querySelector('.draw-width input').value"))
     line(page, (0.2, 0.5), (0.8, 0.5))
     painted = ids(page) == 1
-    assert (painted[:, 20:44].sum(0) == width).all()
+    rows = (np.arange(SIDE) - SIDE // 2 >= -(width // 2)) & (
+        np.arange(SIDE) - SIDE // 2 <= width // 2
+    )
+    assert width % 2 == 1 and (painted[:, 20:44] == rows[:, None]).all()
     page.press("[")
     choose(page, 3)
     line(page, (0.2, 0.8), (0.8, 0.8))
@@ -310,12 +323,16 @@ def test_label_maps_are_painted_by_keyboard(page: Browser) -> None:
     assert page.run("said.at(-1)") == "label 1 painted."
 
 
-@pytest.mark.parametrize(("edges", "dontcare"), [(False, True), (True, False), (True, True)])
+@pytest.mark.parametrize(
+    ("edges", "dontcare"), [(True, True), *(pytest.param(*b, marks=pytest.mark.slow) for b in BOTH)]
+)
 def test_the_map_is_encoded_as_the_network_encodes_it(
     page: Browser, edges: bool, dontcare: bool
 ) -> None:
     model = maps(edges=edges, dontcare=dontcare)
     start(page, "draw", model)
+    choose(page, 0)
+    page.click("[aria-keyshortcuts=Delete]")
     choose(page, model["labels"]["count"] - 1 + dontcare)
     line(page, (0.1, 0.2), (0.7, 0.9))
     line(page, (0.8, 0.1), (0.3, 0.9))  # of the same class, another thing
@@ -393,14 +410,14 @@ def test_a_phone_has_room_for_everything_and_screen_readers_have_its_names(
 
 
 def test_the_module_breaks_no_policy_and_is_gone_when_it_is_taken_away(page: Browser) -> None:
-    start(page, "draw", outlines())
-    start(page, "draw", maps())
+    for model in (outlines(), maps()):
+        start(page, "draw", model)
+        page.run("stop()")
+        count = page.run("given.length")
+        page.run("document.querySelector('[aria-keyshortcuts=Delete]').click()")
+        page.run("new Promise((go) => setTimeout(go, 100))")
+        assert page.run("given.length") == count
     assert page.complaints == []
-    page.run("delay = 20; stop()")
-    count = page.run("given.length")
-    page.run("document.querySelector('[aria-keyshortcuts=Delete]')?.click()")
-    page.run("new Promise((go) => setTimeout(go, 100))")
-    assert page.run("given.length") == count
 
 
 def test_nothing_but_the_page_itself_is_asked_for(page: Browser, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from chromium import Browser, browser
 from nets import FIRST, WIRINGS, Wiring
 from page_harness import given, harness_in, served, start
+from thin import thinned
 
 from ganpress.editing import find_directions
 from ganpress.models.checkpoint import Model
@@ -22,7 +23,9 @@ from ganpress.web.editable import editable, latent_facts
 pytestmark = pytest.mark.chromium
 
 LATENT = {n: w for n, w in WIRINGS.items() if n in ("stylegan2", "sngan conditional", "munit")}
-each_latent = pytest.mark.parametrize("wiring", LATENT.values(), ids=LATENT.keys())
+each_latent = pytest.mark.parametrize(
+    "wiring", thinned(LATENT.values(), FIRST["stylegan2"].__eq__), ids=LATENT.keys()
+)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +76,7 @@ def draws(count: int, seed: int) -> np.ndarray[Any, Any]:
     return torch.randn(count, generator=torch.Generator().manual_seed(seed)).numpy()
 
 
-@pytest.mark.parametrize("count", [1, 7, 15, 16, 40, 129])
+@pytest.mark.parametrize("count", thinned([1, 7, 15, 16, 40, 129], (7, 40).__contains__))
 def test_a_seed_gives_the_numbers_that_torch_draws_from_it(page: Browser, count: int) -> None:
     for seed in (0, 5, 2**32 - 1):
         torchs = torch.Generator().manual_seed(seed)

@@ -165,7 +165,10 @@ function kindsOf(model) {
   return kinds.length ? kinds : ["latent"];
 }
 
+let mounting = 0; // counts, so that of two quick choices the last one stays
+
 async function mountInput(wanted = "") {
+  const turn = ++mounting;
   const { model } = shown.left;
   const kinds = kindsOf(model);
   const kind = kinds.includes(wanted) ? wanted : kinds.includes(model.input) ? model.input : kinds[0];
@@ -177,13 +180,14 @@ async function mountInput(wanted = "") {
   mounted = [];
   for (const id of ["panel", "code"]) $(id).replaceChildren();
   warn("input", "");
-  await mountModule("panel", kind);
-  if (model.latent && kind !== "latent") await mountModule("code", "latent");
+  await mountModule("panel", kind, turn);
+  if (model.latent && kind !== "latent") await mountModule("code", "latent", turn);
 }
 
-async function mountModule(place, kind) {
+async function mountModule(place, kind, turn) {
   try {
     const { mount } = await import(MODULES[kind][1]);
+    if (turn !== mounting) return;
     mounted.push(mount($(place), shown.left.model, submit, toolsFor(shown.left.model)));
   } catch (error) {
     warn("input", `The input '${MODULES[kind][0]}' cannot be shown (${error.message}).`);
@@ -199,7 +203,10 @@ function tab(kind, selected) {
   button.setAttribute("aria-selected", String(selected));
   button.setAttribute("aria-controls", "panel");
   button.tabIndex = selected ? 0 : -1;
-  button.onclick = () => mountInput(kind).then(() => $(`tab-${kind}`).focus());
+  button.onclick = () => {
+    mountInput(kind);
+    $(`tab-${kind}`).focus();
+  };
   button.onkeydown = (event) => {
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!step) return;
