@@ -33,48 +33,41 @@ def _move(editor: Editor, quantise: Any) -> bool:
             return False
         chain.insert(0, node)
         node = editor.maker(node.input[0])
-    if node is None or editor.only_reader(node.output[0]) is not chain[0]:
+    if node is None:
         return False
-    extra = _only_moves(editor, node, chain)
-    if extra is None:
+    others = _only_moves(editor, node, chain)
+    reader = editor.only_reader(node.output[0])
+    if others is None or reader is None or reader is not chain[0]:
         return False
     levels = quantise.output[0]
-    chain[0].input[0] = node.input[0]
+    reader.input[0] = node.input[0]
     quantise.output[0] = editor.value(f"{levels}/early")
-    inputs = [quantise.output[0], *node.input[1:], *extra]
+    inputs = [quantise.output[0], *others]
     moves = editor.node(node.op_type, inputs, levels, **attributes(node))
     editor.replace([node], [moves])
     return True
 
 
 def _only_moves(editor: Editor, node: Any, chain: list[Any]) -> list[str] | None:
-    """Inputs to add where a node moves levels in place of values; None where it computes."""
+    """The other inputs of a node that moves levels in place of values; None where it computes."""
     found = attributes(node)
-    mode = found.get("mode", b"")
     if node.op_type == "DepthToSpace":
         return []
     if node.op_type == "Resize":
+        crops = found.get("coordinate_transformation_mode") == b"tf_crop_and_resize"
         nearest = found.get("mode", b"nearest") == b"nearest"
-        return (
-            []
-            if nearest and found.get("coordinate_transformation_mode") != b"tf_crop_and_resize"
-            else None
-        )
+        return list(node.input[1:]) if nearest and not crops else None
     if node.op_type != "Pad":
         return None
-    if mode in (b"reflect", b"edge"):
-        return []
-    value = editor.array(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(())
+    if found.get("mode", b"constant") in (b"reflect", b"edge"):
+        return list(node.input[1:])
+    said = len(node.input) > 2 and node.input[2]
+    value = editor.array(node.input[2]) if said else np.zeros(())
     zero = editor.array(chain[-1].input[2]) if len(chain[-1].input) > 2 else None
-    if (
-        len(node.input) > 2
-        or value is None
-        or value.any()
-        or zero is None
-        or _moves_zero(editor, chain)
-    ):
+    if value is None or value.any() or zero is None or _moves_zero(editor, chain):
         return None
-    return [editor.constant(zero.reshape(()), f"{node.output[0]}/zero")]
+    of_levels = editor.constant(zero.reshape(()), f"{node.output[0]}/zero")
+    return [node.input[1], of_levels, *node.input[3:]]
 
 
 def _moves_zero(editor: Editor, chain: list[Any]) -> bool:

@@ -16,7 +16,8 @@ class Editor:
     """The main graph of an ONNX file.
 
     Nodes are put in place of others at once; who makes and reads a value is looked up in the graph
-    as it is at that moment. `to_bytes` sorts the nodes and drops what none reads.
+    as it is at that moment. `to_bytes` sorts the nodes, drops what none reads, and keeps one of the
+    nodes that make the same value.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -61,7 +62,7 @@ class Editor:
         from onnx import numpy_helper
 
         name = self._free(name)
-        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        self.constants[name] = numpy_helper.from_array(np.array(array, order="C"), name)
         return name
 
     def node(self, kind: str, inputs: Iterable[str], output: str, **values: Any) -> Any:

@@ -68,16 +68,12 @@ def to_half(data: bytes) -> bytes:
 
 
 def _without_detours(data: bytes) -> bytes:
-    """What onnxruntime's converter leaves undone: of two equal Casts it made one is enough, and a
-    value that goes from one float32 node to another must not pass through float16."""
+    """What onnxruntime's converter leaves undone: of two equal Casts that it made one is enough,
+    which the editor sees to, and a value that goes from one float32 node to another must not pass
+    through float16."""
     from onnx import TensorProto
 
     editor = Editor(data)
-    made: set[str] = set()
-    for node in [n for n in editor.nodes if n.op_type == "Cast"]:
-        if node.output[0] in made:
-            editor.replace([node], [])
-        made.update(node.output)
     makers = {n.output[0]: n for n in editor.nodes if n.op_type == "Cast"}
     direct = {
         name: makers[node.input[0]].input[0]
