@@ -284,6 +284,11 @@ def test_other_files_are_kept_from_the_page_unless_it_may_lie_among_them(tmp_pat
     (tmp_path / "docs" / "models" / "mine.txt").write_text("mine")
     with pytest.raises(ConfigError, match=r"docs holds other files.*docs/site.*--overwrite"):
         site(path, tmp_path / "docs", size=16)
+    for _ in range(2):
+        site(path, tmp_path / "docs", size=16, overwrite=True)
+        assert (tmp_path / "docs" / "models" / "mine.txt").read_text() == "mine"
+        assert len(list((tmp_path / "docs" / "models").iterdir())) == 2
+    (tmp_path / "docs" / "models.json").write_text('{"models": [{"file": "models/mine.txt"}]}')
     site(path, tmp_path / "docs", size=16, overwrite=True)
     assert (tmp_path / "docs" / "models" / "mine.txt").read_text() == "mine"
     with pytest.raises(ConfigError, match=r"net\.safetensors is a file, where a folder"):

@@ -6,6 +6,7 @@ import hashlib
 import io
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,20 +23,20 @@ from ganpress.editing.direction_file import load_directions
 from ganpress.editing.directions import Directions
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.models.inputs import channels_of, reads
-from ganpress.run.files import make_folder, replace_file, write_json
+from ganpress.run.files import make_folder, read_json, replace_file, write_json
 from ganpress.types.sizes import Size
 from ganpress.web.editable import directions_of, is_latent
 from ganpress.web.entries import Wanted, entry, onnx_bytes, size_for
 from ganpress.web.given import Given, open_given, unique_ids
 from ganpress.web.inputs import KINDS
-from ganpress.web.runtime import PACKAGE, runtime_files
+from ganpress.web.runtime import PACKAGE, WASM, WEBGPU, runtime_files
 
 STATIC = Path(__file__).with_name("static")
 SAMPLES = 8
 """Sample pictures of a page, at most."""
 _NOT_SERVED = {"README.md"}
-_OWN = ("index.html", "models.json")
-"""What says that a folder is a page's: it may be written anew."""
+PARTS = ("models", "samples", "onnxruntime")
+"""Folders of a page."""
 _HEADERS = """/*
   Cross-Origin-Opener-Policy: same-origin
   Cross-Origin-Embedder-Policy: require-corp
@@ -118,22 +119,8 @@ def site(
     make_folder(folder)
     _clear(folder)
     entries = _write_models(folder, given, wanted, [p for _, p in pictures], edits)
-    shown = _write_samples(folder, pictures)
     _copy(files, folder / "onnxruntime")
-    for path in sorted(STATIC.iterdir()):
-        if path.name not in _NOT_SERVED and path.is_file():
-            shutil.copyfile(path, folder / path.name)
-    replace_file(folder / "_headers", lambda file: file.write(_HEADERS.encode()))
-    write_json(
-        folder / "models.json",
-        {
-            "format": 1,
-            "ganpress": __version__,
-            "onnxruntime": {"version": PACKAGE.version, "webgpu": webgpu},
-            "models": entries,
-            "samples": shown,
-        },
-    )
+    _write_page(folder, entries, _write_samples(folder, pictures), webgpu=webgpu)
     whole = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     of_runtime = sum(p.stat().st_size for p in files.values())
     return Site(folder, entries, whole, of_runtime, _notes(given))
@@ -154,14 +141,33 @@ def check_folder(folder: Path, *, overwrite: bool = False) -> None:
 
 def is_page(folder: Path) -> bool:
     """Whether a folder holds a page that `site` wrote."""
-    return all((folder / name).is_file() for name in _OWN)
+    return (folder / "index.html").is_file() and bool(_listed(folder))
+
+
+def _listed(folder: Path) -> Mapping[str, Any]:
+    """The models.json of a page, {} where there is none, or another program's."""
+    try:
+        found = read_json(folder / "models.json") if (folder / "models.json").is_file() else {}
+    except ConfigError:
+        return {}
+    ours = isinstance(found, Mapping) and {"ganpress", "models", "samples"} <= found.keys()
+    return found if ours else {}
 
 
 def _clear(folder: Path) -> None:
-    """Take away what an earlier page of this folder had and the new one may not have."""
-    for name in ("models", "samples", "onnxruntime"):
-        if (folder / name).is_dir() and (folder / "models.json").is_file():
-            shutil.rmtree(folder / name)
+    """Take away the files of an earlier page that the new one may not have; no others."""
+    before = _listed(folder)
+    names = [
+        str(one.get("file")) for one in (*before.get("models", ()), *before.get("samples", ()))
+    ]
+    names += [f"onnxruntime/{name}" for name in (*WASM, *WEBGPU)] if before else []
+    for name in names:
+        path = folder / name
+        if path.parent.parent == folder and path.parent.name in PARTS:
+            path.unlink(missing_ok=True)
+    for part in PARTS:
+        with suppress(OSError):  # there are other files in it, or it is not there
+            (folder / part).rmdir()
 
 
 def _directions(given: Sequence[Given], file: Path | None) -> dict[int, Directions]:
@@ -233,6 +239,24 @@ def _write_samples(folder: Path, pictures: Sequence[Sample]) -> list[dict[str, s
         replace_file(folder / file, lambda opened, data=data: opened.write(data.getvalue()))  # type: ignore[misc]
         shown.append({"file": file, "name": Path(name).stem})
     return shown
+
+
+def _write_page(
+    folder: Path, entries: Sequence[Mapping[str, Any]], samples: object, *, webgpu: bool
+) -> None:
+    """The page's own files, and last what says that it is whole."""
+    for path in sorted(STATIC.iterdir()):
+        if path.name not in _NOT_SERVED and path.is_file():
+            shutil.copyfile(path, folder / path.name)
+    replace_file(folder / "_headers", lambda file: file.write(_HEADERS.encode()))
+    listed = {
+        "format": 1,
+        "ganpress": __version__,
+        "onnxruntime": {"version": PACKAGE.version, "webgpu": webgpu},
+        "models": entries,
+        "samples": samples,
+    }
+    write_json(folder / "models.json", listed)
 
 
 def _copy(files: Mapping[str, Path], folder: Path) -> None:

@@ -151,17 +151,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Anything that could change something: there is nothing to change."""
-        self.close_connection = True  # whatever body follows is not read
         self.send_response(HTTPStatus.METHOD_NOT_ALLOWED)
         self.send_header("Allow", "GET, HEAD")
-        self.send_header("Connection", "close")
+        self.send_header("Connection", "close")  # whatever body follows is not read
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def _answer(self, *, whole: bool) -> None:
         if trouble := self._trouble():
-            self.close_connection = True
-            self.send_error(*trouble)
+            self.send_error(*trouble)  # which closes the connection
             return
         path = self.server.files.get(unquote(self.path.partition("?")[0]))
         try:

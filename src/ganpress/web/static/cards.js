@@ -1,6 +1,7 @@
 // What is known of each model, and how fast it is here.
 
 const KEPT = 25; // times that the median is of
+const FEW = 5; // times below which two models are not compared
 
 export const megabytes = (bytes) => (bytes < 1e5 ? `${(bytes / 1e3).toFixed(0)} kB` : `${(bytes / 1e6).toFixed(2)} MB`);
 export const macs = (n) => (n >= 1e9 ? `${(n / 1e9).toFixed(2)} G` : `${(n / 1e6).toFixed(1)} M`);
@@ -86,6 +87,6 @@ export function gain(one, other) {
   const said = [`a ${times(large.model.bytes / small.model.bytes)} smaller file`];
   if (small.model.macs && large.model.macs) said.push(`${times(large.model.macs / small.model.macs)} fewer MACs`);
   const faster = large.median / small.median;
-  if (Number.isFinite(faster)) said.push(faster >= 1 ? `${times(faster)} faster here` : `${times(1 / faster)} slower here`);
+  if (Math.min(one.runs.length, other.runs.length) >= FEW) said.push(faster >= 1 ? `${times(faster)} faster here` : `${times(1 / faster)} slower here`);
   return `${small.model.title}: ${said.join(", ")} than ${large.model.title}.`;
 }
