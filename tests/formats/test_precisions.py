@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from exports import LEAST, SHALLOW, static, traced_once
 from nets import Wiring
-from onnx_graphs import Array, Drawing, kinds, onnx, onnxruntime, run
+from onnx_graphs import Array, Drawing, onnx, onnxruntime, run
 from thin import thinned
 
 from ganpress.errors import ConfigError, ExportError
