@@ -97,7 +97,7 @@ def transposed(
 def test_a_wide_transposed_convolution_becomes_four_convolutions_of_the_taps_that_it_has(
     kernel: int,
 ) -> None:
-    data, x = transposed(128, 64, kernel=kernel, more=4 - kernel), picture((1, 128, 6, 5))
+    data, x = transposed(256, 64, kernel=kernel, more=4 - kernel), picture((1, 256, 6, 5))
     made = changed(data, split_transposed)
     assert kinds(made) == ["Concat", "Conv", "Conv", "Conv", "Conv", "DepthToSpace", "Relu"]
     [want], [got] = run(data, x), run(made, x)
@@ -112,10 +112,10 @@ def test_a_wide_transposed_convolution_becomes_four_convolutions_of_the_taps_tha
 @pytest.mark.parametrize(
     "data",
     [
-        transposed(128, 32),
-        transposed(64, 64),
-        transposed(128, 64, stride=1),
-        transposed(128, 64, kernel=3),
+        transposed(256, 32),
+        transposed(128, 64),
+        transposed(256, 64, stride=1),
+        transposed(256, 64, kernel=3),
     ],
     ids=["few outputs", "few inputs", "stride 1", "odd output"],
 )

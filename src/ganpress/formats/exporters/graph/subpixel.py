@@ -22,7 +22,7 @@ from ganpress.formats.exporters.graph.quantised import (
     weight_of,
 )
 
-WIDE = 128, 64
+WIDE = 256, 64
 """Input and output channels from which four convolutions are faster
 (benchmarks/results/export-forms.md)."""
 
