@@ -1,0 +1,1 @@
+"""Time of exported files in the programs that run them: measured, and predicted from widths."""
