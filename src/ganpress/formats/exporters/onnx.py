@@ -17,7 +17,7 @@ import json
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganpress.errors import ExportError, MissingExtra
+from ganpress.errors import CheckpointError, ExportError, MissingExtra
 from ganpress.formats.exporters import verify
 from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.quantiser import use_export_quantisers
 from ganpress.formats.exporters.verify import OUTPUT, ExportFacts, compare, reads
+from ganpress.formats.runtimes import open_file
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
 from ganpress.nn.layers import fold_gates
@@ -227,24 +228,14 @@ def _colours(model: Model) -> dict[str, str]:
 
 def session(data: bytes) -> Session:
     """The file as a function of its inputs by name, run by onnxruntime on the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
     try:
-        opened = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no public base
+        opened = open_file(data)
+    except CheckpointError as error:
         raise ExportError(
-            f"onnxruntime cannot load the exported network ({error}). Nothing was written."
+            f"onnxruntime cannot load the exported network ({error.__cause__}). "
+            "Nothing was written."
         ) from error
-    outputs = [output.name for output in opened.get_outputs()]
-
-    def run(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        made = opened.run(outputs, {name: t.numpy() for name, t in inputs.items()})
-        return {name: torch.from_numpy(a) for name, a in zip(outputs, made, strict=True)}
-
-    return run
+    return verify.on_tensors(opened)
 
 
 def runner(data: bytes, names: tuple[str, ...]) -> Callable[..., Tensor]:

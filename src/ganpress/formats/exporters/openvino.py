@@ -11,20 +11,19 @@ from __future__ import annotations
 
 import importlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from ganpress.errors import ConfigError, ExportError, MissingExtra
+from ganpress.errors import CheckpointError, ConfigError, ExportError, MissingExtra
 from ganpress.formats.exporters import verify
 from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.onnx import OPSET, to_bytes
 from ganpress.formats.exporters.verify import GREY, ExportFacts, Tolerance, compare
+from ganpress.formats.runtimes import open_file
 from ganpress.models.checkpoint import Model
 from ganpress.run.files import make_folder, replace_pair
 from ganpress.types.sizes import Size
@@ -70,23 +69,11 @@ def session(data: bytes, weights: bytes | None = None, **settings: Any) -> Sessi
         weights: the IR's .bin; None for ONNX.
         settings: of the CPU plugin, besides threads and precision.
     """
-    import openvino
-
-    wanted = {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        **settings,
-    }
-    with _explained("load"):
-        core = openvino.Core()
-        compiled = core.compile_model(core.read_model(data, weights), "CPU", wanted)
-
-    def run(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        made = compiled({name: t.numpy() for name, t in inputs.items()})
-        named = [(name, port) for port in compiled.outputs for name in port.names]
-        return {name: torch.from_numpy(made[port].copy()) for name, port in named}
-
-    return run
+    try:
+        opened = open_file(data, runtime="openvino", weights=weights, settings=settings)
+    except CheckpointError as error:
+        raise _cannot("load", error.__cause__ or error) from error
+    return verify.on_tensors(opened)
 
 
 def runner(data: bytes, names: tuple[str, ...], **settings: Any) -> Callable[..., Tensor]:
@@ -98,17 +85,16 @@ def files(data: bytes) -> tuple[bytes, bytes]:
     """The .xml and the .bin of an ONNX file, weights at the precision they have there."""
     import openvino
 
-    with _explained("convert"), tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "net.xml"
-        openvino.save_model(openvino.Core().read_model(data), path, compress_to_fp16=False)
-        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
     try:
-        yield
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "net.xml"
+            openvino.save_model(openvino.Core().read_model(data), path, compress_to_fp16=False)
+            return path.read_bytes(), path.with_suffix(".bin").read_bytes()
     except Exception as error:  # openvino's errors share no public base
-        raise ExportError(
-            f"OpenVINO cannot {what} the exported network ({error}). Nothing was written."
-        ) from error
+        raise _cannot("convert", error) from error
+
+
+def _cannot(what: str, error: BaseException) -> ExportError:
+    return ExportError(
+        f"OpenVINO cannot {what} the exported network ({error}). Nothing was written."
+    )

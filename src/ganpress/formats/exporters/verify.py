@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ganpress.errors import ExportError
 from ganpress.formats.exporters.layerwise import Session, check_layers
+from ganpress.formats.runtimes import Opened
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import Generator, draw_inputs
 from ganpress.quantisation.quantise import quantiser_of
@@ -155,6 +156,16 @@ def claims_exactness(model: Model) -> bool:
 def reads(model: Model) -> tuple[str, ...]:
     """Names of the network's inputs."""
     return model.net.reads if isinstance(model.net, Generator) else Generator.reads
+
+
+def on_tensors(opened: Opened) -> Session:
+    """An opened file as a function of tensors on the CPU."""
+
+    def run(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        made = opened.run({name: t.numpy() for name, t in inputs.items()})
+        return {name: torch.from_numpy(array) for name, array in made.items()}
+
+    return run
 
 
 def runner(session: Session, names: tuple[str, ...]) -> Callable[..., Tensor]:
