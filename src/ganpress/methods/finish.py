@@ -19,6 +19,7 @@ from ganpress.errors import ConfigError, ExportError, MissingExtra
 from ganpress.formats.exporters import export
 from ganpress.measures.colour import match_colour
 from ganpress.measures.fidelity import compare_costs, cost_size, evaluate, evaluation_size, named
+from ganpress.measures.timing.latency_target import in_words, verified
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise, inputs_of, made_size
 from ganpress.models.source import blank
@@ -111,10 +112,22 @@ def finish(
         "stages": stage_facts(run),
         "export": {"onnx": exported(run, student, size)},
         "samples": shown.colours,
+        **latency_found(run, student, settings),
     }
     run.write_json("results.json", results)
     run.finish()
     write_report(run.root)
+
+
+def latency_found(run: Run, student: Model, settings: MethodSettings) -> dict[str, Any]:
+    """What results.json says of a target in milliseconds: asked for, predicted, and measured of the
+    file that is shipped; {} where there is no such target."""
+    if settings.target.teacher_ms is None:
+        return {}
+    file = run.root / "student.onnx"
+    found = verified(student, settings.target, file if file.exists() else None)
+    say(in_words(found), quiet=run.quiet)
+    return {"latency_target": found}
 
 
 def evaluated_size(teacher: Model, settings: MethodSettings) -> Size:

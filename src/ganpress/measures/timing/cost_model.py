@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from ganpress.channels.ranking import rounded_width
-from ganpress.formats.exporters.form import Form
 from ganpress.measures.timing.layer_table import Job, LayerTable
 from ganpress.measures.timing.segments import (
     Part,
@@ -152,6 +151,9 @@ class LatencyModel:
     full: Widths
     step: int
     vanishing: Mapping[str, tuple[str, tuple[str, ...]]]
+    family: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    size: Size = 0
     fit: Fit = Fit(0.0, 1.0, math.inf)
     _seen: dict[tuple[int, tuple[int, ...]], float] = field(default_factory=dict)
 
@@ -248,13 +250,14 @@ class LatencyModel:
         chosen = [i % 5 not in (2, 4) for i in range(len(sets))]
         pairs = [(s, t) for s, t, used in zip(sums, wholes, chosen, strict=True) if used]
         offset, factor = line(*zip(*pairs, strict=True))
+        predicted = [offset + factor * s for s in sums]
         told = [
-            {"widths": dict(widths), "predicted_ms": offset + factor * s, "measured_ms": t,
-             "fitted": used}
-            for widths, s, t, used in zip(sets, sums, wholes, chosen, strict=True)
-        ]  # fmt: skip
-        errors = [off(row["predicted_ms"], row["measured_ms"]) for row in told if not row["fitted"]]
-        return {"offset_ms": offset, "factor": factor, "error": max(errors), "sets": told}
+            {"widths": dict(w), "predicted_ms": p, "measured_ms": t, "fitted": used}
+            for w, p, t, used in zip(sets, predicted, wholes, chosen, strict=True)
+        ]
+        rest = zip(predicted, wholes, chosen, strict=True)
+        error = max(off(p, t) for p, t, used in rest if not used)
+        return {"offset_ms": offset, "factor": factor, "error": error, "sets": told}
 
     def some_widths(self, i: int) -> dict[str, int]:
         """Widths of the i-th network that is timed whole: the full ones, an eighth of them, then
@@ -274,20 +277,22 @@ def off(predicted: float, measured: float) -> float:
     return abs(predicted - measured) / measured
 
 
-def latency_model(
-    model: Model, size: Size, table: LayerTable, *, step: int, full: Widths | None = None
-) -> LatencyModel:
-    """The cost model of a network's wiring, with its quantisers; `LatencyModel.fitted` calibrates
-    it. Args: step: widths are multiples of it. full: the largest widths; None: the network's."""
-    template = Template.of(model, Form(size=size))
+def wired(template: Template, model: Model, table: LayerTable, *, step: int) -> LatencyModel:
+    """The cost model of a network's wiring; `LatencyModel.fitted` calibrates it.
+
+    Args:
+        template: of this wiring, with its quantisers.
+        model: at the largest widths. step: widths are multiples of it.
+    """
     found = {
         f"{path}." if path else "": (inner[0].group, inner[1])
         for path, module in model.net.named_modules()
         if (inner := vanishing_with(module)) is not None
     }
     return LatencyModel(
-        template, parts_of(template), table, dict(full or model.widths), step, found
-    )
+        template, parts_of(template), table, dict(model.widths), step, found,
+        family=model.family.name, options=dict(model.options), size=template.size,
+    )  # fmt: skip
 
 
 def fast_step(model: LatencyModel) -> int:

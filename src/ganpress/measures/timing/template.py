@@ -29,7 +29,7 @@ from ganpress.models.checkpoint import Model
 from ganpress.nn.axes import Axis, axes
 from ganpress.nn.layers import fold_gates, quantisable
 from ganpress.types import Widths
-from ganpress.types.sizes import height_width
+from ganpress.types.sizes import Size, height_width
 
 FIRST_CODE = 67
 NEAR = 8  # pixels by which paddings change a side
@@ -122,10 +122,12 @@ class Template:
     Attributes:
         file: the ONNX file at the codes, as onnx.ModelProto.
         counts: number in the file -> what it counts.
+        size: of the pictures, pixels.
     """
 
     file: Any
     counts: Mapping[int, Count]
+    size: Size
     _arrays: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -142,7 +144,7 @@ class Template:
         wired = Model(_filled(net), model.family, model.options)
         file = onnx.load_from_string(to_bytes(wired, form))
         file = onnx.shape_inference.infer_shapes(file, data_prop=True)
-        return cls(file, {count(codes): count for count in counts})
+        return cls(file, {count(codes): count for count in counts}, form.size)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
