@@ -35,7 +35,7 @@ class Given:
     reals: Images | None = None
     weights: Path | None = None
     start: Model | None = None
-    kept: Kept = Kept()
+    kept: Kept = field(default_factory=Kept)
 
     @property
     def begin(self) -> Model:

@@ -1,4 +1,4 @@
-"""A target in milliseconds as one more cost of every method: its settings, as a run resolves them."""
+"""A target in milliseconds as one more cost of every method: its settings, resolved for a run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from ganpress.errors import ConfigError
 from ganpress.measures.target import LATENCY
 from ganpress.measures.timing.latency_target import check_alone, resolved_target
+from ganpress.measures.timing.timer import conditions_here, usual_runtime
 from ganpress.methods.base import Given
 from ganpress.models.checkpoint import Model
 from ganpress.run.proposals import ways
@@ -47,21 +48,29 @@ def resolved_latency(
 
 
 def check_precision(c: MethodSettings) -> None:
-    """Refuse the time of integers of a student that has none, and the other way round: ConfigError."""
+    """Refuse the time of integers of a student without any, and the other way round: ConfigError."""
     target, bits = c.target, c.quantise.bits
+    integers = [{"quantise.bits": 8}]
     others = ([{"target.precision": p}] for p in ("int8" if bits < 32 else "fp32", "bf16"))
     if target.precision == "int8" and bits == 32:
         raise ConfigError(
             f"target.precision=int8 is the time of a student that is trained for it, and "
-            f"quantise.bits is 32{ways(c, [{'quantise.bits': 8}], *others, check=check_precision)}."
+            f"quantise.bits is 32{ways(c, integers, *others, check=_check_runs)}."
         )
     if target.precision in ("fp32", "fp16") and bits < 32:
         raise ConfigError(
             f"target.precision={target.precision} is not that of a student with quantise.bits="
-            f"{bits}, whose file computes with integers{ways(c, *others, check=check_precision)}."
+            f"{bits}, whose file computes with integers{ways(c, *others, check=_check_runs)}."
         )
     if bits < 8 and target.latency_ms is not None:
         raise ConfigError(
             f"quantise.bits={bits} is computed in 8 bits by every runtime, so that a target."
-            f"{LATENCY} is that of 8{ways(c, [{'quantise.bits': 8}], check=check_precision)}."
+            f"{LATENCY} is that of 8{ways(c, integers, check=_check_runs)}."
         )
+
+
+def _check_runs(c: MethodSettings) -> None:
+    """Refuse also what the runtime cannot do: ConfigError, MissingExtra."""
+    check_precision(c)
+    target = c.target
+    conditions_here(target.runtime or usual_runtime(), target.precision or "fp32", 1)

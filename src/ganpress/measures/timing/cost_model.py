@@ -21,15 +21,11 @@ from typing import Any
 import numpy as np
 
 from ganpress.channels.ranking import rounded_width
+from ganpress.measures.timing.cut_graph import parts_of
 from ganpress.measures.timing.layer_table import Job, LayerTable
-from ganpress.measures.timing.segments import (
-    Part,
-    empty_file,
-    parts_of,
-    thin_file,
-    vanishes,
-)
+from ganpress.measures.timing.segments import Part, vanishes
 from ganpress.measures.timing.template import Template
+from ganpress.measures.timing.thin_layers import empty_file, thin_file
 from ganpress.measures.timing.timer import Timer
 from ganpress.models.checkpoint import Model
 from ganpress.nn.axes import vanishing_with
@@ -48,7 +44,7 @@ def levels(least: int, largest: int, count: int) -> tuple[int, ...]:
     """So many whole numbers from least to largest, each about as many times the one before it.
 
     >>> levels(8, 256, 4)
-    (8, 32, 96, 256)
+    (8, 24, 80, 256)
     """
     if least >= largest or count < 2:
         return (largest,)
@@ -78,7 +74,9 @@ class Grid:
         places = [_place(axis, n) for axis, n in zip(self.axes, point, strict=True)]
         total = 0.0
         for corner in itertools.product((0, 1), repeat=len(places)):
-            weight = math.prod(f if up else 1 - f for up, (_, f) in zip(corner, places, strict=True))
+            weight = math.prod(
+                f if up else 1 - f for up, (_, f) in zip(corner, places, strict=True)
+            )
             if weight:
                 at = tuple(low + up for up, (low, _) in zip(corner, places, strict=True))
                 total += weight * float(self.ms[at])
@@ -197,7 +195,9 @@ class LatencyModel:
         jobs += [self._thin(dims) for dims in sorted(maps)]
         jobs.append(self._empty)
         self.table.fill(jobs, "a latency table")
-        return {key: Grid.of(axes[key], self._alone(part, axes[key])) for key, part in kinds.items()}
+        return {
+            key: Grid.of(axes[key], self._alone(part, axes[key])) for key, part in kinds.items()
+        }
 
     def _axes(self, key: str) -> tuple[tuple[int, ...], ...]:
         """The levels of each axis, up to the largest that a part of this kind has."""
@@ -208,9 +208,7 @@ class LatencyModel:
         count = LEVELS.get(len(full), MORE_AXES)
         return tuple(levels(a, b, count) for a, b in zip(least, full, strict=True))
 
-    def _alone(
-        self, part: Part, axes: tuple[tuple[int, ...], ...]
-    ) -> dict[tuple[int, ...], float]:
+    def _alone(self, part: Part, axes: tuple[tuple[int, ...], ...]) -> dict[tuple[int, ...], float]:
         """The times of a part by itself: without the call, and half of the thin layers of each map
         that it shares, of which the part at the map's other side has the other half."""
         call = self.table.ms(self._empty.key, ())
@@ -298,7 +296,11 @@ def wired(template: Template, model: Model, table: LayerTable, *, step: int) -> 
 def fast_step(model: LatencyModel) -> int:
     """How many channels the runtime rounds up to: the largest step below which narrower is not
     faster, tried on the part with the most weights; 1 where there is none."""
-    wide = [p for p in model.parts if len(p.basis) == 2 and min(c(model.full) for c in p.counts) >= PROBED]
+    wide = [
+        p
+        for p in model.parts
+        if len(p.basis) == 2 and min(c(model.full) for c in p.counts) >= PROBED
+    ]
     if not wide:
         return 1
     part = max(wide, key=lambda p: math.prod(c(model.full) for c in p.counts))

@@ -1,4 +1,4 @@
-"""A target in milliseconds: how it is measured, what a width costs by it, and whether it was met."""
+"""A target in milliseconds: how it is measured, what widths cost by it, whether it was met."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ganpress.measures.timing.cost_model import (
 )
 from ganpress.measures.timing.layer_table import LayerTable, kept_conditions, table_of
 from ganpress.measures.timing.template import Template
-from ganpress.measures.timing.timer import Conditions, conditions_here, processor, usual_runtime
+from ganpress.measures.timing.timer import Conditions, conditions_here, usual_runtime
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import Generator, draw_inputs
 from ganpress.quantisation.attach import quantiser_of_settings
@@ -107,10 +107,10 @@ def resolved_target(
             f"target.{LATENCY}={own.latency_ms:g}: the teacher takes {teacher_ms:.4g} ms already "
             f"({conditions.words}): nothing has to be cut for that.", kept
         )  # fmt: skip
-    if conditions.processor != processor():
+    if conditions.processor != timer.processor():
         _say_once(
             f"This run's milliseconds are those of {conditions.processor}, where it began; this is "
-            f"{processor()}: its target stays, and the student is not timed here.", kept
+            f"{timer.processor()}: its target stays, and the student is not timed here.", kept
         )  # fmt: skip
     return own
 
@@ -244,8 +244,8 @@ def verified(student: Model, target: TargetSettings, file: Path | None) -> dict[
         "channels_round_to": target.round,
         "file": file.name if file else "not exported",
     }
-    if target.processor != processor():
-        return {**found, "not measured": f"this is {processor()}"}
+    if target.processor != timer.processor():
+        return {**found, "not measured": f"this is {timer.processor()}"}
     try:
         measured = _measured(student, target, file)
     except ExportError as error:
@@ -266,7 +266,7 @@ def in_words(found: Mapping[str, Any]) -> str:
     else:
         made = f"{found['measured_ms']:.4g} ms measured"
         if abs(found.get("target_off", 0.0)) > ERROR_MOST:
-            made += f" ({100 * found['target_off']:+.0f} %)"
+            made += f" ({100 * found['target_off']:+.0f} % of the target)"
     predicted = f"{found['predicted_ms']:.4g} ms predicted, " if found["predicted_ms"] else ""
     threads = f"{found['threads']} thread{'s' if found['threads'] != 1 else ''}"
     how = f"{found['runtime']} {found['version']}, {found['precision']}, {threads}"

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError
-from ganpress.measures.timing.timer import Conditions, Timer, processor, timer_for
+from ganpress.measures.timing import timer
+from ganpress.measures.timing.timer import Conditions, Timer
 from ganpress.run.cache import cache_dir, mark_used
 from ganpress.run.files import alone, make_folder, read_json, write_json
 from ganpress.run.progress import Progress, say
@@ -110,7 +111,8 @@ class LayerTable:
         if self.timer is None:
             raise ConfigError(
                 f"The latency table of this run is of {self.conditions.processor}, and lacks what "
-                f"is asked for now; this is {processor()}: go on there, or start another run here."
+                f"is asked for now; this is {timer.processor()}: go on there, or start another run "
+                "here."
             )
         return self.timer
 
@@ -198,7 +200,9 @@ def _name(point: Sequence[int]) -> str:
 _open: dict[Conditions, LayerTable] = {}
 
 
-def table_of(conditions: Conditions, kept: Path | None = None, *, quiet: bool = False) -> LayerTable:
+def table_of(
+    conditions: Conditions, kept: Path | None = None, *, quiet: bool = False
+) -> LayerTable:
     """The table of these conditions, one in a process.
 
     Args: kept: a run's own copy, which wins over the cache: a run that goes on has the target that
@@ -207,9 +211,9 @@ def table_of(conditions: Conditions, kept: Path | None = None, *, quiet: bool = 
     table = _open.get(conditions)
     if table is None:
         digest = sha256(json.dumps(asdict(conditions), sort_keys=True).encode()).hexdigest()[:16]
-        here = conditions.processor == processor()
+        here = conditions.processor == timer.processor()
         path = cache_dir() / FOLDER / f"{digest}.json" if here else None
-        table = LayerTable(conditions, path, timer_for(conditions) if here else None, quiet)
+        table = LayerTable(conditions, path, timer.timer_for(conditions) if here else None, quiet)
         if path is not None:
             table.read(path)
         _open[conditions] = table

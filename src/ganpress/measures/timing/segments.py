@@ -1,15 +1,8 @@
-"""A graph cut into parts that are timed one by one: a convolution with what belongs to it.
-
-A part is a convolution (or a fully connected layer), what a runtime fuses with it from before (its
-quantisers, its padding), and what follows it up to the next one: norm, activation, sums,
-concatenation, resizing. Every node of the graph is in a part, so that the parts' times add up to
-the network's but for what runtimes do between them, which a fit on whole networks takes in.
-"""
+"""A part of a graph: which numbers its time hangs on, and a file of it alone."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,15 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ganpress.measures.timing.template import Count, Template, with_numbers
+from ganpress.measures.timing.template import LISTED, Count, Template, with_numbers
+from ganpress.measures.timing.thin_layers import thin, widen
 from ganpress.types import Widths
 
-HEADS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
-LEADING = (*QUANTISERS, "Clip", "Pad", "Cast")
-"""What belongs to the convolution that reads it, in a runtime that fuses them."""
 SMALL = 16  # pixels; a smaller map is fed as it is
-SEED, OUT = "/seed", "/thin"
 
 
 @dataclass(frozen=True)
@@ -62,7 +51,7 @@ class Part:
                 if name in t.initialisers:
                     yield from t.initialisers[name].dims
                     array = t.array(name)
-                    if array.dtype.kind == "i" and array.size <= 64:
+                    if array.dtype.kind == "i" and array.size <= LISTED:
                         yield from map(int, array.flat)
 
     @cached_property
@@ -144,7 +133,7 @@ class Part:
             held = []
             if name in t.initialisers:
                 array = t.array(name)
-                whole = array.dtype.kind == "i" and array.size <= 64
+                whole = array.dtype.kind == "i" and array.size <= LISTED
                 held = [str(array.dtype), [number(int(n)) for n in array.flat] if whole else []]
             return [known, dims, t.kinds.get(name, 0), held]
 
@@ -210,7 +199,7 @@ def _numbers_of(node: Any) -> Iterator[int]:
         elif attribute.type == AttributeProto.TENSOR:
             array = numpy_helper.to_array(attribute.t)
             yield from array.shape
-            if array.dtype.kind == "i" and array.size <= 64:
+            if array.dtype.kind == "i" and array.size <= LISTED:
                 yield from map(int, array.flat)
 
 
@@ -222,8 +211,11 @@ def _attributes(node: Any, number: Any) -> list[Any]:
         value = helper.get_attribute_value(attribute)
         if hasattr(value, "data_type"):
             array = numpy_helper.to_array(value)
-            value = [str(array.dtype), [number(n) for n in array.shape],
-                     [number(int(n)) for n in array.flat] if array.dtype.kind == "i" else []]
+            value = [
+                str(array.dtype),
+                [number(n) for n in array.shape],
+                [number(int(n)) for n in array.flat] if array.dtype.kind == "i" else [],
+            ]
         elif isinstance(value, int):
             value = number(value)
         elif isinstance(value, bytes):
@@ -232,174 +224,6 @@ def _attributes(node: Any, number: Any) -> list[Any]:
             value = [number(n) if isinstance(n, int) else n for n in value]
         out.append([attribute.name, value])
     return out
-
-
-def widen(graph: Any, name: str, dims: Sequence[int], kind: int) -> None:
-    """Make a map of many channels from one of one channel, which becomes an input of the graph."""
-    from onnx import helper
-
-    n, c, h, w = dims
-    graph.initializer.append(_ones(f"{name}{SEED}/weight", (c, 1, 1, 1), kind))
-    graph.node.insert(
-        0, helper.make_node("Conv", [name + SEED, f"{name}{SEED}/weight"], [name])
-    )
-    graph.input.append(helper.make_tensor_value_info(name + SEED, kind, [n, 1, h, w]))
-
-
-def thin(graph: Any, name: str, dims: Sequence[int], kind: int) -> None:
-    """Make a map of one channel from one of many; it becomes an output of the graph."""
-    from onnx import helper
-
-    n, c, h, w = dims
-    graph.initializer.append(_ones(f"{name}{OUT}/weight", (1, c, 1, 1), kind))
-    graph.node.append(helper.make_node("Conv", [name, f"{name}{OUT}/weight"], [name + OUT]))
-    graph.output.append(helper.make_tensor_value_info(name + OUT, kind, [n, 1, h, w]))
-
-
-def _ones(name: str, shape: tuple[int, ...], kind: int) -> Any:
-    from onnx import helper, numpy_helper
-
-    dtype = helper.tensor_dtype_to_np_dtype(kind)
-    return numpy_helper.from_array(np.full(shape, 0.5).astype(dtype), name)
-
-
-def thin_file(dims: Sequence[int], like: Template) -> bytes:
-    """The thin layers alone: one channel to a map of these dims, and back to one."""
-    from onnx import TensorProto, helper
-
-    graph = helper.make_graph([], "thin", [], [])
-    thin(graph, "x", dims, TensorProto.FLOAT)
-    widen(graph, "x", dims, TensorProto.FLOAT)
-    return _written(graph, like)
-
-
-def empty_file(like: Template) -> bytes:
-    """A file that computes next to nothing: what a call of the runtime costs by itself."""
-    from onnx import TensorProto, helper
-
-    port = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1]) for n in ("x", "y")]
-    node = helper.make_node("Relu", ["x"], ["y"])
-    return _written(helper.make_graph([node], "empty", port[:1], port[1:]), like)
-
-
-def _written(graph: Any, like: Template) -> bytes:
-    from onnx import helper
-
-    file = helper.make_model(graph, opset_imports=like.file.opset_import)
-    file.ir_version = like.file.ir_version
-    data: bytes = file.SerializeToString()
-    return data
-
-
-# --- the cut --------------------------------------------------------------------------------------
-
-
-def parts_of(template: Template) -> list[Part]:
-    """The parts of a graph, in its order; every node that computes is in one of them.
-
-    Quantisers that several convolutions read the output of are in the part of each.
-    """
-    return _Cut(template).parts()
-
-
-class _Cut:
-    def __init__(self, template: Template) -> None:
-        self.template, self.nodes = template, list(template.file.graph.node)
-        self.maker = {name: i for i, node in enumerate(self.nodes) for name in node.output}
-        self.readers: defaultdict[str, list[int]] = defaultdict(list)
-        for i, node in enumerate(self.nodes):
-            for name in dict.fromkeys(node.input):
-                self.readers[name].append(i)
-        self.constant = self._constants()
-        self.owner: dict[int, int] = {}
-        self.copies: defaultdict[int, set[int]] = defaultdict(set)
-        self.copied: set[int] = set()
-
-    def _constants(self) -> set[int]:
-        """Nodes that read nothing that hangs on the inputs: (dequantised) weights, shapes."""
-        known = set(self.template.initialisers)
-        found = set()
-        for i, node in enumerate(self.nodes):
-            if all(name in known or not name for name in node.input):
-                found.add(i)
-                known |= set(node.output)
-        self.known = known
-        return found
-
-    def is_head(self, i: int) -> bool:
-        node = self.nodes[i]
-        return i not in self.constant and node.op_type in HEADS and node.input[1] in self.known
-
-    def parts(self) -> list[Part]:
-        heads = [i for i in range(len(self.nodes)) if self.is_head(i)]
-        for i, node in enumerate(self.nodes):
-            if i in self.constant:
-                continue
-            owners = [self.owner[self.maker[n]] for n in node.input
-                      if n in self.maker and self.maker[n] in self.owner]  # fmt: skip
-            if i in heads:
-                self.owner[i] = i
-            elif owners:
-                self.owner[i] = max(owners)
-        for head in heads:
-            self._take_leading(head)
-        self._take_orphans(heads)
-        return [self._part(head) for head in heads]
-
-    def _take_leading(self, head: int) -> None:
-        """Give a convolution what directly leads to it."""
-        name = self.nodes[head].input[0]
-        while (i := self.maker.get(name)) is not None and i not in self.constant:
-            node = self.nodes[i]
-            shared = len(self.readers[node.output[0]]) > 1
-            if node.op_type not in LEADING or (shared and node.op_type not in QUANTISERS):
-                return
-            if shared or i in self.copied:
-                self.copied.add(i)
-                self.owner.pop(i, None)
-                self.copies[head].add(i)
-            else:
-                self.owner[i] = head
-            name = node.input[0]
-
-    def _take_orphans(self, heads: Sequence[int]) -> None:
-        """Give what hangs on the network's inputs alone to the first part that reads it."""
-        for i in reversed(range(len(self.nodes))):
-            if i in self.owner or i in self.constant or i in self.copied:
-                continue
-            readers = [r for name in self.nodes[i].output for r in self.readers[name]]
-            owners = [self.owner[r] for r in readers if r in self.owner]
-            owners += [h for h, copies in self.copies.items() if copies & set(readers)]
-            self.owner[i] = min(owners, default=heads[-1])
-
-    def _part(self, head: int) -> Part:
-        own = {i for i, owner in self.owner.items() if owner == head} | self.copies[head]
-        wanted = [n for i in own for n in self.nodes[i].input]
-        while wanted:  # constants that it reads
-            i = self.maker.get(wanted.pop(), -1)
-            if i in self.constant and i not in own:
-                own.add(i)
-                wanted += self.nodes[i].input
-        made = {n for i in own for n in self.nodes[i].output}
-        order = sorted(own)
-        inputs = dict.fromkeys(
-            n for i in order for n in self.nodes[i].input
-            if n and n not in made and n not in self.template.initialisers
-        )  # fmt: skip
-        final = {v.name for v in self.template.file.graph.output}
-        outputs = [
-            n for i in order if i not in self.constant for n in self.nodes[i].output
-            if n in final or any(r not in own for r in self.readers[n])
-        ]  # fmt: skip
-        name = self._weight(head)
-        return Part(self.template, name, tuple(order), tuple(inputs), tuple(outputs))
-
-    def _weight(self, head: int) -> str:
-        """The name of the tensor that a convolution's weight is made of."""
-        name = self.nodes[head].input[1]
-        while name in self.maker:
-            name = self.nodes[self.maker[name]].input[0]
-        return str(name)
 
 
 def vanishes(part: Part, gone: Mapping[str, tuple[str, ...]], widths: Widths) -> bool:

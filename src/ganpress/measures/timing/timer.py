@@ -98,7 +98,9 @@ def timer_for(conditions: Conditions) -> Timer:
     return lambda data: time_of(data, conditions)
 
 
-def time_of(data: bytes | Path, conditions: Conditions, feeds: dict[str, Any] | None = None) -> float:
+def time_of(
+    data: bytes | Path, conditions: Conditions, feeds: dict[str, Any] | None = None
+) -> float:
     """The median milliseconds of running a file, on numbers of a normal distribution.
 
     Args: feeds: what it is run on, where its dims are free.

@@ -20,9 +20,9 @@ from ganpress.methods.content_aware.settings import (
     PathSettings,
 )
 from ganpress.methods.content_aware.tasks import SMALL_BATCH, SMALLER, TASKS
+from ganpress.methods.latency import resolved_latency
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.stylegan2 import StyleGAN2
-from ganpress.methods.latency import resolved_latency
 from ganpress.models.inputs import from_noise, made_size
 from ganpress.nn.discriminators.stylegan2 import StyleGAN2Discriminator
 from ganpress.run import distributed

@@ -147,7 +147,8 @@ def check_target(teacher: Model, config: SlimConfig, begin: Model | None = None)
         g for g, n in begin.widths.items() if n and g not in groups and g not in teacher.family.tied
     ]
     raise InfeasibleTarget(
-        f"target.{name}={target.as_given(wanted):g} cannot be reached: with min_channels={config.min_channels}"
+        f"target.{name}={target.as_given(wanted):g} cannot be reached: with "
+        f"min_channels={config.min_channels}"
         f"{' and the trunk kept' if kept else ''}{f' as {layout} has it' if layout else ''} the "
         f"smallest network still has {target.words(rounded_up(smallest))}. What can be "
         f"reached{_ways_to_reach(teacher, config, begin, smallest)}."
