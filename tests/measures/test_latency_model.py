@@ -13,10 +13,25 @@ from nets import WIRINGS, Wiring, every_family, random_counts, randomise
 
 from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.onnx import to_bytes
-from ganpress.measures.timing.cost_model import Grid, LatencyModel, levels, line, step_of, wired
+from ganpress.measures.timing.cost_model import (
+    Fit,
+    Grid,
+    LatencyModel,
+    levels,
+    line,
+    step_of,
+    wired,
+)
 from ganpress.measures.timing.cut_graph import QUANTISERS, parts_of
 from ganpress.measures.timing.layer_table import LayerTable
-from ganpress.measures.timing.template import Count, Template, coded, counts_in
+from ganpress.measures.timing.template import (
+    Count,
+    Template,
+    coded,
+    counts_in,
+    numbers_of_size,
+    with_products,
+)
 from ganpress.measures.timing.timer import Conditions
 from ganpress.models.checkpoint import Model
 from ganpress.quantisation.quantise import FakeQuantiser, quantise
@@ -177,14 +192,17 @@ def test_levels_are_spread_from_the_least_to_the_largest(
     assert levels(least, largest, count) == wanted
 
 
-def test_the_line_is_of_relative_errors_and_never_falls() -> None:
+def test_the_line_is_of_relative_errors_and_rises() -> None:
     sums = [1.0, 2.0, 10.0, 40.0]
     assert line(sums, [0.5 + 1.2 * s for s in sums]) == pytest.approx((0.5, 1.2))
-    offset, factor = line(sums, [2 * s - 0.5 for s in sums])
-    assert offset == 0 and 1.5 < factor < 2
-    sums, wholes = [1.0, 1.0, 100.0], [1.0, 1.5, 200.0]  # offset 0 by hand: sum x/y / sum x^2/y^2
-    wanted = (1 + 1 / 1.5 + 0.5) / (1 + 1 / 1.5**2 + 0.25)
-    assert line(sums, wholes) == (0.0, pytest.approx(wanted))
+    assert line(sums, [2 * s - 0.5 for s in sums]) == pytest.approx((-0.5, 2.0))
+    assert line([1.0, 2.0], [2.0, 1.0]) == (0.0, pytest.approx((0.5 + 2) / (0.25 + 4)))
+    by_error = line([1.0, 1.0, 100.0], [1.0, 2.0, 200.0])  # a half of 2 counts as a half of 200
+    assert by_error[0] + by_error[1] == pytest.approx(
+        1.2, abs=0.01
+    )  # of 1/y: (1 + 1/2) / (1 + 1/4)
+    fit = Fit(-3.0, 2.0, 0.0)
+    assert fit(5.0) == 7.0 and fit(1.0) == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize("step", [1, 4, 8, 16])
@@ -206,3 +224,21 @@ def test_errors_are_those_of_networks_that_were_not_fitted() -> None:
     assert fit.error == pytest.approx(0.5, abs=0.01) and fit.factor == pytest.approx(1, abs=1e-4)
     assert [row["fitted"] for row in fit.sets].count(False) == 4
     assert fit.sets[0]["widths"] == wiring.widths
+
+
+def test_numbers_that_are_multiples_of_a_groups_channels_are_known() -> None:
+    counts = {101: Count((("a", 1),)), 103: Count((("b", 1),)), 204: Count((("a", 1), ("b", 1)))}
+    found = with_products(counts, [404, 103 * 4096, 101 * 103, 256, 204, 0, -1])
+    assert found == {
+        **counts,
+        404: Count((("a", 4),)),
+        103 * 4096: Count((("b", 4096),)),
+    }
+
+
+def test_no_code_divides_a_padded_side() -> None:
+    wiring = WIRINGS["cyclegan instance"]
+    taken = numbers_of_size(wiring.ghost, Form(size=256))
+    assert {262, 258, 259, 128, 65536, 3} <= taken
+    codes = coded(counts_in(wiring.ghost), taken)
+    assert all(side % code for side in taken if side for code in codes.values())

@@ -99,7 +99,7 @@ def compress(
         torch.set_num_threads(config.threads)
     distributed.start(config.device)
     begin = as_start(method, start) if start is not None else None
-    kept = Kept(run / TABLE, quiet)
+    kept = Kept(run / TABLE, quiet or distributed.rank() > 0)
     given = Given(teacher, images, reals, weights, begin.models[""] if begin else None, kept)
     c: MethodSettings = chosen.resolve(given, config)
     if begin:

@@ -48,7 +48,7 @@ def resolved_latency(
 
 
 def check_precision(c: MethodSettings) -> None:
-    """Refuse the time of integers of a student without any, and the other way round: ConfigError."""
+    """Refuse the time of integers for a student without any, and the reverse: ConfigError."""
     target, bits = c.target, c.quantise.bits
     integers = [{"quantise.bits": 8}]
     others = ([{"target.precision": p}] for p in ("int8" if bits < 32 else "fp32", "bf16"))

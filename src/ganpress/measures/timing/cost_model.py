@@ -37,6 +37,7 @@ MORE_AXES = 3  # levels of each axis of a part with three or more
 FITTED, CHECKED = 6, 4  # whole networks that the line is fitted to, and that it is checked on
 ERROR_MOST = 0.10
 STEPS = (16, 8, 4)  # channels that a runtime may round up to
+LEAST = 0.1
 PROBED = 64  # channels at which that is tried
 
 
@@ -118,16 +119,20 @@ class Fit:
     sets: tuple[Mapping[str, Any], ...] = ()
 
     def __call__(self, parts_ms: float) -> float:
-        """The time of the whole."""
-        return self.offset_ms + self.factor * parts_ms
+        """The time of the whole; never below a tenth of what the factor alone says."""
+        scaled = self.factor * parts_ms
+        return max(self.offset_ms + scaled, LEAST * scaled)
 
 
 def line(sums: Sequence[float], wholes: Sequence[float]) -> tuple[float, float]:
-    """(offset, factor), neither negative, of the least sum of squared relative errors."""
+    """(offset, factor) of the least sum of squared relative errors; the factor is above 0.
+
+    The offset is below 0 where parts cost something each that a whole network does not.
+    """
     x, y = np.asarray(sums, float), np.asarray(wholes, float)
     columns = np.stack([1 / y, x / y], 1)
     offset, factor = np.linalg.lstsq(columns, np.ones(len(y)), rcond=None)[0]
-    if offset < 0 or factor < 0:
+    if factor <= 0:
         alone = x / y
         offset, factor = 0.0, float(alone.sum() / (alone @ alone))
     return float(offset), float(factor)
@@ -248,14 +253,14 @@ class LatencyModel:
         chosen = [i % 5 not in (2, 4) for i in range(len(sets))]
         pairs = [(s, t) for s, t, used in zip(sums, wholes, chosen, strict=True) if used]
         offset, factor = line(*zip(*pairs, strict=True))
-        predicted = [offset + factor * s for s in sums]
-        told = [
+        predicted = [Fit(offset, factor, 0.0)(s) for s in sums]
+        rows = [
             {"widths": dict(w), "predicted_ms": p, "measured_ms": t, "fitted": used}
             for w, p, t, used in zip(sets, predicted, wholes, chosen, strict=True)
         ]
         rest = zip(predicted, wholes, chosen, strict=True)
         error = max(off(p, t) for p, t, used in rest if not used)
-        return {"offset_ms": offset, "factor": factor, "error": error, "sets": told}
+        return {"offset_ms": offset, "factor": factor, "error": error, "sets": rows}
 
     def some_widths(self, i: int) -> dict[str, int]:
         """Widths of the i-th network that is timed whole: the full ones, an eighth of them, then

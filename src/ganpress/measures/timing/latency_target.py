@@ -83,7 +83,8 @@ def resolved_target(
     Raises: ConfigError for a size that the network does not make; MissingExtra.
     """
     conditions = _conditions(target, bits, kept)
-    table = table_of(conditions, kept.path, quiet=kept.quiet)
+    own = kept.path if kept.path and kept_conditions(kept.path) == conditions else None
+    table = table_of(conditions, own, quiet=kept.quiet)
     size = teacher.resolve_size(target.size)
     here = {
         "runtime": conditions.runtime,
@@ -97,14 +98,13 @@ def resolved_target(
         f"teacher/{_digest(teacher.family.name, teacher.options, teacher.widths, size)}",
         lambda _: _whole_ms(teacher, size, replace(conditions, precision="fp32")),
     )
-    own = target.model_copy(update={**here, "teacher_ms": teacher_ms})
-    step = target.round or _step(student, own, bits)
-    own = own.model_copy(update={"round": step})
-    model = model_of(student, own, bits)
-    _warn(model.fit, table, kept)
-    if own.latency_ms is not None and own.latency_ms >= teacher_ms:
+    found = target.model_copy(update={**here, "teacher_ms": teacher_ms})
+    step = target.round or _step(student, found, bits)
+    found = found.model_copy(update={"round": step})
+    _warn(model_of(student, found, bits).fit, table, kept)
+    if found.latency_ms is not None and found.latency_ms >= teacher_ms:
         _say_once(
-            f"target.{LATENCY}={own.latency_ms:g}: the teacher takes {teacher_ms:.4g} ms already "
+            f"target.{LATENCY}={found.latency_ms:g}: the teacher takes {teacher_ms:.4g} ms already "
             f"({conditions.words}): nothing has to be cut for that.", kept
         )  # fmt: skip
     if conditions.processor != timer.processor():
@@ -112,7 +112,7 @@ def resolved_target(
             f"This run's milliseconds are those of {conditions.processor}, where it began; this is "
             f"{timer.processor()}: its target stays, and the student is not timed here.", kept
         )  # fmt: skip
-    return own
+    return found
 
 
 def _conditions(target: TargetSettings, bits: QuantiseSettings, kept: Kept) -> Conditions:
@@ -155,11 +155,12 @@ def _unfitted(
 ) -> LatencyModel:
     key = _wiring(student, target, bits)
     if key not in _templates:
-        _templates[key] = Template.of(_quantised(student, bits), Form(size=_size(target)))
+        _templates[key] = Template.of(quantised(student, bits), Form(size=_size(target)))
     return wired(_templates[key], student, _table(target), step=step)
 
 
-def _quantised(student: Model, bits: QuantiseSettings) -> Model:
+def quantised(student: Model, bits: QuantiseSettings) -> Model:
+    """The network with the quantisers of the settings, where they have any."""
     if bits.bits >= 32:
         return student
     return replace(student, net=quantise(copy.deepcopy(student.net), quantiser_of_settings(bits)))

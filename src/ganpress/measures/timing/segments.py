@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ganpress.measures.timing.template import LISTED, Count, Template, with_numbers
+from ganpress.measures.timing.template import LISTED, Count, Template, numbers_of, with_numbers
 from ganpress.measures.timing.thin_layers import thin, widen
 from ganpress.types import Widths
 
@@ -46,7 +46,7 @@ class Part:
             yield from t.shapes[name]
         for place in self.nodes:
             node = graph.node[place]
-            yield from _numbers_of(node)
+            yield from numbers_of(node)
             for name in node.input:
                 if name in t.initialisers:
                     yield from t.initialisers[name].dims
@@ -137,14 +137,14 @@ class Part:
                 held = [str(array.dtype), [number(int(n)) for n in array.flat] if whole else []]
             return [known, dims, t.kinds.get(name, 0), held]
 
-        told: list[Any] = []
+        seen: list[Any] = []
         for place in self.nodes:
             node = self.template.file.graph.node[place]
             bare = with_numbers(node, {})
-            told.append([node.op_type, _attributes(bare, number), [value(n) for n in node.input],
+            seen.append([node.op_type, _attributes(bare, number), [value(n) for n in node.input],
                          [names.setdefault(n, len(names)) for n in node.output]])  # fmt: skip
-        told.append([[value(n) for n in self.inputs], [value(n) for n in self.outputs]])
-        return sha256(json.dumps(told).encode()).hexdigest()[:24]
+        seen.append([[value(n) for n in self.inputs], [value(n) for n in self.outputs]])
+        return sha256(json.dumps(seen).encode()).hexdigest()[:24]
 
     @property
     def label(self) -> str:
@@ -186,21 +186,6 @@ def _combination(
         return None
     plus = wanted.plus - sum(int(k) * counts[n].plus for k, n in zip(times, basis, strict=True))
     return plus, [int(k) for k in times]
-
-
-def _numbers_of(node: Any) -> Iterator[int]:
-    from onnx import AttributeProto, numpy_helper
-
-    for attribute in node.attribute:
-        if attribute.type == AttributeProto.INT:
-            yield attribute.i
-        elif attribute.type == AttributeProto.INTS:
-            yield from attribute.ints
-        elif attribute.type == AttributeProto.TENSOR:
-            array = numpy_helper.to_array(attribute.t)
-            yield from array.shape
-            if array.dtype.kind == "i" and array.size <= LISTED:
-                yield from map(int, array.flat)
 
 
 def _attributes(node: Any, number: Any) -> list[Any]:

@@ -10,7 +10,7 @@ exporter has made of the layers, and the graph at other widths is the same with 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -81,13 +81,27 @@ def counts_in(net: nn.Module) -> list[Count]:
     return [count for count in found if count.of]
 
 
+def with_products(counts: Mapping[int, Count], numbers: Iterable[int]) -> dict[int, Count]:
+    """The counts, and those of numbers that are a whole multiple of one group's code: exporters
+    flatten maps, and make one convolution of the phases of a transposed one."""
+    single = {n: c for n, c in counts.items() if [k for _, k in c.of] == [1] and not c.plus}
+    found = dict(counts)
+    for number in numbers:
+        divides = [code for code in single if number % code == 0]
+        if number > 0 and number not in found and len(divides) == 1:
+            [(group, _)] = single[divides[0]].of
+            found[number] = Count(((group, number // divides[0]),))
+    return found
+
+
 def coded(counts: Sequence[Count], taken: set[int]) -> dict[str, int]:
     """A width for each group, so that no two of the counts, and none of the numbers ``taken``, are
-    equal: primes, as small as they can be."""
+    equal: primes, as small as they can be, that divide none of the numbers taken."""
     groups = list(dict.fromkeys(group for count in counts for group, _ in count.of))
     for attempt in range(200):
         limit = FIRST_CODE + 12 * len(groups) + 60 + 20 * attempt
-        primes = [n for n in range(FIRST_CODE, limit) if _is_prime(n) and n not in taken]
+        found = (n for n in range(FIRST_CODE, limit) if _is_prime(n))
+        primes = [n for n in found if all(other % n for other in taken if other)]
         if len(primes) < len(groups):
             continue
         codes = dict(zip(groups, Random(attempt).sample(primes, len(groups)), strict=True))
@@ -144,7 +158,8 @@ class Template:
         wired = Model(_filled(net), model.family, model.options)
         file = onnx.load_from_string(to_bytes(wired, form))
         file = onnx.shape_inference.infer_shapes(file, data_prop=True)
-        return cls(file, {count(codes): count for count in counts}, form.size)
+        found = {count(codes): count for count in counts}
+        return cls(file, with_products(found, numbers_in(file.graph)), form.size)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -250,6 +265,36 @@ class Template:
         counts = {code: [*count.of, count.plus] for code, count in self.counts.items()}
         seen.update(json.dumps([dims, counts], sort_keys=True).encode())
         return seen.hexdigest()[:24]
+
+
+def numbers_in(graph: Any) -> Iterator[int]:
+    """Every number of a graph that could be one of channels."""
+    from onnx import numpy_helper
+
+    for held in graph.initializer:
+        yield from held.dims
+        if _is_shape(held):
+            yield from map(int, numpy_helper.to_array(held).flat)
+    for value in (*graph.value_info, *graph.input, *graph.output):
+        yield from (dim.dim_value for dim in value.type.tensor_type.shape.dim)
+    for node in graph.node:
+        yield from numbers_of(node)
+
+
+def numbers_of(node: Any) -> Iterator[int]:
+    """Every whole number in a node's attributes."""
+    from onnx import AttributeProto, numpy_helper
+
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.INT:
+            yield attribute.i
+        elif attribute.type == AttributeProto.INTS:
+            yield from attribute.ints
+        elif attribute.type == AttributeProto.TENSOR:
+            array = numpy_helper.to_array(attribute.t)
+            yield from array.shape
+            if array.dtype.kind == "i" and array.size <= LISTED:
+                yield from map(int, array.flat)
 
 
 def _is_shape(held: Any) -> bool:
