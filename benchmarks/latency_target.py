@@ -1,17 +1,17 @@
 """A target in milliseconds: how far predictions are off, and how far off students end.
 
 Command:  python -m benchmarks.latency_target            (every zoo teacher, quiet cores)
-          python -m benchmarks.latency_target --clock process --teachers sngan-cifar10  (a busy one)
+          python -m benchmarks.latency_target --clock process --threads 1   (a busy machine)
 Time:     about 3 minutes a teacher and runtime for the table (GauGAN 10), once; then seconds for
           each width set, and about a minute for each student.
 Result:   benchmarks/results/latency-target.json and .md.
 
-For each teacher, runtime and precision: the table of this machine is built in a cache of its own
-(``--cache``), with the fit on whole networks that goes with it. Then whole networks of random widths
-that were not used for it are exported by the exporter itself, timed, and compared with the
-prediction. Then each method makes a student of a tenth to a half of the teacher's time from drawn
-pictures, with so few steps that widths alone mean something, and its results.json says what was
-asked for, predicted, and measured of the file.
+For each teacher, runtime and precision, the table of this machine is built in a cache of its own
+(``--cache``), with the fit on whole networks that goes with it. Then whole networks of random
+widths that were not used for it are exported by the exporter itself, timed, and compared with the
+prediction. Then each method makes a student of half of the teacher's time from drawn pictures, with
+so few steps that its widths alone mean something, and its results.json says what was asked for,
+predicted and measured.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ TEACHERS = (
 LIMIT = 0.10
 SHARE = 0.5  # of the teacher's time, which the students are asked for
 BRIEF: dict[str, dict[str, Any]] = {
-    "slim": {"sparsify": {"steps": 30, "batch": 1}},
+    "slim": {"sparsify": {"steps": 30, "batch": 1, "scale_lr": 0.01}},
     "once-for-all": {
         "supernet": {"steps": 2},
         "search": {"kind": "random", "evaluations": 10, "images": 1, "calibrate": 2},
@@ -137,7 +137,7 @@ def compared(
     for i in range(count):
         widths = model.some_widths(1000 + i)
         narrow = Model(teacher.build(widths).eval(), teacher.family, teacher.options)
-        data = to_bytes(quantised(narrow, how), Form(size=model.size))
+        data = to_bytes(quantised(narrow, how), Form(size=model.size), runtime=conditions.runtime)
         measured = timer.timer_for(conditions)(data)
         rows.append({"widths": widths, "predicted_ms": model(widths), "measured_ms": measured})
     return rows

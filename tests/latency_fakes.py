@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,11 @@ MACS_PER_MS = 1e5
 NUMBERS_PER_MS = 1e5
 
 
-def counted_ms(data: bytes | Path, feeds: Mapping[str, Any] | None = None) -> float:
+def counted_ms(data: bytes) -> float:
     """What a machine would take that fuses nothing and has no cache: by the multiply-accumulates of
     convolutions and fully connected layers, and the numbers that each node reads (but for what the
-    file holds) and writes. Args: feeds: what it is run on, where its dims are free."""
-    file = onnx.load(str(data)) if isinstance(data, Path) else onnx.load_from_string(data)
-    for value in file.graph.input if feeds else ():
-        for dim, n in zip(value.type.tensor_type.shape.dim, feeds[value.name].shape, strict=True):
-            dim.dim_value = n
-    if feeds:  # made anew for these
-        del file.graph.value_info[:]
+    file holds) and writes."""
+    file = onnx.load_from_string(data)
     graph = onnx.shape_inference.infer_shapes(file, strict_mode=True, data_prop=True).graph
     shapes = {i.name: tuple(i.dims) for i in graph.initializer}
     for value in (*graph.value_info, *graph.input, *graph.output):
@@ -57,14 +51,12 @@ class Machine:
     def __init__(self, factor: float = 1.0) -> None:
         self.factor, self.files, self.fails_at = factor, list[Any](), None
 
-    def time_of(
-        self, data: bytes | Path, _: object = None, feeds: Mapping[str, Any] | None = None
-    ) -> float:
+    def time_of(self, data: bytes, _: object = None) -> float:
         """In place of `timer.time_of`."""
         if self.fails_at == len(self.files):
             raise KeyboardInterrupt
         self.files.append(data)
-        return self.factor * counted_ms(data, feeds)
+        return self.factor * counted_ms(data)
 
 
 def use(machine: Machine, patch: pytest.MonkeyPatch, cache: Path, *, name: str = "A CPU") -> None:

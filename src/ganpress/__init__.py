@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ganpress.data import Images, open_images
     from ganpress.errors import GanpressError
-    from ganpress.formats.exporters import export
+    from ganpress.formats.exporters import Form, export
     from ganpress.formats.importers import import_model
     from ganpress.generation.generate import generate
     from ganpress.measures.colour import match_colour
     from ganpress.measures.cost import latency, measure
     from ganpress.measures.fidelity import evaluate
+    from ganpress.measures.files.cost import measure_file
     from ganpress.measures.quality import evaluate_quality
+    from ganpress.measures.timing.bench import bench
     from ganpress.methods.compress import compress
     from ganpress.methods.gan_slimming.settings import SlimConfig
     from ganpress.models.checkpoint import Model, full_model, load, save
@@ -31,11 +33,13 @@ if TYPE_CHECKING:
 
 _HOME = {
     "FAMILIES": "models.families",
+    "Form": "formats.exporters",
     "GanpressError": "errors",
     "Images": "data",
     "Model": "models.checkpoint",
     "Run": "run.run",
     "SlimConfig": "methods.gan_slimming.settings",
+    "bench": "measures.timing.bench",
     "compress": "methods.compress",
     "evaluate": "measures.fidelity",
     "evaluate_quality": "measures.quality",
@@ -48,6 +52,7 @@ _HOME = {
     "load": "models.checkpoint",
     "match_colour": "measures.colour",
     "measure": "measures.cost",
+    "measure_file": "measures.files.cost",
     "open_images": "data",
     "read_config": "run.settings",
     "save": "models.checkpoint",
@@ -65,11 +70,13 @@ except PackageNotFoundError:  # a source tree that was never installed
 
 __all__ = [
     "FAMILIES",
+    "Form",
     "GanpressError",
     "Images",
     "Model",
     "Run",
     "SlimConfig",
+    "bench",
     "compress",
     "evaluate",
     "evaluate_quality",
@@ -82,6 +89,7 @@ __all__ = [
     "load",
     "match_colour",
     "measure",
+    "measure_file",
     "open_images",
     "read_config",
     "save",

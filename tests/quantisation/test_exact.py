@@ -215,20 +215,23 @@ def test_the_setting_reaches_the_network() -> None:
 
 
 @functools.cache
-def exported(name: str) -> tuple[Model, bytes]:
-    """An exact network and its file."""
+def exported(name: str) -> tuple[Model, bytes, bytes]:
+    """An exact network, its file, and that of its layers."""
     pytest.importorskip("onnxruntime", reason="needs ganpress[onnx]")
     pytest.importorskip("onnxscript", reason="needs ganpress[onnx]")
+    from exports import both_files
+
     model = WIRINGS[name].model()
     model.net = exact_net(WIRINGS[name])
-    return model, to_bytes(model, Form(32, dynamic=True))
+    return model, *both_files(model, Form(WIRINGS[name].pixels))
 
 
 @pytest.mark.parametrize("name", thinned(WIRINGS, 1))
 def test_onnxruntime_makes_the_same_picture(name: str) -> None:
-    model, data = exported(name)
+    model, data, layers = exported(name)
     assert claims_exactness(model)
-    assert compare(model, data, session, WIRINGS[name].pixels).most <= 1e-6
+    form = Form(WIRINGS[name].pixels)
+    assert compare(model, data, session, form, layers=layers).most <= 1e-6
 
 
 def test_a_channel_without_variance_is_the_same_picture_too() -> None:
@@ -239,7 +242,10 @@ def test_a_channel_without_variance_is_the_same_picture_too() -> None:
     model.net = exact_net(WIRINGS["cartoongan"])
     with torch.no_grad():
         model.net.stem.conv.weight[0] = 0
-    assert compare(model, to_bytes(model, Form(32, dynamic=True)), session, 32).most <= 1e-6
+    from exports import both_files
+
+    data, layers = both_files(model, Form(32))
+    assert compare(model, data, session, Form(32), layers=layers).most <= 1e-6
 
 
 def test_openvino_makes_the_same_picture_where_no_bias_stands_before_a_norm() -> None:
@@ -256,17 +262,17 @@ def test_openvino_makes_the_same_picture_where_no_bias_stands_before_a_norm() ->
                 layer.bias.zero_()
     observed = copy.deepcopy(model.net)
     calibrate(quantise(model.net, EXACT), observed, *wiring.inputs())
-    made = openvino.runner(to_bytes(model, Form(32, dynamic=True)), ("image",))(photos())
-    assert model(photos()).std() > 0.1
-    assert (made - model(photos())).abs().mean() < 0.1 / 127.5
+    made = openvino.runner(to_bytes(model, Form(32)), ("image",))(photos(1))
+    assert model(photos(1)).std() > 0.1
+    assert (made - model(photos(1))).abs().mean() < 0.1 / 127.5
 
 
 def test_an_exact_network_that_is_a_little_off_is_refused() -> None:
-    model, whole = exported("cyclegan affine")
+    model, whole, layers = exported("cyclegan affine")
 
     def off(data: bytes) -> Session:
         run = session(data)
         return lambda fed: {n: y + 5e-6 for n, y in run(fed).items()}
 
     with pytest.raises(ExportError, match="since it is exact"):
-        compare(model, whole, off, 32)
+        compare(model, whole, off, Form(32), layers=layers)

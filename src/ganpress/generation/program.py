@@ -18,9 +18,11 @@ import torch
 from torch import Tensor
 
 from ganpress.errors import CheckpointError, ConfigError, GanpressError
+from ganpress.formats.exporters.byte_door import as_bytes, from_bytes
 from ganpress.formats.runtimes import Opened, is_exported, open_file
 from ganpress.models.checkpoint import Model, fingerprint, load
 from ganpress.models.families import FAMILIES
+from ganpress.models.inputs import GIVEN
 from ganpress.types import Inputs
 from ganpress.types.sizes import Size, as_size
 
@@ -131,7 +133,8 @@ def _exported(path: Path, opened: Opened) -> Program:
             f"{', '.join(names)}. Export it again with 'ganpress export'."
         )
     first = shapes[names[0]]
-    seen = [list(shapes[n])[2:] for n in names if n in ("image", "semantics")]
+    by_bytes = {n for n, port in opened.inputs.items() if port.dtype == "uint8"}
+    seen = [shapes[n][1:3] if n in by_bytes else shapes[n][2:] for n in GIVEN if n in names]
     fixed = None
     for height, width in seen:
         if (height is None) != (width is None):
@@ -142,9 +145,14 @@ def _exported(path: Path, opened: Opened) -> Program:
             fixed = as_size((height, width))
 
     def call(inputs: Inputs) -> Tensor:
-        arrays = (t.contiguous().numpy() for t in inputs)
-        made = opened.run(dict(zip(names, arrays, strict=True)))
-        return torch.from_numpy(next(iter(made.values())))
+        arrays = (
+            (as_bytes(t) if name in by_bytes else t.contiguous()).numpy()
+            for name, t in zip(names, inputs, strict=True)
+        )
+        made = torch.from_numpy(
+            next(iter(opened.run(dict(zip(names, arrays, strict=True))).values()))
+        )
+        return from_bytes(made) if made.dtype == torch.uint8 else made
 
     files = [path, path.with_suffix(".bin")] if opened.runtime == "openvino" else [path]
     return Program(path.name, model, call, _hash(*files), False, fixed, first[0])

@@ -13,16 +13,14 @@ from typing import Any
 
 import torch
 
-from ganpress.formats.exporters.form import Form
-from ganpress.formats.exporters.verify import OUTPUT, reads
+from ganpress.formats.exporters.byte_door import HALF
+from ganpress.formats.exporters.form import OUTPUT, Form
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
+from ganpress.models.inputs import reads
 from ganpress.quantisation.quantise import quantiser_of
 from ganpress.types.pictures import CHANNELS
 from ganpress.types.sizes import height_width
-
-HALF = 127.5
-"""Mean and scale of a byte: 0 to 255 becomes -1 to 1."""
 
 
 def describe(model: Model, form: Form) -> dict[str, str]:
@@ -67,7 +65,8 @@ def layout_of(form: Form) -> str:
 def described_inputs(model: Model, form: Form) -> dict[str, dict[str, Any]]:
     """Of each input by name: what it is, and how it is given."""
     return {
-        name: _described(model.net, name, shape, form) for name, shape in _given(model, form).items()
+        name: _described(model.net, name, shape, form)
+        for name, shape in _given(model, form).items()
     }
 
 
@@ -78,7 +77,8 @@ def _described(net: Any, name: str, dims: list[int | None], form: Form) -> dict[
     if name == "semantics":
         edges, dontcare = bool(net.edges), bool(net.dontcare)
         return {
-            "is": "label map", **plain, "layout": "NCHW", "encoding": "one-hot", "labels": net.labels,
+            "is": "label map", **plain, "layout": "NCHW",
+            "encoding": "one-hot", "labels": net.labels,
             "dontcare_channel": net.labels if dontcare else None,
             "edges_channel": net.labels + dontcare if edges else None,
         }  # fmt: skip

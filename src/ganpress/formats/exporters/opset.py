@@ -15,17 +15,31 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ganpress.errors import ConfigError
 
 LOWEST = 7
 """onnxruntime reads sets from this one on."""
+USUAL = 11
+"""The lowest set that is taken without being asked for. Runtimes of 2019 read it; below it phones'
+accelerators (NNAPI and Core ML in onnxruntime) leave padding and resizing to the CPU, since these
+had attributes there in place of inputs."""
 IR_OF_BARE_WEIGHTS = 4
 """Since this version weights are not inputs of the graph as well, and may be folded."""
 NEGATIVE_AXES = 11
 """Since this set an axis counts from the end where it is negative."""
-MEANS_OTHERWISE_BEFORE = {"Hardmax": 13, "LogSoftmax": 13, "Resize": 11, "Softmax": 13}
+MEANS_OTHERWISE_BEFORE = {
+    "GroupNormalization": 21,
+    "Hardmax": 13,
+    "LogSoftmax": 13,
+    "Resize": 11,
+    "Softmax": 13,
+}
 """Operators that meant something else before a set, of which their definitions' forms say nothing:
-softmax flattened, and resizing had one rule for where pixels are."""
+softmax flattened, resizing had one rule for where pixels are, group norms a scale for each group.
+"""
+SCALED = ("QuantizeLinear", "DequantizeLinear")
 STANDARD = ("", "ai.onnx")
 MOST_NUMBERS = 64
 """Of a constant that can be an attribute: axes, sizes, bounds."""
@@ -54,7 +68,8 @@ def at_opset(data: bytes, opset: int | None = None) -> bytes:
     able = _able(file, values, now)
     if opset is not None and opset not in able:
         raise ConfigError(_refusal(file, values, now, opset, able))
-    chosen = able[0] if opset is None else opset
+    usual = [one for one in able if one >= USUAL]
+    chosen = opset or (usual or able)[0]
     nodes = [_rewritten(node, chosen, now, values.constants) for node in file.graph.node]
     del file.graph.node[:]
     file.graph.node.extend(nodes)
@@ -87,7 +102,7 @@ def _refusal(file: Any, values: _Values, now: int, opset: int, able: Sequence[in
     why = f" ({first})" if first and opset >= LOWEST else ""
     return (
         f"The operator set is {opset}, which this graph cannot have{why}. It can have {able[0]} to "
-        f"{able[-1]}: the lowest, which most runtimes read, is taken without --opset."
+        f"{able[-1]}: give --opset {able[0]}, or leave it out."
     )
 
 
@@ -109,10 +124,12 @@ def _misfits(file: Any, then: int, now: int, values: _Values) -> Iterator[str]:
 def _misfit(node: Any, then: int, now: int, values: _Values) -> str | None:
     """Why a node, rewritten for the set, cannot be in it; None where it can."""
     old, new = _schema(node, then), _schema(node, now)
-    if old is None or old.deprecated:
+    if old is None or new is None:
         return "is not there"
     if old.since_version == new.since_version:
         return None
+    if old.deprecated:
+        return "is not there"
     changed = MEANS_OTHERWISE_BEFORE.get(node.op_type, 0)
     if (then < changed) != (now < changed):
         return f"means something else before {changed}"
@@ -124,11 +141,14 @@ def _misfit(node: Any, then: int, now: int, values: _Values) -> str | None:
         return "needs other attributes"
     if then < NEGATIVE_AXES and any(_is_negative(given.get(n)) for n in ("axis", "axes")):
         return f"has no negative axes before {NEGATIVE_AXES}"
-    if node.op_type in ("QuantizeLinear", "DequantizeLinear") and "axis" not in old.attributes:
-        if values.ranks.get(node.input[1], 0):
-            return "has one scale only"
+    has_many = node.op_type in SCALED and values.ranks.get(node.input[1], 0) > 0
+    if has_many and "axis" not in old.attributes:
+        return "has one scale only"
     if not old.min_input <= len(node.input) <= old.max_input:
         return f"reads {old.max_input} inputs"
+    for formal, name in zip(old.inputs, node.input, strict=False):
+        if not name and formal.option == formal.option.Single:
+            return f"needs its input '{formal.name}'"
     if not old.min_output <= len(node.output) <= old.max_output:
         return f"makes {old.max_output} outputs"
     return _type_misfit(node, old, values.types)
@@ -158,6 +178,7 @@ def _rewritten(node: Any, then: int, now: int, constants: Mapping[str, Any]) -> 
         return node
     made = type(node)()
     made.CopyFrom(node)
+    _drop_zero_rule(made, constants)
     kept = [a for a in made.attribute if a.name in old.attributes or not _is_default(a, new)]
     del made.attribute[:]
     made.attribute.extend(kept)
@@ -165,11 +186,21 @@ def _rewritten(node: Any, then: int, now: int, constants: Mapping[str, Any]) -> 
         made.input.pop()
     if len(made.input) > old.max_input:
         _inputs_to_attributes(made, old, new, constants)
+    given = {a.name for a in made.attribute}
     for name, attribute in new.attributes.items():
-        if name in old.attributes and _default(attribute) != _default(old.attributes[name]):
-            if attribute.default_value.name and name not in {a.name for a in made.attribute}:
-                made.attribute.append(attribute.default_value)
+        differs = name in old.attributes and _default(attribute) != _default(old.attributes[name])
+        if differs and attribute.default_value.name and name not in given:
+            made.attribute.append(attribute.default_value)
     return made
+
+
+def _drop_zero_rule(node: Any, constants: Mapping[str, Any]) -> None:
+    """Remove from a Reshape what a 0 in its shape means (since 14) where none is, in place."""
+    shape = constants.get(node.input[1]) if node.op_type == "Reshape" else None
+    if shape is not None and 0 not in shape:
+        kept = [a for a in node.attribute if a.name != "allowzero"]
+        del node.attribute[:]
+        node.attribute.extend(kept)
 
 
 def _inputs_to_attributes(node: Any, old: Any, new: Any, constants: Mapping[str, Any]) -> None:
@@ -184,7 +215,7 @@ def _inputs_to_attributes(node: Any, old: Any, new: Any, constants: Mapping[str,
         if node.input[index] and (value is None or name not in old.attributes):
             return
         if node.input[index]:
-            more.append(helper.make_attribute(name, value.tolist()))
+            more.append(helper.make_attribute(name, np.asarray(value).tolist()))
     del node.input[old.max_input :]
     node.attribute.extend(more)
 

@@ -1,7 +1,9 @@
-"""Fake quantisers as ONNX operators: int8 weights, and activations through the same grid.
+"""Fake quantisers as exporters know them, in place of the training quantiser's autograd function.
 
-The arithmetic is that of `quantise.FakeQuantiser`; only the operators differ, because the
-training quantiser's autograd function is not one an exporter knows.
+- `ExportQuantiser`: ONNX operators, int8 weights, and activations through the same grid.
+- `TorchQuantiser`: the same in torch's own operators, for torch.export.
+- `FloatForm`: what is left of the quantiser in a float file. Weights lie on their grid and
+  activations are clamped to their ranges, as the network was trained; nothing else is rounded.
 """
 
 from __future__ import annotations
@@ -76,6 +78,50 @@ class ExportQuantiser(nn.Module):
         return _node("DequantizeLinear", inputs, attributes, torch.float32, self.levels)
 
 
+class TorchQuantiser(ExportQuantiser):
+    """`ExportQuantiser` in torch's operators: levels are int8 in the file, and the numbers those of
+    the fake quantiser."""
+
+    def _on_bytes(self, x: Tensor) -> Tensor:
+        span = torch.iinfo(self.activation_zero.dtype)
+        levels = torch.round(x / self.activation_step).clamp(span.min, span.max)
+        return levels * self.activation_step
+
+    def weight(self, w: Tensor, *, out_dim: int) -> Tensor:
+        """q_w of the layer's weight, multiplied out when the network runs."""
+        return self.levels.to(torch.float32) * self._column()
+
+    def _column(self) -> Tensor:
+        """The step as it multiplies the levels."""
+        if self.axis is None:
+            return self.step
+        return self.step.reshape([-1 if d == self.axis else 1 for d in range(self.levels.ndim)])
+
+
+class FloatForm(TorchQuantiser):
+    """A quantised layer in float: its weight on the grid, its input clamped and not rounded.
+
+    The weight that was trained is the rounded one, and what lies beyond a layer's range was never
+    seen by the layers behind it; so both stay. Rounding is what a float file is there to leave out.
+    """
+
+    def __init__(self, layer: Quantisable, quantiser: FakeQuantiser) -> None:
+        super().__init__(layer, quantiser)
+        self.register_buffer("levels", self.levels.to(torch.float32) * self._column())
+
+    def input(self, x: Tensor, *, signed: bool, learned: Tensor | None = None) -> Tensor:
+        """The layer's input, (n, c, h, w), clamped to its range."""
+        return x.clamp(self.low, self.p)
+
+    def image(self, x: Tensor) -> Tensor:
+        """The picture as it is."""
+        return x
+
+    def weight(self, w: Tensor, *, out_dim: int) -> Tensor:
+        """q_w of the layer's weight, float32."""
+        return self.levels
+
+
 def _node(
     op: str, inputs: tuple[Tensor, ...], attributes: dict[str, Any], kind: torch.dtype, like: Tensor
 ) -> Tensor:
@@ -84,11 +130,13 @@ def _node(
 
 
 @torch.no_grad()
-def use_export_quantisers(net: nn.Module) -> nn.Module:
-    """Replace each fake quantiser by its exportable form, in place; gates must be folded."""
+def use_export_quantisers(
+    net: nn.Module, form: type[ExportQuantiser] = ExportQuantiser
+) -> nn.Module:
+    """Replace each fake quantiser by an exportable form, in place; gates must be folded."""
     for layer in quantisable(net).values():
         if isinstance(layer.quantiser, FakeQuantiser):
-            exportable = ExportQuantiser(layer, layer.quantiser)
+            exportable = form(layer, layer.quantiser)
             bias = layer.added_bias(layer.bias)
             if bias is not None:
                 layer.bias = nn.Parameter(bias)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ganpress.errors import CheckpointError
 from ganpress.formats.runtimes.base import (
@@ -22,6 +22,8 @@ from ganpress.formats.runtimes.base import (
 
 NAME = "openvino"
 SPELLED = "OpenVINO"
+HINT_AT = "inference_precision_hint"
+"""Where a file's metadata say what it is to be computed in."""
 _ELEMENTS = {"f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bfloat16",
              "u8": "uint8", "i8": "int8", "i16": "int16", "i32": "int32", "i64": "int64",
              "u16": "uint16", "u32": "uint32", "u64": "uint64", "boolean": "bool"}  # fmt: skip
@@ -30,20 +32,20 @@ _ELEMENTS = {"f32": "float32", "f64": "float64", "f16": "float16", "bf16": "bflo
 def open_with_openvino(
     source: Source, *, threads: int, hint: Hint | None, profile: bool, settings: Mapping[str, Any]
 ) -> Opened:
-    """See `open_file`. Float arithmetic is float32 unless asked otherwise: some CPUs would take
-    bfloat16 by themselves. Args: settings: of the CPU plugin by name (``ENABLE_CPU_PINNING``)."""
+    """See `open_file`. Float arithmetic is what is asked for, or what the file says, or float32:
+    some CPUs would take bfloat16 by themselves. Args: settings: of the CPU plugin by name (``ENABLE_CPU_PINNING``)."""
     try:
         import openvino
     except ImportError as error:
         raise missing(source, NAME, "openvino") from error
-    chosen: Hint = hint or "f32"
+    read = read_network(source)
+    chosen: Hint = hint or _hint_of(read)
     wanted = {
         "INFERENCE_PRECISION_HINT": chosen,
         "INFERENCE_NUM_THREADS": threads,
         **({"PERF_COUNT": True} if profile else {}),
         **settings,
     }
-    read = read_network(source)
     try:
         compiled = openvino.Core().compile_model(read, "CPU", wanted)
     except Exception as error:  # openvino's errors share no public base
@@ -123,6 +125,13 @@ def _ports(ports: Any) -> dict[str, Port]:
         )
         for port in ports
     }
+
+
+def _hint_of(read: Any) -> Hint:
+    """What the file says that it is to be computed in; float32 where it says nothing."""
+    said = _described(read).get(HINT_AT)
+    hints: tuple[Hint, ...] = get_args(Hint)
+    return next((hint for hint in hints if hint == said), "f32")
 
 
 def _described(read: Any) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""Time of exported files in the programs that run them: measured, and predicted from widths."""
+"""Time of exported files and of torch, each candidate in a process of its own, all in turn."""

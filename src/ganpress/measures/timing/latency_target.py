@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from ganpress.errors import ConfigError, ExportError
 from ganpress.formats.exporters.form import Form
+from ganpress.formats.exporters.graph import Runtime
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.measures.cost import CostOf
 from ganpress.measures.target import LATENCY, OF_LATENCY, TargetSettings
@@ -30,7 +31,6 @@ from ganpress.measures.timing.layer_table import LayerTable, kept_conditions, ta
 from ganpress.measures.timing.template import Template
 from ganpress.measures.timing.timer import Conditions, conditions_here, usual_runtime
 from ganpress.models.checkpoint import Model
-from ganpress.models.families.base import Generator, draw_inputs
 from ganpress.quantisation.attach import quantiser_of_settings
 from ganpress.quantisation.quantise import quantise
 from ganpress.quantisation.settings import QuantiseSettings
@@ -129,7 +129,8 @@ def _conditions(target: TargetSettings, bits: QuantiseSettings, kept: Kept) -> C
 
 
 def _whole_ms(model: Model, size: Size, conditions: Conditions) -> float:
-    return timer.timer_for(conditions)(to_bytes(model, Form(size=size)))
+    runtime = cast(Runtime, conditions.runtime)
+    return timer.timer_for(conditions)(to_bytes(model, Form(size=size), runtime=runtime))
 
 
 def _step(student: Model, target: TargetSettings, bits: QuantiseSettings) -> int:
@@ -155,7 +156,8 @@ def _unfitted(
 ) -> LatencyModel:
     key = _wiring(student, target, bits)
     if key not in _templates:
-        _templates[key] = Template.of(quantised(student, bits), Form(size=_size(target)))
+        wired_as, runtime = quantised(student, bits), cast(Runtime, target.runtime)
+        _templates[key] = Template.of(wired_as, Form(size=_size(target)), runtime)
     return wired(_templates[key], student, _table(target), step=step)
 
 
@@ -183,7 +185,9 @@ def _key(target: TargetSettings) -> tuple[str, ...]:
 def _wiring(student: Model, target: TargetSettings, bits: QuantiseSettings) -> str:
     """A digest of what an export hangs on, but for the widths."""
     quantised = bits.model_dump() if bits.bits < 32 else None
-    return _digest(student.family.name, student.options, quantised, _size(target))
+    return _digest(
+        student.family.name, student.options, quantised, _size(target), target.runtime
+    )  # fmt: skip
 
 
 def _digest(*what: Any) -> str:
@@ -224,11 +228,9 @@ def keep_table(target: TargetSettings, run: Path) -> None:
         _table(target).keep(run / TABLE)
 
 
-def verified(student: Model, target: TargetSettings, file: Path | None) -> dict[str, Any]:
-    """What was asked for, predicted and measured of a student, as results.json holds it.
-
-    Args: file: as it is shipped; None, where there is none: what would be.
-    """
+def verified(student: Model, target: TargetSettings) -> dict[str, Any]:
+    """What was asked for, predicted and measured of a student, as results.json holds it. It is
+    timed as the exporter writes it for the target's runtime and size."""
     predicted = predicted_ms(student, target)
     found: dict[str, Any] = {
         "asked_ms": target.latency_ms,
@@ -243,12 +245,11 @@ def verified(student: Model, target: TargetSettings, file: Path | None) -> dict[
         "size": target.size,
         "processor": target.processor,
         "channels_round_to": target.round,
-        "file": file.name if file else "not exported",
     }
     if target.processor != timer.processor():
         return {**found, "not measured": f"this is {timer.processor()}"}
     try:
-        measured = _measured(student, target, file)
+        measured = _whole_ms(student, _size(target), _table(target).conditions)
     except ExportError as error:
         return {**found, "not measured": str(error)}
     found["measured_ms"] = round(measured, 3)
@@ -272,15 +273,6 @@ def in_words(found: Mapping[str, Any]) -> str:
     threads = f"{found['threads']} thread{'s' if found['threads'] != 1 else ''}"
     how = f"{found['runtime']} {found['version']}, {found['precision']}, {threads}"
     return f"latency: {asked}{predicted}{made} ({how})"
-
-
-def _measured(student: Model, target: TargetSettings, file: Path | None) -> float:
-    net = student.net
-    inputs = draw_inputs(net, 1, _size(target), torch.Generator().manual_seed(0))
-    names = net.reads if isinstance(net, Generator) else Generator.reads
-    feeds = {name: t.numpy() for name, t in zip(names, inputs, strict=True)}
-    data = file if file is not None else to_bytes(student, Form(size=_size(target)))
-    return timer.time_of(data, _table(target).conditions, feeds)
 
 
 def predicted_ms(student: Model, target: TargetSettings) -> float | None:

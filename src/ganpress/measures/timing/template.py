@@ -24,6 +24,7 @@ from torch import nn
 from ganpress.channels.take import like
 from ganpress.errors import ExportError
 from ganpress.formats.exporters.form import Form
+from ganpress.formats.exporters.graph import Runtime
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.models.checkpoint import Model
 from ganpress.nn.axes import Axis, axes
@@ -145,7 +146,7 @@ class Template:
     _arrays: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: Model, form: Form) -> Template:
+    def of(cls, model: Model, form: Form, runtime: Runtime = "onnxruntime") -> Template:
         """Export a network of this one's wiring, with its quantisers; its weights do not matter.
 
         Raises: ExportError where the exporter cannot take it.
@@ -156,7 +157,7 @@ class Template:
         codes = coded(counts, numbers_of_size(model.net, form))
         net = like(model.net, model.build, codes).to_empty(device="cpu").eval()
         wired = Model(_filled(net), model.family, model.options)
-        file = onnx.load_from_string(to_bytes(wired, form))
+        file = onnx.load_from_string(to_bytes(wired, form, runtime=runtime))
         file = onnx.shape_inference.infer_shapes(file, data_prop=True)
         found = {count(codes): count for count in counts}
         return cls(file, with_products(found, numbers_in(file.graph)), form.size)

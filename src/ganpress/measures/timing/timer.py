@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -100,13 +99,8 @@ def timer_for(conditions: Conditions) -> Timer:
     return lambda data: time_of(data, conditions)
 
 
-def time_of(
-    data: bytes | Path, conditions: Conditions, feeds: dict[str, Any] | None = None
-) -> float:
-    """The median milliseconds of running a file, on numbers of a normal distribution.
-
-    Args: feeds: what it is run on, where its dims are free.
-    """
+def time_of(data: bytes, conditions: Conditions) -> float:
+    """The median milliseconds of running a file, on numbers of a normal distribution."""
     from ganpress.formats.runtimes import open_file
 
     precision = None if conditions.runtime == "onnxruntime" else conditions.precision
@@ -114,7 +108,7 @@ def time_of(
         data, runtime=conditions.runtime, threads=conditions.threads, precision=precision
     ) as opened:
         draw = np.random.default_rng(0)
-        feeds = feeds or {
+        feeds = {
             name: draw.standard_normal([d or 1 for d in port.dims]).astype(port.dtype)
             for name, port in opened.inputs.items()
         }

@@ -1,0 +1,90 @@
+"""The convolution that writes the picture, several pixels at a time.
+
+A processor convolves into 8 or 16 channels at once; a picture has three, and the rest is thrown
+away. So a square of pixels is computed as channels: a convolution of stride 2 whose kernel is one
+larger, with 4 outputs for each channel, each with the taps at another place, and DepthToSpace.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ganpress.formats.exporters.graph.editor import Array, Editor, attributes
+from ganpress.formats.exporters.graph.quantised import Weight, is_quantised, weight_of
+
+MOST = 4
+"""Channels of a picture; more fill a processor's registers."""
+SIDE = 2
+"""Pixels of a square's side: 4 are no faster, and their weights are larger."""
+
+
+def picture_in_squares(editor: Editor) -> None:
+    """Compute four pixels at a time in each convolution of stride 1 to at most four channels, of a
+    kernel of at least 3x3, whose output has even sides."""
+    for layer in [n for n in editor.nodes if n.op_type == "Conv"]:
+        whole, plain = weight_of(editor, layer), editor.array(layer.input[1])
+        levels = whole.levels if whole is not None else plain
+        if levels is None or not _fits(editor, layer, levels):
+            continue
+        bias = editor.array(layer.input[2]) if len(layer.input) > 2 else None
+        if len(layer.input) > 2 and bias is None:
+            continue
+        _in_squares(editor, layer, levels, whole, bias)
+
+
+def float_pictures(editor: Editor) -> None:
+    """Store as float32 the 8-bit weight of a convolution to a picture that no quantiser follows:
+    onnxruntime convolves in float there, and blocks only constants as its kernels want them."""
+    for layer in [n for n in editor.nodes if n.op_type == "Conv"]:
+        whole = weight_of(editor, layer)
+        if whole is None or len(whole.levels) > MOST or is_quantised(editor, layer.output[0]):
+            continue
+        values = whole.levels * whole.step.reshape(-1, 1, 1, 1)
+        layer.input[1] = editor.constant(values.astype(np.float32), f"{layer.input[1]}/float")
+
+
+def square_weight(w: Array, n: int = SIDE) -> Array:
+    """The weight (out, in, k, k) as that of n x n pixels: (out n^2, in, k + n - 1, k + n - 1).
+
+    Its output c n^2 + y n + x is channel c of the pixel (y, x).
+    """
+    o, i, k = w.shape[0], w.shape[1], w.shape[2]
+    wide = np.zeros((o, n, n, i, k + n - 1, k + n - 1), w.dtype)
+    for y in range(n):
+        for x in range(n):
+            wide[:, y, x, :, y : y + k, x : x + k] = w
+    return wide.reshape(o * n * n, i, k + n - 1, k + n - 1)
+
+
+def _in_squares(
+    editor: Editor, layer: Any, levels: Array, whole: Weight | None, bias: Array | None
+) -> None:
+    name, nodes, wide = layer.output[0], [], square_weight(levels)
+    if whole is not None:
+        steps = np.repeat(whole.step, SIDE**2)
+        nodes.append(Weight(wide, steps, 0).dequantise(editor, f"{name}/squares"))
+        weight = nodes[0].output[0]
+    else:
+        weight = editor.constant(wide, f"{name}/squares")
+    inputs = [layer.input[0], weight]
+    if bias is not None:
+        inputs.append(editor.constant(np.repeat(bias, SIDE**2), f"{name}/squares/bias"))
+    pads = attributes(layer).get("pads", [0] * 4)
+    output = editor.value(f"{name}/four")
+    conv = editor.node("Conv", inputs, output, pads=pads, strides=[SIDE, SIDE])
+    shuffle = editor.node("DepthToSpace", [output], name, blocksize=SIDE, mode="CRD")
+    editor.replace([layer], [*nodes, conv, shuffle])
+
+
+def _fits(editor: Editor, layer: Any, levels: Array) -> bool:
+    found = attributes(layer)
+    plain = (
+        found.get("group", 1) == 1
+        and all(s == 1 for s in (*found.get("strides", []), *found.get("dilations", [])))
+        and found.get("auto_pad", b"NOTSET") == b"NOTSET"
+        and levels.ndim == 4
+        and levels.shape[2] == levels.shape[3] >= 3
+    )
+    return plain and len(levels) <= MOST and editor.sides_divide_by(layer.output[0], SIDE)

@@ -1,0 +1,9 @@
+"""The precisions of an exported file: half, bfloat16, and 8 bits calibrated after training."""
+
+from __future__ import annotations
+
+from ganpress.formats.exporters.precision.feeds import Feeds
+from ganpress.formats.exporters.precision.half import to_bfloat, to_half
+from ganpress.formats.exporters.precision.integers import calibrated, with_rounded_sums
+
+__all__ = ["Feeds", "calibrated", "to_bfloat", "to_half", "with_rounded_sums"]
