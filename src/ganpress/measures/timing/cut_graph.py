@@ -16,7 +16,7 @@ from ganpress.measures.timing.template import Template
 
 HEADS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 QUANTISERS = ("QuantizeLinear", "DequantizeLinear")
-LEADING = (*QUANTISERS, "Clip", "Pad", "Cast")
+LEADING = (*QUANTISERS, "Clip", "Pad", "Cast", "Resize")
 """What belongs to the convolution that reads it, in a runtime that fuses them."""
 
 

@@ -4,14 +4,15 @@ An export takes seconds, and a table of latencies needs hundreds of graphs. So a
 once, at widths that are *codes*: primes, no two of them alike, of which no sum along a dim equals
 another number of the graph. A number of the file that is a code (a dim of a weight, of a shape, the
 groups of a depthwise convolution) then says which groups of channels it counts, whatever the
-exporter has made of the layers, and the graph at other widths is the same with other numbers.
+exporter has made of the layers, and the graph at other widths is the same with other numbers. What
+the exporter does for a runtime afterwards hangs on widths here and there: it is done to each file.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from random import Random
@@ -24,8 +25,9 @@ from torch import nn
 from ganpress.channels.take import like
 from ganpress.errors import ExportError
 from ganpress.formats.exporters.form import Form
-from ganpress.formats.exporters.graph import Runtime
+from ganpress.formats.exporters.graph import Runtime, optimised
 from ganpress.formats.exporters.onnx import to_bytes
+from ganpress.formats.exporters.trace import TRACED_OPSET
 from ganpress.models.checkpoint import Model
 from ganpress.nn.axes import Axis, axes
 from ganpress.nn.layers import fold_gates, quantisable
@@ -137,12 +139,13 @@ class Template:
     Attributes:
         file: the ONNX file at the codes, as onnx.ModelProto.
         counts: number in the file -> what it counts.
-        size: of the pictures, pixels.
+        size: of the pictures, pixels. runtime: that the files are for.
     """
 
     file: Any
     counts: Mapping[int, Count]
     size: Size
+    runtime: Runtime = "onnxruntime"
     _arrays: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -157,10 +160,11 @@ class Template:
         codes = coded(counts, numbers_of_size(model.net, form))
         net = like(model.net, model.build, codes).to_empty(device="cpu").eval()
         wired = Model(_filled(net), model.family, model.options)
-        file = onnx.load_from_string(to_bytes(wired, form, runtime=runtime))
+        traced = to_bytes(wired, replace(form, opset=TRACED_OPSET), runtime=runtime, passes=False)
+        file = onnx.load_from_string(traced)
         file = onnx.shape_inference.infer_shapes(file, data_prop=True)
         found = {count(codes): count for count in counts}
-        return cls(file, with_products(found, numbers_in(file.graph)), form.size)
+        return cls(file, with_products(found, numbers_in(file.graph)), form.size, runtime)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -232,10 +236,15 @@ class Template:
         )  # fmt: skip
         if more is not None:
             more(graph)
+        return self.written(graph)
+
+    def written(self, graph: Any) -> bytes:
+        """A graph as a file for the runtime."""
+        from onnx import helper
+
         file = helper.make_model(graph, opset_imports=self.file.opset_import)
         file.ir_version = self.file.ir_version
-        data: bytes = file.SerializeToString()
-        return data
+        return optimised(file.SerializeToString(), self.runtime)
 
     def port(self, name: str, values: Mapping[int, int]) -> Any:
         """A value of the graph as an input or output of a file."""

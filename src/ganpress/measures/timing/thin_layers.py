@@ -47,7 +47,7 @@ def thin_file(dims: Sequence[int], like: Template) -> bytes:
     graph = helper.make_graph([], "thin", [], [])
     thin(graph, "x", dims, TensorProto.FLOAT)
     widen(graph, "x", dims, TensorProto.FLOAT)
-    return _written(graph, like)
+    return like.written(graph)
 
 
 def empty_file(like: Template) -> bytes:
@@ -56,13 +56,4 @@ def empty_file(like: Template) -> bytes:
 
     port = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 1]) for n in ("x", "y")]
     node = helper.make_node("Relu", ["x"], ["y"])
-    return _written(helper.make_graph([node], "empty", port[:1], port[1:]), like)
-
-
-def _written(graph: Any, like: Template) -> bytes:
-    from onnx import helper
-
-    file = helper.make_model(graph, opset_imports=like.file.opset_import)
-    file.ir_version = like.file.ir_version
-    data: bytes = file.SerializeToString()
-    return data
+    return like.written(helper.make_graph([node], "empty", port[:1], port[1:]))
