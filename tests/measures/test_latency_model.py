@@ -255,9 +255,11 @@ def test_numbers_that_are_multiples_of_a_groups_channels_are_known() -> None:
     }
 
 
-def test_no_code_divides_a_padded_side() -> None:
+def test_no_code_divides_a_number_that_is_taken() -> None:
     wiring = WIRINGS["cyclegan instance"]
     taken = numbers_of_size(wiring.ghost, Form(size=256))
     assert {262, 258, 259, 128, 65536, 3} <= taken
-    codes = coded(counts_in(wiring.ghost), taken)
-    assert all(side % code for side in taken if side for code in codes.values())
+    counts = counts_in(wiring.ghost)
+    first = coded(counts, taken)
+    again = coded(counts, {2 * code for code in first.values()})  # sides twice these
+    assert not {*first.values()} & {*again.values()}
