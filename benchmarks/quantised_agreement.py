@@ -37,8 +37,8 @@ from ganpress import import_model, load, save
 from ganpress.formats.exporters import openvino
 from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.onnx import to_bytes
-from ganpress.models.inputs import reads
 from ganpress.models.checkpoint import Model
+from ganpress.models.inputs import reads
 from ganpress.quantisation.exact import make_quantiser
 from ganpress.quantisation.quantise import calibrate, quantise, quantiser_of
 

@@ -68,6 +68,13 @@ def static(wiring: Wiring, **how: Any) -> Form:
     return Form(wiring.model().resolve_size(None if is_fixed else wiring.pixels), **how)
 
 
+def quantised(wiring: Wiring = SHALLOW, **how: Any) -> Model:
+    """A tiny network on 8 bits, with calibrated ranges."""
+    model = wiring.model()
+    calibrate(quantise(model.net, FakeQuantiser(**how)), wiring.net(), *wiring.inputs())
+    return model
+
+
 def both_files(model: Model, form: Form) -> tuple[bytes, bytes]:
     """A quantised network's file for onnxruntime, and the one as it was traced, of one tracing."""
     layers = to_bytes(model, replace(form, opset=18), passes=False)

@@ -182,11 +182,13 @@ def test_measure_times_an_exported_file_in_the_runtimes_that_take_it(
     rows = [
         {"runtime": "onnxruntime", "precision": "fp32", "median_ms": 3.25, "p95_ms": 4.5, **on},
         {"runtime": "openvino", "precision": "bf16", "median_ms": 1.75, "p95_ms": 2.5, **on},
+        {"runtime": "openvino", "precision": "int8", "error": "it will not"},
     ]
     monkeypatch.setattr(shipped, "time_file", lambda *_, **__: rows)
     told = run_cli(capsys, "measure", file, "--size", 16, "--latency")
     for part in ("onnxruntime", "3.25", "4.50", "openvino", "bf16", "1.75", "threads: 1"):
         assert part in told.out
+    assert f"not timed: {file}, openvino int8: it will not" in told.out
 
 
 def test_measure_asks_for_dims_that_it_cannot_know(

@@ -68,7 +68,10 @@ def test_each_familys_file_is_torchs_network_on_pictures(wiring: Wiring, tmp_pat
     assert len({p["sha256"] for p in found["pictures"]}) == 3
     assert 0 < found["mean"] < found["largest"] < 1e-4
     assert found["largest_grey_levels"] == pytest.approx(found["largest"] * 127.5)
-    assert found["largest"] == max(p["largest"] for p in found["pictures"])
+    rows = found["pictures"]
+    assert found["largest"] == max(p["largest"] for p in rows)
+    assert found["mean"] == pytest.approx(sum(p["mean"] for p in rows) / 3)
+    assert all(p["largest"] > 2 * p["mean"] for p in rows)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])

@@ -17,7 +17,7 @@ from ganpress.formats.exporters.graph.biases import biases_inside
 from ganpress.formats.exporters.graph.early import quantise_early
 from ganpress.formats.exporters.graph.editor import Editor, Pass
 from ganpress.formats.exporters.graph.fold import fold_batch_norms
-from ganpress.formats.exporters.graph.picture import float_pictures, picture_in_squares
+from ganpress.formats.exporters.graph.picture import float_weights, picture_in_squares
 from ganpress.formats.exporters.graph.subpixel import (
     as_one,
     integer_transposed,
@@ -273,7 +273,9 @@ def test_signed_levels_become_unsigned_ones_of_the_same_values(tmp_path: Path) -
     data, x = signed(), 3 * picture((1, 4, 6, 6))
     made = changed(data, unsigned_levels)
     zeros = [c for c in onnx.load_from_string(made).graph.initializer if not c.dims]
-    assert onnx.TensorProto.INT8 not in [c.data_type for c in zeros]
+    kinds_of = [c.data_type for c in zeros]
+    assert onnx.TensorProto.UINT8 in kinds_of
+    assert onnx.TensorProto.INT8 not in kinds_of
     [want], [got] = run(data, x, optimise=False), run(made, x, optimise=False)
     np.testing.assert_array_equal(got, want)
     run(optimised(data), x, save=tmp_path / "made.onnx")
@@ -373,13 +375,22 @@ def test_what_is_no_picture_or_of_odd_sides_stays(data: bytes) -> None:
     assert left_alone(data, picture_in_squares)
 
 
-def test_the_weight_of_a_picture_is_stored_as_floats_where_no_integers_are_convolved() -> None:
-    data, x = written(3, int8=True), picture((1, 4, 12, 10))
-    made = changed(data, float_pictures)
+def first_layer() -> bytes:
+    d = Drawing(1, 4, 12, 10)
+    return d.file(d.quantised(d.node("Relu", d.node("Conv", "x", d.weight(8, 4, 3, 3)))))
+
+
+@pytest.mark.parametrize("data", [written(3, int8=True), first_layer()], ids=["last", "first"])
+def test_a_weight_is_stored_as_floats_where_no_integers_are_convolved(data: bytes) -> None:
+    made, x = changed(data, float_weights), picture((1, 4, 12, 10))
     assert kinds(data).count("DequantizeLinear") == kinds(made).count("DequantizeLinear") + 1
     [want], [got] = run(data, x), run(made, x)
     assert np.abs(got - want).max() < 1e-5
-    assert left_alone(written(5, int8=True), float_pictures)
+
+
+def test_the_weight_of_a_layer_between_quantisers_stays_in_8_bits() -> None:
+    assert left_alone(biased(inside=True), float_weights)
+    assert left_alone(written(5, int8=True), float_weights)
 
 
 # --- the editor -----------------------------------------------------------------------------------

@@ -9,30 +9,26 @@ from typing import Any
 import numpy as np
 import pytest
 from exports import LEAST, SHALLOW, static, traced_once
-from nets import Wiring, photos
+from nets import Wiring
 from onnx_graphs import Array, Drawing, kinds, onnx, onnxruntime, run
 from thin import thinned
 
 from ganpress.errors import ConfigError, ExportError
 from ganpress.formats.exporters.graph import PASSES, Runtime, optimised
 from ganpress.formats.exporters.graph.editor import Editor
-from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.formats.exporters.precision import (
     calibrated,
     to_bfloat,
     to_half,
-    with_rounded_sums,
 )
 from ganpress.formats.exporters.precision.sums import (
     RANGE,
     channel_ranges,
     even_sums,
     normed_convolutions,
-    round_sums,
 )
 from ganpress.formats.exporters.verify import GREY
 from ganpress.models.checkpoint import Model
-from ganpress.quantisation.quantise import FakeQuantiser, calibrate, quantise
 
 FLOAT, HALF, BFLOAT = 1, 10, 16  # onnx.TensorProto's names of types
 WIRINGS = {"cyclegan": SHALLOW, **LEAST}
@@ -211,7 +207,7 @@ def test_a_convolution_that_writes_a_picture_stays_float_in_onnxruntime_only() -
     assert len(input_steps(calibrated(net(), x, runtime="onnxruntime"))) == 2
 
 
-# --- sums in 8 bits -------------------------------------------------------------------------------
+# --- channels before a norm ----------------------------------------------------------------------
 
 
 def uneven(*, int8: bool = False, shuffled: bool = False) -> tuple[bytes, Array]:
@@ -254,40 +250,3 @@ def test_channels_that_a_norm_reads_fill_one_range_and_give_the_same(
     assert loud.sum() >= len(loud) - 1
     np.testing.assert_allclose(low[loud], -RANGE, rtol=1e-3)
     np.testing.assert_allclose(high[loud], RANGE, rtol=1e-3)
-
-
-def test_sums_in_eight_bits_serve_each_channel_as_a_step_of_its_own() -> None:
-    """Off by no more than half a step of the range that a channel has, in units of the norm."""
-    data, x = uneven(int8=True)
-    editor = Editor(data)
-    [name] = [n.output[0] for n in normed_convolutions(editor)]
-    even_sums(editor, channel_ranges(data, [name], [{"x": x}]))
-    round_sums(editor)
-    small = editor.to_bytes()
-    [want], [got] = run(data, x), run(small, x)
-    deviation = np.abs(want).max((0, 2, 3))
-    assert np.abs(got - want).max() > 0
-    assert (np.abs(got - want).max((0, 2, 3)) < 0.02 * deviation).all()
-    unscaled = Editor(data)
-    round_sums(unscaled)
-    [clipped] = run(unscaled.to_bytes(), x)
-    assert np.abs(clipped - want).max() > 10 * np.abs(got - want).max()
-
-
-def test_a_network_trained_in_eight_bits_convolves_integers_where_norms_follow(
-    tmp_path: Any,
-) -> None:
-    model = SHALLOW.model()
-    calibrate(quantise(model.net, FakeQuantiser(per_channel=True)), SHALLOW.net(), photos())
-    data, fed = to_bytes(model, static(SHALLOW), passes=False), feed(SHALLOW)
-    want = model(*SHALLOW.inputs(1)).numpy()
-    graphs, files = [], (optimised(data), with_rounded_sums(data, [fed]))
-    for number, (file, most) in enumerate(zip(files, (0.1 * GREY, 2 * GREY), strict=True)):
-        assert np.abs(made(file, fed) - want).mean() < most
-        path = tmp_path / f"{number}.onnx"
-        options = onnxruntime.SessionOptions()
-        options.optimized_model_filepath, options.log_severity_level = str(path), 3
-        onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        graphs.append(kinds(path.read_bytes()).count("QLinearConv"))
-    # the first convolution reads floats, and the last one writes the picture
-    assert graphs == [0, kinds(files[1]).count("Conv") - 2]

@@ -74,6 +74,9 @@ def test_both_networks_latencies_are_of_one_runtime() -> None:
     found = with_shipped(model(), only)
     assert found["teacher"]["latency_ms"]["runtime"] == "openvino"
     assert found["ratios"]["latency_ms"] == 40.0
+    beside = [r for r in timed()["rows"] if (r["model"], r["runtime"]) != ("teacher", "onnxruntime")]
+    found = with_shipped(model(), {**timed(), "rows": beside})
+    assert [found[name]["latency_ms"]["median"] for name in ("teacher", "student")] == [400.0, 10.0]
     student_alone = {**timed(), "rows": [r for r in timed()["rows"] if r["model"] == "student"]}
     assert headline(student_alone, "teacher") is None
     assert with_shipped(model(), student_alone) == model()

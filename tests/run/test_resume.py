@@ -391,10 +391,11 @@ def test_the_end_of_a_run_says_what_it_is_at(
     finished(home, tmp_path / "quiet")
     assert capsys.readouterr().err == ""
     finished(home, tmp_path / "run", quiet=False)
-    assert capsys.readouterr().err.splitlines()[-3:] == [
+    assert capsys.readouterr().err.splitlines()[-4:] == [
         "evaluating on 10 pictures",
         "measuring latency",
         "exporting to ONNX and checking it",
+        "measuring the latency of the exported files",
     ]
 
 

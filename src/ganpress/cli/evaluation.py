@@ -233,6 +233,11 @@ def print_costs(found: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, Size
     if timed := {name: rows for name, cost in found.items() if (rows := _latencies(cost))}:
         console.print(f"latency {_conditions(timed)}", soft_wrap=True, highlight=False)
         print_numbered(console, timed, _latency_table)
+    for name, cost in found.items():
+        for row in cost.get("latency_exported", []):
+            if "error" in row:
+                line = f"not timed: {name}, {row['runtime']} {row['precision']}: {row['error']}"
+                console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def _table(found: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -252,7 +257,8 @@ def _table(found: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _latencies(cost: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [*([cost["latency"]] if "latency" in cost else []), *cost.get("latency_exported", [])]
+    rows = [*([cost["latency"]] if "latency" in cost else []), *cost.get("latency_exported", [])]
+    return [row for row in rows if "error" not in row]
 
 
 def _conditions(timed: Mapping[str, list[Mapping[str, Any]]]) -> str:

@@ -287,7 +287,7 @@ def compare_costs(
     """
     out: dict[str, Any] = {"family": teacher.family.name}
     for name, model in (("teacher", teacher), ("student", student)):
-        time = latency(model, size=size, seconds=1.0 if quick else 4.0)
+        time = latency(model, size=size, seconds=1.0 if quick else 2.0)
         out[name] = {
             **asdict(measure(model.net, size)),
             "size": size,

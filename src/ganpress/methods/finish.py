@@ -219,6 +219,7 @@ def exported(run: Run, student: Model, size: Size, images: Images | None) -> dic
         "bytes": facts.bytes,
         "max_abs_diff": facts.max_abs_diff,
         "mean_abs_diff": facts.mean_abs_diff,
+        **({"parity": facts.parity.name} if facts.parity else {}),
     }
 
 

@@ -41,7 +41,7 @@ def test_convolutions_of_all_kinds_cost_what_arithmetic_says(
     found = measure_file(path, size=(12, 20))
     wanted = costs(12, 20)
     assert {name: getattr(found, name) for name in wanted} == wanted
-    assert found.precision == "fp32"
+    assert found.precision == precision_of(path) == "fp32"
 
 
 def test_the_cost_is_of_one_picture_of_a_batch(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_shapes_that_inference_leaves_open_are_found_by_a_run(tmp_path: Path) ->
 def test_scales_and_zero_points_of_quantisers_are_no_parameters(tmp_path: Path) -> None:
     model = SHALLOW.model()
     quantise(model.net, FakeQuantiser(per_channel=True))
-    path = written(tmp_path / "a.onnx", to_bytes(model, Form(SHALLOW.pixels)))
+    path = written(tmp_path / "a.onnx", to_bytes(model, Form(SHALLOW.pixels), passes=False))
     found, own = measure_file(path), measure(model.net, SHALLOW.pixels)
     assert found.precision == precision_of(path) == "int8"
     assert found.macs == own.macs
@@ -105,23 +105,25 @@ FAMILIES = {"cyclegan": SHALLOW, **LEAST}
 
 
 @pytest.mark.parametrize(
-    "family", thinned(FAMILIES, lambda name: name in ("cyclegan", "stylegan2", "gaugan"))
+    "family", thinned(FAMILIES, lambda name: name in ("cyclegan", "stylegan2"))
 )
 def test_an_exported_file_has_the_models_own_macs(family: str, tmp_path: Path) -> None:
     wiring: Wiring = FAMILIES[family]
     model = wiring.model()
-    data = to_bytes(model, Form(wiring.pixels))
+    data = to_bytes(model, Form(wiring.pixels), passes=False)  # which can add MACs to save time
     found = measure_file(written(tmp_path / "a.onnx", data))
     assert (found.macs, found.macs_linear) == counted_by_torch(model, wiring)
     own = measure(model.net, wiring.pixels)
     if family != "stylegan2":  # whose blurs are convolutions, too
         assert (found.macs, found.macs_outres) == (own.macs, own.macs_outres)
-    assert 0.9 * own.params <= found.params <= 1.02 * own.params
+    if family in ("cyclegan", "cartoongan", "pix2pix"):  # all of whose parameters make the picture
+        assert 0.9 * own.params <= found.params <= 1.02 * own.params
 
 
 def counted_by_torch(model: Model, wiring: Wiring) -> tuple[int, int]:
     """MACs of convolutions and of products of matrices, of one picture, by torch's own counter."""
     inputs = [t[:1].detach() for t in wiring.inputs()]
+    model.net.requires_grad_(False)
     with FlopCounterMode(display=False) as counter:
         model(*inputs)
     flops = counter.get_flop_counts()["Global"]

@@ -22,6 +22,9 @@ from ganpress.quantisation.quantise import quantiser_of
 from ganpress.types.pictures import CHANNELS
 from ganpress.types.sizes import height_width
 
+DRAWN = {"z": "latent code", "style": "style code"}
+"""Inputs that are drawn, besides noise maps."""
+
 
 def describe(model: Model, form: Form) -> dict[str, str]:
     """The metadata of a model's file in this form."""
@@ -84,8 +87,9 @@ def _described(net: Any, name: str, dims: list[int | None], form: Form) -> dict[
         }  # fmt: skip
     if name == "y":
         return {"is": "class", **plain, "encoding": "one-hot", "classes": net.classes}
-    kind = {"z": "latent code", "style": "style code"}.get(name, "noise map")
-    return {"is": kind, **plain, "distribution": "standard normal"}
+    if name not in DRAWN and not name.startswith("noise_"):
+        return {"is": "numbers", **plain}
+    return {"is": DRAWN.get(name, "noise map"), **plain, "distribution": "standard normal"}
 
 
 def _picture(net: Any, channels: str, dims: list[int | None], form: Form) -> dict[str, Any]:

@@ -33,7 +33,10 @@ def open_with_openvino(
     source: Source, *, threads: int, hint: Hint | None, profile: bool, settings: Mapping[str, Any]
 ) -> Opened:
     """See `open_file`. Float arithmetic is what is asked for, or what the file says, or float32:
-    some CPUs would take bfloat16 by themselves. Args: settings: of the CPU plugin by name (``ENABLE_CPU_PINNING``)."""
+    some CPUs would take bfloat16 by themselves.
+
+    Args: settings: of the CPU plugin by name (``ENABLE_CPU_PINNING``).
+    """
     try:
         import openvino
     except ImportError as error:

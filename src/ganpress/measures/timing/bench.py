@@ -47,7 +47,7 @@ def bench(
             files that do not say them.
         seconds: of each candidate, over ``rounds`` turns; a slow one takes a pass in each turn.
         layers: measure where the time goes in exported files.
-        watch: is told what goes on.
+        watch: is called with what goes on.
 
     Raises: ConfigError, CheckpointError, MissingExtra. What only one candidate cannot do stands in
         `Bench.left`.

@@ -52,7 +52,7 @@ class Candidate:
     note: str = ""
 
     def task(self, threads: int) -> Task:
-        """What its process is told."""
+        """What its process is given."""
         return Task(
             runtime=self.runtime,
             path=str(self.path),
@@ -83,6 +83,7 @@ class Asked:
         size, batch: of the pictures; None: each model's own, and 1.
         dims: of a foreign file's inputs, by name.
         folder: for what is only of this run.
+        floats: of the usual precisions only those without integers.
     """
 
     runtimes: Sequence[str] | None
@@ -92,6 +93,7 @@ class Asked:
     dims: Mapping[str, Dims]
     folder: Path
     seed: int = 0
+    floats: bool = False
 
 
 def candidates_of(
@@ -174,7 +176,7 @@ def of_model(name: str, model: Model, asked: Asked, at: Path) -> list[Candidate 
 def _precisions(model: Model, runtime: str, asked: Asked) -> list[str]:
     if asked.precisions:
         return [p for p in asked.precisions if p in ABLE[runtime]]
-    is_8_bit = quantiser_of(model.net) is not None
+    is_8_bit = quantiser_of(model.net) is not None and not asked.floats
     usual = [FP32]
     if runtime == "openvino" and has_bfloat():
         usual.append("bf16")

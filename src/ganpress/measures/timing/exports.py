@@ -12,13 +12,14 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from ganpress.errors import MissingExtra
 from ganpress.formats import exporters
 from ganpress.formats.exporters import openvino as openvino_exporter
-from ganpress.formats.exporters.form import Form, as_precision
+from ganpress.formats.exporters.form import Form, Precision
 from ganpress.formats.exporters.graph import Runtime
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.measures.timing.precisions import stored_in
@@ -56,7 +57,7 @@ def exported_file(
     Raises: ExportError, ConfigError, MissingExtra.
     """
     _check_packages(runtime)
-    stored = stored_in(runtime, precision)
+    stored = stored_in(precision)
     note = CALIBRATED if stored == "int8" and quantiser_of(model.net) is None else ""
     suffix = ".xml" if runtime == "openvino" else ".onnx"
     path = folder() / f"{_digest(model, runtime, stored, size, batch)}{suffix}"
@@ -69,38 +70,37 @@ def exported_file(
     clear_unused(folder())
     with alone(folder() / "lock"):
         if not path.is_file():
-            _write(path, onnx_bytes(model, stored, size, batch, runtime))
+            _write(path, onnx_bytes(model, stored, size, batch, cast(Runtime, runtime)), stored)
     return path, note
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes, stored: Precision) -> None:
     if path.suffix == ".xml":
-        xml, weights = openvino_exporter.files(data)
+        xml, weights = openvino_exporter.files(data, stored)
         replace_pair(path, xml, path.with_suffix(".bin"), weights)
     else:
         replace_file(path, lambda file: file.write(data))
 
 
 def onnx_bytes(
-    model: Model, stored: str, size: Size, batch: int = 1, runtime: str = "onnxruntime"
+    model: Model,
+    stored: Precision,
+    size: Size,
+    batch: int = 1,
+    runtime: Runtime = "onnxruntime",
 ) -> bytes:
-    """The ONNX file of a model with these numbers in it, for a runtime: what `export` writes.
+    """The ONNX file of a model with these numbers in it, as `ganpress.export` writes it for a
+    runtime. int8 is the student's own 8 bits, or calibrated on noise where it has none: good for
+    its time alone."""
+    form = Form(size=size, batch=batch, precision=stored)
+    calibrated = stored == "int8" and quantiser_of(model.net) is None
+    inputs = _noise(model, size, batch) if calibrated else []
+    return to_bytes(model, form, inputs, runtime=runtime)
 
-    int8 is the student's own 8 bits, or calibrated on noise where it has none: good for its time
-    alone.
-    """
-    form = Form(size, batch, precision=as_precision(stored))
-    made_for: Runtime = "openvino" if runtime == "openvino" else "onnxruntime"
-    return to_bytes(model, form, _noise(model, form), runtime=made_for)
 
-
-def _noise(model: Model, form: Form) -> tuple[Inputs, ...]:
-    """What a float network is calibrated on."""
-    if form.precision != "int8" or quantiser_of(model.net) is not None:
-        return ()
+def _noise(model: Model, size: Size, batch: int) -> list[Inputs]:
     draw = torch.Generator().manual_seed(0)
-    batches = range(CALIBRATION_BATCHES)
-    return tuple(draw_inputs(model.net, form.batch, form.size, draw) for _ in batches)
+    return [draw_inputs(model.net, batch, size, draw) for _ in range(CALIBRATION_BATCHES)]
 
 
 def _check_packages(runtime: str) -> None:

@@ -10,12 +10,15 @@ BOTH = (TEACHER, STUDENT)
 
 
 def headline(results: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    """The latency of one network's file in the first runtime that has it: what `latency_ms` is.
+    """The latency of one network's file in the first runtime that ran the student's and the
+    teacher's: what `latency_ms` is. None where there is no such runtime.
 
     Args: name: `TEACHER` or `STUDENT`.
     """
     rows: Sequence[Mapping[str, Any]] = results["rows"]
-    runtime = next((r["runtime"] for r in rows if r["model"] == STUDENT), None)
+    there = {row["runtime"] for row in rows if row["model"] == TEACHER}
+    ours = (row["runtime"] for row in rows if row["model"] == STUDENT)
+    runtime = next((one for one in ours if one in there), None)
     row = next((r for r in rows if r["model"] == name and r["runtime"] == runtime), None)
     if row is None:
         return None

@@ -3,7 +3,7 @@
 | name | numbers in the file | float arithmetic |
 |---|---|---|
 | fp32 | float32; of an 8-bit student the same widths without its quantisers | float32 |
-| fp16, bf16 | OpenVINO: float32, onnxruntime: that precision | that precision |
+| fp16, bf16 | that precision | that precision; in onnxruntime on a CPU mostly float32 |
 | int8 | quantised convolutions, the rest float32 | float32 |
 | int8+bf16 | the same | what is float in bfloat16; OpenVINO alone |
 
@@ -14,8 +14,12 @@ in torch takes longer than a float one, so that its time says nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ganpress.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from ganpress.formats.exporters.form import Precision
 
 PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8+bf16")
 RUNTIMES = ("torch", "compile", "onnxruntime", "openvino")
@@ -38,11 +42,10 @@ def hint_of(runtime: str, precision: str) -> str | None:
     return {"int8": "fp32", "int8+bf16": "bf16"}.get(precision, precision)
 
 
-def stored_in(runtime: str, precision: str) -> str:
-    """What the numbers in the file are: fp32, fp16, bf16 or int8."""
-    if precision.startswith("int8"):
-        return "int8"
-    return "fp32" if runtime == "openvino" else precision
+def stored_in(precision: str) -> Precision:
+    """What the numbers in the file are: what `ganpress.export` is asked for."""
+    found: Precision = "int8" if precision == "int8+bf16" else precision  # type: ignore[assignment]
+    return found
 
 
 def check_names(runtimes: Sequence[str], precisions: Sequence[str]) -> None:

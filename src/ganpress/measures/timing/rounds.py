@@ -17,7 +17,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ganpress.errors import GanpressError
 from ganpress.measures.timing.task import Task
 
 REST_S = 0.02
@@ -25,7 +24,7 @@ REST_S = 0.02
 LAYER_PASSES = 10
 
 
-class CandidateFailed(GanpressError):
+class CandidateFailed(Exception):
     """A candidate's process ended, or its runtime refused; the message is the runtime's."""
 
 
@@ -69,7 +68,8 @@ class Plan:
 
 
 Watch = Callable[[str, float, float | None], None]
-"""Is told what goes on, what share of all is done, and the seconds left (None: not yet known)."""
+"""Is called with what goes on, the share of all that is done, and the seconds left (None: not yet
+known)."""
 
 
 class Worker:
@@ -162,8 +162,8 @@ def _load(
         watch(f"loading {name}", 0.0, None)
         workers[name] = Worker(task)
         with _noting(name, workers, found):
-            told = workers[name].ask("load", task={**vars(task), "names": list(task.names)})
-            found[name].version = told["version"]
+            loaded = workers[name].ask("load", task={**vars(task), "names": list(task.names)})
+            found[name].version = loaded["version"]
 
 
 @contextmanager

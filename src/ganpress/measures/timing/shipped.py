@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 
-from ganpress.errors import GanpressError
 from ganpress.measures.files.cost import precision_of
 from ganpress.measures.files.feeds import Dims
 from ganpress.measures.timing.candidates import Asked, Candidate, Left, of_file, of_model
@@ -26,6 +25,8 @@ from ganpress.measures.timing.rows import Bench, Row, time_candidates
 from ganpress.models.checkpoint import Model
 from ganpress.types.sizes import Size
 
+SECONDS = 1.5
+"""Of each file."""
 RUN_BY = ("onnxruntime", "openvino")
 """In the order of what is called the file's latency: onnxruntime runs the file that is there."""
 _WRITERS = ("onnx", "onnxscript", "onnxruntime")
@@ -33,14 +34,10 @@ _KEPT = ("model", "runtime", "precision", "median_ms", "p95_ms", "passes", "imag
          "peak_bytes", "file_bytes")  # fmt: skip
 
 
-def time_files(
-    teacher: Model, student: Model, file: Path, *, size: Size, quick: bool = False
-) -> dict[str, Any] | None:
+def time_files(teacher: Model, student: Model, file: Path, *, size: Size) -> dict[str, Any] | None:
     """Latency of a student's exported file and of its teacher's, as results.json holds it.
 
-    Args:
-        file: the student's exported file, of pictures of ``size``.
-        quick: a third of the time.
+    Args: file: the student's exported file, of pictures of ``size``.
     Returns: None where the packages that write and run such files are missing.
     Raises: KeyboardInterrupt.
     """
@@ -48,7 +45,7 @@ def time_files(
         return None
     with tempfile.TemporaryDirectory(prefix="ganpress-timing-") as folder:
         candidates, left = _candidates(teacher, student, file, size, Path(folder))
-        plan = Plan(seconds=0.5 if quick else 1.5, rounds=5)
+        plan = Plan(seconds=SECONDS, rounds=5)
         found = time_candidates(candidates, left, threads=torch.get_num_threads(), plan=plan)
     if found.interrupted:
         raise KeyboardInterrupt
@@ -60,13 +57,13 @@ def _candidates(
 ) -> tuple[list[Candidate], list[Left]]:
     own = precision_of(file)
     asked = Asked(installed(), None, size, 1, {}, folder)
-    made: list[Candidate | Left] = of_model(TEACHER, teacher, floats(asked), _at(folder, "0"))
+    made: list[Candidate | Left] = of_model(TEACHER, teacher, asked, _at(folder, "0"))
     for runtime in installed():
         precisions = _of_file(runtime, own)
         one = replace(asked, runtimes=[runtime], precisions=precisions, size=None, batch=None)
         made += of_file(STUDENT, file, one, _at(folder, f"1-{runtime}"))
     if own == "int8":
-        made += of_model(FLOAT, student, floats(asked), _at(folder, "2"))
+        made += of_model(FLOAT, student, replace(asked, floats=True), _at(folder, "2"))
     candidates = [one for one in made if isinstance(one, Candidate)]
     return candidates, [one for one in made if isinstance(one, Left)]
 
@@ -75,11 +72,6 @@ def _of_file(runtime: str, own: str) -> list[str]:
     if runtime != "openvino" or not has_bfloat():
         return [own]
     return [own, "int8+bf16" if own == "int8" else "bf16"]
-
-
-def floats(asked: Asked) -> Asked:
-    """The same in float32, and in bfloat16 where the processor has it."""
-    return replace(asked, precisions=["fp32", "bf16"] if has_bfloat() else ["fp32"])
 
 
 def installed() -> list[str]:
@@ -120,38 +112,39 @@ def _short(value: Any) -> Any:
 
 
 def time_model(model: Model, size: Size) -> list[dict[str, Any]]:
-    """Latency of one model's exported file in each runtime and precision that is usual for it;
-    [] where the packages are missing, or the model cannot be exported."""
+    """Latency of one model's exported file in each runtime and precision that is usual for it, and
+    an ``error`` in the place of numbers where one cannot be timed; [] where the packages that
+    export are missing."""
     if not all(find_spec(name) for name in _WRITERS):
         return []
     with tempfile.TemporaryDirectory(prefix="ganpress-timing-") as folder:
         asked = Asked(installed(), None, size, 1, {}, Path(folder))
-        try:
-            made = of_model("model", model, asked, Path(folder))
-        except GanpressError:
-            return []
-        candidates = [one for one in made if isinstance(one, Candidate)]
-        return _timed_alone(candidates)
+        return _timed_alone(of_model("model", model, asked, Path(folder)))
 
 
 def time_file(
     path: Path, size: Size | None, dims: Mapping[str, Dims] | None = None
 ) -> list[dict[str, Any]]:
-    """Latency of one exported file in each runtime that takes it."""
+    """Latency of one exported file in each runtime that takes it; as `time_model`."""
     with tempfile.TemporaryDirectory(prefix="ganpress-timing-") as folder:
         asked = Asked(None, None, size, None, dims or {}, Path(folder))
-        made = of_file(path.name, path, asked, Path(folder))
-        return _timed_alone([one for one in made if isinstance(one, Candidate)])
+        return _timed_alone(of_file(path.name, path, asked, Path(folder)))
 
 
-def _timed_alone(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
-    if not candidates:
-        return []
-    threads = torch.get_num_threads()
-    found = time_candidates(candidates, (), threads=threads, plan=Plan(seconds=1.5, rounds=5))
-    return [
+def _timed_alone(made: Sequence[Candidate | Left]) -> list[dict[str, Any]]:
+    candidates = [one for one in made if isinstance(one, Candidate)]
+    left = [one for one in made if isinstance(one, Left)]
+    plan = Plan(seconds=SECONDS, rounds=5)
+    found = time_candidates(candidates, left, threads=torch.get_num_threads(), plan=plan)
+    if found.interrupted:
+        raise KeyboardInterrupt
+    rows: list[dict[str, Any]] = [
         {"runtime": r.runtime, "precision": r.precision, "median_ms": r.median_ms,
          "p95_ms": r.p95_ms, "device": "cpu", "threads": r.threads, "batch": r.batch,
          "dims": dict(r.dims), "repeats": r.passes}
         for r in found.rows
     ]  # fmt: skip
+    failed = [
+        {"runtime": e.runtime, "precision": e.precision, "error": e.reason} for e in found.left
+    ]
+    return [*rows, *failed]

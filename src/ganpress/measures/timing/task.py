@@ -1,4 +1,4 @@
-"""What a process that times a candidate is told, and what it makes of it."""
+"""What a process that times a candidate is given, and what it makes of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Task:
-    """A candidate as the process is told of it.
+    """A candidate as the process is given it.
 
     Attributes:
         runtime: "onnxruntime" or "openvino", which run ``path``, an exported file; or "torch" or

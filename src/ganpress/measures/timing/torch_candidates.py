@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ def load_torch(task: Task, arrays: list[Any]) -> Loaded:
     net: Any = fold_gates(quantise(load(task.path).net.eval(), None))
     inputs = [torch.from_numpy(array) for array in arrays]
     if task.runtime == "compile":
+        os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no processes of its own
         net = torch.compile(net)
     kind = AUTOCAST.get(task.precision)
 

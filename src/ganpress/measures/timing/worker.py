@@ -1,4 +1,4 @@
-"""A process that runs one candidate when it is told to, and says how long each pass took.
+"""A process that runs one candidate when it is asked to, and says how long each pass took.
 
 ``python -m ganpress.measures.timing.worker``: one JSON line in, one JSON line out. The first is the
 candidate (`task.Task`); then ``{"do": "turn", "seconds": 0.3}``, ``{"do": "memory"}`` or
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -26,11 +27,13 @@ from ganpress.measures.timing.task import Loaded, Task
 WARM_UP_PASSES, WARM_UP_S = 3, 0.5
 SHORT_MS = 50.0
 """The first pass of a turn is not counted where passes are shorter: others had the caches."""
+PARENT_EVERY_S = 1.0
 _STATUS = Path("/proc/self/status")
 
 
 def main() -> None:
     """Answer the lines of stdin on what was stdout; whatever else is printed goes to stderr."""
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
@@ -42,9 +45,16 @@ def main() -> None:
         asked = json.loads(line)
         try:
             answer(_answer(asked))
-        except Exception as error:  # whatever a runtime raises is told to the other process
+        except Exception as error:  # whatever a runtime raises goes to the other process
             text = (str(error).strip().splitlines() or [type(error).__name__])[0]
             answer({"error": text, "kind": type(error).__name__})
+
+
+def _end_with(parent: int) -> None:
+    """End this process, whatever it does, once its parent is gone (killed, say)."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_EVERY_S)
+    os._exit(1)
 
 
 _state: dict[str, Any] = {}

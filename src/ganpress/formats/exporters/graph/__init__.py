@@ -11,7 +11,7 @@ from ganpress.formats.exporters.graph.biases import biases_inside
 from ganpress.formats.exporters.graph.early import quantise_early
 from ganpress.formats.exporters.graph.editor import Editor, Pass
 from ganpress.formats.exporters.graph.fold import fold_batch_norms
-from ganpress.formats.exporters.graph.picture import float_pictures, picture_in_squares
+from ganpress.formats.exporters.graph.picture import float_weights, picture_in_squares
 from ganpress.formats.exporters.graph.subpixel import integer_transposed, split_transposed
 from ganpress.formats.exporters.graph.unsigned import unsigned_levels
 
@@ -25,7 +25,7 @@ PASSES: dict[Runtime, tuple[Pass, ...]] = {
         quantise_early,
         biases_inside,
         split_transposed,
-        float_pictures,
+        float_weights,
         picture_in_squares,
     ),
     "openvino": (fold_batch_norms, quantise_early, picture_in_squares),

@@ -33,10 +33,10 @@ def _move(editor: Editor, quantise: Any) -> bool:
             return False
         chain.insert(0, node)
         node = editor.maker(node.input[0])
-    if node is None or editor.only_reader(node.output[0]) is not chain[0]:
+    if node is None:
         return False
     extra = _only_moves(editor, node, chain)
-    if extra is None:
+    if extra is None or editor.only_reader(node.output[0]) is not chain[0]:
         return False
     levels = quantise.output[0]
     chain[0].input[0] = node.input[0]

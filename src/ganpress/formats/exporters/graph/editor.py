@@ -61,7 +61,7 @@ class Editor:
         from onnx import numpy_helper
 
         name = self._free(name)
-        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        self.constants[name] = numpy_helper.from_array(np.array(array, order="C"), name)
         return name
 
     def node(self, kind: str, inputs: Iterable[str], output: str, **values: Any) -> Any:

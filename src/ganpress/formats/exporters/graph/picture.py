@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 
 from ganpress.formats.exporters.graph.editor import Array, Editor, attributes
-from ganpress.formats.exporters.graph.quantised import Weight, is_quantised, weight_of
+from ganpress.formats.exporters.graph.quantised import (
+    Weight,
+    input_step,
+    is_quantised,
+    weight_of,
+)
 
 MOST = 4
 """Channels of a picture; more fill a processor's registers."""
@@ -34,15 +39,18 @@ def picture_in_squares(editor: Editor) -> None:
         _in_squares(editor, layer, levels, whole, bias)
 
 
-def float_pictures(editor: Editor) -> None:
-    """Store as float32 the 8-bit weight of a convolution to a picture that no quantiser follows:
-    onnxruntime convolves in float there, and blocks only constants as its kernels want them."""
+def float_weights(editor: Editor) -> None:
+    """Store as float32 the 8-bit weight of a convolution that reads floats, or that writes a
+    picture and no quantiser follows: onnxruntime convolves in float there, and lays out only
+    constants as its kernels want them. These are the first and the last layer, which are small."""
     for layer in [n for n in editor.nodes if n.op_type == "Conv"]:
         whole = weight_of(editor, layer)
-        if whole is None or len(whole.levels) > MOST or is_quantised(editor, layer.output[0]):
+        if whole is None:
             continue
-        values = whole.levels * whole.step.reshape(-1, 1, 1, 1)
-        layer.input[1] = editor.constant(values.astype(np.float32), f"{layer.input[1]}/float")
+        picture = len(whole.levels) <= MOST and not is_quantised(editor, layer.output[0])
+        if picture or input_step(editor, layer) is None:
+            values = whole.levels * whole.step.reshape(-1, 1, 1, 1)
+            layer.input[1] = editor.constant(values.astype(np.float32), f"{layer.input[1]}/float")
 
 
 def square_weight(w: Array, n: int = SIDE) -> Array:

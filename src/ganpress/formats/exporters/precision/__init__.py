@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from ganpress.formats.exporters.precision.feeds import Feeds
 from ganpress.formats.exporters.precision.half import to_bfloat, to_half
-from ganpress.formats.exporters.precision.integers import calibrated, with_rounded_sums
+from ganpress.formats.exporters.precision.integers import calibrated
 
-__all__ = ["Feeds", "calibrated", "to_bfloat", "to_half", "with_rounded_sums"]
+__all__ = ["Feeds", "calibrated", "to_bfloat", "to_half"]

@@ -26,16 +26,14 @@ from ganpress.errors import ConfigError, ExportError
 from ganpress.formats.exporters.graph import Runtime, optimised
 from ganpress.formats.exporters.graph.editor import Editor, attributes
 from ganpress.formats.exporters.graph.fold import fold_batch_norms
-from ganpress.formats.exporters.graph.quantised import CONVOLUTIONS, input_step, weight_of
+from ganpress.formats.exporters.graph.quantised import CONVOLUTIONS, weight_of
 from ganpress.formats.exporters.graph.subpixel import as_one
-from ganpress.formats.exporters.graph.unsigned import unsigned_levels
 from ganpress.formats.exporters.precision.feeds import Feeds, Reader
 from ganpress.formats.exporters.precision.half import on_its_path, refuse_quantised
 from ganpress.formats.exporters.precision.sums import (
     channel_ranges,
     even_sums,
     normed_convolutions,
-    round_sums,
 )
 from ganpress.types.pictures import CHANNELS
 
@@ -85,30 +83,6 @@ def calibrated(
     pictures = [n.name for n in layers if writes_picture(editor, n)]
     made = _quantised(model, reader, runtime, pictures if runtime == "onnxruntime" else [])
     return optimised(made, runtime)
-
-
-def with_rounded_sums(
-    data: bytes, feeds: Feeds, *, progress: Callable[[int], None] | None = None
-) -> bytes:
-    """A file that was trained in 8 bits, for onnxruntime: its sums, too, in 8 bits where a norm
-    reads them.
-
-    Without, onnxruntime computes such convolutions in float32, and is slower than with the float
-    file. It is one rounding more than the network was trained with: measure what it costs.
-
-    Args and errors: those of `calibrated`; of the feeds the first few are read.
-    """
-    editor = Editor(data)
-    reader = Reader(feeds, [i.name for i in editor.graph.input], progress)
-    fold_batch_norms(editor)
-    unsigned_levels(editor)
-    for layer in [n for n in editor.nodes if n.op_type == "ConvTranspose"]:
-        whole, step = weight_of(editor, layer), input_step(editor, layer)
-        if whole is not None and step is not None and not writes_picture(editor, layer):
-            as_one(editor, layer)
-    _even(editor, reader)
-    round_sums(editor)
-    return optimised(editor.to_bytes())
 
 
 def _even(editor: Editor, reader: Reader) -> None:

@@ -1,10 +1,9 @@
-"""Sums of convolutions in 8 bits, where an InstanceNorm reads them.
+"""Channels that an InstanceNorm reads, brought to one range before their sums are rounded.
 
-onnxruntime convolves integers only where a quantiser follows, and an InstanceNorm wants floats. So
-a quantiser is put between: one more rounding, for two to three times the speed. The norm gives the
-same for a channel times any number plus any other: each channel's weights are scaled, and its bias
-chosen, so that all channels fill the same range [-1, 1] * RANGE. Then one step for the whole tensor
-serves every channel as a step of its own would.
+onnxruntime convolves integers only where a quantiser follows, and an InstanceNorm wants floats: a
+quantiser stands between. The norm gives the same for a channel times any number plus any other. So
+each channel's weights are scaled, and its bias chosen, so that all channels fill the same range:
+then one step for the whole tensor serves every channel as a step of its own would.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import numpy as np
 
 from ganpress.errors import ExportError
 from ganpress.formats.exporters.graph.editor import Array, Editor, attributes
-from ganpress.formats.exporters.graph.quantised import Weight, input_step, weight_of
+from ganpress.formats.exporters.graph.quantised import Weight, weight_of
 
 RANGE = 16.0
 """Half the range to which channels are scaled: so wide that the norm's epsilon is nothing."""
@@ -109,22 +108,3 @@ def _even(editor: Editor, layer: Any, factor: Array, middle: Array) -> None:
     shift = editor.constant(((bias - middle) * factor).astype(np.float32), f"{name}/even/bias")
     conv = editor.node("Conv", [layer.input[0], weight, shift], name, **attributes(layer))
     editor.replace([layer], [*nodes, conv])
-
-
-def round_sums(editor: Editor) -> None:
-    """Put a quantiser of the range [-RANGE, RANGE] behind each 8-bit convolution that an
-    InstanceNorm reads; `even_sums` comes before."""
-    for layer in normed_convolutions(editor):
-        if weight_of(editor, layer) is None or input_step(editor, layer) is None:
-            continue
-        name = layer.output[0]
-        layer.output[0] = editor.value(f"{name}/sums")
-        grid = [
-            editor.constant(np.array(2 * RANGE / 254, np.float32), f"{name}/sums/step"),
-            editor.constant(np.array(128, np.uint8), f"{name}/sums/zero"),
-        ]
-        levels = editor.node(
-            "QuantizeLinear", [layer.output[0], *grid], editor.value(f"{name}/levels")
-        )
-        values = editor.node("DequantizeLinear", [levels.output[0], *grid], name)
-        editor.replace([], [levels, values])

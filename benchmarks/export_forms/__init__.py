@@ -1,0 +1,1 @@
+"""Which form of an operation a runtime is fast at."""
