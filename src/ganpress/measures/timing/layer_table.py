@@ -18,6 +18,7 @@ from typing import Any
 
 from ganpress.errors import ConfigError
 from ganpress.measures.timing import timer
+from ganpress.measures.timing.exports import source_digest
 from ganpress.measures.timing.timer import Conditions, Timer
 from ganpress.run.cache import cache_dir, mark_used
 from ganpress.run.files import alone, make_folder, read_json, write_json
@@ -210,7 +211,8 @@ def table_of(
     """
     table = _open.get(conditions)
     if table is None:
-        digest = sha256(json.dumps(asdict(conditions), sort_keys=True).encode()).hexdigest()[:16]
+        hangs_on = [asdict(conditions), source_digest()]  # files of another exporter are others
+        digest = sha256(json.dumps(hangs_on, sort_keys=True).encode()).hexdigest()[:16]
         here = conditions.processor == timer.processor()
         path = cache_dir() / FOLDER / f"{digest}.json" if here else None
         table = LayerTable(conditions, path, timer.timer_for(conditions) if here else None, quiet)
