@@ -72,7 +72,7 @@ def test_settings_cannot_be_changed_afterwards() -> None:
         ("tets.macs=0.1", "'target.macs'"),
         ("sparsfy.rho=1", "'sparsify.rho'"),
         ("rho=0.1", "'sparsify.rho'"),
-        ("size=64", "'data.size' or 'sparsify.size'"),
+        ("size=64", "'data.size' or 'target.size' or 'sparsify.size'"),
     ],
 )
 def test_an_unknown_setting_is_refused_with_the_nearest_name(item: str, nearest: str) -> None:

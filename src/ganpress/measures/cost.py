@@ -154,8 +154,8 @@ def _counted(name: str) -> Callable[[nn.Module, Size], CostOf]:
 COSTS: dict[str, Callable[[nn.Module, Size], CostOf]] = {
     name: _counted(name) for name in ("macs", "params", "bytes")
 }
-"""What a target can name: (network, pixels) -> widths -> cost. Costs that are measured, not counted
-(latency), find their place here."""
+"""What a target can name and is counted: (network, pixels) -> widths -> cost. A latency, which is
+measured, is in `timing.latency_target`."""
 
 
 def cost_ratio(name: str, whole: nn.Module, net: nn.Module, size: Size) -> CostOf:

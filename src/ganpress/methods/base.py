@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from ganpress.data import Images
 from ganpress.errors import ConfigError, did_you_mean
+from ganpress.measures.timing.latency_target import Kept
 from ganpress.models.checkpoint import Model
 from ganpress.run.run import Run
 from ganpress.run.settings import checked
@@ -26,6 +27,7 @@ class Given:
         reals: pictures of the target domain, for ``discriminator.real=images`` without targets.
         weights: file or folder of the feature network's weights.
         start: a student of the teacher that the compression goes on from; None: the teacher.
+        kept: where a target in milliseconds keeps the table that it hangs on.
     """
 
     teacher: Model
@@ -33,6 +35,7 @@ class Given:
     reals: Images | None = None
     weights: Path | None = None
     start: Model | None = None
+    kept: Kept = field(default_factory=Kept)
 
     @property
     def begin(self) -> Model:

@@ -17,6 +17,7 @@ from ganpress.data import Images
 from ganpress.errors import ConfigError
 from ganpress.formats.importers.assumed import summary
 from ganpress.measures.fidelity import check_opened
+from ganpress.measures.timing.latency_target import TABLE, Kept, keep_table
 from ganpress.methods import METHODS
 from ganpress.methods import method as method_of
 from ganpress.methods.base import Given, Method
@@ -98,7 +99,8 @@ def compress(
         torch.set_num_threads(config.threads)
     distributed.start(config.device)
     begin = as_start(method, start) if start is not None else None
-    given = Given(teacher, images, reals, weights, begin.models[""] if begin else None)
+    kept = Kept(run / TABLE, quiet or distributed.rank() > 0)
+    given = Given(teacher, images, reals, weights, begin.models[""] if begin else None, kept)
     c: MethodSettings = chosen.resolve(given, config)
     if begin:
         check_start(chosen, begin, teacher)
@@ -119,6 +121,7 @@ def compress(
             run, seed=c.seed, config=settings, card=card, quiet=quiet, longer=longer,
             extend=extend, usual=chosen.settings().model_dump(),
         )  # fmt: skip
+        distributed.first(lambda: keep_table(c.target, run))
         if not distributed.agree(int(path.exists() and not is_reopened(run, longer))):
             student = chosen.compress(given, c, folder)
             student.net.to("cpu")

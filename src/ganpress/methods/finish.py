@@ -28,6 +28,7 @@ from ganpress.measures.fidelity import (
     with_shipped,
 )
 from ganpress.measures.timing import shipped
+from ganpress.measures.timing.latency_target import in_words, verified
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise, inputs_of, made_size
 from ganpress.models.source import blank
@@ -123,10 +124,21 @@ def finish(
         "export": {"onnx": onnx},
         **({"latency": latency} if latency else {}),
         "samples": shown.colours,
+        **latency_found(run, student, settings),
     }
     run.write_json("results.json", results)
     run.finish()
     write_report(run.root)
+
+
+def latency_found(run: Run, student: Model, settings: MethodSettings) -> dict[str, Any]:
+    """What results.json says of a target in milliseconds: asked for, predicted, and measured of the
+    student's file; {} where there is no such target."""
+    if settings.target.teacher_ms is None:
+        return {}
+    found = verified(student, settings.target)
+    say(in_words(found), quiet=run.quiet)
+    return {"latency_target": found}
 
 
 def shipped_latency(run: Run, teacher: Model, student: Model, size: Size) -> dict[str, Any] | None:

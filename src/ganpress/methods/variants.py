@@ -27,7 +27,7 @@ def planned(
     Raises: ConfigError for an unknown variant, no target, no seed, variants of unequal time, or
         where none of them can be run.
     """
-    if base.target.chosen is None:
+    if base.target.given is None:
         some = ({"target.macs": share} for share in (0.05, 0.1, 0.25, 0.5, 0.9))
 
         def check(config: MethodSettings) -> None:

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ganpress.errors import ConfigError
-from ganpress.report.amounts import marked, number, optional, si, significant, size_bytes
+from ganpress.report.amounts import (
+    marked,
+    milliseconds,
+    number,
+    optional,
+    si,
+    significant,
+    size_bytes,
+)
 from ganpress.report.curves import value_axis, wants_log
 from ganpress.report.figures import COLOURS, new_axes, svg_body
 from ganpress.report.reading import RunFiles, StageFiles, section
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
 SIZE = (480, 290)
 _MARGINS = (56, 14, 16, 38)
 _LOG_ABOVE = 10.0
-_NAMES = {"macs": "MACs", "params": "parameters", "bytes": "bytes"}
+_NAMES = {"macs": "MACs", "params": "parameters", "bytes": "bytes", "latency_ms": "latency"}
 _TRIALS = "trials.json"
 
 
@@ -165,7 +173,10 @@ def _example(points: Sequence[Point], best: Point | None) -> Point:
 def _teachers(run: RunFiles, cost: str, allowed: float | None) -> float | None:
     """The teacher's cost at the size at which the search counted: by the budget, which is a
     fraction of it; else as results.json has it, MACs only where that is of the same size."""
-    share = number(section(run.config, "target", "config.json").get(cost))
+    target = section(run.config, "target", "config.json")
+    if cost == "latency_ms":
+        return number(target.get("teacher_ms"))
+    share = number(target.get(cost))
     if share and allowed:
         return allowed / share
     square = not isinstance(section(run.config, "data", "config.json").get("size"), list)
@@ -174,7 +185,7 @@ def _teachers(run: RunFiles, cost: str, allowed: float | None) -> float | None:
 
 
 def _show(cost: str) -> Callable[[float], str]:
-    return size_bytes if cost == "bytes" else si
+    return {"bytes": size_bytes, "latency_ms": milliseconds}.get(cost, si)
 
 
 # --- the figure -----------------------------------------------------------------------------------

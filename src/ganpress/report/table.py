@@ -194,7 +194,13 @@ def exports(results: Mapping[str, Any]) -> list[Table]:
     heads = ["Format", "File", "Size", "Largest difference to torch", "Also"]
     if not any(row[-1] for row in rows):
         heads, rows = heads[:-1], [row[:-1] for row in rows]
-    return [Table(heads, rows)] if rows else []
+    return ([Table(heads, rows)] if rows else []) + latency_target(results)
+
+
+def latency_target(results: Mapping[str, Any]) -> list[Table]:
+    """What was asked for in milliseconds, predicted and measured; nothing where nobody asked."""
+    found = section(results, "latency_target", _WHERE)
+    return facts(found, "Latency that was asked for")
 
 
 def facts(values: Mapping[str, Any], caption: str) -> list[Table]:

@@ -161,13 +161,18 @@ class MethodSettings(RunSettings):
     quantise: QuantiseSettings = QuantiseSettings()
 
 
+def least_channels(wanted: int, multiple: int) -> int:
+    """The smallest number of channels that is no less than is wanted and a whole multiple."""
+    return -(-wanted // multiple) * multiple
+
+
 def resolved_alike(settings: MethodSettings) -> dict[str, Any]:
     """What every method's settings are resolved to alike: ``min_channels`` lifted to a multiple of
     ``channel_multiple``, the weights of the distance's terms, the digest of the mask's files, the
     precision of this machine."""
-    multiple, (content, style) = settings.channel_multiple, settings.distance.content_and_style
+    content, style = settings.distance.content_and_style
     return {
-        "min_channels": -(-settings.min_channels // multiple) * multiple,
+        "min_channels": least_channels(settings.min_channels, settings.channel_multiple),
         "distance": settings.distance.model_copy(update={"content": content, "style": style}),
         "mask": resolved_mask(settings.mask),
         "precision": precision_of(settings),

@@ -124,7 +124,7 @@ def _digest(model: Model, runtime: str, stored: str, size: Size, batch: int) -> 
         "card": card,
         "form": [runtime, stored, size, batch],
         "versions": {name: _version(name) for name in WRITERS},
-        "exporters": _source_digest(),
+        "exporters": source_digest(),
     }
     return hashlib.sha256(json.dumps(seen, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
@@ -137,7 +137,7 @@ def _version(package: str) -> str | None:
 
 
 @cache
-def _source_digest() -> str:
+def source_digest() -> str:
     """Of the source that writes the files."""
     seen = hashlib.sha256()
     at = Path(exporters.__file__).parent

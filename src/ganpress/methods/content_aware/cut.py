@@ -53,7 +53,7 @@ class Limits:
 
 def check_cut(how: CutSettings, target: TargetSettings) -> None:
     """Refuse a ratio and a cost at once, and neither. Raises: ConfigError."""
-    given = target.chosen
+    given = target.given
     if how.ratio is not None and given is not None:
         raise ConfigError(
             f"cut.ratio={how.ratio:g} and target.{given[0]}={given[1]:g} contradict each other: "
@@ -92,7 +92,7 @@ def cut(
         return cut_all(comparable, how.ratio, limits)
     assert target.chosen is not None and cost is not None
     if how.scope == "layer":
-        return cut_each_to(scores, target.chosen, cost, limits)
+        return cut_each_to(scores, target, cost, limits)
     return keep_top(
         comparable, budget=target.chosen[1], cost=cost, floors=limits.min_channels,
         multiple=limits.multiple, bind=limits.bind,
@@ -175,20 +175,21 @@ def check_ratio_of_all(have: Widths, ratio: float, limits: Limits = Limits()) ->
 
 
 def cut_each_to(
-    scores: Scores, target: tuple[str, float], cost: CostOf, limits: Limits = Limits()
+    scores: Scores, target: TargetSettings, cost: CostOf, limits: Limits = Limits()
 ) -> dict[str, Tensor]:
     """Remove as small a fraction of every group's channels as fits the cost."""
     have = {g: len(s) for g, s in scores.items()}
-    name, allowed = target
+    assert target.chosen is not None
+    name, allowed = target.chosen
 
     def widths_at(kept: float) -> dict[str, int]:
         return widths_after(have, 1 - kept, limits)
 
     if (smallest := cost(widths_at(0.0))) > allowed:
         raise InfeasibleTarget(
-            f"target.{name}={allowed:g} cannot be reached: with min_channels="
-            f"{limits.min_channels} the smallest network still has {smallest:.4g} of the teacher's "
-            f"{name}. Raise the target or lower min_channels."
+            f"target.{name}={target.as_given(allowed):g} cannot be reached: with min_channels="
+            f"{limits.min_channels} the smallest network still has {target.words(smallest)}. Raise "
+            "the target or lower min_channels."
         )
     return best(scores, widths_at(largest_ratio(lambda kept: cost(widths_at(kept)) <= allowed)))
 

@@ -15,6 +15,8 @@ from ganpress.channels.recalibrate import batch_norms
 from ganpress.channels.take import counts
 from ganpress.errors import InfeasibleTarget
 from ganpress.measures.cost import CostOf, cost_ratio
+from ganpress.measures.target import LATENCY
+from ganpress.measures.timing.latency_target import latency_share
 from ganpress.methods.checks import binding, rounded_up
 from ganpress.methods.content_aware.cut import Limits, check_cut, check_ratio_of_all, cut, pruned
 from ganpress.methods.content_aware.scores.drawn import drawn_from
@@ -82,7 +84,9 @@ def limits(teacher: Model, c: ContentAwareConfig) -> Limits:
 
 def cost_of(teacher: Model, c: ContentAwareConfig) -> CostOf:
     """Widths -> the targeted cost as a fraction of the teacher's (MACs where no target is set)."""
-    name = c.target.chosen[0] if c.target.chosen else "macs"
+    name = c.target.given[0] if c.target.given else "macs"
+    if name == LATENCY:
+        return latency_share(teacher, c.target, c.quantise)
     net = teacher.net
     if c.quantise.bits < 32 and name == "bytes":
         net = quantise(copy.deepcopy(net), quantiser_of_settings(c.quantise))
@@ -107,6 +111,6 @@ def check_pruning(
     except InfeasibleTarget as error:
         if c.target.chosen is None:
             raise
-        reached = rounded_up(cost(within.smallest(widths)))
+        reached = rounded_up(c.target.as_given(cost(within.smallest(widths))))
         how = ways(c, [{f"target.{c.target.chosen[0]}": reached}], check=check)
         raise InfeasibleTarget(f"{error} What can be reached{how}.") from error

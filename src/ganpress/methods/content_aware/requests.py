@@ -20,6 +20,7 @@ from ganpress.methods.content_aware.settings import (
     PathSettings,
 )
 from ganpress.methods.content_aware.tasks import SMALL_BATCH, SMALLER, TASKS
+from ganpress.methods.latency import resolved_latency
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.stylegan2 import StyleGAN2
 from ganpress.models.inputs import from_noise, made_size
@@ -39,7 +40,7 @@ def resolve(given: Given, config: ContentAwareConfig) -> ContentAwareConfig:
     small = teacher.family.name == "stylegan2" and c.data.batch <= SMALL_BATCH
     usual = SMALLER if small else 1.0
     lr = usual * task.lr if f.lr is None else f.lr
-    return c.model_copy(
+    resolved = c.model_copy(
         update={
             "finetune": f.model_copy(update={"lr": lr, "betas": f.betas or task.betas}),
             "path": _path(teacher, c),
@@ -47,6 +48,7 @@ def resolve(given: Given, config: ContentAwareConfig) -> ContentAwareConfig:
             **resolved_alike(c),
         }
     )
+    return resolved.model_copy(update=resolved_latency(given, resolved, lambda: teacher))
 
 
 def _path(teacher: Model, c: ContentAwareConfig) -> PathSettings:

@@ -24,9 +24,11 @@ from ganpress.methods.gan_slimming.targets import (
     cost_ratio,
     final_widths,
     frozen_groups,
+    narrowed_from,
     uniform_widths,
     wide_widths,
 )
+from ganpress.methods.latency import resolved_latency
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise, made_size
 from ganpress.models.source import Crops
@@ -107,7 +109,9 @@ def resolve_for(given: Given, settings: SlimConfig) -> SlimConfig:
             update={"discriminator": d.model_copy(update={"start": "fresh"})}
         )
     side = made_size(teacher) if from_noise(teacher) else None
-    return resolve(settings, fresh=fresh, pictures=side)
+    resolved = resolve(settings, fresh=fresh, pictures=side)
+    latency = resolved_latency(given, resolved, lambda: narrowed_from(teacher, resolved))
+    return resolved.model_copy(update=latency)
 
 
 def check(given: Given, settings: SlimConfig) -> None:

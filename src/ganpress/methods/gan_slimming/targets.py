@@ -18,6 +18,8 @@ from ganpress.channels.take import scales
 from ganpress.errors import ConfigError, InfeasibleTarget
 from ganpress.measures.cost import CostOf
 from ganpress.measures.cost import cost_ratio as cost_of
+from ganpress.measures.target import LATENCY
+from ganpress.measures.timing.latency_target import latency_share
 from ganpress.methods.checks import binding, rounded_up
 from ganpress.methods.gan_slimming.extract import floors_of, scaled_copy, scaled_options
 from ganpress.methods.gan_slimming.importance import Goal
@@ -59,10 +61,18 @@ def prunable(teacher: Model, config: SlimConfig) -> tuple[str, ...]:
     return found
 
 
+def narrowed_from(teacher: Model, config: SlimConfig) -> Model:
+    """The network that a run narrows, at the teacher's widths."""
+    return teacher if config.procedure == "gd" else scaled_copy(teacher)
+
+
 def cost_ratio(teacher: Model, config: SlimConfig) -> CostOf:
     """Widths -> the targeted cost as a fraction of the teacher's (MACs where no target is set)."""
-    name = config.target.chosen[0] if config.target.chosen else "macs"
-    net = teacher.net if config.procedure == "gd" else scaled_copy(teacher).net
+    name = config.target.given[0] if config.target.given else "macs"
+    begin = narrowed_from(teacher, config)
+    if name == LATENCY:
+        return latency_share(begin, config.target, config.quantise)
+    net = begin.net
     if config.quantise.bits < 32 and name == "bytes":
         net = quantise(copy.deepcopy(net), quantiser_of_settings(config.quantise))
     return cost_of(name, teacher.net, net, teacher.family.image.size)
@@ -127,7 +137,7 @@ def check_target(teacher: Model, config: SlimConfig, begin: Model | None = None)
                 f"{ways(config, some, ratio, check=partial(check_target, teacher, begin=begin))}."
             )
         return
-    name, wanted = config.target.chosen
+    target, (name, wanted) = config.target, config.target.chosen
     smallest = _smallest_cost(teacher, config, begin)
     if smallest <= wanted:
         return
@@ -137,10 +147,11 @@ def check_target(teacher: Model, config: SlimConfig, begin: Model | None = None)
         g for g, n in begin.widths.items() if n and g not in groups and g not in teacher.family.tied
     ]
     raise InfeasibleTarget(
-        f"target.{name}={wanted:g} cannot be reached: with min_channels={config.min_channels}"
+        f"target.{name}={target.as_given(wanted):g} cannot be reached: with "
+        f"min_channels={config.min_channels}"
         f"{' and the trunk kept' if kept else ''}{f' as {layout} has it' if layout else ''} the "
-        f"smallest network still has {rounded_up(smallest):.4g} of the teacher's {name}. What can "
-        f"be reached{_ways_to_reach(teacher, config, begin, smallest)}."
+        f"smallest network still has {target.words(rounded_up(smallest))}. What can be "
+        f"reached{_ways_to_reach(teacher, config, begin, smallest)}."
         + (f" Groups without scales stay whole: {', '.join(bare)}." if bare else "")
     )
 
@@ -162,12 +173,13 @@ def _ways_to_reach(teacher: Model, config: SlimConfig, begin: Model, smallest: f
         if chosen is None or _smallest_cost(teacher, changed, begin) > chosen[1]:
             raise InfeasibleTarget("still above the target")
 
-    name = config.target.chosen[0] if config.target.chosen else "macs"
+    target = config.target
+    name = target.given[0] if target.given else "macs"
     empty: dict[str, Any] = {"sparsify.empty_blocks": True}
     channels = [*fewer("min_channels", config.min_channels)]
     return ways(
         config,
-        [{f"target.{name}": rounded_up(smallest)}],
+        [{f"target.{name}": rounded_up(target.as_given(smallest))}],
         [*channels, *({**empty, **f} for f in channels)],
         [{"trunk": "tied"}] if config.trunk == "keep" else [],
         [empty],

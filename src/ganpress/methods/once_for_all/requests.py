@@ -14,8 +14,11 @@ from torch import nn
 from ganpress.channels.ranking import largest_ratio, widths_at_ratio
 from ganpress.errors import ConfigError, InfeasibleTarget
 from ganpress.measures.cost import CostTable
+from ganpress.measures.target import LATENCY
+from ganpress.measures.timing.latency_target import latency_cost
 from ganpress.methods.base import Given
 from ganpress.methods.checks import check_discriminator, check_images, rounded_up
+from ganpress.methods.latency import resolved_latency
 from ganpress.methods.once_for_all.beginning import full_widths, options_of
 from ganpress.methods.once_for_all.holdout import hold_out, unmeasurable
 from ganpress.methods.once_for_all.reuse import check_reuse, found_widths
@@ -59,7 +62,7 @@ def resolve(given: Given, config: OnceForAllConfig) -> OnceForAllConfig:
         "tap_loss": d.tap_loss or ("dcd" if d.objective == "dcd" else "mse"),
         "taps": d.taps or task.taps or teacher.family.taps(options_of(teacher, c)),
     }
-    return c.model_copy(
+    resolved = c.model_copy(
         update={
             "student": c.student.model_copy(update=student),
             "supernet": s.model_copy(
@@ -73,6 +76,14 @@ def resolve(given: Given, config: OnceForAllConfig) -> OnceForAllConfig:
             **resolved_alike(c),
         }
     )
+    asked = wants_latency(c)
+    latency = resolved_latency(given, resolved, lambda: supernet(teacher, resolved), wanted=asked)
+    return resolved.model_copy(update=latency)
+
+
+def wants_latency(c: OnceForAllConfig) -> bool:
+    """Whether milliseconds are among the costs of a width set."""
+    return c.target.latency_ms is not None or c.search.objective == LATENCY
 
 
 def _or(value: float | None, usual: float) -> float:
@@ -112,7 +123,7 @@ def check(given: Given, settings: OnceForAllConfig) -> None:
     space = space_of(teacher, c)
     if c.search.choose:
         space.parse(c.search.choose)
-    elif c.target.chosen is None and c.search.objective == "quality":
+    elif c.target.given is None and c.search.objective == "quality":
         some = ({"target.macs": share} for share in (0.05, 0.1, 0.25, 0.5, 0.9))
         how = ways(c, some, check=partial(check, given))
         raise ConfigError(f"The search needs a budget, as a fraction of the teacher's cost{how}.")
@@ -128,13 +139,13 @@ def check_budget(teacher: Model, space: Space, c: OnceForAllConfig) -> None:
     costs = costs_of(teacher, net, c)(space.widths(space.smallest))
     for name, most in budget_of(teacher, c).items():
         if costs[name] > most:
-            full = costs_of(teacher, teacher.net, c)({})[name]
-            least = rounded_up(costs[name] / full)
+            share = costs[name] / costs_of(teacher, teacher.net, c)({})[name]
+            least = rounded_up(c.target.as_given(share))
             how = ways(c, [{f"target.{name}": least}], check=partial(check_budget, teacher, space))
             raise InfeasibleTarget(
-                f"target.{name}={c.target.chosen[1] if c.target.chosen else 0:g} cannot be "
+                f"target.{name}={c.target.given[1] if c.target.given else 0:g} cannot be "
                 f"reached: the smallest width set of the space, {space.name(space.smallest)}, has "
-                f"{least:.4g} of the teacher's {name}. What can be reached{how}; or give smaller "
+                f"{c.target.words(rounded_up(share))}. What can be reached{how}; or give smaller "
                 "ratios (search.ratios) or min_channels."
             )
 
@@ -173,8 +184,15 @@ def fixed_widths(teacher: Model, c: OnceForAllConfig) -> dict[str, int]:
 
 def ghost(teacher: Model, c: OnceForAllConfig) -> nn.Module:
     """The supernet without numbers, for its costs."""
+    return supernet(teacher, c).net
+
+
+def supernet(teacher: Model, c: OnceForAllConfig) -> Model:
+    """The supernet without numbers."""
+    options = options_of(teacher, c)
     with torch.device("meta"):
-        return teacher.family.build(full_widths(teacher, c), **options_of(teacher, c))
+        net = teacher.family.build(full_widths(teacher, c), **options)
+    return Model(net, teacher.family, options)
 
 
 def affordable(teacher: Model, space: Space, c: OnceForAllConfig) -> Affords:
@@ -192,7 +210,8 @@ def costs_of(
     teacher: Model, net: nn.Module, c: OnceForAllConfig
 ) -> Callable[[Widths], dict[str, float]]:
     """Widths of ``net`` -> MACs, parameters and bytes at ``quantise.bits``, of one picture of the
-    family's own size."""
+    family's own size, and milliseconds where those are asked for."""
+    latency = latency_of(teacher, net, c)
     if c.quantise.bits < 32 and net is not teacher.net:
         net = quantise(copy.deepcopy(net), quantiser_of_settings(c.quantise))
     table = CostTable(net, teacher.family.image.size)
@@ -200,9 +219,22 @@ def costs_of(
 
     def costs(widths: Widths) -> dict[str, float]:
         found = table(widths)
-        return {name: float(getattr(found, name)) for name in names}
+        return {**{name: float(getattr(found, name)) for name in names}, **latency(widths)}
 
     return costs
+
+
+def latency_of(
+    teacher: Model, net: nn.Module, c: OnceForAllConfig
+) -> Callable[[Widths], dict[str, float]]:
+    """Widths of ``net`` -> {'latency_ms': milliseconds}, or {} where nobody asks; of the teacher as
+    it was measured."""
+    if not wants_latency(c):
+        return lambda widths: {}
+    if net is teacher.net:
+        return lambda widths: {LATENCY: float(c.target.teacher_ms or 0.0)}
+    cost = latency_cost(supernet(teacher, c), c.target, c.quantise)
+    return lambda widths: {LATENCY: cost(widths)}
 
 
 def budget_of(teacher: Model, c: OnceForAllConfig) -> dict[str, float]:
@@ -210,4 +242,6 @@ def budget_of(teacher: Model, c: OnceForAllConfig) -> dict[str, float]:
     if c.target.chosen is None:
         return {}
     name, share = c.target.chosen
+    if c.target.latency_ms is not None:
+        return {LATENCY: c.target.latency_ms}
     return {name: share * costs_of(teacher, teacher.net, c)({})[name]}

@@ -36,10 +36,10 @@ class SearchSettings(Settings):
         min_length=1,
         description="widths of a slot of the default space, as fractions of the network's, 0 to 1",
     )
-    objective: Literal["quality", "macs", "params", "bytes"] = Field(
+    objective: Literal["quality", "macs", "params", "bytes", "latency_ms"] = Field(
         default="quality",
         description="quality: alone, within the budget; a cost: quality against it, so that the "
-        "whole Pareto front is searched",
+        "whole Pareto front is searched (latency_ms: measured as of target.latency_ms)",
     )
     population: int = Field(default=100, ge=2, description="width sets scored in a generation")
     parents: float = Field(

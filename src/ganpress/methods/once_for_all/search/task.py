@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Evaluate = Callable[["Widths"], Mapping[str, float]]
 """A width set -> its figures by name; may take minutes, may raise, may give NaN."""
 CostOf = Callable[["Widths"], Mapping[str, float]]
-"""A width set -> its costs by name: "macs", "params", "bytes"."""
+"""A width set -> its costs by name: "macs", "params", "bytes", and perhaps "latency_ms"."""
 ProgressOf = Callable[[int, int | None, Mapping[str, float]], None]
 """Called after each set with how many are scored, how many there will be at most (None: as many as
 there are), and the best one's figures."""

@@ -1,0 +1,220 @@
+"""A target in milliseconds: how far predictions are off, and how far off students end.
+
+Command:  python -m benchmarks.latency_target            (every zoo teacher, quiet cores)
+          python -m benchmarks.latency_target --clock process --threads 1   (a busy machine)
+Time:     about 3 minutes a teacher and runtime for the table (GauGAN 10), once; then seconds for
+          each width set, and about a minute for each student.
+Result:   benchmarks/results/latency-target.json and .md.
+
+For each teacher, runtime and precision, the table of this machine is built in a cache of its own
+(``--cache``), with the fit on whole networks that goes with it. Then whole networks of random
+widths that were not used for it are exported by the exporter itself, timed, and compared with the
+prediction. Then each method makes a student of half of the teacher's time from drawn pictures, with
+so few steps that its widths alone mean something, and its results.json says what was asked for,
+predicted and measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.once_for_all_step import cpu_name
+from ganpress import compress, load
+from ganpress.data import Images, open_images
+from ganpress.data.drawn.draw import write_folder
+from ganpress.errors import GanpressError
+from ganpress.formats.exporters.form import Form
+from ganpress.formats.exporters.onnx import to_bytes
+from ganpress.measures.target import TargetSettings
+from ganpress.measures.timing import timer
+from ganpress.measures.timing.cost_model import LatencyModel
+from ganpress.measures.timing.latency_target import model_of, quantised, resolved_target
+from ganpress.methods import METHODS
+from ganpress.models.checkpoint import Model
+from ganpress.models.inputs import from_noise
+from ganpress.quantisation.settings import QuantiseSettings
+from ganpress.run.settings import checked
+
+ZOO = Path(__file__).parent.parent / "zoo"
+RESULTS = Path(__file__).parent / "results"
+TEACHERS = (
+    "cyclegan-monet", "pix2pix-facades", "pix2pix-openmoji", "gaugan-facades", "sngan-cifar10",
+    "stylegan2-lfw",
+)  # fmt: skip
+LIMIT = 0.10
+SHARE = 0.5  # of the teacher's time, which the students are asked for
+BRIEF: dict[str, dict[str, Any]] = {
+    "slim": {"sparsify": {"steps": 30, "batch": 1, "scale_lr": 0.01}},
+    "once-for-all": {
+        "supernet": {"steps": 2},
+        "search": {"kind": "random", "evaluations": 10, "images": 1, "calibrate": 2},
+    },
+    "content-aware": {"score": {"samples": 2, "batch": 2}},
+}
+
+
+def main() -> None:
+    """Measure what is asked for, and write the results after each teacher."""
+    given = arguments()
+    os.environ["XDG_CACHE_HOME"] = str(given.cache)
+    torch.set_num_threads(given.threads)
+    if given.clock == "process":
+        if given.threads != 1:
+            raise SystemExit("--clock process counts the seconds of all threads: --threads 1.")
+        timer.clock = time.process_time
+    rows: list[dict[str, Any]] = []
+    for name in given.teachers:
+        for runtime in given.runtimes:
+            for bits in given.bits:
+                rows.append(of_teacher(name, runtime, bits, given))
+                write(rows, given)
+
+
+def arguments() -> argparse.Namespace:
+    """What was asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--teachers", nargs="*", default=list(TEACHERS))
+    parser.add_argument("--runtimes", nargs="*", default=["openvino", "onnxruntime"])
+    parser.add_argument("--bits", nargs="*", type=int, default=[32, 8])
+    parser.add_argument("--methods", nargs="*", default=list(METHODS))
+    parser.add_argument("--sets", type=int, default=10, help="width sets that are compared")
+    parser.add_argument("--size", type=int, help="pixels; the network's own")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--clock", choices=["wall", "process"], default="wall")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(tempfile.gettempdir()) / "latency-target"
+    )
+    parser.add_argument("--out", type=Path, default=RESULTS / "latency-target.json")
+    return parser.parse_args()
+
+
+def of_teacher(name: str, runtime: str, bits: int, given: argparse.Namespace) -> dict[str, Any]:
+    """Predictions and students of one teacher in one runtime."""
+    teacher = load(ZOO / f"{name}.safetensors")
+    asked = TargetSettings(
+        latency_ms=1.0, runtime=runtime, threads=given.threads,
+        size=None if teacher.is_fixed else given.size,
+    )  # fmt: skip
+    how = QuantiseSettings(bits=bits)
+    began = time.monotonic()
+    target = resolved_target(asked, how, teacher, teacher)
+    built_s = time.monotonic() - began
+    model = model_of(teacher, target, how)
+    row = {
+        "teacher": name, "family": teacher.family.name, "runtime": runtime,
+        "precision": target.precision, "size": target.size, "threads": given.threads,
+        "teacher_ms": target.teacher_ms, "round": target.round, "table_s": round(built_s, 1),
+        "fit": {"offset_ms": model.fit.offset_ms, "factor": model.fit.factor,
+                "error": model.fit.error},
+        "sets": compared(teacher, model, target, how, given.sets),
+    }  # fmt: skip
+    errors = [abs(one["predicted_ms"] / one["measured_ms"] - 1) for one in row["sets"]]
+    row |= {"mean_error": statistics.mean(errors), "max_error": max(errors)}
+    print(f"{name} {runtime} {target.precision}: {row['mean_error']:.1%} off, at most "
+          f"{row['max_error']:.1%}; table {built_s:.0f} s", flush=True)  # fmt: skip
+    row["students"] = {m: student(teacher, m, target, how) for m in given.methods}
+    return row
+
+
+def compared(
+    teacher: Model, model: LatencyModel, target: TargetSettings, how: QuantiseSettings, count: int
+) -> list[dict[str, Any]]:
+    """Predicted and measured ms at random widths, each file made by the exporter."""
+    conditions = model.table.conditions
+    rows = []
+    for i in range(count):
+        widths = model.some_widths(1000 + i)
+        narrow = Model(teacher.build(widths).eval(), teacher.family, teacher.options)
+        data = to_bytes(quantised(narrow, how), Form(size=model.size), runtime=conditions.runtime)
+        measured = timer.timer_for(conditions)(data)
+        rows.append({"widths": widths, "predicted_ms": model(widths), "measured_ms": measured})
+    return rows
+
+
+def student(
+    teacher: Model, method: str, target: TargetSettings, how: QuantiseSettings
+) -> dict[str, Any]:
+    """What a run of a method says of its student's time; or why there is none."""
+    asked = {
+        "latency_ms": round(SHARE * (target.teacher_ms or 0.0), 3),
+        "runtime": target.runtime, "threads": target.threads,
+        "size": None if teacher.is_fixed else target.size,
+    }  # fmt: skip
+    values = {
+        "target": asked, "quantise": how.model_dump(), "finetune": {"steps": 1},
+        "data": {"size": 64 if not from_noise(teacher) else 256, "batch": 2, "workers": 0},
+        "discriminator": {"start": "fresh", "width": 4, "layers": 2},
+        "distance": {"features": "tiny"}, **BRIEF[method],
+    }  # fmt: skip
+    chosen = METHODS[method]
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        try:
+            config = checked(chosen.settings, values)
+            compress(teacher, pictures(teacher, root), run=root / "run", config=config,
+                     method=method, quiet=True)  # fmt: skip
+        except GanpressError as error:
+            return {"none": str(error)}
+        found: dict[str, Any] = json.loads((root / "run/results.json").read_text())
+        return dict(found["latency_target"])
+
+
+def pictures(teacher: Model, root: Path) -> Images | None:
+    """Drawn pictures, or label maps, that this teacher reads."""
+    if from_noise(teacher):
+        return None
+    photos = write_folder(root / "photos", 6, size=256)
+    if teacher.family.name != "gaugan":
+        return open_images(photos)
+    import numpy as np
+    from PIL import Image
+
+    (root / "labels").mkdir()
+    for path in photos.iterdir():
+        cells = np.zeros((256, 256), np.uint8)
+        Image.fromarray(cells).save(root / "labels" / f"{path.stem}.png")
+    return open_images(photos, labels=root / "labels")
+
+
+def write(rows: Sequence[dict[str, Any]], given: argparse.Namespace) -> None:
+    """The JSON, and a table beside it."""
+    facts = {"processor": cpu_name(), "threads": given.threads, "clock": given.clock, "rows": rows}
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    given.out.write_text(json.dumps(facts, indent=1) + "\n")
+    heads = ["teacher", "runtime", "precision", "teacher, ms", "rounds to", "mean error",
+             "largest", "table, s", *given.methods]  # fmt: skip
+    lines = [f"{cpu_name()}, {given.threads} thread(s), {given.clock} clock. Errors: of "
+             f"{given.sets} width sets that the table was not fitted to. Students: asked for "
+             f"{SHARE:g} of the teacher's time, how far the file is from that.", "",
+             "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]  # fmt: skip
+    for row in rows:
+        cells = [row["teacher"], row["runtime"], row["precision"], f"{row['teacher_ms']:.4g}",
+                 str(row["round"]), f"{row['mean_error']:.1%}", f"{row['max_error']:.1%}",
+                 f"{row['table_s']:.0f}",
+                 *(ended(row["students"][m]) for m in given.methods)]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    given.out.with_suffix(".md").write_text("\n".join(lines) + "\n")
+
+
+def ended(found: dict[str, Any]) -> str:
+    """'-3 %: 12.1 for 12.5 ms'."""
+    if "none" in found:
+        return "refused: " + found["none"].split(".")[0][:80]
+    off, bold = found["target_off"], "**" if abs(found["target_off"]) > LIMIT else ""
+    return f"{bold}{off:+.1%}{bold}: {found['measured_ms']:.4g} for {found['asked_ms']:.4g} ms"
+
+
+if __name__ == "__main__":
+    main()
