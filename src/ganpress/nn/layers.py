@@ -147,6 +147,20 @@ class ConvTranspose2d(Attachments, nn.ConvTranspose2d):
         )
 
 
+class SubPixelConv2d(Conv2d):
+    """Twice the height and width: a 2 x 2 convolution makes the four pixels of each place, which
+    are then put side by side (Shi et al., CVPR 2016).
+
+    Each channel has four rows of the weight, in the order of `pixel_shuffle`. Every transposed
+    convolution of stride 2 and padding 1 with a kernel of 4, or of 3 and output padding 1, is one
+    of these (`models.forms`).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, in, h, w) -> (n, out, 2 h, 2 w)."""
+        return F.pixel_shuffle(super().forward(x), 2)[:, :, 1:-1, 1:-1]
+
+
 class Linear(Attachments, nn.Linear):
     """`nn.Linear` with room for a gate and a quantiser; a channel may own several outputs."""
 
@@ -186,6 +200,16 @@ def deconv(
     layer = ConvTranspose2d(size(i), size(o), kernel, **kw)
     layer.attach(signed=signed, gated=gated)
     return tag(layer, weight=(as_dim(i), as_dim(o), None, None), bias=(as_dim(o),))
+
+
+def sub_pixel(
+    i: AxisLike, o: Axis, *, signed: bool = False, gated: bool = False
+) -> SubPixelConv2d:
+    """A sub-pixel convolution from axes ``i`` to the axis ``o``, which doubles height and width."""
+    rows = replace(o, span=4)
+    layer = SubPixelConv2d(size(i), size(rows), 2, padding=1)
+    layer.attach(signed=signed, gated=gated)
+    return tag(layer, weight=(as_dim(rows), as_dim(i), None, None), bias=(as_dim(rows),))
 
 
 def linear(i: AxisLike, o: AxisLike, *, bias: bool = True, gated: bool = False) -> nn.Linear:

@@ -15,14 +15,16 @@ from ganpress.nn.layers import conv, depthwise
 from ganpress.nn.norms import norm
 from ganpress.types import State
 
-Middle = Literal["instance", "none"]
+Middle = Literal["instance", "batch", "none"]
 Free = Literal["batch", "instance"]
 LEAK = 0.2
 
 
 class SeparableModulation(nn.Module):
-    """Depthwise 3x3 -> InstanceNorm or nothing -> pointwise 1x1: gamma or beta of GAN Compression's
-    students; zero padded, keeps height and width."""
+    """Depthwise 3x3 -> InstanceNorm, BatchNorm or nothing -> pointwise 1x1: gamma or beta of GAN
+    Compression's students; zero padded, keeps height and width."""
+
+    normed = (("depthwise", "norm"),)
 
     def __init__(self, i: Axis, o: Axis, *, middle: Middle) -> None:
         super().__init__()
@@ -80,6 +82,8 @@ class SpadeBlock(nn.Module):
     a SPADE and a 1x1 convolution without bias. Which one is the wiring's choice: it never depends
     on whether two widths happen to be equal.
     """
+
+    normed = (("conv_0", "norm_1.norm"),)
 
     def __init__(
         self,

@@ -41,6 +41,7 @@ from ganpress.quantisation.rounding import (
     RoundWeightClamped,
 )
 
+IMAGE_STEP = 2.0**-7  # int8 from -1 to 127/128
 QUANTILE = 0.9999  # of |input|; 0.999 cuts so much that the picture is 3 to 6 times as far off
 
 
@@ -128,8 +129,8 @@ class FakeQuantiser:
         trunk: what becomes of an input that can be negative: a signed grid, or (the authors'
             code) the same as all others, which cuts what is below 0.
         weight_levels: see `weight_scale`.
+        first: what the first layer reads: the image as it is, or rounded to int8.
         exact: whether it is an `exact.ExactQuantiser`.
-        image_step: of the grid on which the first layer reads the image; None: it reads floats.
     """
 
     bits: int = 8
@@ -139,8 +140,13 @@ class FakeQuantiser:
     trunk: Literal["signed", "clamped"] = "signed"
     last: Literal["int8", "float"] = "int8"
     weight_levels: Literal["narrow", "full"] = "narrow"
+    first: Literal["float", "int8"] = "float"
     exact: ClassVar[bool] = False
-    image_step: ClassVar[float | None] = None
+
+    @property
+    def image_step(self) -> float | None:
+        """The step of the grid on which the first layer reads the image; None: it reads floats."""
+        return IMAGE_STEP if self.first == "int8" else None
 
     def input(self, x: Tensor, *, signed: bool, learned: Tensor | None = None) -> Tensor:
         """q_a; ``signed``: it can be negative; ``learned``: the range, or None for ``p``."""
@@ -200,8 +206,13 @@ class FakeQuantiser:
         return w
 
     def image(self, x: Tensor) -> Tensor:
-        """The picture as the first layer reads it: as it is."""
-        return x
+        """The picture as the first layer reads it, (n, c, h, w) in [-1, 1]: as it is, or on the
+        grid of ``image_step``; gradient 1 inside."""
+        step = self.image_step
+        if step is None:
+            return x
+        out: Tensor = RoundClamped.apply(x, -1.0, 1.0 - step, step)  # type: ignore[no-untyped-call]
+        return out
 
     def bias(self, b: Tensor, layer: Quantisable) -> Tensor:
         """The bias that the layer adds: as it is."""
@@ -210,8 +221,8 @@ class FakeQuantiser:
     def card(self) -> dict[str, Any]:
         """The entry of a checkpoint's card: the settings, and what they amount to, in words."""
         last = "as the others" if self.last == "int8" else "float"
-        image, others = ("int8 image", "exact") if self.exact else ("float image", "float")
-        first = f"int{self.bits} weight, {image}"
+        others = "exact" if self.exact else "float"
+        first = f"int{self.bits} weight, {'float' if self.image_step is None else 'int8'} image"
         policy = {"first": first, "last": last, "norms": others, "biases": others}
         return {**asdict(self), "exact": self.exact, "policy": policy}
 

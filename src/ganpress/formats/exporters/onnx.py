@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from ganpress.errors import ExportError, MissingExtra
 from ganpress.formats.exporters import verify
+from ganpress.formats.exporters.folding import fold_norms
 from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.quantiser import use_export_quantisers
 from ganpress.formats.exporters.verify import OUTPUT, ExportFacts, compare, reads
@@ -66,7 +67,7 @@ def to_bytes(model: Model) -> bytes:
 
     Raises: ExportError where torch's exporter cannot take the network.
     """
-    net = use_export_quantisers(fold_gates(copy.deepcopy(model.net).cpu().eval()))
+    net = fold_norms(use_export_quantisers(fold_gates(copy.deepcopy(model.net).cpu().eval())))
     example, shapes = example_of(net, model.multiple, model.min_size)
     try:
         with _quiet(), torch.no_grad():
@@ -168,6 +169,8 @@ def _spelled_out(file: Any) -> Any:
         made = node.output[0]
         if not convolves or made in normed:
             continue
+        if len(node.input) == 3 and node.input[2] in dequantised:
+            continue  # on the grid of the sums already
         if len(node.input) == 3:
             column = numpy_helper.to_array(constants[node.input.pop()]).reshape(-1, 1, 1)
             kind, name = "Add", f"{made}/bias"

@@ -28,6 +28,8 @@ class ExportQuantiser(nn.Module):
     zero: Tensor
     activation_step: Tensor
     activation_zero: Tensor
+    bias_levels: Tensor
+    bias_step: Tensor
 
     def __init__(self, layer: Quantisable, quantiser: FakeQuantiser) -> None:
         super().__init__()
@@ -44,6 +46,8 @@ class ExportQuantiser(nn.Module):
         self.fills_byte = quantiser.bits == 8 and not is_signed
         self.rounds_image = quantiser.image_step is not None and layer.reads_image
         kind = torch.int8 if is_signed or self.rounds_image else torch.uint8
+        self.reads_grid = self.in_bytes and input_step(layer) is not None
+        self.rounds_bias = False
         self.register_buffer("activation_step", torch.tensor(input_step(layer) or 1.0))
         self.register_buffer("activation_zero", torch.zeros((), dtype=kind))
 
@@ -60,8 +64,27 @@ class ExportQuantiser(nn.Module):
         return self._on_bytes(x) if self.rounds_image else x
 
     def bias(self, b: Tensor, layer: Quantisable) -> Tensor:
-        """The bias, (out,): `use_export_quantisers` has rounded it."""
-        return b
+        """The bias, (out,): `use_export_quantisers` has rounded it; or in int32 (`round_bias`)."""
+        if not self.rounds_bias:
+            return b
+        inputs = (self.bias_levels, self.bias_step)
+        return _node("DequantizeLinear", inputs, {"axis": 0}, torch.float32, b)
+
+    def give_steps(self, step: Tensor, dim: int) -> None:
+        """A step for each output channel, (out,) float32, along this dim of the weight."""
+        self.axis, self.step = dim, step
+        self.zero = torch.zeros_like(step, dtype=torch.int8)
+
+    def round_bias(self, bias: Tensor) -> None:
+        """Keep the bias, (out,) double, in int32 on the grid of the layer's sums, if its input is
+        on a grid; the weight has a step for each output channel."""
+        if not self.reads_grid:
+            return
+        step = self.step * self.activation_step
+        levels = torch.round(bias / step.double().clamp_min(1e-38)).clamp(-(2**31), 2**31 - 1)
+        self.register_buffer("bias_step", step)
+        self.register_buffer("bias_levels", levels.to(torch.int32))
+        self.rounds_bias = True
 
     def _on_bytes(self, x: Tensor) -> Tensor:
         grid = (self.activation_step, self.activation_zero)

@@ -26,7 +26,7 @@ from ganpress.errors import ConfigError
 from ganpress.models.families.base import MADE, READ, Family, Generator, Image, image_axis
 from ganpress.nn.axes import Axis, AxisLike, named
 from ganpress.nn.blocks import ConvNorm
-from ganpress.nn.layers import conv, deconv
+from ganpress.nn.layers import conv, deconv, sub_pixel
 from ganpress.nn.norms import norm
 from ganpress.nn.resample import Double, check_word
 from ganpress.types import Options, Widths
@@ -40,9 +40,11 @@ OPTIONS: dict[str, Any] = {
     "dropout": False,  # in the middle of the decoder, in training only
     "leaky_skips": False,  # the decoder reads negative values too (PyTorch-GAN)
     "upsampling": "deconv",  # or "resize": nearest neighbours, then a 3x3 convolution; or
-    # "resize-last" (PyTorch-GAN): deconv, but for the last step, by a 4x4 convolution
+    # "resize-last" (PyTorch-GAN): deconv, but for the last step, by a 4x4 convolution; or
+    # "sub-pixel": one 2x2 convolution for all four pixels
+    "biased": False,  # under BatchNorm too, the first convolution and the bottleneck have a bias
 }
-UPSAMPLINGS = ("deconv", "resize", "resize-last")
+UPSAMPLINGS = ("deconv", "resize", "resize-last", "sub-pixel")
 STEP: dict[str, Any] = {"kernel": 4, "stride": 2, "padding": 1}
 
 
@@ -58,7 +60,8 @@ class UnetGenerator(Generator):
     """(n, in, h, w) in [-1, 1] -> (n, out, h, w) in [-1, 1]; h and w divisible by 2**downs.
 
     A convolution before a norm has a bias, also under BatchNorm, so that constants can be absorbed
-    into it; the first one and the bottleneck have theirs under InstanceNorm only, as upstream.
+    into it; the first one and the bottleneck have theirs under InstanceNorm, as upstream, or where
+    the option ``biased`` says so.
     """
 
     family = "pix2pix"
@@ -68,7 +71,7 @@ class UnetGenerator(Generator):
         super().__init__(options)
         self.multiple = 2 ** options["downs"]
         a, downs, kind = named(widths), options["downs"], options["norm"]
-        bare = kind != "batch"  # bias of a convolution that no norm follows
+        bare = kind != "batch" or options["biased"]  # bias of a convolution that no norm follows
         self.leaky_skips = leaky = bool(options["leaky_skips"])
 
         def n(group: str) -> nn.Module:
@@ -121,6 +124,8 @@ def _double(
     if options["upsampling"] == "resize":
         layer = conv(i, o, 3, signed=signed, padding=1)
         return ConvNorm(layer, norm, act, before=Double("nearest"))
+    if options["upsampling"] == "sub-pixel":
+        return ConvNorm(sub_pixel(i, o, signed=signed), norm, act)
     if options["upsampling"] == "resize-last" and o.fixed:
         # cropped, since upstream pads by 2 above and on the left, by 1 below and on the right
         layer = conv(i, o, 4, signed=signed, padding=2)
