@@ -37,6 +37,7 @@ from ganpress.types import Inputs, Options, State
 
 FormName = Literal["as-teacher", "integers"]
 FORMS: tuple[FormName, ...] = get_args(FormName)
+Doubling = Literal["resize", "sub-pixel"]
 SMOOTHNESS = 0.9
 """Correlation of neighbouring pixels of a map, for which `resized_weight` is the best one."""
 
@@ -65,26 +66,39 @@ MIDDLE = Change(
 )
 ZEROS = Change("padding", {"reflect": "zero", "replicate": "zero"}, "the picture beyond its border")
 OUTER = Change("outer_padding", {"reflect": "zero"}, "the same of the first and last convolution")
-EXACT_UP = "nothing: each is the same function"
-UP = Change("up", {"transposed": "sub-pixel"}, EXACT_UP)
-BILINEAR = Change("up", {"bilinear": "nearest"}, "smooth interpolation, but for the least squares")
+BILINEAR = Change("up", {"bilinear": "nearest"}, "smooth interpolation, but for its best fit")
 BLUR = Change("antialias", {k: 0 for k in range(2, 8)}, "the blur before every second pixel")
 
 CHANGES: dict[str, tuple[Change, ...]] = {
-    "cyclegan": (NORM, MIDDLE, ZEROS, OUTER, UP, BILINEAR, BLUR),
-    "cartoongan": (NORM, MIDDLE, ZEROS, OUTER, UP, BILINEAR),
+    "cyclegan": (NORM, MIDDLE, ZEROS, OUTER, BILINEAR, BLUR),
+    "cartoongan": (NORM, MIDDLE, ZEROS, OUTER, BILINEAR),
     "pix2pix": (
         NORM,
         Change("biased", {False: True}, "nothing: the biases stay", {"norm": "instance"}),
-        Change("upsampling", {"deconv": "sub-pixel"}, EXACT_UP),
     ),
     "gaugan": (NORM, MIDDLE),
     "munit": (NORM, MIDDLE, ZEROS),
     "sngan": (NORM,),
     "stylegan2": (),
 }
-"""Family -> the options that its integer form sets. In every family that is not here named, and in
-every network that has none of the old values, nothing changes."""
+"""Family -> the options that its integer form sets, beside `UPS`. In every family that is not here
+named, and in every network that has none of the old values, nothing changes."""
+
+SAME = "nothing: each is the same function"
+FOUR_SUMS = "that the four pixels of a place have kernels of different sums"
+UPS: dict[Doubling, dict[str, tuple[Change, ...]]] = {
+    "sub-pixel": {
+        "cyclegan": (Change("up", {"transposed": "sub-pixel"}, SAME),),
+        "cartoongan": (Change("up", {"transposed": "sub-pixel"}, SAME),),
+        "pix2pix": (Change("upsampling", {"deconv": "sub-pixel"}, SAME),),
+    },
+    "resize": {
+        "cyclegan": (Change("up", {"transposed": "nearest"}, FOUR_SUMS),),
+        "cartoongan": (Change("up", {"transposed": "nearest"}, FOUR_SUMS),),
+        "pix2pix": (Change("upsampling", {"deconv": "resize"}, FOUR_SUMS),),
+    },
+}
+"""What can stand for a transposed convolution -> family -> the option that says so."""
 
 STAYS: dict[str, str] = {
     "gaugan": "the modulation by the label map differs from pixel to pixel and stays a "
@@ -98,45 +112,55 @@ STAYS: dict[str, str] = {
 """What no other wiring of a family would put into the convolutions."""
 
 
-def integer_options(family: str, options: Options) -> dict[str, Any]:
-    """The options of a network's integer form; the same ones where there is nothing to change."""
-    return {**options, **{c.option: c.into[options[c.option]] for c in _changes(family, options)}}
+def integer_options(
+    family: str, options: Options, *, up: Doubling = "sub-pixel"
+) -> dict[str, Any]:
+    """The options of a network's integer form; the same ones where there is nothing to change.
+
+    Args: up: what stands for a transposed convolution.
+    """
+    changes = _changes(family, options, up)
+    return {**options, **{c.option: c.into[options[c.option]] for c in changes}}
 
 
-def _changes(family: str, options: Options) -> Iterator[Change]:
-    for change in CHANGES.get(family, ()):
+def _changes(family: str, options: Options, up: Doubling) -> Iterator[Change]:
+    for change in (*CHANGES.get(family, ()), *UPS[up].get(family, ())):
         applies = all(options.get(name) == value for name, value in change.where.items())
         if applies and options.get(change.option) in change.into:
             yield change
 
 
-def remarks(family: str, options: Options) -> list[str]:
+def remarks(family: str, options: Options, *, up: Doubling = "sub-pixel") -> list[str]:
     """What the integer form changes in a network, and what is lost by it; where it changes nothing,
     why; and what stays."""
     lines = [
         f"{c.option}: {options[c.option]} becomes {c.into[options[c.option]]} (lost: {c.lost})"
-        for c in _changes(family, options)
+        for c in _changes(family, options, up)
     ]
     if not lines:
         lines = [f"this '{family}' generator has nothing that the form for integers would change"]
     return [*lines, *([f"stays as it is: {STAYS[family]}"] if family in STAYS else [])]
 
 
-def integer_form(model: Model, calibration: Iterable[Inputs] = ()) -> Model:
+def integer_form(
+    model: Model, calibration: Iterable[Inputs] = (), *, up: Doubling = "sub-pixel"
+) -> Model:
     """A network of the same family, widths and weights in the wiring that integer runtimes run
     fast; the model itself where there is nothing to change.
 
-    Transposed convolutions stay what they are (`sub_pixel_weight`); of resized ones that were
-    bilinear the weights are the nearest (`resized_weight`). BatchNorms begin with the scales of the
+    Sub-pixel convolutions are what transposed ones were (`sub_pixel_weight`); of those behind a
+    nearest doubling the weights are the nearest to it (`resized_weight`). BatchNorms begin with the scales of the
     InstanceNorms and, without ``calibration``, with a mean of 0 and a variance of 1.
 
     Args:
         calibration: what the network reads, batch by batch, on its device: BatchNorms' statistics
             are read from it.
+        up: what stands for a transposed convolution.
     Raises: ConfigError for a quantised network, and one with emptied residual blocks, which
         BatchNorm's networks cannot have.
     """
-    family, options = model.family, integer_options(model.family.name, model.options)
+    family = model.family
+    options = integer_options(family.name, model.options, up=up)
     if options == model.options:
         return model
     if quantiser_of(model.net) is not None:

@@ -12,7 +12,8 @@ from ganpress.types import Inputs
 
 def quantiser_of_settings(settings: QuantiseSettings) -> FakeQuantiser:
     """The quantiser that the settings describe, ranges as yet fixed."""
-    return make_quantiser(**settings.model_dump(exclude={"ranges"}))
+    values = settings.model_dump(exclude={"ranges"})
+    return make_quantiser(**{**values, "first": "int8" if settings.first == "int8" else "float"})
 
 
 def attach_quantiser(

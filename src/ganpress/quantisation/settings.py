@@ -45,9 +45,10 @@ class QuantiseSettings(Settings):
     last: Literal["int8", "float"] = Field(
         default="int8", description="precision of the layer that writes the picture"
     )
-    first: Literal["float", "int8"] = Field(
-        default="float",
-        description="what the layer that reads the picture reads: it as it is, or rounded to int8",
+    first: Literal["auto", "float", "int8"] = Field(
+        default="auto",
+        description="what the layer that reads the picture reads: it as it is, or rounded to int8; "
+        "auto: int8 with student.form=integers",
     )
     exact: bool = Field(
         default=False,

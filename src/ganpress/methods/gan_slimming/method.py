@@ -46,6 +46,7 @@ from ganpress.training.setup import (
     take_up,
     training_crops,
 )
+from ganpress.training.student_form import in_form, options_in_form
 from ganpress.types import Widths
 
 RATES = "rho and learning rates"  # what a restart halves
@@ -175,11 +176,18 @@ def train(
 
 def narrow(setup: Setup, c: SlimConfig, widths: Widths) -> Model:
     """A student of these widths with fresh weights, quantised below 32 bits."""
-    teacher = setup.teacher
+    pattern = formed(setup, setup.teacher, c, observed=c.quantise.bits < 32)
     setup.run.seed_all("student")
-    net = teacher.build(widths).to(c.device)
-    quantise_first(setup, net, teacher.net, c)
-    return Model(net, teacher.family, teacher.options)
+    net = pattern.build(widths).to(c.device)
+    quantise_first(setup, net, pattern.net, c)
+    return Model(net, pattern.family, pattern.options)
+
+
+def formed(setup: Setup, model: Model, c: SlimConfig, *, observed: bool = True) -> Model:
+    """The model in the wiring of ``student.form``. Args: observed: BatchNorms that are new read
+    their statistics from pictures."""
+    is_new = options_in_form(model.family.name, model.options, c) != model.options
+    return in_form(model, c, calibration_batches(setup, c) if is_new and observed else ())
 
 
 def quantise_first(setup: Setup, net: nn.Module, observed: nn.Module, c: SlimConfig) -> None:
@@ -228,6 +236,7 @@ def prune_in_rounds(
     Args: start: what the student starts as: the teacher, or a wide student of it.
     """
     s, run, teacher = c.sparsify, setup.run, setup.teacher
+    start = formed(setup, start, c, observed=not run.done(Round(0, s.rounds).name))
     student = scaled_copy(start)
     cost = cost_ratio(teacher, c)
     quantise_first(setup, student.net, start.net, c)
