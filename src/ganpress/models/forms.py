@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ganpress.channels.recalibrate import recalibrate
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
+from ganpress.models.families.pix2pix import RESIZE_LAST
 from ganpress.nn.axes import Axis, Dim, tags
 from ganpress.nn.blocks import ConvNorm
 from ganpress.nn.layers import (
@@ -38,8 +39,6 @@ from ganpress.types import Inputs, Options, State
 FormName = Literal["as-teacher", "integers"]
 FORMS: tuple[FormName, ...] = get_args(FormName)
 Doubling = Literal["resize", "sub-pixel"]
-SMOOTHNESS = 0.9
-"""Correlation of neighbouring pixels of a map, for which `resized_weight` is the best one."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +89,24 @@ UPS: dict[Doubling, dict[str, tuple[Change, ...]]] = {
     "sub-pixel": {
         "cyclegan": (Change("up", {"transposed": "sub-pixel"}, SAME),),
         "cartoongan": (Change("up", {"transposed": "sub-pixel"}, SAME),),
-        "pix2pix": (Change("upsampling", {"deconv": "sub-pixel"}, SAME),),
+        "pix2pix": (
+            Change(
+                "upsampling",
+                {"deconv": "sub-pixel", RESIZE_LAST: f"sub-pixel+{RESIZE_LAST}"},
+                SAME,
+            ),
+        ),
     },
     "resize": {
         "cyclegan": (Change("up", {"transposed": "nearest"}, FOUR_SUMS),),
         "cartoongan": (Change("up", {"transposed": "nearest"}, FOUR_SUMS),),
-        "pix2pix": (Change("upsampling", {"deconv": "resize"}, FOUR_SUMS),),
+        "pix2pix": (
+            Change(
+                "upsampling",
+                {"deconv": "resize", RESIZE_LAST: f"resize+{RESIZE_LAST}"},
+                FOUR_SUMS,
+            ),
+        ),
     },
 }
 """What can stand for a transposed convolution -> family -> the option that says so."""
@@ -285,20 +296,16 @@ def transposed_taps(kernel: int) -> Tensor:
     return taps[:, :kernel]
 
 
-def resized_weight(weight: Tensor, taps: Tensor, smoothness: float = SMOOTHNESS) -> Tensor:
+def resized_weight(weight: Tensor, taps: Tensor) -> Tensor:
     """The 3x3 weight behind a nearest doubling that is nearest to another way of doubling.
 
     All four pixels of a place sum to the same there, so that a constant stays constant: just that
-    is lost where another way gives them different sums. Nearest is in the mean square over maps
-    whose neighbouring pixels have a correlation of ``smoothness``, in each direction.
+    is lost where another way gives them different sums. Nearest is in the sum of squares over what
+    each pixel multiplies each input by.
 
     Args:
         weight: (a, b, k, k). taps: (6, k), as `NEAREST_TAPS`, of the way that the weight is for.
     Returns: (a, b, 3, 3).
     """
-    steps = torch.arange(3)
-    near = smoothness ** (steps[:, None] - steps).abs().double()
-    spread = torch.block_diag(near, near)
-    best = torch.linalg.solve(NEAREST_TAPS.T @ spread @ NEAREST_TAPS, NEAREST_TAPS.T @ spread @ taps)
-    found = best.to(weight.device) @ weight.double() @ best.T.to(weight.device)
-    return found.to(weight.dtype)
+    best = (torch.linalg.pinv(NEAREST_TAPS) @ taps).to(weight.device)
+    return (best @ weight.double() @ best.T).to(weight.dtype)
