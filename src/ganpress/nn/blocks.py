@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ganpress.nn.axes import Axis, vanishing
-from ganpress.nn.layers import conv, deconv, depthwise, sub_pixel
+from ganpress.nn.layers import OutputGrid, conv, deconv, depthwise, sub_pixel
 from ganpress.nn.norms import NormKind, norm, shift
 from ganpress.nn.resample import Double
 
@@ -34,11 +34,14 @@ class ConvNorm(nn.Module):
     ) -> None:
         super().__init__()
         self.pad = nn.ReflectionPad2d(reflect) if reflect else before or nn.Identity()
-        self.conv, self.norm, self.act = layer, norm, act if act is not None else nn.Identity()
+        self.conv, self.norm = layer, norm
+        self.grid = OutputGrid() if isinstance(act, nn.LeakyReLU) else None
+        self.act = act if act is not None else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, in, h, w) -> (n, out, h', w')."""
-        out: Tensor = self.act(self.norm(self.conv(self.pad(x))))
+        y = self.norm(self.conv(self.pad(x)))
+        out: Tensor = self.act(y if self.grid is None else self.grid(y))
         return out
 
 
@@ -113,6 +116,7 @@ class ResidualBlock(nn.Module):
         self.norm1 = norm(mid, kind, affine=affine, eps=eps)
         self.conv2 = convs(mid, trunk, signed=False, padding=zeros)
         self.norm2 = norm(trunk, kind, affine=affine, eps=eps)
+        self.grid = OutputGrid()
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, trunk, h, w) -> (n, trunk, h, w)."""
@@ -120,7 +124,7 @@ class ResidualBlock(nn.Module):
             bias = getattr(self.norm2, "bias", None)
             return x if bias is None else x + bias.view(1, -1, 1, 1)
         y = self.norm1(self.conv1(self.pad(x))).relu()
-        out: Tensor = x + self.norm2(self.conv2(self.pad(y)))
+        out: Tensor = x + self.grid(self.norm2(self.conv2(self.pad(y))))
         return out
 
 

@@ -41,6 +41,10 @@ class Quantiser(Protocol):
         """The bias as ``layer`` adds it, (out,); ``b`` is the gated one."""
         ...
 
+    def output(self, x: Tensor) -> Tensor:
+        """Quantise the output of a convolution (`OutputGrid`)."""
+        ...
+
 
 class Attachments:
     """What `Conv2d`, `ConvTranspose2d` and `Linear` share: gate, quantiser, and how both act."""
@@ -172,6 +176,20 @@ class Linear(Attachments, nn.Linear):
         return F.linear(x, w, self.added_bias(self.bias))
 
 
+class OutputGrid(nn.Module):
+    """Where an output of a convolution that no quantised layer reads at once (a summand, the input
+    of LeakyReLU) can be rounded to a grid of its own: integer runtimes have integers up to there.
+    It changes nothing unless it carries a quantiser."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quantiser: Quantiser | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, c, h, w) -> (n, c, h, w)."""
+        return x if self.quantiser is None else self.quantiser.output(x)
+
+
 def conv(
     i: AxisLike, o: AxisLike, kernel: int, *, signed: bool = False, gated: bool = False, **kw: Any
 ) -> Conv2d:
@@ -260,6 +278,11 @@ def quantisable(model: nn.Module) -> dict[str, Quantisable]:
     """Every layer that a quantiser can be attached to, by name: the convolutions, and the fully
     connected layers that make channels."""
     return {n: m for n, m in model.named_modules() if isinstance(m, Quantisable)}
+
+
+def output_grids(model: nn.Module) -> dict[str, OutputGrid]:
+    """Every place where an output can be rounded, by name."""
+    return {n: m for n, m in model.named_modules() if isinstance(m, OutputGrid)}
 
 
 @torch.no_grad()

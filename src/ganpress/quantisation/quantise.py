@@ -31,7 +31,13 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError
-from ganpress.nn.layers import Quantisable, out_axes, quantisable, read_inputs
+from ganpress.nn.layers import (
+    Quantisable,
+    out_axes,
+    output_grids,
+    quantisable,
+    read_inputs,
+)
 from ganpress.nn.norms import set_exact
 from ganpress.quantisation.rounding import (
     MIN_RANGE,
@@ -130,6 +136,8 @@ class FakeQuantiser:
             code) the same as all others, which cuts what is below 0.
         weight_levels: see `weight_scale`.
         first: what the first layer reads: the image as it is, or rounded to int8.
+        outputs: what becomes of outputs that no quantised layer reads at once (`OutputGrid`): they
+            stay floats, or are rounded to all levels of an integer, one more below 0 than above.
         exact: whether it is an `exact.ExactQuantiser`.
     """
 
@@ -141,6 +149,7 @@ class FakeQuantiser:
     last: Literal["int8", "float"] = "int8"
     weight_levels: Literal["narrow", "full"] = "narrow"
     first: Literal["float", "int8"] = "float"
+    outputs: Literal["float", "int8"] = "float"
     exact: ClassVar[bool] = False
 
     @property
@@ -218,6 +227,17 @@ class FakeQuantiser:
         """The bias that the layer adds: as it is."""
         return b
 
+    @property
+    def output_bounds(self) -> tuple[float, float, float]:
+        """Lowest and highest value, and step, of the grid of an output of range ``p``."""
+        step = self.p / (2 ** (self.bits - 1) - 1)
+        return -self.p - step, self.p, step
+
+    def output(self, x: Tensor) -> Tensor:
+        """An output on its grid, any shape; gradient 1 inside."""
+        out: Tensor = RoundClamped.apply(x, *self.output_bounds)  # type: ignore[no-untyped-call]
+        return out
+
     def card(self) -> dict[str, Any]:
         """The entry of a checkpoint's card: the settings, and what they amount to, in words."""
         last = "as the others" if self.last == "int8" else "float"
@@ -235,6 +255,9 @@ def quantise(model: nn.Module, quantiser: FakeQuantiser | None) -> nn.Module:
         stays_float = quantiser is not None and quantiser.last == "float" and _is_last(layer)
         layer.quantiser = None if stays_float else quantiser
         layer.range = None
+    for grid in output_grids(model).values():
+        rounds = quantiser is not None and quantiser.outputs == "int8"
+        grid.quantiser = quantiser if rounds else None
     set_exact(model, quantiser is not None and quantiser.exact)
     return model
 
@@ -302,7 +325,8 @@ def calibrate(net: nn.Module, observed: nn.Module, *inputs: Tensor) -> nn.Module
         observed: the float network to watch (the teacher).
         inputs: what the networks read. A layer's range is the 99.99th percentile of |its input|.
     """
-    return set_ranges(net, read_inputs(observed, quantisable(observed), inputs, _percentile))
+    read = {**quantisable(observed), **output_grids(observed)}
+    return set_ranges(net, read_inputs(observed, read, inputs, _percentile))
 
 
 def _percentile(x: Tensor) -> float:
@@ -313,9 +337,11 @@ def _percentile(x: Tensor) -> float:
 
 
 def ranges_of(net: nn.Module) -> dict[str, float]:
-    """The activation range p of each quantised layer."""
+    """The activation range p of each quantised layer, and of each output with a grid."""
     layers = quantisable(net).items()
-    return {n: range_of(m) for n, m in layers if isinstance(m.quantiser, FakeQuantiser)}
+    found = {n: range_of(m) for n, m in layers if isinstance(m.quantiser, FakeQuantiser)}
+    grids = {n: g.quantiser for n, g in output_grids(net).items()}
+    return found | {n: q.p for n, q in grids.items() if isinstance(q, FakeQuantiser)}
 
 
 def set_ranges(net: nn.Module, ranges: Mapping[str, float]) -> nn.Module:
@@ -325,4 +351,7 @@ def set_ranges(net: nn.Module, ranges: Mapping[str, float]) -> nn.Module:
             layer.quantiser = replace(layer.quantiser, p=ranges[name])
             if layer.range is not None:
                 layer.range.data.fill_(ranges[name])
+    for name, grid in output_grids(net).items():
+        if isinstance(grid.quantiser, FakeQuantiser) and name in ranges:
+            grid.quantiser = replace(grid.quantiser, p=ranges[name])
     return net

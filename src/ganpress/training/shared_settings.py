@@ -182,21 +182,21 @@ class MethodSettings(RunSettings):
 def resolved_alike(settings: MethodSettings) -> dict[str, Any]:
     """What every method's settings are resolved to alike: ``min_channels`` lifted to a multiple of
     ``channel_multiple``, the weights of the distance's terms, the digest of the mask's files, the
-    precision of this machine, and what the first quantised layer reads."""
+    precision of this machine, and what is quantised beside the layers."""
     multiple, (content, style) = settings.channel_multiple, settings.distance.content_and_style
     return {
         "min_channels": -(-settings.min_channels // multiple) * multiple,
         "distance": settings.distance.model_copy(update={"content": content, "style": style}),
         "mask": resolved_mask(settings.mask),
         "precision": precision_of(settings),
-        "quantise": resolved_first(settings),
+        "quantise": resolved_quantise(settings),
     }
 
 
-def resolved_first(settings: MethodSettings) -> QuantiseSettings:
-    """The settings of quantisation with ``first`` by the student's form where that is open."""
-    q = settings.quantise
-    if q.first != "auto":
-        return q
-    first = "int8" if settings.student.form == "integers" else "float"
-    return q.model_copy(update={"first": first})
+def resolved_quantise(settings: MethodSettings) -> QuantiseSettings:
+    """The settings of quantisation with what is "auto" by the student's form."""
+    q, made_for = settings.quantise, settings.student.form == "integers"
+    rounds = made_for and q.can_round_outputs
+    wanted = {"first": made_for, "outputs": rounds}
+    open_ = {name for name in wanted if getattr(q, name) == "auto"}
+    return q.model_copy(update={name: "int8" if wanted[name] else "float" for name in open_})

@@ -18,15 +18,25 @@ from torch import Tensor, nn
 from ganpress.formats.exporters.quantiser import ExportQuantiser
 from ganpress.nn.axes import tags
 from ganpress.nn.blocks import Separable
-from ganpress.nn.layers import Quantisable
+from ganpress.nn.layers import Quantisable, quantisable
 
 LOWEST = -128  # of int8: its opposite is none
+
+
+class Passed(nn.Module):
+    """In the place of a norm that a convolution has taken in; norms of classes are called with
+    these, too."""
+
+    def forward(self, x: Tensor, *_: Tensor | None) -> Tensor:
+        """(n, c, h, w), as it is."""
+        return x
 
 
 @torch.no_grad()
 def fold_norms(net: nn.Module) -> nn.Module:
     """Take each BatchNorm that reads one convolution alone into that, in place: the same function
     in eval mode, up to the rounding of floats and, with quantisers, of biases to the grids of sums.
+    Where outputs are rounded, too, so are the biases of all other layers.
 
     Args: net: float, or with `ExportQuantiser`s.
     """
@@ -35,7 +45,13 @@ def fold_norms(net: nn.Module) -> nn.Module:
         scale, shift = scale_and_shift(norm)
         if _take_in(layer, scale, shift):
             owner, _, leaf = name.rpartition(".")
-            setattr(parent.get_submodule(owner), leaf, nn.Identity())
+            setattr(parent.get_submodule(owner), leaf, Passed())
+    for other in quantisable(net).values():
+        quantiser: Any = other.quantiser
+        if isinstance(quantiser, ExportQuantiser) and quantiser.wants_integers:
+            if other.bias is not None and not quantiser.rounds_bias:
+                quantiser.give_steps(quantiser.step.expand(len(other.bias)).clone(), other.out_dim)
+                quantiser.round_bias(other.bias.double())
     return net
 
 

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from ganpress.errors import ExportError, MissingExtra
 from ganpress.formats.exporters import verify
 from ganpress.formats.exporters.folding import fold_norms
+from ganpress.formats.exporters.hoisting import guard_roundings, hoist_quantisers
 from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.quantiser import use_export_quantisers
 from ganpress.formats.exporters.verify import OUTPUT, ExportFacts, compare, reads
@@ -87,7 +88,8 @@ def to_bytes(model: Model) -> bytes:
             program.optimize()
             _strip(program.model.graph)
             program.model.metadata_props.update(_metadata(model))
-            data: bytes = _spelled_out(program.model_proto).SerializeToString()
+            file = guard_roundings(hoist_quantisers(_spelled_out(program.model_proto)))
+            data: bytes = file.SerializeToString()
     except Exception as error:  # the exporter has no error type of its own for all its floors
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise ExportError(

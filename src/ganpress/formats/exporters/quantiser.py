@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganpress.nn.layers import Quantisable, quantisable
+from ganpress.nn.layers import Quantisable, output_grids, quantisable
 from ganpress.quantisation.quantise import FakeQuantiser, input_step, range_of
 
 
@@ -47,7 +47,7 @@ class ExportQuantiser(nn.Module):
         self.rounds_image = quantiser.image_step is not None and layer.reads_image
         kind = torch.int8 if is_signed or self.rounds_image else torch.uint8
         self.reads_grid = self.in_bytes and input_step(layer) is not None
-        self.rounds_bias = False
+        self.rounds_bias, self.wants_integers = False, quantiser.outputs == "int8"
         self.register_buffer("activation_step", torch.tensor(input_step(layer) or 1.0))
         self.register_buffer("activation_zero", torch.zeros((), dtype=kind))
 
@@ -99,6 +99,24 @@ class ExportQuantiser(nn.Module):
         return _node("DequantizeLinear", inputs, attributes, torch.float32, self.levels)
 
 
+class ExportGrid(nn.Module):
+    """What rounds an output (`nn.layers.OutputGrid`), as QuantizeLinear and DequantizeLinear: the
+    byte's own ends are those of the grid."""
+
+    step: Tensor
+    zero: Tensor
+
+    def __init__(self, quantiser: FakeQuantiser) -> None:
+        super().__init__()
+        self.register_buffer("step", torch.tensor(quantiser.output_bounds[2]))
+        self.register_buffer("zero", torch.zeros((), dtype=torch.int8))
+
+    def output(self, x: Tensor) -> Tensor:
+        """(n, c, h, w) on the grid."""
+        levels = _node("QuantizeLinear", (x, self.step, self.zero), {}, torch.int8, x)
+        return _node("DequantizeLinear", (levels, self.step, self.zero), {}, torch.float32, x)
+
+
 def _node(
     op: str, inputs: tuple[Tensor, ...], attributes: dict[str, Any], kind: torch.dtype, like: Tensor
 ) -> Tensor:
@@ -117,4 +135,9 @@ def use_export_quantisers(net: nn.Module) -> nn.Module:
                 layer.bias = nn.Parameter(bias)
             del layer.quantiser  # a plain attribute would hide the submodule
             layer.quantiser, layer.range = exportable, None
+    for grid in output_grids(net).values():
+        if isinstance(grid.quantiser, FakeQuantiser):
+            rounding = ExportGrid(grid.quantiser)
+            del grid.quantiser
+            grid.quantiser = rounding  # type: ignore[assignment]
     return net
