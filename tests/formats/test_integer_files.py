@@ -22,7 +22,8 @@ from ganpress.formats.exporters.onnx import session, to_bytes
 from ganpress.formats.exporters.plain import export_plain
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.forms import integer_form
-from ganpress.nn.layers import output_grids
+from ganpress.nn.integer_layers import output_grids
+from ganpress.quantisation.exact import ExactQuantiser
 from ganpress.quantisation.quantise import FakeQuantiser, calibrate, quantise, ranges_of
 from ganpress.types import Inputs
 
@@ -75,9 +76,9 @@ def run(data: bytes, inputs: Inputs, *, optimised: bool) -> np.ndarray:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     opened = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     names = [i.name for i in opened.get_inputs()]
-    made: np.ndarray = opened.run(
-        None, {n: t.numpy() for n, t in zip(names, inputs, strict=True)}
-    )[0]
+    made: np.ndarray = opened.run(None, {n: t.numpy() for n, t in zip(names, inputs, strict=True)})[
+        0
+    ]
     return made
 
 
@@ -114,7 +115,9 @@ def test_a_scale_for_the_tensor_becomes_one_for_each_channel() -> None:
 def test_levels_stay_and_steps_take_the_norms_scale_in(per_channel: bool) -> None:
     """Against the levels that the student's own file stores, and torch's formula of BatchNorm."""
     model, data = file_of("cyclegan", per_channel)
-    tensors = {i.name: onnx.numpy_helper.to_array(i) for i in onnx.load_from_string(data).graph.initializer}
+    tensors = {
+        i.name: onnx.numpy_helper.to_array(i) for i in onnx.load_from_string(data).graph.initializer
+    }
     looked = 0
     for layer, parent, name in normed_layers(model.net):
         path = next(n for n, m in model.net.named_modules() if m is layer)
@@ -149,9 +152,7 @@ def test_a_float_network_with_its_norms_taken_in_makes_the_same_pictures() -> No
 def test_norms_of_classes_of_single_pictures_and_exact_ones_stay() -> None:
     for name in ("sngan conditional", "cyclegan affine"):
         assert not list(normed_layers(WIRINGS[name].net()))
-    model, inputs = formed(SHALLOW)
-    from ganpress.quantisation.exact import ExactQuantiser
-
+    model, _ = formed(SHALLOW)
     quantise(model.net, ExactQuantiser())
     assert not list(normed_layers(model.net))
 
@@ -261,5 +262,7 @@ def test_openvino_makes_the_same_of_it(tmp_path: Any) -> None:
     pytest.importorskip("openvino", reason="needs ganpress[openvino]")
     facts = export(file_of("cyclegan")[0], tmp_path / "m.xml", to="openvino", size=32)
     assert facts.mean_abs_diff <= verify.NOISE_MOST
-    guarded = [n for n in onnx.load_from_string(file_of("cyclegan")[1]).graph.node if n.op_type == "Max"]
+    guarded = [
+        n for n in onnx.load_from_string(file_of("cyclegan")[1]).graph.node if n.op_type == "Max"
+    ]
     assert len(guarded) == 1

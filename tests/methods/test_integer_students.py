@@ -28,7 +28,8 @@ from ganpress.methods.once_for_all.beginning import first_student
 from ganpress.models.checkpoint import Model, load
 from ganpress.models.forms import integer_form
 from ganpress.models.source import Source
-from ganpress.nn.layers import ConvTranspose2d, SubPixelConv2d
+from ganpress.nn.integer_layers import SubPixelConv2d
+from ganpress.nn.layers import ConvTranspose2d
 from ganpress.quantisation.quantise import quantiser_of
 from ganpress.run.run import Run
 

@@ -30,7 +30,8 @@ from ganpress.models.forms import (
 )
 from ganpress.nn.adain import AdaIN
 from ganpress.nn.axes import Axis, axes
-from ganpress.nn.layers import ConvTranspose2d, add_gates, sub_pixel
+from ganpress.nn.integer_layers import sub_pixel
+from ganpress.nn.layers import ConvTranspose2d, add_gates
 from ganpress.quantisation.quantise import FakeQuantiser, quantise
 
 UNCHANGED = ("gaugan", "sngan", "sngan conditional", "stylegan2")

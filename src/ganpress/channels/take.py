@@ -14,7 +14,8 @@ from torch.func import functional_call
 
 from ganpress.errors import WidthsError, did_you_mean
 from ganpress.nn.axes import Axis, Dim, axes, size, tag, tags, widths
-from ganpress.nn.layers import gate_dim, gated_layers, output_grids, quantisable
+from ganpress.nn.integer_layers import output_grids
+from ganpress.nn.layers import gate_dim, gated_layers, quantisable
 from ganpress.nn.norms import is_norm, set_exact
 from ganpress.types import Keep, State, Widths
 

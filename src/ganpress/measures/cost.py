@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
 from ganpress.nn.axes import Dim, axes, tags, vanishing_with
-from ganpress.nn.layers import ConvTranspose2d, SubPixelConv2d, convolutions, quantisable
+from ganpress.nn.integer_layers import SubPixelConv2d
+from ganpress.nn.layers import ConvTranspose2d, convolutions, quantisable
 from ganpress.types import Inputs, Widths
 from ganpress.types.sizes import Size, as_size
 

@@ -23,14 +23,8 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.families.pix2pix import RESIZE_LAST
 from ganpress.nn.axes import Axis, Dim, tags
 from ganpress.nn.blocks import ConvNorm
-from ganpress.nn.layers import (
-    Conv2d,
-    ConvTranspose2d,
-    Quantisable,
-    SubPixelConv2d,
-    fold_gates,
-    quantisable,
-)
+from ganpress.nn.integer_layers import SubPixelConv2d
+from ganpress.nn.layers import Conv2d, ConvTranspose2d, Quantisable, fold_gates, quantisable
 from ganpress.nn.norms import is_norm
 from ganpress.nn.resample import Double
 from ganpress.quantisation.quantise import quantiser_of
@@ -123,9 +117,7 @@ STAYS: dict[str, str] = {
 """What no other wiring of a family would put into the convolutions."""
 
 
-def integer_options(
-    family: str, options: Options, *, up: Doubling = "sub-pixel"
-) -> dict[str, Any]:
+def integer_options(family: str, options: Options, *, up: Doubling = "sub-pixel") -> dict[str, Any]:
     """The options of a network's integer form; the same ones where there is nothing to change.
 
     Args: up: what stands for a transposed convolution.
@@ -160,8 +152,8 @@ def integer_form(
     fast; the model itself where there is nothing to change.
 
     Sub-pixel convolutions are what transposed ones were (`sub_pixel_weight`); of those behind a
-    nearest doubling the weights are the nearest to it (`resized_weight`). BatchNorms begin with the scales of the
-    InstanceNorms and, without ``calibration``, with a mean of 0 and a variance of 1.
+    nearest doubling the weights are the nearest to it (`resized_weight`). BatchNorms begin with the
+    scales of the InstanceNorms and, without ``calibration``, with a mean of 0 and a variance of 1.
 
     Args:
         calibration: what the network reads, batch by batch, on its device: BatchNorms' statistics
@@ -289,7 +281,7 @@ BILINEAR_TAPS = (
 
 
 def transposed_taps(kernel: int) -> Tensor:
-    """The same of a transposed convolution of stride 2 and padding 1: (6, kernel), kernel 3 or 4."""
+    """The same of a transposed convolution of stride 2 and padding 1: (6, 3) or (6, 4)."""
     taps = torch.zeros(6, 4, dtype=torch.float64)
     for row, tap in ((0, 3), (1, 1), (4, 2), (5, 0)):
         taps[row, tap] = 1
@@ -308,4 +300,5 @@ def resized_weight(weight: Tensor, taps: Tensor) -> Tensor:
     Returns: (a, b, 3, 3).
     """
     best = (torch.linalg.pinv(NEAREST_TAPS) @ taps).to(weight.device)
-    return (best @ weight.double() @ best.T).to(weight.dtype)
+    found: Tensor = best @ weight.double() @ best.T
+    return found.to(weight.dtype)

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ganpress.nn.axes import Axis, vanishing
-from ganpress.nn.layers import OutputGrid, conv, deconv, depthwise, sub_pixel
+from ganpress.nn.integer_layers import OutputGrid, sub_pixel
+from ganpress.nn.layers import conv, deconv, depthwise
 from ganpress.nn.norms import NormKind, norm, shift
 from ganpress.nn.resample import Double
 

@@ -31,13 +31,8 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError
-from ganpress.nn.layers import (
-    Quantisable,
-    out_axes,
-    output_grids,
-    quantisable,
-    read_inputs,
-)
+from ganpress.nn.integer_layers import output_grids
+from ganpress.nn.layers import Quantisable, out_axes, quantisable, read_inputs
 from ganpress.nn.norms import set_exact
 from ganpress.quantisation.rounding import (
     MIN_RANGE,
@@ -268,9 +263,8 @@ def _is_last(layer: Quantisable) -> bool:
 
 
 def learn_ranges(net: nn.Module) -> nn.Module:
-    """Make each layer's range a parameter, ``<layer>.range`` (() float), in place.
-
-    It starts at the range the layer has: fixed, or calibrated. An optimiser that sees
+    """Make each layer's range a parameter, ``<layer>.range`` (() float), in place; outputs keep
+    theirs. It starts at the range the layer has, fixed or calibrated. An optimiser that sees
     `net.parameters()` trains it; Adam's steps do not depend on LSQ's gradient scale.
     """
     for layer in quantisable(net).values():
@@ -338,10 +332,9 @@ def _percentile(x: Tensor) -> float:
 
 def ranges_of(net: nn.Module) -> dict[str, float]:
     """The activation range p of each quantised layer, and of each output with a grid."""
-    layers = quantisable(net).items()
+    layers, grids = quantisable(net).items(), output_grids(net).items()
     found = {n: range_of(m) for n, m in layers if isinstance(m.quantiser, FakeQuantiser)}
-    grids = {n: g.quantiser for n, g in output_grids(net).items()}
-    return found | {n: q.p for n, q in grids.items() if isinstance(q, FakeQuantiser)}
+    return found | {n: g.quantiser.p for n, g in grids if isinstance(g.quantiser, FakeQuantiser)}
 
 
 def set_ranges(net: nn.Module, ranges: Mapping[str, float]) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The wiring that a student starts in: its teacher's, or the form that integer runtimes run fast."""
+"""The wiring that a student starts in: its teacher's, or one that integer runtimes run fast."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def form_remarks(model: Model, settings: MethodSettings) -> list[str]:
     return [f"student.form={s.form}: {line}" for line in lines]
 
 
-def foreign_options(
-    student: Options, teacher: Model, settings: MethodSettings
-) -> list[str]:
+def foreign_options(student: Options, teacher: Model, settings: MethodSettings) -> list[str]:
     """Options of a student that are neither its teacher's nor those of ``student.form``."""
     formed = options_in_form(teacher.family.name, teacher.options, settings)
     return [

@@ -47,12 +47,17 @@ def fold_norms(net: nn.Module) -> nn.Module:
             owner, _, leaf = name.rpartition(".")
             setattr(parent.get_submodule(owner), leaf, Passed())
     for other in quantisable(net).values():
-        quantiser: Any = other.quantiser
-        if isinstance(quantiser, ExportQuantiser) and quantiser.wants_integers:
-            if other.bias is not None and not quantiser.rounds_bias:
-                quantiser.give_steps(quantiser.step.expand(len(other.bias)).clone(), other.out_dim)
-                quantiser.round_bias(other.bias.double())
+        _round_bias(other)
     return net
+
+
+def _round_bias(layer: Any) -> None:
+    """Where outputs are rounded, put the bias of a layer without a norm on the grid of its sums."""
+    quantiser, bias = layer.quantiser, layer.bias
+    wanted = isinstance(quantiser, ExportQuantiser) and quantiser.wants_integers
+    if wanted and bias is not None and not quantiser.rounds_bias:
+        quantiser.give_steps(quantiser.step.expand(len(bias)).clone(), layer.out_dim)
+        quantiser.round_bias(bias.double())
 
 
 def normed_layers(net: nn.Module) -> Iterator[tuple[Quantisable, nn.Module, str]]:
@@ -83,7 +88,7 @@ def _is_constant(parent: nn.Module, name: str) -> bool:
 
 
 def scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
-    """What a BatchNorm multiplies each channel by in eval mode, and what it adds: (c,) in double."""
+    """What a BatchNorm multiplies each channel by in eval mode, and what it adds: (c,), double."""
     scale = torch.rsqrt(norm.running_var.double() + norm.eps)
     if norm.weight is not None:
         scale = scale * norm.weight.double()
@@ -94,7 +99,8 @@ def scale_and_shift(norm: Any) -> tuple[Tensor, Tensor]:
 def _take_in(layer: Any, scale: Tensor, shift: Tensor) -> bool:
     """Multiply a layer's outputs by ``scale`` and add ``shift``, in place; whether that can be."""
     dim = layer.out_dim
-    [axis] = tags(layer)["weight"][dim] or ()
+    [*made] = tags(layer)["weight"][dim] or ()
+    [axis] = made
     scale, shift = (t.repeat_interleave(axis.span) for t in (scale, shift))
     quantiser = layer.quantiser
     column = [1] * layer.weight.ndim

@@ -63,19 +63,19 @@ def _edges(
         if above is not None and _moves(above) and times[reader.input[place]] == 1:
             count = len(above.input) if above.op_type == "Concat" else 1
             open_ += [(above, k) for k in range(count)]
-        elif above is not None and above.op_type not in GRID and reader is not quantiser:
-            if reader.op_type not in ("Relu", "Clip") or _is_moved(reader, quantiser, makers):
-                yield reader, place
+        elif above is not None and above.op_type not in GRID and _moved(reader, quantiser, makers):
+            yield reader, place
 
 
-def _is_moved(reader: Any, quantiser: Any, makers: dict[str, Any]) -> bool:
-    """Whether more than activations stand between a node and the quantiser."""
-    node = makers.get(quantiser.input[0])
-    while node is not None and node is not reader:
-        if node.op_type not in ("Relu", "Clip"):
-            return True
+def _moved(reader: Any, quantiser: Any, makers: dict[str, Any]) -> bool:
+    """Whether a node above the quantiser moves numbers, or one between the two does: activations
+    alone are joined with what is before them."""
+    if reader is quantiser:
+        return False
+    node: Any = makers.get(quantiser.input[0])
+    while node is not None and node is not reader and node.op_type in ("Relu", "Clip"):
         node = makers.get(node.input[0])
-    return False
+    return node is not reader or reader.op_type not in ("Relu", "Clip")
 
 
 def _moves(node: Any) -> bool:

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ExportError
-from ganpress.nn.layers import convolutions, output_grids, read_inputs
+from ganpress.nn.integer_layers import output_grids
+from ganpress.nn.layers import convolutions, read_inputs
 from ganpress.quantisation.quantise import FakeQuantiser, input_step
 from ganpress.types import Inputs
 

@@ -19,7 +19,8 @@ from ganpress.errors import ExportError
 from ganpress.formats.exporters import plain_nets, plain_parts
 from ganpress.formats.exporters.verify import reads
 from ganpress.models.checkpoint import Model
-from ganpress.nn.layers import OutputGrid, Quantisable, SubPixelConv2d
+from ganpress.nn.integer_layers import OutputGrid, SubPixelConv2d
+from ganpress.nn.layers import Quantisable
 from ganpress.quantisation.quantise import FakeQuantiser, input_step, quantiser_of, range_of
 
 WIDE = 96  # characters of a line

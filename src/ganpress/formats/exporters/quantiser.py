@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganpress.nn.layers import Quantisable, output_grids, quantisable
+from ganpress.nn.integer_layers import output_grids
+from ganpress.nn.layers import Quantisable, quantisable
 from ganpress.quantisation.quantise import FakeQuantiser, input_step, range_of
 
 
@@ -129,7 +130,7 @@ def use_export_quantisers(net: nn.Module) -> nn.Module:
     """Replace each fake quantiser by its exportable form, in place; gates must be folded."""
     for layer in quantisable(net).values():
         if isinstance(layer.quantiser, FakeQuantiser):
-            exportable = ExportQuantiser(layer, layer.quantiser)
+            exportable: Any = ExportQuantiser(layer, layer.quantiser)
             bias = layer.added_bias(layer.bias)
             if bias is not None:
                 layer.bias = nn.Parameter(bias)
@@ -137,7 +138,7 @@ def use_export_quantisers(net: nn.Module) -> nn.Module:
             layer.quantiser, layer.range = exportable, None
     for grid in output_grids(net).values():
         if isinstance(grid.quantiser, FakeQuantiser):
-            rounding = ExportGrid(grid.quantiser)
+            rounding: Any = ExportGrid(grid.quantiser)
             del grid.quantiser
-            grid.quantiser = rounding  # type: ignore[assignment]
+            grid.quantiser = rounding
     return net

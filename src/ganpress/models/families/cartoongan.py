@@ -71,6 +71,7 @@ class CartoonGenerator(Generator):
             return conv(a[i], a[o], 3, gated=True, stride=2, padding=1)
 
         seen, made = (image_axis(options, name) for name in ("in_channels", "out_channels"))
+
         def up(i: str, o: str) -> nn.Module:
             layer, before = doubling(a[i], a[o], options["up"], signed=i == "trunk", gated=True)
             return layer if before is None else ConvNorm(layer, nn.Identity(), None, before=before)

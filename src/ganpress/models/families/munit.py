@@ -233,7 +233,7 @@ def _conv(
 
 
 def _content_encoder(a: dict[str, Axis], options: Options) -> nn.Sequential:
-    """7x7, stride-2 4x4s, residual blocks; InstanceNorm without affine, or BatchNorm, throughout."""
+    """7x7, stride-2 4x4s, residual blocks; InstanceNorm without affine or BatchNorm throughout."""
     names, kind = ["stem", *_down_groups(options)], options["norm"]
 
     def step(i: Axis, o: Axis, kernel: int, around: int, **kw: Any) -> ConvNorm:
@@ -258,9 +258,7 @@ def _content_encoder(a: dict[str, Axis], options: Options) -> nn.Sequential:
     return nn.Sequential(stem, *downs, *blocks)
 
 
-def _style_encoder(
-    a: dict[str, Axis], shown: Axis, style: Axis, options: Options
-) -> nn.Sequential:
+def _style_encoder(a: dict[str, Axis], shown: Axis, style: Axis, options: Options) -> nn.Sequential:
     """7x7, four stride-2 4x4s, mean over the picture, 1x1; no norms, which would remove the style.
 
     Its convolutions are not gated: `forward` gives them no gradient, so slimming would cut them

@@ -26,7 +26,8 @@ from ganpress.errors import ConfigError
 from ganpress.models.families.base import MADE, READ, Family, Generator, Image, image_axis
 from ganpress.nn.axes import Axis, AxisLike, named
 from ganpress.nn.blocks import ConvNorm
-from ganpress.nn.layers import conv, deconv, sub_pixel
+from ganpress.nn.integer_layers import sub_pixel
+from ganpress.nn.layers import conv, deconv
 from ganpress.nn.norms import norm
 from ganpress.nn.resample import Double, check_word
 from ganpress.types import Options, Widths
