@@ -35,8 +35,9 @@ from torch import Tensor
 
 from ganpress import import_model, load, save
 from ganpress.formats.exporters import openvino
+from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.onnx import to_bytes
-from ganpress.formats.exporters.verify import reads
+from ganpress.models.inputs import reads
 from ganpress.models.checkpoint import Model
 from ganpress.quantisation.exact import make_quantiser
 from ganpress.quantisation.quantise import calibrate, quantise, quantiser_of
@@ -106,7 +107,7 @@ def measured(
     else:
         float_size = file_size(model, trainable=True)
     want, torch_ms = timed(model, x)
-    data = to_bytes(model)
+    data = to_bytes(model, Form(size, dynamic=True))
     quantiser = quantiser_of(model.net)
     out: dict[str, Any] = {
         "family": model.family.name,

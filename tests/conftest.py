@@ -61,6 +61,14 @@ def closes_what_it_opens() -> Iterator[None]:
     gc.freeze()
 
 
+@pytest.fixture(autouse=True)
+def times_no_exported_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exporting a teacher and timing it takes seconds: the tests that are about it call what they
+    have imported themselves."""
+    monkeypatch.setattr("ganpress.measures.timing.shipped.time_files", lambda *_, **__: None)
+    monkeypatch.setattr("ganpress.measures.timing.shipped.time_model", lambda *_, **__: [])
+
+
 def list_torchlib_once() -> None:
     """From the second export on: onnxscript makes the same list anew for each, in half a second."""
     listed = sys.modules.get("onnxscript._framework_apis.torch_2_5")

@@ -14,10 +14,19 @@ from patience import PATIENCE_S
 import ganpress
 
 NAMES = [
-    *("FAMILIES", "GanpressError", "Images", "Model", "Run", "SlimConfig", "compress", "evaluate"),
-    "evaluate_quality",
+    *("FAMILIES", "GanpressError", "Images", "Model", "Run", "SlimConfig", "bench", "compress"),
+    *("evaluate", "evaluate_quality"),
     *("export", "family", "full_model", "generate", "import_model", "latency", "load"),
-    *("match_colour", "measure", "open_images", "read_config", "save", "train", "write_report"),
+    *(
+        "match_colour",
+        "measure",
+        "measure_file",
+        "open_images",
+        "read_config",
+        "save",
+        "train",
+        "write_report",
+    ),
 ]
 
 # In a fresh interpreter: every module is imported before and after the names are used.

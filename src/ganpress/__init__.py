@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from ganpress.measures.colour import match_colour
     from ganpress.measures.cost import latency, measure
     from ganpress.measures.fidelity import evaluate
+    from ganpress.measures.files.cost import measure_file
     from ganpress.measures.quality import evaluate_quality
+    from ganpress.measures.timing.bench import bench
     from ganpress.methods.compress import compress
     from ganpress.methods.gan_slimming.settings import SlimConfig
     from ganpress.models.checkpoint import Model, full_model, load, save
@@ -36,6 +38,7 @@ _HOME = {
     "Model": "models.checkpoint",
     "Run": "run.run",
     "SlimConfig": "methods.gan_slimming.settings",
+    "bench": "measures.timing.bench",
     "compress": "methods.compress",
     "evaluate": "measures.fidelity",
     "evaluate_quality": "measures.quality",
@@ -48,6 +51,7 @@ _HOME = {
     "load": "models.checkpoint",
     "match_colour": "measures.colour",
     "measure": "measures.cost",
+    "measure_file": "measures.files.cost",
     "open_images": "data",
     "read_config": "run.settings",
     "save": "models.checkpoint",
@@ -70,6 +74,7 @@ __all__ = [
     "Model",
     "Run",
     "SlimConfig",
+    "bench",
     "compress",
     "evaluate",
     "evaluate_quality",
@@ -82,6 +87,7 @@ __all__ = [
     "load",
     "match_colour",
     "measure",
+    "measure_file",
     "open_images",
     "read_config",
     "save",

@@ -8,17 +8,21 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from exports import SHALLOW
+from exports import FREE, SHALLOW
 from nets import photos
 from torch import Tensor
 
 from ganpress.errors import ConfigError, DiskFull, ExportError, MissingExtra
 from ganpress.formats.exporters import export
 from ganpress.formats.exporters import openvino as exporter
+from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.onnx import to_bytes
+from ganpress.formats.runtimes import open_file
 from ganpress.models.checkpoint import Model
 from ganpress.nn.layers import convolutions
 from ganpress.quantisation.quantise import FakeQuantiser, calibrate, quantise
@@ -42,7 +46,7 @@ def run(path: Path, x: Tensor) -> Tensor:
 
 def test_a_float_network_computes_in_openvino_what_torch_computes(tmp_path: Path) -> None:
     model = SHALLOW.model()
-    facts = export(model, tmp_path / "deep" / "net.xml", to="openvino", size=32)
+    facts = export(model, tmp_path / "deep" / "net.xml", to="openvino", form=FREE)
     assert sorted(p.name for p in facts.file.parent.iterdir()) == ["net.bin", "net.xml"]
     assert facts.bytes == sum(p.stat().st_size for p in facts.file.parent.iterdir())
     assert facts.max_abs_diff < 1e-3
@@ -58,7 +62,7 @@ def test_a_quantised_network_is_within_a_grey_level_and_on_integers(
     model = quantised(per_channel=per_channel)
     facts = export(model, tmp_path / "net.xml", to="openvino", size=32)
     assert facts.mean_abs_diff < 1 / 127.5
-    x = photos(2, seed=5)
+    x = photos(1, seed=5)
     assert (run(tmp_path / "net.xml", x) - model(x)).abs().mean() < 1 / 127.5
     graph = openvino.Core().read_model(tmp_path / "net.xml")
     kinds = [
@@ -69,11 +73,56 @@ def test_a_quantised_network_is_within_a_grey_level_and_on_integers(
     assert kinds.count("i8") == len(convolutions(model.net))
 
 
+@pytest.mark.parametrize(("precision", "hint"), [("fp16", "f16"), ("bf16", "bf16")])
+def test_halves_take_half_the_bytes_and_name_the_hint(
+    tmp_path: Path, precision: Any, hint: str
+) -> None:
+    model, sizes = SHALLOW.model(), {}
+    for what in (None, precision):
+        facts = export(
+            model, tmp_path / f"{what}.xml", to="openvino", form=Form(32, precision=what)
+        )
+        sizes[what] = facts.file.with_suffix(".bin").stat().st_size
+    assert sizes[precision] < 0.6 * sizes[None]
+    assert facts.mean_abs_diff < 2 / 127.5
+    told = open_file(facts.file).described
+    assert (told["precision"], told["inference_precision_hint"]) == (precision, hint)
+    assert open_file(tmp_path / "None.xml").described["inference_precision_hint"] == "f32"
+
+
+def test_a_file_between_bytes_and_one_calibrated_are_openvinos_too(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from ganpress.data import open_images
+
+    model = SHALLOW.model()
+    draw = np.random.default_rng(0)
+    for n in range(3):
+        Image.fromarray(draw.integers(0, 256, (32, 32, 3), np.uint8)).save(tmp_path / f"{n}.png")
+    images = open_images(tmp_path)
+    facts = export(
+        model, tmp_path / "net.xml", to="openvino", form=Form(32, bytes_io=True), images=images
+    )
+    assert facts.max_abs_diff <= 1.001 / 127.5
+    with open_file(facts.file) as opened:
+        assert {p.dtype for p in (*opened.inputs.values(), *opened.outputs.values())} == {"uint8"}
+        assert opened.inputs["image"].dims == (1, 32, 32, 3)
+    form = Form(32, precision="int8")
+    facts = export(model, tmp_path / "int8.xml", to="openvino", form=form, calibrate=images)
+    kinds = {
+        op.get_element_type().get_type_name()
+        for op in openvino.Core().read_model(facts.file).get_ops()
+        if op.get_type_name() == "Constant" and len(op.get_output_shape(0)) == 4
+    }
+    assert kinds == {"i8"}
+    assert 1e-4 < facts.mean_abs_diff < 4 / 127.5
+
+
 def test_a_file_that_differs_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, coarser = quantised(), to_bytes(quantised(bits=5))
-    monkeypatch.setattr("ganpress.formats.exporters.openvino.to_bytes", lambda model: coarser)
+    model, coarser = quantised(), to_bytes(quantised(bits=5), Form(32))
+    monkeypatch.setattr("ganpress.formats.exporters.openvino.to_bytes", lambda *a, **k: coarser)
     with pytest.raises(ExportError, match=r"in what layer '[\w.]+' reads: .*Nothing was written"):
         export(model, tmp_path / "net.xml", to="openvino", size=32)
     assert not list(tmp_path.iterdir())
@@ -82,7 +131,10 @@ def test_a_file_that_differs_is_not_written(
 @pytest.fixture(scope="module")
 def converted() -> dict[str, bytes]:
     """The ONNX files of a float and a quantised network, made once."""
-    return {"float": to_bytes(SHALLOW.model()), "quantised": to_bytes(quantised())}
+    return {
+        "float": to_bytes(SHALLOW.model(), Form(32)),
+        "quantised": to_bytes(quantised(), Form(32)),
+    }
 
 
 Pair = tuple[bytes, bytes]
@@ -115,8 +167,8 @@ def test_the_very_bytes_that_are_written_are_checked(
     told: str,
 ) -> None:
     whole, model = exporter.files, SHALLOW.model() if kind == "float" else quantised()
-    monkeypatch.setattr(exporter, "to_bytes", lambda model: converted[kind])
-    monkeypatch.setattr(exporter, "files", lambda data: damage(*whole(data)))
+    monkeypatch.setattr(exporter, "to_bytes", lambda *a, **k: converted[kind])
+    monkeypatch.setattr(exporter, "files", lambda data, precision: damage(*whole(data, precision)))
     with pytest.raises(ExportError, match=rf"(?s){told}.*Nothing was written"):
         export(model, tmp_path / "net.xml", to="openvino", size=32)
     assert not list(tmp_path.iterdir())
@@ -125,7 +177,7 @@ def test_the_very_bytes_that_are_written_are_checked(
 def test_a_graph_that_openvino_cannot_convert_is_an_export_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporter, "to_bytes", lambda model: b"no graph")
+    monkeypatch.setattr(exporter, "to_bytes", lambda model, form: b"no graph")
     with pytest.raises(ExportError, match=r"(?s)cannot convert .*Nothing was written"):
         export(SHALLOW.model(), tmp_path / "net.xml", to="openvino", size=32)
     assert not list(tmp_path.iterdir())
@@ -163,7 +215,7 @@ def test_a_full_disk_leaves_the_previous_pair(
         if len(synced) > 2 * whole:  # each file, and then its folder
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(exporter, "to_bytes", lambda model: converted["float"])
+    monkeypatch.setattr(exporter, "to_bytes", lambda *a, **k: converted["float"])
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(DiskFull, match=r"net\.(bin|xml)"):
         export(SHALLOW.model(), folder / "net.xml", to="openvino", size=32)
@@ -195,6 +247,7 @@ def test_a_kill_never_leaves_an_old_network_with_new_weights(folder: Path, renam
     code = f"""
 import os
 from pathlib import Path
+from typing import Any
 from ganpress.run.files import replace_pair
 rename, done = os.replace, []
 def killed(source, target):

@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from exports import LEAST, SHALLOW, in_eight_bits
+from exports import FREE, LEAST, SHALLOW, in_eight_bits
 from nets import Wiring, every_wiring, photos
 from thin import thinned
 from torch import Tensor
 
 from ganpress.errors import ExportError
+from ganpress.formats.exporters.form import Form
+from ganpress.formats.exporters.graph import optimised
 from ganpress.formats.exporters.layerwise import FEED, Session, check_layers, cut, layer_inputs
-from ganpress.formats.exporters.onnx import reads, runner, session, to_bytes
+from ganpress.formats.exporters.onnx import runner, session, to_bytes
+from ganpress.formats.exporters.opset import at_opset
 from ganpress.formats.exporters.verify import (
     GREY,
     NEAR,
@@ -27,6 +30,7 @@ from ganpress.formats.exporters.verify import (
     smooth,
 )
 from ganpress.models.checkpoint import Model
+from ganpress.models.inputs import reads
 from ganpress.quantisation.quantise import (
     FakeQuantiser,
     calibrate,
@@ -52,7 +56,11 @@ def test_the_quantiser_s_settings_are_those_of_the_file() -> None:
     for name, quantiser in QUANTISERS.items():
         model = SHALLOW.model()
         calibrate(quantise(model.net, quantiser), SHALLOW.net(), photos())
-        found = agreement(model, runner(to_bytes(model), reads(model)), [(photos(seed=7),)])
+        found = agreement(
+            model,
+            runner(to_bytes(model, FREE), reads(model)),
+            [(photos(seed=7),)],
+        )
         assert found.mean < 0.1 * GREY, name
         assert found.near > 0.999, name
 
@@ -60,8 +68,10 @@ def test_the_quantiser_s_settings_are_those_of_the_file() -> None:
 @pytest.mark.parametrize("name", thinned(LEAST, lambda name: name in ("cartoongan", "pix2pix")))
 def test_an_eight_bit_network_of_every_family_is_the_same_in_onnxruntime(name: str) -> None:
     """Half a grey level and 99 % in two, or no further off than torch is from itself."""
-    model, data = in_eight_bits(name)
-    found = compare(model, data, session, LEAST[name].pixels)
+    model, layers = in_eight_bits(name)
+    data = at_opset(optimised(layers))
+    form = Form(LEAST[name].pixels, dynamic=True)
+    found = compare(model, data, session, form, layers=layers)
     strict = found.mean < 0.5 * GREY and found.near >= 0.99
     assert strict == (found.noise is None)
     if found.noise is not None:
@@ -74,12 +84,12 @@ def test_learned_ranges_are_those_of_the_file() -> None:
     for n, p in learn_ranges(model.net).named_parameters():
         if n.endswith(".range"):
             p.data.mul_(0.7)
-    data = to_bytes(model)
+    data = to_bytes(model, FREE)
     run, x = runner(data, reads(model)), photos(seed=7)
     assert (run(x) - model(x)).abs().mean() < 0.1 * GREY
     fixed = copy.deepcopy(model)
     fix_ranges(fixed.net)
-    assert torch.equal(runner(to_bytes(fixed), reads(model))(x), run(x))
+    assert torch.equal(runner(to_bytes(fixed, FREE), reads(model))(x), run(x))
 
 
 @every_wiring
@@ -104,7 +114,7 @@ def calm() -> tuple[Model, bytes]:
     """A net so shallow that its own noise is small."""
     model = SHALLOW.model()
     calibrate(quantise(model.net, FakeQuantiser()), SHALLOW.net(), photos())
-    return model, to_bytes(model)
+    return model, to_bytes(model, FREE, passes=False)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +194,7 @@ def test_a_wrong_file_is_found_whatever_the_network_s_noise(
     file = onnx.load_from_string(data)
     wrong(file.graph)
     with pytest.raises(ExportError, match="differs from torch"):
-        compare(model, file.SerializeToString(), session, 32)
+        compare(model, file.SerializeToString(), session, FREE)
 
 
 def test_each_layer_fed_torch_s_values_is_torch_s_layer(chaotic: tuple[Model, bytes]) -> None:
@@ -220,9 +230,9 @@ def test_a_quantised_network_as_a_whole_is_judged_by_what_is_asked_or_by_its_own
 
         return open_
 
-    assert compare(model, data, off(0.3 * GREY), 32).noise is None
+    assert compare(model, data, off(0.3 * GREY), FREE).noise is None
     with pytest.raises(ExportError, match="99 %"):
-        compare(model, data, off(0.06), 32)  # more than is allowed to any network
+        compare(model, data, off(0.06), FREE)  # more than is allowed to any network
     wide = Tolerance(GREY, 0.0)
-    assert compare(model, data, off(0.6 * GREY), 32, quantised=wide).noise is None
+    assert compare(model, data, off(0.6 * GREY), FREE, quantised=wide).noise is None
     assert NEAR == 2 * GREY

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 from cli_runs import run_cli
-from exports import LEAST
+from exports import FREE, LEAST
 from nets import WIRINGS
 from PIL import Image
 
 import ganpress
 from ganpress.errors import CheckpointError, ConfigError, MissingExtra
+from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.generation.program import open_program
 
@@ -56,7 +57,7 @@ def bound(path: Path, **dims: int) -> Path:
 @functools.cache
 def in_onnx(wiring: str) -> bytes:
     """The ONNX file of a tiny model, made once for all tests and both targets."""
-    return to_bytes(WIRINGS[wiring].model())
+    return to_bytes(WIRINGS[wiring].model(), FREE)
 
 
 @contextmanager
@@ -65,7 +66,7 @@ def file_of(wiring: str) -> Iterator[None]:
     data = in_onnx(wiring)
     with pytest.MonkeyPatch.context() as patch:
         for target in ENDINGS:
-            patch.setattr(f"ganpress.formats.exporters.{target}.to_bytes", lambda model: data)
+            patch.setattr(f"ganpress.formats.exporters.{target}.to_bytes", lambda *a, **k: data)
         yield
 
 
@@ -83,7 +84,8 @@ def test_an_exported_file_makes_torchs_pictures(
     needs(target)
     model, file = WIRINGS[wiring].model(), tmp_path / f"net{ENDINGS[target]}"
     with file_of(wiring):
-        ganpress.export(model, file, to=target, size=None if model.is_fixed else (64, 64))
+        form = None if model.is_fixed else Form((64, 64), dynamic=True)
+        ganpress.export(model, file, to=target, form=form)
     given: dict[str, Any] = {"images": photo(tmp_path / "in", 70, 61)}
     if wiring == "gaugan":
         (tmp_path / "l").mkdir()
@@ -108,7 +110,7 @@ def test_an_exported_file_makes_torchs_pictures(
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
     with file_of("cyclegan instance"):
-        ganpress.export(WIRINGS["cyclegan instance"].model(), folder / "net.onnx", size=32)
+        ganpress.export(WIRINGS["cyclegan instance"].model(), folder / "net.onnx", form=FREE)
     return folder / "net.onnx"
 
 
@@ -138,7 +140,7 @@ def test_openvinos_fixed_size_is_obeyed(tmp_path: Path) -> None:
     openvino = pytest.importorskip("openvino")
     model = WIRINGS["cyclegan instance"].model()
     with file_of("cyclegan instance"):
-        ganpress.export(model, tmp_path / "net.xml", to="openvino", size=32)
+        ganpress.export(model, tmp_path / "net.xml", to="openvino", form=FREE)
     read = openvino.Core().read_model(tmp_path / "net.xml")
     read.reshape({"image": [1, 3, 32, 48]})
     openvino.save_model(read, tmp_path / "bound.xml", compress_to_fp16=False)

@@ -139,12 +139,13 @@ def test_a_model_on_all_levels_is_the_same_in_onnxruntime(
     onnx = pytest.importorskip("onnx", reason="needs ganpress[onnx]")
     pytest.importorskip("onnxscript", reason="needs ganpress[onnx]")
     pytest.importorskip("onnxruntime", reason="needs ganpress[onnx]")
+    from ganpress.formats.exporters.form import Form
     from ganpress.formats.exporters.onnx import session, to_bytes
     from ganpress.formats.exporters.verify import compare
 
     model = whole_range(SMALL, largest=largest, per_channel=per_channel)
-    data = to_bytes(model)
-    compare(model, data, session, 32)
+    data = to_bytes(model, Form(32))
+    compare(model, data, session, Form(32))
     kept = [
         onnx.numpy_helper.to_array(t)
         for t in onnx.load_from_string(data).graph.initializer

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from ganpress import __version__
 from ganpress.cli import ablate as cli_ablate
+from ganpress.cli import bench as cli_bench
 from ganpress.cli import compression as cli_compression
 from ganpress.cli import data as cli_data
 from ganpress.cli import edit_directions as cli_edit_directions
@@ -39,6 +40,7 @@ app.command()(cli_training.families)
 app.command("run")(cli_generation.run)
 app.command()(cli_evaluation.evaluate)
 app.command()(cli_evaluation.measure)
+app.command()(cli_bench.bench)
 app.command()(cli_ablate.ablate)
 app.command()(cli_ablate.report)
 app.command("import")(cli_formats.import_)

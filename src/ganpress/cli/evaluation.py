@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -30,6 +29,8 @@ from ganpress.cli.options import (
     metrics_named,
     size_option,
 )
+from ganpress.cli.tables import columns, print_numbered
+from ganpress.formats.runtimes import is_exported
 from ganpress.types.sizes import Size, height_width
 
 if TYPE_CHECKING:
@@ -154,75 +155,125 @@ def print_evaluation(found: Evaluation) -> None:
 
 
 def measure(
-    models: Annotated[list[str], typer.Argument(help="model files, or names of families")],
+    models: Annotated[
+        list[str],
+        typer.Argument(help="model files, names of families, or exported files (.onnx, .xml)"),
+    ],
     size: Annotated[
         Any, size_option("height and width in pixels, as 256 or 256x512; default: its own")
     ] = None,
     options: Annotated[
         list[str] | None, typer.Option("--option", help="key=value, an option of a family's name")
     ] = None,
+    dims: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="NAME=1x3x256x256, dims that an exported file does not say"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-    time: Annotated[bool, typer.Option("--latency", help="measure latency, too")] = False,
+    time: Annotated[
+        bool, typer.Option("--latency", help="measure latency, too: in torch and of the file")
+    ] = False,
 ) -> None:
     """Parameters, MACs in both conventions, bytes; a family's name means its full network."""
-    from ganpress.measures.cost import latency
-    from ganpress.measures.cost import measure as count
+    from ganpress.measures.files.feeds import read_dims
 
-    given = {name: _model_or_family(name, options or []) for name in models}
-    sizes = {name: model.resolve_size(size) for name, model in given.items()}
+    given = dict(read_dims(text) for text in dims or [])
     found: dict[str, dict[str, Any]] = {}
-    for name, model in given.items():
-        found[name] = asdict(count(model.net, sizes[name]))
-        if time:
-            found[name]["latency"] = asdict(latency(model, size=sizes[name]))
+    sizes: dict[str, Size] = {}
+    for name in models:
+        if is_exported(Path(name)):
+            found[name] = _of_file(Path(name), size, given, time=time)
+            continue
+        model = _model_or_family(name, options or [])
+        sizes[name] = model.resolve_size(size)
+        found[name] = _of_model(model, sizes[name], time=time)
     if as_json:
         print(json.dumps(found[models[0]] if len(models) == 1 else found, indent=2))
     else:
         print_costs(found, sizes)
 
 
+def _of_model(model: Model, size: Size, *, time: bool) -> dict[str, Any]:
+    from ganpress.measures.cost import latency
+    from ganpress.measures.cost import measure as count
+
+    found = asdict(count(model.net, size))
+    if time:
+        from ganpress.measures.timing import shipped
+
+        found["latency"] = asdict(latency(model, size=size))
+        found["latency_exported"] = shipped.time_model(model, size)
+    return found
+
+
+def _of_file(
+    path: Path, size: Size | None, given: Mapping[str, tuple[int, ...]], *, time: bool
+) -> dict[str, Any]:
+    from ganpress.measures.files.cost import measure_file
+    from ganpress.measures.timing.shipped import time_file
+
+    found = asdict(measure_file(path, size=size, given=given))
+    if time:
+        found["latency_exported"] = time_file(path, size, given)
+    return found
+
+
 def print_costs(found: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, Size]) -> None:
-    """Print a table of what `ganpress.measure` counts, a line for each name of ``found``.
+    """Print a table of what `ganpress.measure` counts, a line for each name of ``found``, and one
+    of the latencies, where there are any.
 
     Names too long for the table are listed above it, and numbered.
     """
     pictures = " or ".join(
         "{} x {}".format(*pair) for pair in sorted({height_width(s) for s in sizes.values()})
     )
-    line = f"one image of {pictures}; 1 G = 1e9"
-    if timed := [cost["latency"] for cost in found.values() if "latency" in cost]:
-        one = timed[0]
-        line += f"; latency on {one['device']}, threads: {one['threads']}, batch: {one['batch']}"
+    line = f"one image of {pictures}; 1 G = 1e9" if sizes else "one image; 1 G = 1e9"
     console.print(line, soft_wrap=True, highlight=False)
-    table = _table(found)
-    wide = console.options.update(width=10_000)
-    if console.measure(table, options=wide).maximum > console.width:
-        for number, name in enumerate(found, 1):
-            console.print(f"{number}: {name}", soft_wrap=True, markup=False, highlight=False)
-        table = _table({f"{i}": cost for i, cost in enumerate(found.values(), 1)})
-    console.print(table)
+    print_numbered(console, found, _table)
+    if timed := {name: rows for name, cost in found.items() if (rows := _latencies(cost))}:
+        console.print(f"latency {_conditions(timed)}", soft_wrap=True, highlight=False)
+        print_numbered(console, timed, _latency_table)
 
 
 def _table(found: Mapping[str, Mapping[str, Any]]) -> Table:
     linear = any(cost["macs_linear"] for cost in found.values())
-    timed = any("latency" in cost for cost in found.values())
     macs = {"true": "macs", "out-res": "macs_outres"} | (
         {"linear": "macs_linear"} if linear else {}
     )
-    times = {"median": "median_ms", "95th pct": "p95_ms"} if timed else {}
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("model", no_wrap=True, overflow="fold")
-    heads = ("params", *(f"MACs\n({kind})" for kind in macs), "bytes", *(f"{t}\nms" for t in times))
-    for head in heads:
-        table.add_column(head, justify="right", no_wrap=True)
+    table = columns("params", *(f"MACs\n({kind})" for kind in macs), "bytes")
     for name, cost in found.items():
         table.add_row(
             escape(name),
             f"{cost['params']:,}",
             *(f"{cost[key] / 1e9:.3f} G" for key in macs.values()),
             f"{cost['bytes']:,}",
-            *(f"{cost['latency'][key]:.2f}" for key in times.values()),
         )
+    return table
+
+
+def _latencies(cost: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [*([cost["latency"]] if "latency" in cost else []), *cost.get("latency_exported", [])]
+
+
+def _conditions(timed: Mapping[str, list[Mapping[str, Any]]]) -> str:
+    """'on cpu, threads: 2, batch: 1', of all rows; a value that differs is left to the rows."""
+    rows = [row for rows in timed.values() for row in rows]
+    alike = {key: {row[key] for row in rows} for key in ("device", "threads", "batch")}
+    device, *others = (", ".join(str(v) for v in sorted(alike[key])) for key in alike)
+    return f"on {device}, threads: {others[0]}, batch: {others[1]}"
+
+
+def _latency_table(timed: Mapping[str, list[Mapping[str, Any]]]) -> Table:
+    table = columns("median\nms", "95th pct\nms", texts=("runtime", "precision"))
+    for name, rows in timed.items():
+        for place, row in enumerate(rows):
+            table.add_row(
+                escape(name) if place == 0 else "",
+                row["runtime"],
+                row["precision"],
+                f"{row['median_ms']:.2f}",
+                f"{row['p95_ms']:.2f}",
+            )
     return table
 
 

@@ -14,6 +14,7 @@ from ganpress.cli.options import check_file, size_option
 from ganpress.errors import ConfigError
 
 if TYPE_CHECKING:
+    from ganpress.data import Images
     from ganpress.formats.exporters import ExportFacts
     from ganpress.models.checkpoint import Model
 
@@ -104,28 +105,109 @@ def export(
     model: Annotated[Path, typer.Argument(help="a ganpress model (.safetensors)")],
     out: Annotated[Path, typer.Option("-o", "--out", help="the file to write")],
     to: Annotated[str, typer.Option("--to", help="the target")] = "onnx",
-    size: Annotated[Any, size_option("example size in pixels, as 256 or 256x512")] = None,
+    size: Annotated[
+        Any, size_option("of the pictures that the file takes, as 256 or 256x512")
+    ] = None,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="pictures at a time")] = 1,
+    dynamic: Annotated[
+        bool, typer.Option("--dynamic", help="any batch, and any size that the network takes")
+    ] = False,
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", help="fp32, fp16, bf16 or int8; default: the model's own"),
+    ] = None,
+    calibrate: Annotated[
+        list[Path] | None,
+        typer.Option("--calibrate", help="pictures that an int8 file's ranges are found on"),
+    ] = None,
+    as_bytes: Annotated[
+        bool, typer.Option("--bytes", help="pictures in and out as uint8, (n, h, w, c)")
+    ] = False,
+    opset: Annotated[
+        int | None, typer.Option("--opset", help="of ONNX; default: the lowest that can be")
+    ] = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option("--images", help="check on 20 of these, and write <file>.parity.json"),
+    ] = None,
+    instances: Annotated[
+        Path | None,
+        typer.Option("--instances", help="instance maps, where --images are label maps"),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, help="check on so many draws of noise")
+    ] = None,
     pad: Annotated[
         bool,
         typer.Option("--pad", help="to pth-*: zero channels up to widths that the class can have"),
     ] = False,
 ) -> None:
     """Export a model and verify the file against torch."""
-    from ganpress.formats.exporters import SUFFIXES, check_suffix
+    from ganpress.formats.exporters import SUFFIXES, Form, check_suffix
     from ganpress.formats.exporters import export as write
+    from ganpress.formats.exporters.form import as_precision
     from ganpress.models.checkpoint import load
 
     check_file(out, f"model{SUFFIXES.get(to, ('.onnx',))[0]}")
     if to in SUFFIXES:
         check_suffix(out, to)
     student = load(model)
-    facts = write(student, out, to=to, size=size, pad=pad)
+    form = Form(
+        student.resolve_size(size), batch, dynamic, opset,
+        None if precision is None else as_precision(precision), as_bytes,
+    )  # fmt: skip
+    facts = write(
+        student,
+        out,
+        to=to,
+        pad=pad,
+        form=form,
+        images=_checked_on(student, images, instances, count),
+        calibrate=_opened(student, calibrate, instances),
+    )
+    at = f"opset {facts.opset}, IR {facts.ir}, " if facts.ir and to == "onnx" else ""
     console.print(
-        f"{facts.file}: {facts.bytes:,} bytes, differs from torch by at most "
+        f"{facts.file}: {at}{facts.bytes:,} bytes, differs from torch by at most "
         f"{facts.max_abs_diff:.2e} (mean {facts.mean_abs_diff:.2e}).",
         soft_wrap=True,
+        highlight=False,
     )
+    if facts.parity:
+        console.print(f"checked on pictures: {facts.parity}", soft_wrap=True, highlight=False)
     print_upstream(student, facts, size, pad=pad)
+
+
+def _checked_on(
+    model: Model, images: list[Path] | None, instances: Path | None, count: int | None
+) -> Images | int | None:
+    """What a file is checked on: pictures, or a number of draws. Raises ConfigError."""
+    from ganpress.models.inputs import from_noise
+
+    if count is not None and not from_noise(model):
+        raise ConfigError(
+            f"A '{model.family.name}' generator reads pictures: give them (--images DIR) in place "
+            "of --count."
+        )
+    if images and from_noise(model):
+        raise ConfigError(
+            f"A '{model.family.name}' generator reads noise: check it on draws (--count 20) in "
+            "place of --images."
+        )
+    return count if count is not None else _opened(model, images, instances)
+
+
+def _opened(model: Model, folders: list[Path] | None, instances: Path | None) -> Images | None:
+    """Pictures as the network reads them: label maps where it reads those."""
+    from ganpress.data import open_images
+    from ganpress.models.inputs import reads
+
+    if not folders:
+        return None
+    if "semantics" not in reads(model):
+        return open_images(folders, single=True)
+    if len(folders) > 1:
+        raise ConfigError("Label maps come from one folder: give one.")
+    return open_images(folders, labels=folders[0], instances=instances)
 
 
 def print_upstream(student: Model, facts: ExportFacts, size: int | None, *, pad: bool) -> None:

@@ -1,1 +1,2 @@
-"""Files of other programs: checkpoints read (importers), models written (exporters)."""
+"""Files of other programs: checkpoints read (importers), models written (exporters),
+exported files run (runtimes)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganpress.errors import CheckpointError, ConfigError, GanpressError, MissingExtra
+from ganpress.errors import CheckpointError, ConfigError, GanpressError
+from ganpress.formats.exporters.byte_door import as_bytes, from_bytes
+from ganpress.formats.runtimes import Opened, is_exported, open_file
 from ganpress.models.checkpoint import Model, fingerprint, load
 from ganpress.models.families import FAMILIES
+from ganpress.models.inputs import GIVEN
 from ganpress.types import Inputs
 from ganpress.types.sizes import Size, as_size
-
-Shapes = Mapping[str, Sequence[int | None]]
-"""Of each input by name: its dims, None where they are free."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,14 @@ def open_program(model: Model | Path | str, device: str = "cpu") -> Program:
     if isinstance(model, Model):
         return _of_model(model, device, "the model", fingerprint(model.net))
     path = Path(model)
-    readers = {".onnx": _onnx, ".xml": _openvino}
     if path.suffix.lower() == ".bin" and path.with_suffix(".xml").is_file():
         raise CheckpointError(f"{path} holds weights alone: give {path.with_suffix('.xml')}.")
-    if path.suffix.lower() not in readers or not path.is_file():
+    if not is_exported(path) or not path.is_file():
         given = load(path)
         return _of_model(given, device, path.name, _hash(path))
     if device != "cpu":
         raise ConfigError(f"{path} runs on the CPU here: leave --device out.")
-    return readers[path.suffix.lower()](path)
+    return _exported(path, open_file(path))
 
 
 def _hash(*paths: Path) -> str:
@@ -123,91 +122,19 @@ def _of_model(model: Model, device: str, name: str, digest: str) -> Program:
     return Program(name, model, run, digest)
 
 
-def _onnx(path: Path) -> Program:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise _missing(path, "onnxruntime", "onnx") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    try:
-        opened = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # onnxruntime's errors share no public base
-        raise _unreadable(path, "onnxruntime", error) from error
-    described = opened.get_modelmeta().custom_metadata_map
-    shapes = {
-        i.name: [d if isinstance(d, int) else None for d in i.shape] for i in opened.get_inputs()
-    }
-
-    def run(inputs: Mapping[str, Any]) -> Any:
-        return opened.run(None, dict(inputs))[0]
-
-    return _exported(path, described, shapes, run, _hash(path))
-
-
-def _openvino(path: Path) -> Program:
-    try:
-        import openvino
-    except ImportError as error:
-        raise _missing(path, "openvino", "openvino") from error
-    weights = path.with_suffix(".bin")
-    if not weights.is_file():
-        raise CheckpointError(f"{path} has its weights in {weights.name}, which is not beside it.")
-    wanted = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    try:
-        core = openvino.Core()
-        read = core.read_model(path)
-        compiled = core.compile_model(read, "CPU", wanted)
-    except Exception as error:  # openvino's errors share no public base
-        raise _unreadable(path, "OpenVINO", error) from error
-    known = dict(read.get_rt_info().items())
-    info: Any = known.get("framework", {})  # the metadata of the ONNX file
-    described: Mapping[str, Any] = getattr(info, "value", info)
-    shapes = {
-        port.get_any_name(): [d.get_length() if d.is_static else None for d in port.partial_shape]
-        for port in read.inputs
-    }
-
-    def run(inputs: Mapping[str, Any]) -> Any:
-        return compiled(dict(inputs))[0].copy()
-
-    text = {key: str(getattr(value, "value", value)) for key, value in described.items()}
-    return _exported(path, text, shapes, run, _hash(path, weights))
-
-
-def _missing(path: Path, package: str, extra: str) -> MissingExtra:
-    return MissingExtra(
-        f"Running {path} needs the package '{package}': pip install 'ganpress[{extra}]'"
-    )
-
-
-def _unreadable(path: Path, program: str, error: Exception) -> CheckpointError:
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return CheckpointError(
-        f"{program} cannot load {path} ({line}). Export it again with 'ganpress export'."
-    )
-
-
-def _exported(
-    path: Path,
-    described: Mapping[str, str],
-    shapes: Shapes,
-    run: Callable[[Mapping[str, Any]], Any],
-    digest: str,
-) -> Program:
+def _exported(path: Path, opened: Opened) -> Program:
     """An exported file as a program, with the network that its metadata describe."""
-    model = _skeleton(path, described)
+    model = _skeleton(path, opened.described)
     names: tuple[str, ...] = getattr(model.net, "reads", ("image",))
+    shapes = {name: port.dims for name, port in opened.inputs.items()}
     if set(names) != set(shapes):
         raise CheckpointError(
             f"{path} reads {', '.join(shapes)}, but a '{model.family.name}' generator reads "
             f"{', '.join(names)}. Export it again with 'ganpress export'."
         )
     first = shapes[names[0]]
-    seen = [list(shapes[n])[2:] for n in names if n in ("image", "semantics")]
+    by_bytes = {n for n, port in opened.inputs.items() if port.dtype == "uint8"}
+    seen = [shapes[n][1:3] if n in by_bytes else shapes[n][2:] for n in GIVEN if n in names]
     fixed = None
     for height, width in seen:
         if (height is None) != (width is None):
@@ -218,10 +145,17 @@ def _exported(
             fixed = as_size((height, width))
 
     def call(inputs: Inputs) -> Tensor:
-        arrays = (t.contiguous().numpy() for t in inputs)
-        return torch.from_numpy(run(dict(zip(names, arrays, strict=True))))
+        arrays = (
+            (as_bytes(t) if name in by_bytes else t.contiguous()).numpy()
+            for name, t in zip(names, inputs, strict=True)
+        )
+        made = torch.from_numpy(
+            next(iter(opened.run(dict(zip(names, arrays, strict=True))).values()))
+        )
+        return from_bytes(made) if made.dtype == torch.uint8 else made
 
-    return Program(path.name, model, call, digest, False, fixed, first[0])
+    files = [path, path.with_suffix(".bin")] if opened.runtime == "openvino" else [path]
+    return Program(path.name, model, call, _hash(*files), False, fixed, first[0])
 
 
 def _skeleton(path: Path, described: Mapping[str, str]) -> Model:

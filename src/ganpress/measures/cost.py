@@ -23,6 +23,7 @@ from ganpress.models.families.base import draw_inputs
 from ganpress.nn.axes import Dim, axes, tags, vanishing_with
 from ganpress.nn.integer_layers import SubPixelConv2d
 from ganpress.nn.layers import ConvTranspose2d, convolutions, quantisable
+from ganpress.quantisation.quantise import quantiser_of
 from ganpress.types import Inputs, Widths
 from ganpress.types.sizes import Size, as_size
 
@@ -174,7 +175,12 @@ def measure(net: nn.Module, size: Size = 256) -> Cost:
 
 @dataclass(frozen=True)
 class Latency:
-    """Time of one forward pass, with everything that it depends on."""
+    """Time of one forward pass in torch, with everything that it depends on.
+
+    Attributes:
+        precision: "fp32", or "fake int8" of a fake-quantised network, which in torch takes longer
+            than a float one: that is no time of what is shipped.
+    """
 
     median_ms: float
     p95_ms: float
@@ -183,6 +189,8 @@ class Latency:
     batch: int
     size: Size
     repeats: int
+    runtime: str = "torch"
+    precision: str = "fp32"
 
 
 @torch.no_grad()
@@ -219,7 +227,13 @@ def latency(
         batch=batch,
         size=as_size(size),
         repeats=len(times),
+        precision=_precision(timed),
     )
+
+
+def _precision(timed: object) -> str:
+    quantiser = quantiser_of(timed) if isinstance(timed, nn.Module) else None
+    return f"fake int{quantiser.bits}" if quantiser else "fp32"
 
 
 @contextmanager

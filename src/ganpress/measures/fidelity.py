@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from ganpress.measures.interest.interest import interest_for, masked_images, res
 from ganpress.measures.interest.settings import MaskSettings
 from ganpress.measures.looked import Columns, Looked
 from ganpress.measures.path_length import check_paths, path_lengths
+from ganpress.measures.timing.latency_rows import BOTH, headline
 from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.inputs import (
     channels_of,
@@ -40,6 +41,7 @@ from ganpress.types.sizes import Size, as_size, height_width, scaled, shorter, w
 
 FROM_NOISE = 1000
 """Default number of pairs of pictures made from noise, where no images give it."""
+_MEASURED_ON = ("device", "threads", "batch", "size", "repeats", "runtime", "precision")
 _READ = {"image": "photo", "semantics": "label map", "z": "noise", "y": "class", "style": "style"}
 
 
@@ -277,7 +279,9 @@ def standard_error(values: Tensor) -> float:
 def compare_costs(
     teacher: Model, student: Model, *, size: Size, quick: bool = False
 ) -> dict[str, Any]:
-    """Cost, latency and widths of both, as `results.json` holds them.
+    """Cost, latency in torch and widths of both, as `results.json` holds them.
+
+    `with_shipped` puts the latency of the exported files in its place.
 
     Args: size: pixels; quick: a shorter latency measurement.
     """
@@ -290,13 +294,31 @@ def compare_costs(
             "latency_ms": {
                 "median": round(time.median_ms, 3),
                 "p95": round(time.p95_ms, 3),
-                **{k: getattr(time, k) for k in ("device", "threads", "batch", "size", "repeats")},
+                **{k: getattr(time, k) for k in _MEASURED_ON},
             },
             "widths": model.widths,
         }
     t, s = out["teacher"], out["student"]
     out["ratios"] = {k: round(t[k] / s[k], 3) for k in ("params", "macs", "macs_outres", "bytes")}
     out["ratios"]["latency_ms"] = round(t["latency_ms"]["median"] / s["latency_ms"]["median"], 3)
+    return out
+
+
+def with_shipped(model: dict[str, Any], shipped: Mapping[str, Any] | None) -> dict[str, Any]:
+    """`compare_costs` with the latency of the exported files as what is called latency, and torch's
+    beside it, named so. Unchanged where the files were not timed.
+
+    Args: shipped: of `timing.shipped.time_files`.
+    """
+    teacher, student = (headline(shipped, name) if shipped else None for name in BOTH)
+    if teacher is None or student is None:
+        return model
+    out: dict[str, Any] = {**model, "ratios": dict(model["ratios"])}
+    for name, latency_ms in zip(BOTH, (teacher, student), strict=True):
+        in_torch = model[name]["latency_ms"]
+        out[name] = {**model[name], "latency_ms": latency_ms, "latency_torch_ms": in_torch}
+    out["ratios"]["latency_torch_ms"] = out["ratios"].pop("latency_ms")
+    out["ratios"]["latency_ms"] = round(teacher["median"] / student["median"], 3)
     return out
 
 

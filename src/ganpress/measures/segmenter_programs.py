@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganpress.errors import ConfigError, MissingExtra, WeightsError
+from ganpress.errors import CheckpointError, ConfigError, WeightsError
+from ganpress.formats.runtimes import Opened, open_file
 from ganpress.sniff import misplaced
 from ganpress.types.sizes import Size, height_width, spelled
 
@@ -20,10 +20,11 @@ ENDINGS = (".onnx", ".pt", ".ts")
 class OnnxNetwork(nn.Module):
     """The first input and output of an ONNX file, by onnxruntime on the CPU; no gradients."""
 
-    def __init__(self, session: Any, batch: int | None) -> None:
+    def __init__(self, opened: Opened) -> None:
         super().__init__()
-        self.session, self.batch = session, batch
-        self.reads, self.gives = session.get_inputs()[0].name, session.get_outputs()[0].name
+        self.opened = opened
+        self.reads, port = next(iter(opened.inputs.items()))
+        self.batch = port.dims[0]
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 3, h, w) -> (n, classes, h', w') on the pictures' device."""
@@ -33,7 +34,7 @@ class OnnxNetwork(nn.Module):
     def _run(self, x: Tensor) -> Tensor:
         rows = torch.arange(self.batch or len(x)).clamp_max(len(x) - 1)  # of a fixed batch size
         given = np.ascontiguousarray(x[rows].numpy())
-        out = self.session.run([self.gives], {self.reads: given})[0]
+        out = next(iter(self.opened.run({self.reads: given}).values()))
         return torch.from_numpy(np.asarray(out, np.float32))[: len(x)]
 
 
@@ -55,32 +56,23 @@ def open_network(
 
 def _onnx(path: Path, size: Size | str, card: Path, channels_last: bool) -> nn.Module:
     try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtra(
-            f"{path} is run by onnxruntime: pip install 'ganpress[onnx]' brings it."
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime raises many kinds for a bad file
-        raise _unreadable(path, "ONNX", error) from error
-    shape = session.get_inputs()[0].shape
+        opened = open_file(path)
+    except CheckpointError as error:
+        raise _unreadable(path, "ONNX", error.__cause__ or error) from error
+    shape = next(iter(opened.inputs.values())).dims
     at = 3 if channels_last else 1
-    if len(shape) != 4 or (shape[at] not in (3, None) and not isinstance(shape[at], str)):
+    if len(shape) != 4 or shape[at] not in (3, None):
         wanted = "(n, h, w, 3)" if channels_last else "(n, 3, h, w)"
         raise WeightsError(f"{path} takes {shape}: it must take {wanted} pictures.")
-    batch, sides = shape[0], tuple(shape[1:3] if channels_last else shape[2:])
-    fixed = all(isinstance(side, int) for side in sides)
-    if fixed and (isinstance(size, str) or height_width(size) != sides):
-        there = spelled((int(sides[0]), int(sides[1])))
+    height, width = shape[1:3] if channels_last else shape[2:]
+    fixed = None if height is None or width is None else (height, width)
+    if fixed and (isinstance(size, str) or height_width(size) != fixed):
+        there = spelled(fixed)
         raise ConfigError(
             f"{path} takes pictures of {there} pixels and no others: write "
             f'size = "{there}" in {card}.'
         )
-    return OnnxNetwork(session, batch if isinstance(batch, int) else None)
+    return OnnxNetwork(opened)
 
 
 def _torchscript(path: Path) -> nn.Module:
@@ -93,7 +85,7 @@ def _torchscript(path: Path) -> nn.Module:
     return net
 
 
-def _unreadable(path: Path, kind: str, error: Exception) -> WeightsError:
+def _unreadable(path: Path, kind: str, error: BaseException) -> WeightsError:
     why = str(error).splitlines()[0] if str(error) else type(error).__name__
     other = misplaced(path, "weights") if kind == "ONNX" else ""
     return WeightsError(

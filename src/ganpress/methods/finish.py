@@ -15,10 +15,19 @@ from PIL import Image
 
 from ganpress.data import Batch, Images
 from ganpress.data import evaluation as every_image
-from ganpress.errors import ConfigError, ExportError, MissingExtra
+from ganpress.errors import ConfigError, ExportError, GanpressError, MissingExtra
 from ganpress.formats.exporters import export
+from ganpress.formats.exporters.parity import COUNT
 from ganpress.measures.colour import match_colour
-from ganpress.measures.fidelity import compare_costs, cost_size, evaluate, evaluation_size, named
+from ganpress.measures.fidelity import (
+    compare_costs,
+    cost_size,
+    evaluate,
+    evaluation_size,
+    named,
+    with_shipped,
+)
+from ganpress.measures.timing import shipped
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise, inputs_of, made_size
 from ganpress.models.source import blank
@@ -105,16 +114,33 @@ def finish(
     say("measuring latency", quiet=run.quiet)
     model = compare_costs(teacher, student, size=cost_size(settings.data, teacher))
     model["student"]["file_bytes"] = (run.root / "student.safetensors").stat().st_size
+    onnx = exported(run, student, size, images)
+    latency = shipped_latency(run, teacher, student, size)
     results: dict[str, Any] = {
-        "model": model,
+        "model": with_shipped(model, latency),
         "evaluation": evaluation,
         "stages": stage_facts(run),
-        "export": {"onnx": exported(run, student, size)},
+        "export": {"onnx": onnx},
+        **({"latency": latency} if latency else {}),
         "samples": shown.colours,
     }
     run.write_json("results.json", results)
     run.finish()
     write_report(run.root)
+
+
+def shipped_latency(run: Run, teacher: Model, student: Model, size: Size) -> dict[str, Any] | None:
+    """Latency of student.onnx beside the teacher's file, as results.json holds it; None where there
+    is no such file."""
+    file = run.root / "student.onnx"
+    if not file.is_file():
+        return None
+    say("measuring the latency of the exported files", quiet=run.quiet)
+    try:
+        return shipped.time_files(teacher, student, file, size=size)
+    except GanpressError as error:  # a finished student is worth more than its time
+        say(f"not measured: {error}", quiet=run.quiet)
+        return None
 
 
 def evaluated_size(teacher: Model, settings: MethodSettings) -> Size:
@@ -164,11 +190,16 @@ def evaluate_again(
     write_report(folder)
 
 
-def exported(run: Run, student: Model, size: Size) -> dict[str, Any]:
-    """What results.json says of student.onnx, once that is written; or why there is none."""
+def exported(run: Run, student: Model, size: Size, images: Images | None) -> dict[str, Any]:
+    """What results.json says of student.onnx, once that is written; or why there is none.
+
+    The file takes one picture of this size at a time: it is the one to ship, whose time can be
+    measured, and that every runtime takes. Whoever wants other sizes exports the student again.
+    """
     say("exporting to ONNX and checking it", quiet=run.quiet)
+    seen: Images | int = images or COUNT
     try:
-        facts = export(student, run.root / "student.onnx", size=size)
+        facts = export(student, run.root / "student.onnx", size=size, images=seen)
     except (MissingExtra, ExportError) as error:
         return {"file": f"none: {error}"}
     return {

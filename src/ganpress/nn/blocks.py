@@ -22,8 +22,6 @@ PADS: dict[str, type[nn.Module]] = {
 class ConvNorm(nn.Module):
     """[reflection pad, or another step before] -> convolution -> norm -> activation."""
 
-    normed = (("conv", "norm"),)
-
     def __init__(
         self,
         layer: nn.Module,
@@ -52,8 +50,6 @@ class Separable(nn.Module):
     The middle norm is InstanceNorm whatever the network's own norm is, as in the authors' code,
     where ``middle`` does not say another.
     """
-
-    normed = (("depthwise", "norm"),)
 
     def __init__(
         self,
@@ -87,8 +83,6 @@ class ResidualBlock(nn.Module):
     With an inner width of 0 the block is the identity (plus the last norm's shift, if affine):
     never 2x, which is what the authors' extraction made of an emptied block.
     """
-
-    normed = (("conv1", "norm1"), ("conv2", "norm2"))
 
     def __init__(
         self,

@@ -24,8 +24,6 @@ class SeparableModulation(nn.Module):
     """Depthwise 3x3 -> InstanceNorm, BatchNorm or nothing -> pointwise 1x1: gamma or beta of GAN
     Compression's students; zero padded, keeps height and width."""
 
-    normed = (("depthwise", "norm"),)
-
     def __init__(self, i: Axis, o: Axis, *, middle: Middle) -> None:
         super().__init__()
         self.depthwise = depthwise(i, 3, padding=1)
@@ -82,8 +80,6 @@ class SpadeBlock(nn.Module):
     a SPADE and a 1x1 convolution without bias. Which one is the wiring's choice: it never depends
     on whether two widths happen to be equal.
     """
-
-    normed = (("conv_0", "norm_1.norm"),)
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from ganpress.report import table, teachers
 from ganpress.report.amounts import duration, moment, number, times
 from ganpress.report.curves import PANEL, stage_charts
 from ganpress.report.figures import drawing
+from ganpress.report.latencies import latency_table
 from ganpress.report.pictures import AMPLIFIED, sample_rows, stage_snapshots
 from ganpress.report.reading import RunFiles, StageFiles, read_run, seconds_of, section
 from ganpress.report.searches import search_of
@@ -104,6 +105,7 @@ def _of_compression(run: RunFiles) -> dict[str, Any]:
     tiles, absent = table.tiles(run.results)
     compared, *conditions = table.comparison(model)
     samples = run.results.get("samples")
+    latencies, timed_on, advice = latency_table(run.results)
     return {
         "family": _name_of(model, "family") or _name_of(run.config, "family"),
         "method": (_name_of(run.config, "method") or "").replace("_", " "),
@@ -115,6 +117,9 @@ def _of_compression(run: RunFiles) -> dict[str, Any]:
         "colours": samples.get("colours", "as made") if isinstance(samples, Mapping) else "as made",
         "compared": compared,
         "conditions": conditions,
+        "latencies": latencies,
+        "timed_on": timed_on,
+        "advice": advice,
         "widths": table.widths(model),
         "evaluation": table.evaluation(run.results),
         "exports": table.exports(run.results),

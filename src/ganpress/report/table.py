@@ -23,7 +23,7 @@ from ganpress.report.reading import section
 
 _WHERE = "results.json"
 _DISTANCES = ("distance", "fid", "kid")
-_CONDITIONS = ("device", "threads", "batch", "size")
+_CONDITIONS = ("device", "threads", "batch", "size", "runtime")
 
 
 class Tile(NamedTuple):
@@ -70,6 +70,7 @@ QUANTITIES = (
     Quantity("file_bytes", "Model file", size_bytes, "smaller file", "larger file"),
     Quantity("latency_ms", "Latency, median", milliseconds, "faster", "slower", "median"),
     Quantity("latency_ms", "Latency, 95th percentile", milliseconds, "faster", "slower", "p95"),
+    Quantity("latency_torch_ms", "Latency in torch", milliseconds, "faster", "slower", "median"),
 )
 _HEADLINES = (QUANTITIES[0], QUANTITIES[2], QUANTITIES[3], QUANTITIES[5])
 
@@ -78,7 +79,7 @@ def ratio(model: Mapping[str, Any], quantity: Quantity) -> float | None:
     """Teacher over student; None without both, or when their latencies are not comparable."""
     teacher, student = _pair(model)
     before, after = quantity.of(teacher), quantity.of(student)
-    if quantity.key == "latency_ms" and _conditions(teacher) != _conditions(student):
+    if quantity.key.startswith("latency") and _conditions(teacher) != _conditions(student):
         return None
     if before and after:
         return before / after
@@ -118,7 +119,8 @@ def _detail(model: Mapping[str, Any], quantity: Quantity) -> str:
     if before is not None and after is not None:
         detail = f"{quantity.show(before)} → {quantity.show(after)}"
     if quantity.key == "latency_ms" and described(student):
-        detail += f" ({described(student)})"
+        numbers = dict.fromkeys(filter(None, (_precision(teacher), _precision(student))))
+        detail += f" ({', '.join([described(student), ' → '.join(numbers)]).strip(', ')})"
     file = number(student.get("file_bytes")) if quantity.key == "bytes" else None
     return detail + (f"; the student's file: {size_bytes(file)}" if file and detail else "")
 
@@ -212,15 +214,20 @@ def _conditions(net: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def described(net: Mapping[str, Any]) -> str:
     """What a latency was measured on, in words: 'cpu, 2 threads, batch 1, size 256'."""
-    device, threads, batch, size = _conditions(net)
+    device, threads, batch, size, runtime = _conditions(net)
     shape = "x".join(map(str, size)) if isinstance(size, list) else size
     parts = [
         str(device) if device is not None else "",
         f"{threads} thread{'s' if threads != 1 else ''}" if threads is not None else "",
         f"batch {batch}" if batch is not None else "",
         f"size {shape}" if size is not None else "",
+        str(runtime) if runtime is not None else "",
     ]
     return ", ".join(filter(None, parts))
+
+
+def _precision(net: Mapping[str, Any]) -> str:
+    return str(section(net, "latency_ms", _WHERE).get("precision") or "")
 
 
 def _metrics(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from ganpress.sniff.look import PICTURES, Group, Seen, look
 Wanted = Literal[
     "model", "checkpoint", "weights", "picture", "pack", "state", "settings", "json", "archive",
     "directions",
-    "latent",
+    "latent", "network",
 ]  # fmt: skip
 
 NAMES: dict[Wanted, str] = {
@@ -27,6 +27,7 @@ NAMES: dict[Wanted, str] = {
     "archive": "an archive",
     "directions": "edit directions (.safetensors)",
     "latent": "a latent code (.safetensors)",
+    "network": "an exported network (.onnx or .xml)",
 }
 RIGHT: dict[Wanted, tuple[Group, ...]] = {
     "model": ("model",),
@@ -40,6 +41,7 @@ RIGHT: dict[Wanted, tuple[Group, ...]] = {
     "archive": ("archive",),
     "directions": (),
     "latent": (),
+    "network": ("network",),
 }
 _AGAIN = "copy or download it again"
 _STATE_DICT = "save torch.save(net.state_dict(), FILE) in its own code base, and give that file"
@@ -98,6 +100,10 @@ def _advice(seen: Seen, wanted: Wanted, path: Path | None) -> str:
         return "give the file that 'ganpress edit directions' wrote"
     if wanted == "latent":
         return "give a file that 'ganpress edit project' wrote"
+    if wanted == "network" and seen.group == "model":
+        return "export it first ('ganpress export'), and give that file"
+    if wanted == "network" and seen.group != "archive":
+        return "give a file that 'ganpress export' or another exporter wrote"
     return _for_weights(seen, wanted, path)
 
 

@@ -3,45 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from ganpress.data import Images
 from ganpress.errors import ConfigError, did_you_mean
-from ganpress.formats.exporters import plain, pth
+from ganpress.formats.exporters import plain, program_file, pth
+from ganpress.formats.exporters.choices import check_choices
+from ganpress.formats.exporters.form import Form, Job
 from ganpress.formats.exporters.onnx import export_onnx
 from ganpress.formats.exporters.openvino import export_openvino
+from ganpress.formats.exporters.parity import CALIBRATION, COUNT, seen_of
 from ganpress.formats.exporters.verify import ExportFacts
 from ganpress.models.checkpoint import Model
+from ganpress.models.inputs import from_noise
 from ganpress.types.sizes import Size
 
-TARGETS: dict[str, Callable[[Model, Path, Size], ExportFacts]] = {
+
+def _by_size(write: Callable[[Model, Path, Size], ExportFacts]) -> Callable[[Job], ExportFacts]:
+    """A target whose files have no form but their widths; the size is what it is checked with."""
+    return lambda job: write(job.model, job.path, job.form.size)
+
+
+TARGETS: dict[str, Callable[[Job], ExportFacts]] = {
     "onnx": export_onnx,
     "openvino": export_openvino,
-    plain.TARGET: plain.export_plain,
-    **pth.TARGETS,
+    "torch": program_file.export_program,
+    plain.TARGET: _by_size(plain.export_plain),
+    **{target: _by_size(write) for target, write in pth.TARGETS.items()},
 }
-SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml",)} | {
+SUFFIXES = {"onnx": (".onnx",), "openvino": (".xml",), "torch": (program_file.SUFFIX,)} | {
     target: (".pth", ".pt") for target in TARGETS if target.startswith("pth-")
 }
 """Endings of a target's file; the first is the one that is proposed."""
-FILE_KINDS = ("tflite", "onnx", "xml", "bin", "pth", "pt", "pkl", "ckpt", "safetensors", "h5", "pb")
+FILE_KINDS = (
+    "tflite", "onnx", "xml", "bin", "pth", "pt", "pt2", "pkl", "ckpt", "safetensors", "h5", "pb",
+    "ort", "mlmodel", "mlpackage", "engine", "trt", "npz", "keras", "json", "zip",
+)  # fmt: skip
 """Endings that say what a file is, and are replaced where they are wrong; others are names."""
 
 
 def export(
-    model: Model, path: Path | str, *, to: str = "onnx", size: Size | None = None, pad: bool = False
+    model: Model,
+    path: Path | str,
+    *,
+    to: str = "onnx",
+    size: Size | None = None,
+    pad: bool = False,
+    form: Form | None = None,
+    images: Images | int | None = None,
+    calibrate: Images | None = None,
 ) -> ExportFacts:
     """Export a model and verify the file against torch; a file that differs is never written.
 
     Args:
         to: one of `TARGETS`.
-        size: side, or (height, width), of the pictures to verify with, in pixels; the file takes
-            others. None: the network's own or its family's.
+        size: side, or (height, width), of the pictures that the file takes, pixels; a short form of
+            ``form``. None: the network's own or its family's.
         pad: of the targets pth-*: add zero channels up to the next widths that the class of that
             code base can have.
+        form: shapes, precision, bytes, operator set. None: the model's own precision, one picture
+            of ``size`` at a time.
+        images: check the file on 20 of these, too, and write `<file>.parity.json`; of a network
+            that reads noise, how many draws.
+        calibrate: what activations are observed on, for ``precision="int8"`` of a float network;
+            one that reads noise is calibrated on draws.
 
     Raises:
-        ConfigError: an unknown target, a file name of another format, a family that the target
-            does not have, or a size the network cannot take.
+        ConfigError: an unknown target, a file name of another format, a family or form that the
+            target does not have, or a size the network cannot take.
+        ImagesError: images that the network cannot read.
         MissingExtra: the packages of the target are not installed.
         ExportError: the exported file does not compute what torch computes.
         DiskFull: no space left; the previous file is intact.
@@ -53,16 +84,36 @@ def export(
             f"There is no export target '{to}'{did_you_mean(to, able)}. "
             f"Targets of a '{name}' generator: {', '.join(able)}."
         )
-    check_suffix(Path(path), to)
+    path = Path(path)
+    check_suffix(path, to)
     if pad and to not in pth.LAYOUTS:
         raise ConfigError(
             f"--pad is for the layouts of other code bases ({', '.join(pth.LAYOUTS)}); '{to}' "
             "takes any widths: leave it out."
         )
-    size = model.resolve_size(size)
+    if form is not None and size is not None:
+        raise ConfigError("The size is in the form: give one of them.")
+    asked = Form(model.resolve_size(size)) if form is None else form
+    asked = replace(asked, size=model.resolve_size(asked.size))
+    check_choices(to, model, asked, checks=images is not None, calibrates=calibrate is not None)
     if pad:
-        return pth.export_pth(to, model, Path(path), size, pad=True)
-    return TARGETS[to](model, Path(path), size)
+        return pth.export_pth(to, model, path, asked.size, pad=True)
+    return TARGETS[to](_job(model, path, asked, images, calibrate))
+
+
+def _job(
+    model: Model, path: Path, form: Form, images: Images | int | None, calibrate: Images | None
+) -> Job:
+    """The job, with what the network reads of the images."""
+    count = images if isinstance(images, int) else COUNT
+    photos = None if isinstance(images, int) else images
+    job = Job(model, path, form)
+    if images is not None:
+        job = replace(job, seen=seen_of(model, photos, form, count))
+    if calibrate is not None or (form.precision == "int8" and from_noise(model)):
+        observed = seen_of(model, calibrate, form, CALIBRATION)
+        job = replace(job, calibration=tuple(one.inputs for one in observed))
+    return job
 
 
 def check_suffix(path: Path, to: str) -> None:
@@ -79,4 +130,4 @@ def check_suffix(path: Path, to: str) -> None:
     )
 
 
-__all__ = ["SUFFIXES", "TARGETS", "ExportFacts", "check_suffix", "export"]
+__all__ = ["SUFFIXES", "TARGETS", "ExportFacts", "Form", "check_suffix", "export"]

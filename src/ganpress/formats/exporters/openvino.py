@@ -4,37 +4,42 @@ The picture that is compared with torch's is made by the very bytes of these two
 layer, a quantised network is checked on the ONNX graph that they were made from.
 
 The quantised convolutions run on integers there; what stays float is float32 in this check, and has
-to be asked for (`INFERENCE_PRECISION_HINT` "f32"), since some CPUs would take bfloat16.
+to be asked for (`INFERENCE_PRECISION_HINT` "f32"), since some CPUs would take bfloat16. The file
+cannot say so: arithmetic is the runtime's choice. With fp16 and bf16 weights lie in the file as
+float16, which holds them to three digits more than bfloat16 would, the check asks for arithmetic in
+that precision (a CPU without it computes in float32), and the metadata name the hint to give.
 """
 
 from __future__ import annotations
 
 import importlib
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from ganpress.errors import ConfigError, ExportError, MissingExtra
+from ganpress.errors import CheckpointError, ExportError, MissingExtra
 from ganpress.formats.exporters import verify
+from ganpress.formats.exporters.described import precision_of
+from ganpress.formats.exporters.form import Job, Precision
 from ganpress.formats.exporters.layerwise import Session
-from ganpress.formats.exporters.onnx import OPSET, to_bytes
+from ganpress.formats.exporters.onnx import as_traced, to_bytes, versions_of
+from ganpress.formats.exporters.parity import check_seen, write_parity
+from ganpress.formats.exporters.trace import in_form
 from ganpress.formats.exporters.verify import GREY, ExportFacts, Tolerance, compare
-from ganpress.models.checkpoint import Model
+from ganpress.formats.runtimes import HINTS, Opened, open_file
 from ganpress.run.files import make_folder, replace_pair
-from ganpress.types.sizes import Size
 
 FLOAT_MAX = 1e-3  # its float kernels reorder and fuse more than onnxruntime's
+QUANTISED = Tolerance(mean=GREY, share=0.0, exact=None)
 PACKAGES = {"openvino": "openvino", "onnx": "onnx", "onnxscript": "onnx"}
 
 
-def export_openvino(model: Model, path: Path, size: Size) -> ExportFacts:
-    """Write ``path``, a .xml, and its weights in a .bin; arguments and errors as in
-    `ganpress.export`. A quantised network may be off by a mean of one grey level."""
+def export_openvino(job: Job) -> ExportFacts:
+    """Write a .xml, and its weights in a .bin; errors as in `ganpress.export`. A quantised network
+    may be off by a mean of one grey level."""
     for package, extra in PACKAGES.items():
         try:
             importlib.import_module(package)
@@ -42,23 +47,33 @@ def export_openvino(model: Model, path: Path, size: Size) -> ExportFacts:
             raise MissingExtra(
                 f"Export to OpenVINO needs the package '{package}': pip install 'ganpress[{extra}]'"
             ) from error
-    if path.suffix != ".xml":
-        raise ConfigError(f"OpenVINO reads a .xml with a .bin beside it: name the file *.xml, "
-                          f"not '{path.name}'.")  # fmt: skip
-    data = to_bytes(model)
-    quantised = Tolerance(mean=GREY, share=0.0, exact=None)
-    xml, weights = files(data)
+    model, form, path = job.model, job.form, job.path
+    data = to_bytes(model, form, job.calibration, runtime="openvino")
+    xml, weights = files(data, form.precision)
+
+    plain = in_form(model, form)
+    precision = precision_of(plain, form)
 
     def open_(file: bytes) -> Session:  # the other files are cut into layers (`layerwise`)
-        return session(xml, weights) if file == data else session(file)
+        hint = {"INFERENCE_PRECISION_HINT": HINTS[precision]}
+        return session(xml, weights, **hint) if file == data else session(file)
 
-    found = compare(model, data, open_, size, float_max=FLOAT_MAX, quantised=quantised)
+    def opened() -> Opened:
+        return open_file(xml, runtime="openvino", weights=weights, precision=precision)
+
+    found = compare(
+        plain, data, open_, form, float_max=FLOAT_MAX, quantised=QUANTISED,
+        layers=as_traced(model, form, runtime="openvino"),
+    )  # fmt: skip
+    parity = check_seen(job, plain, opened, FLOAT_MAX, GREY)
     make_folder(path.parent)
     replace_pair(path, xml, path.with_suffix(".bin"), weights)
     total = len(xml) + len(weights)
+    opset, ir = versions_of(data)
     return ExportFacts(
-        path, total, found.most, found.mean, found.sizes, OPSET, found.near, found.noise
-    )
+        path, total, found.most, found.mean, found.sizes, opset, found.near, found.noise,
+        ir=ir, parity=write_parity(job, parity, xml, weights),
+    )  # fmt: skip
 
 
 def session(data: bytes, weights: bytes | None = None, **settings: Any) -> Session:
@@ -69,23 +84,11 @@ def session(data: bytes, weights: bytes | None = None, **settings: Any) -> Sessi
         weights: the IR's .bin; None for ONNX.
         settings: of the CPU plugin, besides threads and precision.
     """
-    import openvino
-
-    wanted = {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        **settings,
-    }
-    with _explained("load"):
-        core = openvino.Core()
-        compiled = core.compile_model(core.read_model(data, weights), "CPU", wanted)
-
-    def run(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        made = compiled({name: t.numpy() for name, t in inputs.items()})
-        named = [(name, port) for port in compiled.outputs for name in port.names]
-        return {name: torch.from_numpy(made[port].copy()) for name, port in named}
-
-    return run
+    try:
+        opened = open_file(data, runtime="openvino", weights=weights, settings=settings)
+    except CheckpointError as error:
+        raise _cannot("load", error.__cause__ or error) from error
+    return verify.on_tensors(opened)
 
 
 def runner(data: bytes, names: tuple[str, ...], **settings: Any) -> Callable[..., Tensor]:
@@ -93,21 +96,22 @@ def runner(data: bytes, names: tuple[str, ...], **settings: Any) -> Callable[...
     return verify.runner(session(data, **settings), names)
 
 
-def files(data: bytes) -> tuple[bytes, bytes]:
-    """The .xml and the .bin of an ONNX file, weights at the precision they have there."""
+def files(data: bytes, precision: Precision | None = None) -> tuple[bytes, bytes]:
+    """The .xml and the .bin of an ONNX file, weights at the precision they have there; with
+    "fp16" or "bf16" in half as many bytes."""
     import openvino
 
-    with _explained("convert"), tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "net.xml"
-        openvino.save_model(openvino.Core().read_model(data), path, compress_to_fp16=False)
-        return path.read_bytes(), path.with_suffix(".bin").read_bytes()
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
     try:
-        yield
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "net.xml"
+            half = precision in ("fp16", "bf16")
+            openvino.save_model(openvino.Core().read_model(data), path, compress_to_fp16=half)
+            return path.read_bytes(), path.with_suffix(".bin").read_bytes()
     except Exception as error:  # openvino's errors share no public base
-        raise ExportError(
-            f"OpenVINO cannot {what} the exported network ({error}). Nothing was written."
-        ) from error
+        raise _cannot("convert", error) from error
+
+
+def _cannot(what: str, error: BaseException) -> ExportError:
+    return ExportError(
+        f"OpenVINO cannot {what} the exported network ({error}). Nothing was written."
+    )

@@ -17,8 +17,8 @@ from torch import nn
 
 from ganpress.errors import ExportError
 from ganpress.formats.exporters import plain_nets, plain_parts
-from ganpress.formats.exporters.verify import reads
 from ganpress.models.checkpoint import Model
+from ganpress.models.inputs import reads
 from ganpress.nn.integer_layers import OutputGrid, SubPixelConv2d
 from ganpress.nn.layers import Quantisable
 from ganpress.quantisation.quantise import FakeQuantiser, input_step, quantiser_of, range_of

@@ -1,7 +1,9 @@
-"""Fake quantisers as ONNX operators: int8 weights, and activations through the same grid.
+"""Fake quantisers as exporters know them, in place of the training quantiser's autograd function.
 
-The arithmetic is that of `quantise.FakeQuantiser`; only the operators differ, because the
-training quantiser's autograd function is not one an exporter knows.
+- `ExportQuantiser`: ONNX operators, int8 weights, and activations through the same grid.
+- `TorchQuantiser`: the same in torch's own operators, for torch.export.
+- `FloatForm`: what is left of the quantiser in a float file. Weights lie on their grid and
+  activations are clamped to their ranges, as the network was trained; nothing else is rounded.
 """
 
 from __future__ import annotations
@@ -29,8 +31,6 @@ class ExportQuantiser(nn.Module):
     zero: Tensor
     activation_step: Tensor
     activation_zero: Tensor
-    bias_levels: Tensor
-    bias_step: Tensor
 
     def __init__(self, layer: Quantisable, quantiser: FakeQuantiser) -> None:
         super().__init__()
@@ -47,8 +47,6 @@ class ExportQuantiser(nn.Module):
         self.fills_byte = quantiser.bits == 8 and not is_signed
         self.rounds_image = quantiser.image_step is not None and layer.reads_image
         kind = torch.int8 if is_signed or self.rounds_image else torch.uint8
-        self.reads_grid = self.in_bytes and input_step(layer) is not None
-        self.rounds_bias, self.wants_integers = False, quantiser.outputs == "int8"
         self.register_buffer("activation_step", torch.tensor(input_step(layer) or 1.0))
         self.register_buffer("activation_zero", torch.zeros((), dtype=kind))
 
@@ -65,27 +63,8 @@ class ExportQuantiser(nn.Module):
         return self._on_bytes(x) if self.rounds_image else x
 
     def bias(self, b: Tensor, layer: Quantisable) -> Tensor:
-        """The bias, (out,): `use_export_quantisers` has rounded it; or in int32 (`round_bias`)."""
-        if not self.rounds_bias:
-            return b
-        inputs = (self.bias_levels, self.bias_step)
-        return _node("DequantizeLinear", inputs, {"axis": 0}, torch.float32, b)
-
-    def give_steps(self, step: Tensor, dim: int) -> None:
-        """A step for each output channel, (out,) float32, along this dim of the weight."""
-        self.axis, self.step = dim, step
-        self.zero = torch.zeros_like(step, dtype=torch.int8)
-
-    def round_bias(self, bias: Tensor) -> None:
-        """Keep the bias, (out,) double, in int32 on the grid of the layer's sums, if its input is
-        on a grid; the weight has a step for each output channel."""
-        if not self.reads_grid:
-            return
-        step = self.step * self.activation_step
-        levels = torch.round(bias / step.double().clamp_min(1e-38)).clamp(-(2**31), 2**31 - 1)
-        self.register_buffer("bias_step", step)
-        self.register_buffer("bias_levels", levels.to(torch.int32))
-        self.rounds_bias = True
+        """The bias, (out,): `use_export_quantisers` has rounded it."""
+        return b
 
     def _on_bytes(self, x: Tensor) -> Tensor:
         grid = (self.activation_step, self.activation_zero)
@@ -100,22 +79,91 @@ class ExportQuantiser(nn.Module):
         return _node("DequantizeLinear", inputs, attributes, torch.float32, self.levels)
 
 
+class TorchQuantiser(ExportQuantiser):
+    """`ExportQuantiser` in torch's operators: levels are int8 in the file, and the numbers those of
+    the fake quantiser."""
+
+    def _on_bytes(self, x: Tensor) -> Tensor:
+        span = torch.iinfo(self.activation_zero.dtype)
+        levels = torch.round(x / self.activation_step).clamp(span.min, span.max)
+        return levels * self.activation_step
+
+    def weight(self, w: Tensor, *, out_dim: int) -> Tensor:
+        """q_w of the layer's weight, multiplied out when the network runs."""
+        return self.levels.to(torch.float32) * self._column()
+
+    def _column(self) -> Tensor:
+        """The step as it multiplies the levels."""
+        if self.axis is None:
+            return self.step
+        return self.step.reshape([-1 if d == self.axis else 1 for d in range(self.levels.ndim)])
+
+
+class FloatForm(TorchQuantiser):
+    """A quantised layer in float: its weight on the grid, its input clamped and not rounded.
+
+    The weight that was trained is the rounded one, and what lies beyond a layer's range was never
+    seen by the layers behind it; so both stay. Rounding is what a float file is there to leave out.
+    """
+
+    def __init__(self, layer: Quantisable, quantiser: FakeQuantiser) -> None:
+        super().__init__(layer, quantiser)
+        self.register_buffer("levels", self.levels.to(torch.float32) * self._column())
+
+    def input(self, x: Tensor, *, signed: bool, learned: Tensor | None = None) -> Tensor:
+        """The layer's input, (n, c, h, w), clamped to its range."""
+        return x.clamp(self.low, self.p)
+
+    def image(self, x: Tensor) -> Tensor:
+        """The picture as it is."""
+        return x
+
+    def weight(self, w: Tensor, *, out_dim: int) -> Tensor:
+        """q_w of the layer's weight, float32."""
+        return self.levels
+
+
 class ExportGrid(nn.Module):
-    """What rounds an output (`nn.layers.OutputGrid`), as QuantizeLinear and DequantizeLinear: the
-    byte's own ends are those of the grid."""
+    """What rounds an output (`nn.integer_layers.OutputGrid`), as QuantizeLinear and
+    DequantizeLinear: the byte's own ends are those of the grid."""
 
     step: Tensor
     zero: Tensor
 
     def __init__(self, quantiser: FakeQuantiser) -> None:
         super().__init__()
-        self.register_buffer("step", torch.tensor(quantiser.output_bounds[2]))
+        self.low, self.high, step = quantiser.output_bounds
+        self.register_buffer("step", torch.tensor(step))
         self.register_buffer("zero", torch.zeros((), dtype=torch.int8))
 
     def output(self, x: Tensor) -> Tensor:
         """(n, c, h, w) on the grid."""
         levels = _node("QuantizeLinear", (x, self.step, self.zero), {}, torch.int8, x)
         return _node("DequantizeLinear", (levels, self.step, self.zero), {}, torch.float32, x)
+
+
+class TorchGrid(ExportGrid):
+    """`ExportGrid` in torch's operators."""
+
+    def output(self, x: Tensor) -> Tensor:
+        """(n, c, h, w) on the grid."""
+        return x.clamp(self.low, self.high).div(self.step).round().mul(self.step)
+
+
+class FloatGrid(ExportGrid):
+    """An output of a network in float: clamped to its range, not rounded."""
+
+    def output(self, x: Tensor) -> Tensor:
+        """(n, c, h, w), clamped."""
+        return x.clamp(self.low, self.high)
+
+
+GRIDS: dict[type[ExportQuantiser], type[ExportGrid]] = {
+    ExportQuantiser: ExportGrid,
+    TorchQuantiser: TorchGrid,
+    FloatForm: FloatGrid,
+}
+"""The form of outputs' grids that belongs to a form of layers."""
 
 
 def _node(
@@ -126,11 +174,13 @@ def _node(
 
 
 @torch.no_grad()
-def use_export_quantisers(net: nn.Module) -> nn.Module:
-    """Replace each fake quantiser by its exportable form, in place; gates must be folded."""
+def use_export_quantisers(
+    net: nn.Module, form: type[ExportQuantiser] = ExportQuantiser
+) -> nn.Module:
+    """Replace each fake quantiser by an exportable form, in place; gates must be folded."""
     for layer in quantisable(net).values():
         if isinstance(layer.quantiser, FakeQuantiser):
-            exportable: Any = ExportQuantiser(layer, layer.quantiser)
+            exportable = form(layer, layer.quantiser)
             bias = layer.added_bias(layer.bias)
             if bias is not None:
                 layer.bias = nn.Parameter(bias)
@@ -138,7 +188,7 @@ def use_export_quantisers(net: nn.Module) -> nn.Module:
             layer.quantiser, layer.range = exportable, None
     for grid in output_grids(net).values():
         if isinstance(grid.quantiser, FakeQuantiser):
-            rounding: Any = ExportGrid(grid.quantiser)
+            rounding: Any = GRIDS[form](grid.quantiser)
             del grid.quantiser
             grid.quantiser = rounding
     return net

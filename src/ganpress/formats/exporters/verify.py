@@ -1,6 +1,8 @@
 """Compare an exported network with torch before its file is written.
 
-A float network has to make torch's picture to 1e-4. A fake-quantised one is checked twice:
+A float network has to make torch's picture to 1e-4; in half precision or bfloat16 it may be off by
+a mean of two grey levels, and one that was calibrated to 8 bits after training, for which nothing
+was trained, by `CALIBRATED`. A fake-quantised one is checked twice:
 
 - layer by layer, each fed what torch's layer reads (`layerwise`), where roundings cannot pile up:
   the limits are single roundings, and 1e-4 for the picture. This is what finds a wrong file.
@@ -23,14 +25,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ganpress.errors import ExportError
+from ganpress.formats.exporters.byte_door import as_bytes, from_bytes, on_floats
+from ganpress.formats.exporters.form import OUTPUT, Form
 from ganpress.formats.exporters.layerwise import Session, check_layers
+from ganpress.formats.runtimes import Opened
 from ganpress.models.checkpoint import Model
-from ganpress.models.families.base import Generator, draw_inputs
+from ganpress.models.families.base import draw_inputs
+from ganpress.models.inputs import reads
 from ganpress.quantisation.quantise import quantiser_of
 from ganpress.types import Inputs
-from ganpress.types.sizes import Size, shorter
+from ganpress.types.sizes import shorter
 
-OUTPUT = "image_out"
 FLOAT_MAX = 1e-4
 GREY = 1 / 127.5  # one grey level of 255, in units of [-1, 1]
 NEAR = 2 * GREY
@@ -38,6 +43,9 @@ EXACT_FAMILIES = ("cartoongan", "cyclegan", "pix2pix")
 NUDGE = 1e-5
 NOISE_FACTOR = 2.0  # of torch's own noise, of which few pictures give only a rough estimate
 NOISE_MOST = 0.05  # mean; whatever the network's own noise
+HALF_MEAN = 2 * GREY  # of fp16 and bf16
+CALIBRATED = 16 * GREY  # mean; what is off by more was not calibrated on its own pictures
+BYTE_MAX = 1.001 * GREY  # of a float network between bytes: values next to .5 round to both sides
 
 
 @dataclass(frozen=True)
@@ -77,12 +85,13 @@ class ExportFacts:
         bytes: size of the file (of both, where the format has two).
         max_abs_diff, mean_abs_diff: over all pixels compared, in units of [-1, 1].
         sizes_checked: (n, 3, h, w) of each batch of pictures compared.
-        opset: ONNX operator set; None for a file without operators.
+        opset: ONNX operator set; None for a file without operators. ir: version of ONNX's format.
         near: share of the values within two grey levels of 255.
         noise: see `Agreement`.
         upstream: of a file in the layout of another code base: the class, and the call that builds
             it, written out. widths: what that class then has, where zero channels were added.
         beside: other files that were written: the student as a plain torch module.
+        parity: the file of `parity.write_parity`, where the file was checked on pictures.
     """
 
     file: Path
@@ -96,52 +105,100 @@ class ExportFacts:
     upstream: str | None = None
     widths: Mapping[str, int] | None = None
     beside: tuple[Path, ...] = ()
+    ir: int | None = None
+    parity: Path | None = None
 
 
 def compare(
     model: Model,
     data: bytes,
     open_: Callable[[bytes], Session],
-    size: Size,
+    form: Form,
     *,
     float_max: float = FLOAT_MAX,
     quantised: Tolerance = Tolerance(),
+    layers: bytes | None = None,
 ) -> Agreement:
-    """How far the exported network is from torch, on a smooth picture and on noise, of two sizes
-    and batches.
+    """How far the exported network is from torch, on a smooth picture and on noise: of the form's
+    size and batch, or where these are free, of two.
 
     Args:
+        model: what the file computes (`trace.in_form`).
         data: the ONNX file.
         open_: loads such a file in the program that it is for.
-        size: pixels; compared are one smooth picture of this size and two of noise of about half
-            of it, or of the one size that the network makes.
         float_max: the largest difference allowed to a float network, and to a quantised one whose
             layers are fed torch's values.
         quantised: what is allowed to a fake-quantised one as a whole; where torch's own noise is
             more, twice that.
+        layers: the file in which the layers of a quantised network are checked; None: ``data``.
 
     Raises: ExportError where a difference is above the tolerance.
     """
-    step = model.multiple
-    half = max(model.min_size, shorter(size) // 2 // step * step)
-    draw = torch.Generator().manual_seed(0)
-    batches = [
-        smooth(model, draw_inputs(model.net, 1, size, draw)),
-        draw_inputs(model.net, 2, (half, half + max(8, step)), draw),
-    ]
+    batches = _batches(model, form)
     model = copy.copy(model)
     model.net = copy.deepcopy(model.net).cpu().eval()  # a GPU's convolutions are less exact
-    found = agreement(model, runner(open_(data), reads(model)), batches)
+    if form.bytes_io:
+        open_, batches = on_floats(open_), [_on_levels(model, inputs) for inputs in batches]
+        float_max = max(float_max, BYTE_MAX)
+    found = agreement(model, runner(open_(data), reads(model)), batches, levels=form.bytes_io)
     if quantiser_of(model.net) is None:
-        if not found.most <= float_max:  # also where something is not a number
-            raise _disagreement(found, f"{float_max:.0e} anywhere")
+        _check_float(found, form, float_max)
         return found
-    _compare_layers(model, data, open_, batches, float_max)
+    _compare_layers(model, layers or data, open_, batches, float_max, form)
     if quantised.exact is not None and claims_exactness(model):
-        if not found.most <= quantised.exact:
-            raise _disagreement(found, f"{quantised.exact:.0e} anywhere, since it is exact")
+        most = BYTE_MAX if form.bytes_io else quantised.exact
+        if not found.most <= most:
+            raise _disagreement(found, f"{most:.0e} anywhere, since it is exact")
         return found
     return _compare_whole(model, found, batches, quantised)
+
+
+def compare_program(
+    model: Model, run: Callable[..., Tensor], form: Form, most: float = FLOAT_MAX
+) -> Agreement:
+    """`compare` of a program in torch's own arithmetic, as a function of the network's inputs: a
+    fake-quantised network has to be as near as a float one. Raises: ExportError."""
+    batches = _batches(model, form)
+    if form.bytes_io:
+        batches = [_on_levels(model, inputs) for inputs in batches]
+    found = agreement(model, run, batches, levels=form.bytes_io)
+    _check_float(found, form, max(most, BYTE_MAX) if form.bytes_io else most)
+    return found
+
+
+def _batches(model: Model, form: Form) -> list[Inputs]:
+    """A smooth picture and noise."""
+    draw = torch.Generator().manual_seed(0)
+    if not form.dynamic:
+        first, second = (draw_inputs(model.net, form.batch, form.size, draw) for _ in range(2))
+        return [smooth(model, first), second]
+    step = model.multiple
+    half = max(model.min_size, shorter(form.size) // 2 // step * step)
+    return [
+        smooth(model, draw_inputs(model.net, 1, form.size, draw)),
+        draw_inputs(model.net, 2, (half, half + max(8, step)), draw),
+    ]
+
+
+def _on_levels(model: Model, inputs: Inputs) -> Inputs:
+    """The inputs with their pictures on the levels of bytes."""
+    named = zip(reads(model), inputs, strict=True)
+    return tuple(from_bytes(as_bytes(x)) if name == "image" else x for name, x in named)
+
+
+def mean_allowed(form: Form) -> float | None:
+    """The mean difference allowed to a float network whose file has another precision; None where
+    the precision is its own."""
+    return {"fp16": HALF_MEAN, "bf16": HALF_MEAN, "int8": CALIBRATED}.get(form.precision or "")
+
+
+def _check_float(found: Agreement, form: Form, most: float) -> None:
+    """Raises ExportError where a float network is off by more than its file's precision allows."""
+    mean = mean_allowed(form)
+    if mean is None and not found.most <= most:  # also where something is not a number
+        raise _disagreement(found, f"{most:.0e} anywhere")
+    if mean is not None and not found.mean <= mean:
+        raise _disagreement(found, f"a mean of {mean:.1e}")
 
 
 def claims_exactness(model: Model) -> bool:
@@ -152,9 +209,14 @@ def claims_exactness(model: Model) -> bool:
     return q is not None and q.exact and q.last == "int8" and model.family.name in EXACT_FAMILIES
 
 
-def reads(model: Model) -> tuple[str, ...]:
-    """Names of the network's inputs."""
-    return model.net.reads if isinstance(model.net, Generator) else Generator.reads
+def on_tensors(opened: Opened) -> Session:
+    """An opened file as a function of tensors on the CPU."""
+
+    def run(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        made = opened.run({name: t.numpy() for name, t in inputs.items()})
+        return {name: torch.from_numpy(array) for name, array in made.items()}
+
+    return run
 
 
 def runner(session: Session, names: tuple[str, ...]) -> Callable[..., Tensor]:
@@ -168,6 +230,7 @@ def _compare_layers(
     open_: Callable[[bytes], Session],
     batches: list[Inputs],
     most: float,
+    form: Form,
 ) -> None:
     """Each layer by itself, and the picture that the last ones make of torch's activations."""
 
@@ -175,7 +238,7 @@ def _compare_layers(
         named = dict(zip(reads(model), inputs, strict=True))
         return check_layers(model.net, data, open_, named)[OUTPUT]
 
-    found = agreement(model, run, batches)
+    found = agreement(model, run, batches, levels=form.bytes_io)
     if not found.most <= most:
         raise _disagreement(found, f"{most:.0e} anywhere where each layer reads torch's values")
 
@@ -211,9 +274,16 @@ def smooth(model: Model, inputs: Inputs) -> Inputs:
     )
 
 
-def agreement(model: Model, run: Callable[..., Tensor], batches: list[Inputs]) -> Agreement:
-    """The difference of ``run`` from torch on these inputs, whatever it is."""
+def agreement(
+    model: Model, run: Callable[..., Tensor], batches: list[Inputs], *, levels: bool = False
+) -> Agreement:
+    """The difference of ``run`` from torch on these inputs, whatever it is.
+
+    Args: levels: torch's pictures are rounded to the levels of bytes, too.
+    """
     wanted = [_on_cpu(model, inputs) for inputs in batches]
+    if levels:
+        wanted = [from_bytes(as_bytes(want)) for want in wanted]
     difference = torch.cat(
         [_difference(run(*i), want, i) for i, want in zip(batches, wanted, strict=True)]
     )

@@ -104,8 +104,6 @@ class ClassNorm(nn.BatchNorm2d):
 class UpBlock(nn.Module):
     """c_sc(up(x)) + c2(relu(b2(c1(up(relu(b1(x))))))), nearest doubling."""
 
-    normed = (("c1", "b2"),)
-
     def __init__(
         self, i: Axis, mid: Axis, o: Axis, classes: int, *, per_image: bool = False
     ) -> None:

@@ -1,0 +1,1 @@
+"""Exported files, ours and other people's: what they read, what they cost."""
