@@ -42,9 +42,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     a = parser.parse_args()
     found = {
-        name: measured(forms, a.threads, a.passes)
-        for name, forms in cases()
-        if a.only in name
+        name: measured(forms, a.threads, a.passes) for name, forms in cases() if a.only in name
     }
     facts = {
         "device": cpu(), "threads": a.threads, "passes": a.passes, "load": os.getloadavg()[0],
@@ -70,7 +68,10 @@ def cases() -> Iterator[tuple[str, Forms]]:
     for i, o, side in ((1024, 256, 16), (256, 64, 64), (128, 3, 128), (32, 8, 64)):
         yield f"transposed 4x4, {i} to {o}, {side} px", transposed(i, o, side, 4)
     for i, o, side in ((256, 128, 32), (64, 32, 128)):
-        yield f"transposed 4x4 + batch norm + relu, {i} to {o}, {side} px", normed_transposed(i, o, side)
+        yield (
+            f"transposed 4x4 + batch norm + relu, {i} to {o}, {side} px",
+            normed_transposed(i, o, side),
+        )
     for i, o, side in ((256, 256, 32), (64, 32, 128)):
         yield f"modulated up, {i} to {o}, {side} px", modulated_up(i, o, side)
     for c, side in ((256, 32), (64, 128)):
@@ -81,7 +82,10 @@ def cases() -> Iterator[tuple[str, Forms]]:
     for c, side in ((64, 64), (24, 128)):
         yield f"int8 3x3 + bias + relu, {c} channels, {side} px", int8_biased(c, side)
     for i, o, side in ((128, 64, 64), (64, 32, 128)):
-        yield f"int8 transposed 4x4 + bias + relu, {i} to {o}, {side} px", int8_transposed(i, o, side)
+        yield (
+            f"int8 transposed 4x4 + bias + relu, {i} to {o}, {side} px",
+            int8_transposed(i, o, side),
+        )
 
 
 class Drawing:
@@ -95,7 +99,9 @@ class Drawing:
         from onnx import helper
 
         name = f"v{len(self.nodes)}"
-        made = helper.make_node(op, list(inputs), [name], name=f"{op}_{name}", domain=domain, **attributes)
+        made = helper.make_node(
+            op, list(inputs), [name], name=f"{op}_{name}", domain=domain, **attributes
+        )
         self.nodes.append(made)
         return name
 
@@ -125,7 +131,9 @@ class Drawing:
             self.weights,
         )
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
-        data: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=IR).SerializeToString()
+        data: bytes = helper.make_model(
+            graph, opset_imports=opsets, ir_version=IR
+        ).SerializeToString()
         return data
 
 
@@ -137,7 +145,9 @@ def norms(c: int, side: int) -> Forms:
         return d.file(form(d, 1 + 0.1 * d.normal(c), d.normal(c)))
 
     def operator(d: Drawing, scale: Array, shift: Array) -> str:
-        return d.node("InstanceNormalization", "x", d.constant(scale), d.constant(shift), epsilon=1e-5)
+        return d.node(
+            "InstanceNormalization", "x", d.constant(scale), d.constant(shift), epsilon=1e-5
+        )
 
     def means(d: Drawing, scale: Array, shift: Array) -> str:
         axes = d.constant([2, 3])
@@ -150,19 +160,30 @@ def norms(c: int, side: int) -> Forms:
     def one_pass(d: Drawing, scale: Array, shift: Array) -> str:
         axes = d.constant([2, 3])
         mean = d.node("ReduceMean", "x", axes)
-        power = d.node("Sub", d.node("ReduceMean", d.node("Mul", "x", "x"), axes), d.node("Mul", mean, mean))
+        power = d.node(
+            "Sub", d.node("ReduceMean", d.node("Mul", "x", "x"), axes), d.node("Mul", mean, mean)
+        )
         root = d.node("Sqrt", d.node("Add", power, d.constant(np.float32([1e-5]))))
         factor = d.node("Div", d.constant(scale.reshape(1, -1, 1, 1)), root)
         bias = d.node("Sub", d.constant(shift.reshape(1, -1, 1, 1)), d.node("Mul", mean, factor))
         return d.node("Add", d.node("Mul", "x", factor), bias)
 
     def groups(d: Drawing, scale: Array, shift: Array) -> str:
-        return d.node("GroupNormalization", "x", d.constant(scale), d.constant(shift), epsilon=1e-5, num_groups=c)
+        return d.node(
+            "GroupNormalization",
+            "x",
+            d.constant(scale),
+            d.constant(shift),
+            epsilon=1e-5,
+            num_groups=c,
+        )
 
     def rows(d: Drawing, scale: Array, shift: Array) -> str:
         flat = d.node("Reshape", "x", d.constant([0, 0, -1]))
         ones, zeros = np.ones(side * side, np.float32), np.zeros(side * side, np.float32)
-        made = d.node("LayerNormalization", flat, d.constant(ones), d.constant(zeros), axis=2, epsilon=1e-5)
+        made = d.node(
+            "LayerNormalization", flat, d.constant(ones), d.constant(zeros), axis=2, epsilon=1e-5
+        )
         y = d.node("Reshape", made, d.constant([1, c, side, side]))
         y = d.node("Mul", y, d.constant(scale.reshape(1, -1, 1, 1)))
         return d.node("Add", y, d.constant(shift.reshape(1, -1, 1, 1)))
@@ -253,8 +274,15 @@ def _four_convolutions(d: Drawing, w: Array, b: Array) -> str:
         used = np.abs(part).sum((0, 1)) > 0
         rows, columns = np.flatnonzero(used.any(1)), np.flatnonzero(used.any(0))
         part = part[:, :, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        pads = [top - rows[0], left - columns[0], bottom - (taps - 1 - rows[-1]), right - (taps - 1 - columns[-1])]
-        made.append(d.node("Conv", "a", d.constant(part), d.constant(b), pads=[int(p) for p in pads]))
+        pads = [
+            top - rows[0],
+            left - columns[0],
+            bottom - (taps - 1 - rows[-1]),
+            right - (taps - 1 - columns[-1]),
+        ]
+        made.append(
+            d.node("Conv", "a", d.constant(part), d.constant(b), pads=[int(p) for p in pads])
+        )
     assert o
     return d.node("DepthToSpace", d.node("Concat", *made, axis=1), blocksize=2, mode="DCR")
 
@@ -300,8 +328,20 @@ def modulated_up(i: int, o: int, side: int) -> Forms:
     def separated(d: Drawing, w: Array) -> str:
         y = d.node("ConvTranspose", "a", d.constant(w), strides=[2, 2])
         row = np.float32([1, 3, 3, 1]) / 4
-        y = d.node("Conv", y, d.constant(np.tile(row.reshape(1, 1, 4, 1), (o, 1, 1, 1))), pads=[1, 0, 1, 0], group=o)
-        return d.node("Conv", y, d.constant(np.tile(row.reshape(1, 1, 1, 4), (o, 1, 1, 1))), pads=[0, 1, 0, 1], group=o)
+        y = d.node(
+            "Conv",
+            y,
+            d.constant(np.tile(row.reshape(1, 1, 4, 1), (o, 1, 1, 1))),
+            pads=[1, 0, 1, 0],
+            group=o,
+        )
+        return d.node(
+            "Conv",
+            y,
+            d.constant(np.tile(row.reshape(1, 1, 1, 4), (o, 1, 1, 1))),
+            pads=[0, 1, 0, 1],
+            group=o,
+        )
 
     def dense(d: Drawing, w: Array) -> str:
         from ganpress.formats.exporters.graph.subpixel import blurred_weight, subpixel_weight
@@ -340,7 +380,9 @@ def modulated(c: int, side: int) -> Forms:
     def drawn(form: Callable[[Drawing, str, Array], str]) -> bytes:
         d = Drawing(1, c, side, side)
         w = d.weight(c, c, 3)
-        s = d.node("Add", d.node("GlobalAveragePool", "x"), d.constant(1 + 0.1 * d.normal(1, c, 1, 1)))
+        s = d.node(
+            "Add", d.node("GlobalAveragePool", "x"), d.constant(1 + 0.1 * d.normal(1, c, 1, 1))
+        )
         y = form(d, s, w)
         return d.file(d.node("LeakyRelu", y, alpha=0.2))
 
@@ -372,7 +414,9 @@ def doubled(c: int, side: int) -> Forms:
 
     def operator(d: Drawing) -> str:
         kernel = np.tile(4 * BLUR, (c, 1, 1, 1))
-        return d.node("ConvTranspose", "x", d.constant(kernel), strides=[2, 2], pads=[1] * 4, group=c)
+        return d.node(
+            "ConvTranspose", "x", d.constant(kernel), strides=[2, 2], pads=[1] * 4, group=c
+        )
 
     def dense(d: Drawing) -> str:
         weight = np.zeros((c, c, 4, 4), np.float32)
@@ -536,7 +580,13 @@ def int8_transposed(i: int, o: int, side: int) -> Forms:
         return d.file(_values(d, _levels(d, d.node("Relu", layer(d, w, b))))) if x else b""
 
     def qdq(d: Drawing, w: Array, b: Array) -> str:
-        y = d.node("ConvTranspose", _values(d, _levels(d, "a")), _dequantised(d, w, 1), strides=[2, 2], pads=[1] * 4)
+        y = d.node(
+            "ConvTranspose",
+            _values(d, _levels(d, "a")),
+            _dequantised(d, w, 1),
+            strides=[2, 2],
+            pads=[1] * 4,
+        )
         return d.node("Add", y, d.constant(b.reshape(1, -1, 1, 1)))
 
     def one(d: Drawing, w: Array, b: Array) -> str:
@@ -615,7 +665,12 @@ def measured(forms: Forms, threads: int, passes: int) -> dict[str, Any]:
         want = runs[base]()
         out[runtime] = {
             name: {
-                "ratio": round(statistics.median(a / b for a, b in zip(took[runtime, name], took[base], strict=True)), 3),
+                "ratio": round(
+                    statistics.median(
+                        a / b for a, b in zip(took[runtime, name], took[base], strict=True)
+                    ),
+                    3,
+                ),
                 "ms": round(1e3 * statistics.median(took[runtime, name]), 2),
                 "difference": float(np.abs(runs[runtime, name]() - want).max()),
             }

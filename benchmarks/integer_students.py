@@ -35,6 +35,7 @@ import torch
 from benchmarks.once_for_all_step import cpu_name
 from ganpress import load, open_images
 from ganpress.data import Images
+from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.measures.cost import measure
 from ganpress.measures.fidelity import evaluate
@@ -162,8 +163,8 @@ def compare(name: str, a: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "protocol": found.protocol,
             "steps": json.loads((folder / f"{name}-{form}/distil/done.json").read_text())["steps"],
         }
-        files[f"{form}, int8"] = to_bytes(student)
-        files[f"{form}, float"] = to_bytes(without_quantisers(student))
+        files[f"{form}, int8"] = to_bytes(student, Form(size))
+        files[f"{form}, float"] = to_bytes(without_quantisers(student), Form(size))
     found_times = times(files, size, 3 if a.tiny else 40)
     for form in FORMS:
         rows[form]["ms"] = {k: found_times[f"{form}, {k}"] for k in ("int8", "float")}

@@ -11,19 +11,20 @@ import numpy as np
 import pytest
 import torch
 from exports import LEAST, SHALLOW
-from nets import WIRINGS, Wiring, difference
+from nets import Wiring
 from thin import thinned
 from torch import nn
 
 from ganpress.formats.exporters import export, verify
-from ganpress.formats.exporters.folding import fold_norms, normed_layers, scale_and_shift
-from ganpress.formats.exporters.hoisting import hoist_quantisers
-from ganpress.formats.exporters.onnx import session, to_bytes
+from ganpress.formats.exporters.form import Form
+from ganpress.formats.exporters.graph.early import quantise_early
+from ganpress.formats.exporters.graph.editor import Editor
+from ganpress.formats.exporters.graph.quantised import weight_of
+from ganpress.formats.exporters.onnx import as_traced, session, to_bytes
 from ganpress.formats.exporters.plain import export_plain
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.forms import integer_form
 from ganpress.nn.integer_layers import output_grids
-from ganpress.quantisation.exact import ExactQuantiser
 from ganpress.quantisation.quantise import FakeQuantiser, calibrate, quantise, ranges_of
 from ganpress.types import Inputs
 
@@ -62,7 +63,16 @@ def in_integers(model: Model, inputs: Inputs, **how: Any) -> Model:
 def file_of(name: str, per_channel: bool = True) -> tuple[Model, bytes]:
     model, inputs = formed(LEAST_OF[name])
     quantised = in_integers(model, inputs, per_channel=per_channel)
-    return quantised, to_bytes(quantised)
+    return quantised, to_bytes(quantised, form_of(name))
+
+
+def form_of(name: str) -> Form:
+    return Form(LEAST_OF[name].pixels)
+
+
+def check(model: Model, data: bytes, form: Form) -> verify.Agreement:
+    """As an export does it: layer by layer to single roundings, and as a whole."""
+    return verify.compare(model, data, session, form, layers=as_traced(model, form))
 
 
 def kinds(data: bytes) -> Counter[str]:
@@ -100,123 +110,111 @@ def test_no_node_is_left_that_runtimes_keep_in_float(name: str) -> None:
 
 @each_family
 def test_the_file_makes_the_fake_quantised_networks_pictures(name: str) -> None:
-    """Layer by layer to single roundings, and as a whole."""
     model, data = file_of(name)
-    found = verify.compare(model, data, session, LEAST_OF[name].pixels)
-    assert found.mean < verify.NOISE_MOST
+    assert check(model, data, form_of(name)).mean < verify.NOISE_MOST
 
 
 def test_a_scale_for_the_tensor_becomes_one_for_each_channel() -> None:
     model, data = file_of("cyclegan", per_channel=False)
-    verify.compare(model, data, session, 32)
+    check(model, data, form_of("cyclegan"))
 
 
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_levels_stay_and_steps_take_the_norms_scale_in(per_channel: bool) -> None:
     """Against the levels that the student's own file stores, and torch's formula of BatchNorm."""
     model, data = file_of("cyclegan", per_channel)
-    tensors = {
-        i.name: onnx.numpy_helper.to_array(i) for i in onnx.load_from_string(data).graph.initializer
-    }
-    looked = 0
-    for layer, parent, name in normed_layers(model.net):
-        path = next(n for n, m in model.net.named_modules() if m is layer)
-        norm: Any = parent.get_submodule(name)
-        levels, step = layer.quantiser.weight_integers(layer.weight, out_dim=layer.out_dim)  # type: ignore[union-attr]
+    editor = Editor(data)
+    convs = [n for n in editor.nodes if n.op_type == "Conv"]
+    net: Any = model.net
+    block = net.blocks[0]
+    pairs = [(net.stem.conv, net.stem.norm), (net.down1.conv, net.down1.norm)]
+    pairs += [(block.conv1, block.norm1), (block.conv2, block.norm2), (net.up1.conv, net.up1.norm)]
+    assert len(convs) == len(pairs) + 1
+    found = {w.levels.shape: w for w in (weight_of(editor, n) for n in convs) if w is not None}
+    for layer, norm in pairs:
+        levels, step = layer.quantiser.weight_integers(layer.weight, out_dim=0)
         factor = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach()
-        rows = len(layer.weight) // len(factor)
-        factor = factor.repeat_interleave(rows)
-        want = (levels.float() * step) * factor.view(-1, 1, 1, 1)
-        got = tensors[f"{path}.quantiser.levels"] * tensors[f"{path}.quantiser.step"].reshape(
-            -1, 1, 1, 1
-        )
-        assert np.abs(tensors[f"{path}.quantiser.levels"]).max() <= 127
-        assert np.allclose(got, want.numpy(), rtol=1e-5, atol=1e-9)
-        looked += 1
-    assert looked == 5  # the stem, the halving, both of the block, the doubling
-
-
-def test_a_float_network_with_its_norms_taken_in_makes_the_same_pictures() -> None:
-    for name in ("cyclegan separable batch", "sngan", "gaugan", "pix2pix", "munit separable"):
-        wiring = WIRINGS[name]
-        model, inputs = formed(wiring)
-        want = model.net.eval()(*inputs)
-        count = sum(1 for _ in normed_layers(model.net))
-        norms = [m for m in model.net.modules() if isinstance(m, nn.BatchNorm2d)]
-        got = fold_norms(copy.deepcopy(model.net))
-        left = [m for m in got.modules() if isinstance(m, nn.BatchNorm2d)]
-        assert count > 0 and len(left) == len(norms) - count
-        assert difference(got(*inputs), want) < 1e-4, name
-
-
-def test_norms_of_classes_of_single_pictures_and_exact_ones_stay() -> None:
-    for name in ("sngan conditional", "cyclegan affine"):
-        assert not list(normed_layers(WIRINGS[name].net()))
-    model, _ = formed(SHALLOW)
-    quantise(model.net, ExactQuantiser())
-    assert not list(normed_layers(model.net))
+        factor = factor.repeat_interleave(len(layer.weight) // len(factor)).view(-1, 1, 1, 1)
+        want = levels.float() * step * factor
+        weight = found[tuple(levels.shape)]
+        assert np.array_equal(np.abs(weight.levels), levels.abs().numpy())
+        assert np.allclose(weight.levels * weight.step.reshape(-1, 1, 1, 1), want, 1e-5, 1e-9)
 
 
 def test_a_level_without_an_opposite_keeps_its_norm() -> None:
     """int8 has -128, but not 128, which a scale below 0 would need."""
     model, inputs = formed(SHALLOW, negative=False)
-    layer, parent, name = next(iter(normed_layers(model.net)))
+    stem: Any = model.net.stem
     with torch.no_grad():
-        layer.weight[0, 0, 0, 0] = -2 * layer.weight.abs().max()
-        parent.get_submodule(name).weight[0].neg_()  # type: ignore[operator,union-attr]
+        stem.conv.weight[0, 0, 0, 0] = -2 * stem.conv.weight.abs().max()
+        stem.norm.weight[0].neg_()
     full = in_integers(model, inputs, weight_levels="full", per_channel=True)
-    data = to_bytes(full)
+    data = to_bytes(full, Form(32))
     assert kinds(data)["BatchNormalization"] == 1
-    verify.compare(full, data, session, 32)
-    assert scale_and_shift(parent.get_submodule(name))[0][0] < 0
+    check(full, data, Form(32))
 
 
-@each_family
-def test_quantisers_that_move_up_change_no_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, data = file_of(name)
-    monkeypatch.setattr("ganpress.formats.exporters.onnx.hoist_quantisers", lambda file: file)
-    before = to_bytes(model)
-    inputs = LEAST_OF[name].inputs(2)
-    assert np.array_equal(run(before, inputs, optimised=False), run(data, inputs, optimised=False))
-    if name in ("cyclegan", "pix2pix"):
-        assert kinds(data)["QuantizeLinear"] > kinds(before)["QuantizeLinear"]
+def moved(
+    nodes: list[Any], x: torch.Tensor, others: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray, Counter[str], list[str]]:
+    """What a graph of these nodes makes of x before and after quantisers have moved, which kinds it
+    then has, and in which order."""
+    helper, tensor = onnx.helper, onnx.TensorProto
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", tensor.FLOAT, list(x.shape))],
+        [helper.make_tensor_value_info("y", tensor.FLOAT, None)],
+        [onnx.numpy_helper.from_array(np.asarray(a), n) for n, a in others.items()],
+    )
+    opset = helper.make_opsetid("", 17)
+    before = helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString()
+    editor = Editor(before)
+    quantise_early(editor)
+    after = editor.to_bytes()
+    order = [node.op_type for node in onnx.load_from_string(after).graph.node]
+    made = [run(data, (x,), optimised=False) for data in (before, after)]
+    return made[0], made[1], kinds(after), order
+
+
+GRID = {"step": np.float32(0.03), "zero": np.uint8(0)}
+
+
+def test_quantisers_move_before_joined_and_cut_channels_and_change_no_bit() -> None:
+    node = onnx.helper.make_node
+    x = torch.randn(1, 3, 6, 6, generator=torch.Generator().manual_seed(0)) * 2
+    nodes = [
+        node("Neg", ["x"], ["n"]),
+        node("LeakyRelu", ["x"], ["l"]),
+        node("Concat", ["n", "l"], ["c"], axis=1),
+        node("Relu", ["c"], ["r"]),
+        node("Slice", ["r", "from", "to", "dims"], ["s"]),
+        node("QuantizeLinear", ["s", "step", "zero"], ["q"]),
+        node("DequantizeLinear", ["q", "step", "zero"], ["d"]),
+        node("Sub", ["d", "half"], ["y"]),
+    ]
+    ends = {"from": np.array([1, 1]), "to": np.array([5, 5]), "dims": np.array([2, 3])}
+    before, after, found, order = moved(nodes, x, {**GRID, **ends, "half": np.float32(0.5)})
+    assert np.array_equal(before, after) and after.shape == (1, 6, 4, 4)
+    assert found["QuantizeLinear"] == 2 and found["DequantizeLinear"] == 1
+    assert max(k for k, kind in enumerate(order) if kind == "QuantizeLinear") < order.index("Slice")
 
 
 def test_a_value_that_something_else_reads_is_not_rounded_for_it() -> None:
-    """Relu's output goes through a border to a quantiser, and as it is into a sum."""
-    helper, tensor = onnx.helper, onnx.TensorProto
-    node = helper.make_node
-    graph = helper.make_graph(
-        [
-            node("Neg", ["x"], ["n"]),
-            node("Relu", ["n"], ["r"]),
-            node("Pad", ["r", "pads"], ["p"], mode="reflect"),
-            node("QuantizeLinear", ["p", "step", "zero"], ["q"]),
-            node("DequantizeLinear", ["q", "step", "zero"], ["d"]),
-            node("Slice", ["d", "from", "to", "dims"], ["s"]),
-            node("Add", ["r", "s"], ["y"]),
-        ],
-        "g",
-        [helper.make_tensor_value_info("x", tensor.FLOAT, [1, 1, 4, 4])],
-        [helper.make_tensor_value_info("y", tensor.FLOAT, [1, 1, 4, 4])],
-        [
-            onnx.numpy_helper.from_array(np.array(a, dtype=t), n)
-            for n, a, t in [
-                ("pads", [0, 0, 1, 1, 0, 0, 1, 1], np.int64),
-                ("step", 0.5, np.float32),
-                ("zero", 0, np.uint8),
-                ("from", [1, 1], np.int64),
-                ("to", [5, 5], np.int64),
-                ("dims", [2, 3], np.int64),
-            ]
-        ],
-    )
-    file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    x = torch.rand(1, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * -3
-    before = run(file.SerializeToString(), (x,), optimised=False)
-    after = run(hoist_quantisers(file).SerializeToString(), (x,), optimised=False)
+    """What is joined goes into a sum as well, as it is."""
+    node = onnx.helper.make_node
+    x = torch.randn(1, 3, 6, 6, generator=torch.Generator().manual_seed(0)) * 2
+    nodes = [
+        node("LeakyRelu", ["x"], ["l"]),
+        node("Concat", ["l", "x"], ["c"], axis=1),
+        node("QuantizeLinear", ["c", "step", "zero"], ["q"]),
+        node("DequantizeLinear", ["q", "step", "zero"], ["d"]),
+        node("Concat", ["l", "l"], ["twice"], axis=1),
+        node("Add", ["d", "twice"], ["y"]),
+    ]
+    before, after, found, _ = moved(nodes, x, dict(GRID))
     assert np.array_equal(before, after)
-    assert sum(n.op_type == "QuantizeLinear" for n in file.graph.node) == 2
+    assert found["QuantizeLinear"] == 2
 
 
 @pytest.mark.parametrize("name", ["cyclegan", "pix2pix"])
@@ -262,7 +260,3 @@ def test_openvino_makes_the_same_of_it(tmp_path: Any) -> None:
     pytest.importorskip("openvino", reason="needs ganpress[openvino]")
     facts = export(file_of("cyclegan")[0], tmp_path / "m.xml", to="openvino", size=32)
     assert facts.mean_abs_diff <= verify.NOISE_MOST
-    guarded = [
-        n for n in onnx.load_from_string(file_of("cyclegan")[1]).graph.node if n.op_type == "Max"
-    ]
-    assert len(guarded) == 1

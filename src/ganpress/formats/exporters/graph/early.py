@@ -58,7 +58,9 @@ def _split(editor: Editor, join: Any, chain: list[Any]) -> None:
     for number, name in enumerate(join.input):
         for node in chain:
             output = editor.value(f"{node.output[0]}/{number}")
-            made.append(editor.node(node.op_type, [name, *node.input[1:]], output, **attributes(node)))
+            made.append(
+                editor.node(node.op_type, [name, *node.input[1:]], output, **attributes(node))
+            )
             name = output
         parts.append(name)
     joined = editor.node("Concat", parts, chain[-1].output[0], **attributes(join))
@@ -73,14 +75,24 @@ def _only_moves(editor: Editor, node: Any, chain: list[Any]) -> list[str] | None
         return []
     if node.op_type == "Resize":
         nearest = found.get("mode", b"nearest") == b"nearest"
-        return [] if nearest and found.get("coordinate_transformation_mode") != b"tf_crop_and_resize" else None
+        return (
+            []
+            if nearest and found.get("coordinate_transformation_mode") != b"tf_crop_and_resize"
+            else None
+        )
     if node.op_type != "Pad":
         return None
     if mode in (b"reflect", b"edge"):
         return []
     value = editor.array(node.input[2]) if len(node.input) > 2 and node.input[2] else np.zeros(())
     zero = editor.array(chain[-1].input[2]) if len(chain[-1].input) > 2 else None
-    if len(node.input) > 2 or value is None or value.any() or zero is None or _moves_zero(editor, chain):
+    if (
+        len(node.input) > 2
+        or value is None
+        or value.any()
+        or zero is None
+        or _moves_zero(editor, chain)
+    ):
         return None
     return [editor.constant(zero.reshape(()), f"{node.output[0]}/zero")]
 

@@ -92,7 +92,11 @@ def integer_transposed(editor: Editor) -> None:
 def as_one(editor: Editor, layer: Any) -> bool:
     """Put one convolution and DepthToSpace in the place of a transposed convolution of stride 2,
     with the bias that is added behind it; False where it is of another kind."""
-    doubling, whole, plain = doubling_of(layer), weight_of(editor, layer), editor.array(layer.input[1])
+    doubling, whole, plain = (
+        doubling_of(layer),
+        weight_of(editor, layer),
+        editor.array(layer.input[1]),
+    )
     if doubling is None or (whole is None and plain is None):
         return False
     found = bias_of(editor, layer)
@@ -141,10 +145,10 @@ def _in_four(editor: Editor, layer: Any, weight: Array, doubling: dict[str, int]
         part, where = used_taps(made[place::4], pads)
         parts = [layer.input[0], editor.constant(part, f"{name}/place{place}"), *bias]
         output = editor.value(f"{name}/of{place}")
-        nodes.append(
-            editor.node("Conv", parts, output, pads=where, group=doubling["groups"])
-        )
-    joined = editor.node("Concat", [n.output[0] for n in nodes], editor.value(f"{name}/four"), axis=1)
+        nodes.append(editor.node("Conv", parts, output, pads=where, group=doubling["groups"]))
+    joined = editor.node(
+        "Concat", [n.output[0] for n in nodes], editor.value(f"{name}/four"), axis=1
+    )
     shuffle = editor.node("DepthToSpace", joined.output, name, blocksize=2, mode="DCR")
     editor.replace([layer], [*nodes, joined, shuffle])
 
