@@ -36,6 +36,7 @@ from benchmarks.once_for_all_step import cpu_name
 from ganpress import load, open_images
 from ganpress.data import Images
 from ganpress.formats.exporters.form import Form
+from ganpress.formats.exporters.graph import Runtime
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.measures.cost import measure
 from ganpress.measures.fidelity import evaluate
@@ -98,30 +99,30 @@ def without_quantisers(model: Model) -> Model:
     return bare
 
 
-def runners(data: bytes, size: int) -> dict[str, Callable[[], object]]:
-    """What runs a file once, by runtime, with one thread."""
+def runner(data: bytes, runtime: Runtime, size: int) -> Callable[[], object]:
+    """What runs a file once, with one thread."""
     import onnxruntime
     import openvino
 
     x = np.random.default_rng(0).uniform(-1, 1, (1, 3, size, size)).astype(np.float32)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    if runtime == "onnxruntime":
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        return lambda: session.run(None, {"image": x})
     core = openvino.Core()
     settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     request = core.compile_model(core.read_model(data), "CPU", settings).create_infer_request()
-    return {
-        "onnxruntime": lambda: session.run(None, {"image": x}),
-        "openvino": lambda: request.infer([x]),
-    }
+    return lambda: request.infer([x])
 
 
-def times(files: dict[str, bytes], size: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Median milliseconds of the process, by file and runtime; all in turns."""
+def times(models: dict[str, Model], size: int, rounds: int) -> dict[str, dict[str, float]]:
+    """Median milliseconds of the process, by model and runtime, each of the file that is written
+    for that runtime; all in turns."""
     opened = {
-        (name, runtime): run
-        for name, data in files.items()
-        for runtime, run in runners(data, size).items()
+        (name, runtime): runner(to_bytes(model, Form(size), runtime=runtime), runtime, size)
+        for name, model in models.items()
+        for runtime in RUNTIMES
     }
     took: dict[tuple[str, str], list[float]] = {key: [] for key in opened}
     for k in range(rounds + 2):
@@ -132,11 +133,11 @@ def times(files: dict[str, bytes], size: int, rounds: int) -> dict[str, dict[str
                 took[key].append(1e3 * (time.process_time() - began))
     return {
         name: {runtime: round(statistics.median(took[name, runtime]), 2) for runtime in RUNTIMES}
-        for name in files
+        for name in models
     }
 
 
-RUNTIMES = ("onnxruntime", "openvino")
+RUNTIMES: tuple[Runtime, ...] = ("onnxruntime", "openvino")
 
 
 def compare(name: str, a: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -146,7 +147,7 @@ def compare(name: str, a: argparse.Namespace, folder: Path) -> dict[str, Any]:
     side, size = TEACHERS[name]["size"], a.size
     whole = measure(teacher.net, size)
     rows: dict[str, Any] = {}
-    files: dict[str, bytes] = {}
+    models: dict[str, Model] = {}
     for form in FORMS:
         print(f"{name}: {form}", flush=True)
         student = student_of(load_again(name), name, form, a, folder / f"{name}-{form}")
@@ -163,12 +164,10 @@ def compare(name: str, a: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "protocol": found.protocol,
             "steps": json.loads((folder / f"{name}-{form}/distil/done.json").read_text())["steps"],
         }
-        files[f"{form}, int8"] = to_bytes(student, Form(size))
-        files[f"{form}, float"] = to_bytes(without_quantisers(student), Form(size))
-    found_times = times(files, size, 3 if a.tiny else 40)
+        models |= {f"{form}, int8": student, f"{form}, float": without_quantisers(student)}
+    found_times = times(models, size, 3 if a.tiny else 40)
     for form in FORMS:
         rows[form]["ms"] = {k: found_times[f"{form}, {k}"] for k in ("int8", "float")}
-        rows[form]["file_bytes"] = len(files[f"{form}, int8"])
     return {"timed_at": size, "evaluated_at": side, "students": rows}
 
 

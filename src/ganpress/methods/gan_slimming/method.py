@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from ganpress.channels.recalibrate import batch_norms
+from ganpress.channels.recalibrate import batch_norms, recalibrate
 from ganpress.data import Batch
 from ganpress.errors import ConfigError
 from ganpress.measures.cost import CostOf
@@ -87,6 +87,8 @@ def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
         begin = replace(given.begin, net=place(given.begin.net, c, c.device))
         student = prune_in_rounds(setup, c, None if alone else distillation, begin)
     train(setup, "finetune", student, c, distillation, budget)
+    if c.student.form == "integers" and batch_norms(student.net):  # of averaged weights, too
+        recalibrate(student.net, calibration_batches(setup, c))
     student.net.eval()
     if c.procedure == "postq":
         quantise_student(setup, student.net, copy.deepcopy(student.net), c)
