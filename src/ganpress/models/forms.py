@@ -25,7 +25,6 @@ from ganpress.nn.axes import Axis, Dim, tags
 from ganpress.nn.blocks import ConvNorm
 from ganpress.nn.integer_layers import SubPixelConv2d
 from ganpress.nn.layers import Conv2d, ConvTranspose2d, Quantisable, fold_gates, quantisable
-from ganpress.nn.norms import is_norm
 from ganpress.nn.resample import Double
 from ganpress.quantisation.quantise import quantiser_of
 from ganpress.types import Inputs, Options, State
@@ -188,7 +187,7 @@ def integer_form(
 def converted(source: nn.Module, net: nn.Module) -> State:
     """The state of ``net`` that makes it as near to ``source`` as its wiring allows.
 
-    Both have the same convolutions and norms, in the same order; what else holds tensors has the
+    Both have the same convolutions in the same order; what else holds tensors, norms too, has the
     same names.
     """
     state = dict(net.state_dict())
@@ -201,12 +200,6 @@ def converted(source: nn.Module, net: nn.Module) -> State:
         state[f"{name}.weight"] = weight
         if bias is not None:
             state[f"{name}.bias"] = bias
-    norms = [m for m in source.modules() if is_norm(m)]
-    others = [(n, m) for n, m in net.named_modules() if is_norm(m)]
-    for norm, (name, other_norm) in zip(norms, others, strict=True):
-        for leaf, value in {**norm.state_dict()}.items():
-            if leaf in other_norm.state_dict():
-                state[f"{name}.{leaf}"] = value
     return state
 
 

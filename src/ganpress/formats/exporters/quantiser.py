@@ -180,7 +180,7 @@ def use_export_quantisers(
     """Replace each fake quantiser by an exportable form, in place; gates must be folded."""
     for layer in quantisable(net).values():
         if isinstance(layer.quantiser, FakeQuantiser):
-            exportable = form(layer, layer.quantiser)
+            exportable: Any = form(layer, layer.quantiser)
             bias = layer.added_bias(layer.bias)
             if bias is not None:
                 layer.bias = nn.Parameter(bias)

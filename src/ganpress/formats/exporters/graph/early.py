@@ -39,7 +39,12 @@ def _move(editor: Editor, quantise: Any) -> bool:
     if node.op_type == "Concat":
         _split(editor, node, chain)
         return True
-    extra = _only_moves(editor, node, chain)
+    return _move_past(editor, node, chain)
+
+
+def _move_past(editor: Editor, node: Any, chain: list[Any]) -> bool:
+    """Put a quantiser and the activations before it ahead of a node; whether that only moves."""
+    extra, quantise = _only_moves(editor, node, chain), chain[-1]
     if extra is None:
         return False
     levels = quantise.output[0]
