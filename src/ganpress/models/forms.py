@@ -53,23 +53,23 @@ class Change:
 NORM = Change(
     "norm", {"instance": "batch"}, "each picture's own mean and variance: those of many pictures"
 )
-MIDDLE = Change(
-    "middle", {"instance": "batch"}, "the same inside separable convolutions", {"separable": True}
-)
+INSIDE = "the same inside separable convolutions"
+INNER = Change("inner_norm", {"instance": "batch"}, INSIDE, {"separable": True})
+MIDDLE = Change("middle", {"instance": "batch"}, INSIDE, {"separable": True})
 ZEROS = Change("padding", {"reflect": "zero", "replicate": "zero"}, "the picture beyond its border")
 OUTER = Change("outer_padding", {"reflect": "zero"}, "the same of the first and last convolution")
 BILINEAR = Change("up", {"bilinear": "nearest"}, "smooth interpolation, but for its best fit")
 BLUR = Change("antialias", {k: 0 for k in range(2, 8)}, "the blur before every second pixel")
 
 CHANGES: dict[str, tuple[Change, ...]] = {
-    "cyclegan": (NORM, MIDDLE, ZEROS, OUTER, BILINEAR, BLUR),
-    "cartoongan": (NORM, MIDDLE, ZEROS, OUTER, BILINEAR),
+    "cyclegan": (NORM, INNER, ZEROS, OUTER, BILINEAR, BLUR),
+    "cartoongan": (NORM, INNER, ZEROS, OUTER, BILINEAR),
     "pix2pix": (
         NORM,
         Change("biased", {False: True}, "nothing: the biases stay", {"norm": "instance"}),
     ),
     "gaugan": (NORM, MIDDLE),
-    "munit": (NORM, MIDDLE, ZEROS),
+    "munit": (NORM, INNER, ZEROS),
     "sngan": (NORM,),
     "stylegan2": (),
 }

@@ -39,7 +39,7 @@ OPTIONS: dict[str, Any] = {
     "up": "transposed",  # what doubles; or "nearest", "bilinear" before a 3x3 convolution; or
     # "sub-pixel": one 2x2 convolution for all four pixels
     "outer_padding": "reflect",  # of the first and last convolution; or "zero"
-    "middle": "instance",  # norm inside a separable convolution; or "batch", "none"
+    "inner_norm": "instance",  # norm inside a separable convolution; or "batch", "none"
 }
 EPS = 1e-9
 
@@ -88,7 +88,7 @@ class CartoonGenerator(Generator):
                 affine=affine,
                 separable=options["separable"],
                 padding=options["padding"],
-                middle=options["middle"],
+                middle=options["inner_norm"],
                 eps=EPS,
             )
             for i in range(options["blocks"])

@@ -44,7 +44,7 @@ OPTIONS: dict[str, Any] = {
     "up": "transposed",  # what doubles; or "nearest", "bilinear" (CUT) before a 3x3 convolution;
     # or "sub-pixel": one 2x2 convolution for all four pixels
     "outer_padding": "reflect",  # of the first and last convolution; or "zero"
-    "middle": "instance",  # norm inside a separable convolution; or "batch", "none"
+    "inner_norm": "instance",  # norm inside a separable convolution; or "batch", "none"
 }
 
 
@@ -69,7 +69,7 @@ class ResnetGenerator(Generator):
         check_word("outer_padding", options["outer_padding"], OUTER_PADDINGS)
         around = 3 if options["outer_padding"] == "reflect" else 0
         self.multiple = 2 ** options["downsamplings"]
-        in_middle = options["separable"] and options["middle"] == "instance"
+        in_middle = options["separable"] and options["inner_norm"] == "instance"
         in_blocks = options["padding"] == "reflect" or in_middle
         needs_two = (options["blocks"] > 0 and in_blocks) or options["antialias"] > 0
         self.min_map = 2 if needs_two or kind == "instance" else 1
@@ -93,7 +93,7 @@ class ResnetGenerator(Generator):
                 affine=affine,
                 separable=options["separable"],
                 padding=options["padding"],
-                middle=options["middle"],
+                middle=options["inner_norm"],
             )
             for i in range(options["blocks"])
         )

@@ -41,7 +41,7 @@ OPTIONS: dict[str, Any] = {
     "style_encoder": True,  # False: styles are only drawn, as in GAN Compression's smallest files
     "norm": "instance",  # of the content encoder; or "batch"
     "padding": "reflect",  # of every convolution; or "zero"
-    "middle": "instance",  # norm inside a separable convolution; or "batch", "none"
+    "inner_norm": "instance",  # norm inside a separable convolution; or "batch", "none"
 }
 NORMS = ("instance", "batch")
 STYLE_DOWN = 4  # stride-2 convolutions of the style encoder
@@ -227,7 +227,7 @@ def _conv(
     i: Axis, o: Axis, kernel: int, options: Options, *, signed: bool, padding: int
 ) -> nn.Module:
     if options["separable"]:
-        middle = options["middle"]
+        middle = options["inner_norm"]
         return Separable(i, o, signed=signed, kernel=kernel, padding=padding, middle=middle)
     return conv(i, o, kernel, signed=signed, padding=padding)
 
@@ -251,7 +251,7 @@ def _content_encoder(a: dict[str, Axis], options: Options) -> nn.Sequential:
             kind=kind,
             separable=options["separable"],
             padding=options["padding"],
-            middle=options["middle"],
+            middle=options["inner_norm"],
         )
         for i in range(options["res"])
     ]
