@@ -17,6 +17,7 @@ from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.formats.exporters.opset import at_opset
 from ganpress.formats.exporters.trace import traced
 from ganpress.models.checkpoint import Model
+from ganpress.nn.integer_layers import output_grids
 from ganpress.nn.layers import quantisable
 from ganpress.quantisation.quantise import FakeQuantiser, calibrate, quantise
 
@@ -50,6 +51,7 @@ def traced_once(model: Model, form: Form) -> Any:
         state.update(name.encode() + tensor.detach().numpy().tobytes())
     shape = (form.size, form.batch, form.dynamic)
     on = [(repr(m.quantiser), m.range) for m in quantisable(model.net).values()]
+    on += [(repr(grid.quantiser), None) for grid in output_grids(model.net).values()]
     key = f"{model.family.name} {model.options} {shape} {on} {state.hexdigest()}"
     if key not in _TRACES:
         _TRACES[key] = traced(model, form).SerializeToString()

@@ -184,6 +184,10 @@ WIRINGS = {
         {"affine": True, "downsamplings": 3, "up": "nearest", "padding": "replicate"},
     ),
     "cyclegan zeros": Wiring("cyclegan", {"norm": "batch", "padding": "zero"}),
+    "cyclegan integers": Wiring(
+        "cyclegan",
+        {"norm": "batch", "padding": "zero", "outer_padding": "zero", "up": "sub-pixel"},
+    ),
     "cartoongan": Wiring("cartoongan"),
     "cartoongan separable": Wiring("cartoongan", {"separable": True}),
     "cartoongan batch": Wiring("cartoongan", {"norm": "batch"}),
@@ -194,6 +198,7 @@ WIRINGS = {
         {"norm": "instance", "affine": True, "leaky_skips": True, "upsampling": "resize-last"},
     ),
     "pix2pix resize": Wiring("pix2pix", {"norm": "instance", "upsampling": "resize"}),
+    "pix2pix integers": Wiring("pix2pix", {"upsampling": "sub-pixel", "biased": True}),
     "gaugan": Wiring("gaugan"),
     "gaugan separable": Wiring("gaugan", {"separable": True, "edges": False, "dontcare": True}),
     "gaugan instance": Wiring("gaugan", {"norm": "instance"}),

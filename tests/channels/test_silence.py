@@ -33,6 +33,8 @@ from ganpress.quantisation.quantise import FakeQuantiser, quantise
 
 def exact_groups(wiring: Wiring) -> tuple[str, ...]:
     """Groups all of whose readers pad by the picture: their constants can be absorbed exactly."""
+    if wiring.settled.get("outer_padding") == "zero":
+        return ()
     last = f"up{wiring.settled.get('downsamplings', 2)}"
     return (last,) if wiring.settled.get("padding") == "zero" else (last, "block0", "block1")
 

@@ -57,6 +57,7 @@ def test_an_imported_unet_makes_upstreams_picture() -> None:
     model = assemble(pix2pix.plan(weights, source="x", config=None), weights, source="x")
     known = {"downs": 7, "norm": "batch", "affine": False, "dropout": False}
     usual = {"leaky_skips": False, "upsampling": "deconv", "in_channels": 3, "out_channels": 3}
+    usual["biased"] = False
     assert model.options == {**known, **usual}
     assert difference(model(held["input/x"]), held["output/y"]) < 2e-5
 

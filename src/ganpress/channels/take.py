@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from ganpress.errors import WidthsError, did_you_mean
 from ganpress.nn.axes import Axis, Dim, axes, size, tag, tags, widths
+from ganpress.nn.integer_layers import output_grids
 from ganpress.nn.layers import gate_dim, gated_layers, quantisable
 from ganpress.nn.norms import is_norm, set_exact
 from ganpress.types import Keep, State, Widths
@@ -109,6 +110,10 @@ def like(model: nn.Module, build: Build, widths: Widths) -> nn.Module:
         if layer.range is not None:
             device = new[name].weight.device
             new[name].range = nn.Parameter(torch.empty_like(layer.range, device=device))
+    places = output_grids(fresh)
+    for name, grid in output_grids(model).items():
+        if name in places:
+            places[name].quantiser = grid.quantiser
     gated = gated_layers(fresh)
     for name, layer in gated_layers(model).items():
         if layer.gate is not None and name in gated:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
 from ganpress.nn.axes import Dim, axes, tags, vanishing_with
+from ganpress.nn.integer_layers import SubPixelConv2d
 from ganpress.nn.layers import ConvTranspose2d, convolutions, quantisable
 from ganpress.quantisation.quantise import quantiser_of
 from ganpress.types import Inputs, Widths
@@ -111,6 +112,8 @@ def _count(net: nn.Module, size: Size) -> list[_Layer]:
         def read(layer: nn.Module, inputs: Inputs, output: Tensor) -> None:
             out = output.shape[-2] * output.shape[-1]
             into = inputs[0].shape[-2] * inputs[0].shape[-1]
+            if isinstance(layer, SubPixelConv2d):  # places of its kernel, not pixels that it makes
+                out = prod(side + 1 for side in inputs[0].shape[-2:])
             true = into if isinstance(layer, ConvTranspose2d) else out
             found.append(_Layer(f"{name}.weight", true, out))
 

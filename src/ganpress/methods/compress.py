@@ -34,6 +34,7 @@ from ganpress.training.forecast import MIN_STEPS, MINUTES, STEPS, announce, time
 from ganpress.training.outcome import forgotten_if_refused
 from ganpress.training.shared_settings import MethodSettings
 from ganpress.training.start import Start, as_start, check_whole
+from ganpress.training.student_form import foreign_options, form_remarks
 
 SHOWN = 32  # images that a forecast is made with
 
@@ -103,7 +104,7 @@ def compress(
     given = Given(teacher, images, reals, weights, begin.models[""] if begin else None, kept)
     c: MethodSettings = chosen.resolve(given, config)
     if begin:
-        check_start(chosen, begin, teacher)
+        check_start(chosen, begin, teacher, c)
     chosen.check(given, c)
     if test is not None:
         check_mask(teacher, test, c)
@@ -113,6 +114,9 @@ def compress(
     card |= {"command": command} if command else {}
     check_teacher(run, card["teacher"])
     path = run / "student.safetensors"
+    if not (run / "config.json").exists():
+        for line in form_remarks(teacher, c):
+            say(line, quiet=quiet or distributed.rank() > 0)
     if not quiet and distributed.world() == 1 and not (run / "config.json").exists():
         forecast(chosen, given, c)
     with forgotten_if_refused(run):
@@ -203,7 +207,7 @@ def check_request(method: str, config: MethodSettings, *, ablation: bool = False
         )
 
 
-def check_start(method: Method, start: Start, teacher: Model) -> None:
+def check_start(method: Method, start: Start, teacher: Model, c: MethodSettings) -> None:
     """Refuse a start that is no student of this teacher: ConfigError."""
     model, named = start.models[""], start.named("")
     if not method.takes_start:
@@ -214,12 +218,11 @@ def check_start(method: Method, start: Start, teacher: Model) -> None:
             f"'{teacher.family.name}': give a student of this teacher."
         )
     check_whole(model, named)
-    for name, value in teacher.options.items():
-        if name != "affine" and model.options[name] != value:  # pruning makes norms affine
-            raise ConfigError(
-                f"{named} has the option {name}={model.options[name]!r}, and the teacher "
-                f"{name}={value!r}: give a student of this teacher."
-            )
+    for name in foreign_options(model.options, teacher, c):
+        raise ConfigError(
+            f"{named} has the option {name}={model.options[name]!r}, and the teacher "
+            f"{name}={teacher.options[name]!r}: give a student of this teacher."
+        )
     for group, width in teacher.widths.items():
         if model.widths[group] > width:
             raise ConfigError(

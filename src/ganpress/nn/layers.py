@@ -41,6 +41,10 @@ class Quantiser(Protocol):
         """The bias as ``layer`` adds it, (out,); ``b`` is the gated one."""
         ...
 
+    def output(self, x: Tensor) -> Tensor:
+        """Quantise the output of a convolution (`OutputGrid`)."""
+        ...
+
 
 class Attachments:
     """What `Conv2d`, `ConvTranspose2d` and `Linear` share: gate, quantiser, and how both act."""

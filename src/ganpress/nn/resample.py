@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from ganpress.errors import ConfigError, did_you_mean
 
 PADDINGS = ("reflect", "replicate", "zero")
-UPS = ("transposed", "nearest", "bilinear")
+OUTER_PADDINGS = ("reflect", "zero")
+UPSTREAM_UPS = ("transposed", "nearest", "bilinear")
+UPS = (*UPSTREAM_UPS, "sub-pixel")
 MAX_TAPS = 7
 
 

@@ -15,14 +15,14 @@ from ganpress.nn.layers import conv, depthwise
 from ganpress.nn.norms import norm
 from ganpress.types import State
 
-Middle = Literal["instance", "none"]
+Middle = Literal["instance", "batch", "none"]
 Free = Literal["batch", "instance"]
 LEAK = 0.2
 
 
 class SeparableModulation(nn.Module):
-    """Depthwise 3x3 -> InstanceNorm or nothing -> pointwise 1x1: gamma or beta of GAN Compression's
-    students; zero padded, keeps height and width."""
+    """Depthwise 3x3 -> InstanceNorm, BatchNorm or nothing -> pointwise 1x1: gamma or beta of GAN
+    Compression's students; zero padded, keeps height and width."""
 
     def __init__(self, i: Axis, o: Axis, *, middle: Middle) -> None:
         super().__init__()

@@ -11,8 +11,10 @@ from ganpress.types import Inputs
 
 
 def quantiser_of_settings(settings: QuantiseSettings) -> FakeQuantiser:
-    """The quantiser that the settings describe, ranges as yet fixed."""
-    return make_quantiser(**settings.model_dump(exclude={"ranges"}))
+    """The quantiser that the settings describe, ranges as yet fixed; what is "auto" is float."""
+    values = settings.model_dump(exclude={"ranges"})
+    open_ = {name: "float" for name in ("first", "outputs") if values[name] == "auto"}
+    return make_quantiser(**{**values, **open_})
 
 
 def attach_quantiser(

@@ -17,11 +17,10 @@ from torch import Tensor
 
 from ganpress.errors import ConfigError
 from ganpress.nn.layers import Quantisable
-from ganpress.quantisation.quantise import FakeQuantiser, input_step
-from ganpress.quantisation.rounding import MIN_RANGE, RoundClamped, RoundWeight
+from ganpress.quantisation.quantise import IMAGE_STEP, FakeQuantiser, input_step
+from ganpress.quantisation.rounding import MIN_RANGE, RoundWeight
 
 SHORT = 0.99  # of the range asked for, where a power of two lies as near
-IMAGE_STEP = 2.0**-7  # int8 from -1 to 127/128
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,11 @@ class ExactQuantiser(FakeQuantiser):
     """
 
     exact: ClassVar[bool] = True
-    image_step: ClassVar[float | None] = IMAGE_STEP
+
+    @property
+    def image_step(self) -> float:
+        """Of the grid of the image, whatever ``first`` says."""
+        return IMAGE_STEP
 
     def __post_init__(self) -> None:
         if self.weight_levels == "full":
@@ -59,12 +62,6 @@ class ExactQuantiser(FakeQuantiser):
     def weight_step(self, w: Tensor, *, out_dim: int) -> Tensor:
         """The next power of two at or above the usual step."""
         return powers_of_two(super().weight_step(w, out_dim=out_dim))
-
-    def image(self, x: Tensor) -> Tensor:
-        """The picture, (n, c, h, w) in [-1, 1], on the grid of `IMAGE_STEP`; gradient 1 inside."""
-        low, high = -1.0, 1.0 - IMAGE_STEP
-        out: Tensor = RoundClamped.apply(x, low, high, IMAGE_STEP)  # type: ignore[no-untyped-call]
-        return out
 
     def bias(self, b: Tensor, layer: Quantisable) -> Tensor:
         """The bias on the grid s_x s_w of the layer's sums; gradient 1."""

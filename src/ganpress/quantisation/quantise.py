@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ConfigError
+from ganpress.nn.integer_layers import output_grids
 from ganpress.nn.layers import Quantisable, out_axes, quantisable, read_inputs
 from ganpress.nn.norms import set_exact
 from ganpress.quantisation.rounding import (
@@ -41,6 +42,7 @@ from ganpress.quantisation.rounding import (
     RoundWeightClamped,
 )
 
+IMAGE_STEP = 2.0**-7  # int8 from -1 to 127/128
 QUANTILE = 0.9999  # of |input|; 0.999 cuts so much that the picture is 3 to 6 times as far off
 
 
@@ -128,8 +130,10 @@ class FakeQuantiser:
         trunk: what becomes of an input that can be negative: a signed grid, or (the authors'
             code) the same as all others, which cuts what is below 0.
         weight_levels: see `weight_scale`.
+        first: what the first layer reads: the image as it is, or rounded to int8.
+        outputs: what becomes of outputs that no quantised layer reads at once (`OutputGrid`): they
+            stay floats, or are rounded to all levels of an integer, one more below 0 than above.
         exact: whether it is an `exact.ExactQuantiser`.
-        image_step: of the grid on which the first layer reads the image; None: it reads floats.
     """
 
     bits: int = 8
@@ -139,8 +143,14 @@ class FakeQuantiser:
     trunk: Literal["signed", "clamped"] = "signed"
     last: Literal["int8", "float"] = "int8"
     weight_levels: Literal["narrow", "full"] = "narrow"
+    first: Literal["float", "int8"] = "float"
+    outputs: Literal["float", "int8"] = "float"
     exact: ClassVar[bool] = False
-    image_step: ClassVar[float | None] = None
+
+    @property
+    def image_step(self) -> float | None:
+        """The step of the grid on which the first layer reads the image; None: it reads floats."""
+        return IMAGE_STEP if self.first == "int8" else None
 
     def input(self, x: Tensor, *, signed: bool, learned: Tensor | None = None) -> Tensor:
         """q_a; ``signed``: it can be negative; ``learned``: the range, or None for ``p``."""
@@ -200,18 +210,34 @@ class FakeQuantiser:
         return w
 
     def image(self, x: Tensor) -> Tensor:
-        """The picture as the first layer reads it: as it is."""
-        return x
+        """The picture as the first layer reads it, (n, c, h, w) in [-1, 1]: as it is, or on the
+        grid of ``image_step``; gradient 1 inside."""
+        step = self.image_step
+        if step is None:
+            return x
+        out: Tensor = RoundClamped.apply(x, -1.0, 1.0 - step, step)  # type: ignore[no-untyped-call]
+        return out
 
     def bias(self, b: Tensor, layer: Quantisable) -> Tensor:
         """The bias that the layer adds: as it is."""
         return b
 
+    @property
+    def output_bounds(self) -> tuple[float, float, float]:
+        """Lowest and highest value, and step, of the grid of an output of range ``p``."""
+        step = self.p / (2 ** (self.bits - 1) - 1)
+        return -self.p - step, self.p, step
+
+    def output(self, x: Tensor) -> Tensor:
+        """An output on its grid, any shape; gradient 1 inside."""
+        out: Tensor = RoundClamped.apply(x, *self.output_bounds)  # type: ignore[no-untyped-call]
+        return out
+
     def card(self) -> dict[str, Any]:
         """The entry of a checkpoint's card: the settings, and what they amount to, in words."""
         last = "as the others" if self.last == "int8" else "float"
-        image, others = ("int8 image", "exact") if self.exact else ("float image", "float")
-        first = f"int{self.bits} weight, {image}"
+        others = "exact" if self.exact else "float"
+        first = f"int{self.bits} weight, {'float' if self.image_step is None else 'int8'} image"
         policy = {"first": first, "last": last, "norms": others, "biases": others}
         return {**asdict(self), "exact": self.exact, "policy": policy}
 
@@ -224,6 +250,9 @@ def quantise(model: nn.Module, quantiser: FakeQuantiser | None) -> nn.Module:
         stays_float = quantiser is not None and quantiser.last == "float" and _is_last(layer)
         layer.quantiser = None if stays_float else quantiser
         layer.range = None
+    for grid in output_grids(model).values():
+        rounds = quantiser is not None and quantiser.outputs == "int8"
+        grid.quantiser = quantiser if rounds else None
     set_exact(model, quantiser is not None and quantiser.exact)
     return model
 
@@ -234,9 +263,8 @@ def _is_last(layer: Quantisable) -> bool:
 
 
 def learn_ranges(net: nn.Module) -> nn.Module:
-    """Make each layer's range a parameter, ``<layer>.range`` (() float), in place.
-
-    It starts at the range the layer has: fixed, or calibrated. An optimiser that sees
+    """Make each layer's range a parameter, ``<layer>.range`` (() float), in place; outputs keep
+    theirs. It starts at the range the layer has, fixed or calibrated. An optimiser that sees
     `net.parameters()` trains it; Adam's steps do not depend on LSQ's gradient scale.
     """
     for layer in quantisable(net).values():
@@ -291,7 +319,8 @@ def calibrate(net: nn.Module, observed: nn.Module, *inputs: Tensor) -> nn.Module
         observed: the float network to watch (the teacher).
         inputs: what the networks read. A layer's range is the 99.99th percentile of |its input|.
     """
-    return set_ranges(net, read_inputs(observed, quantisable(observed), inputs, _percentile))
+    read = {**quantisable(observed), **output_grids(observed)}
+    return set_ranges(net, read_inputs(observed, read, inputs, _percentile))
 
 
 def _percentile(x: Tensor) -> float:
@@ -302,9 +331,10 @@ def _percentile(x: Tensor) -> float:
 
 
 def ranges_of(net: nn.Module) -> dict[str, float]:
-    """The activation range p of each quantised layer."""
-    layers = quantisable(net).items()
-    return {n: range_of(m) for n, m in layers if isinstance(m.quantiser, FakeQuantiser)}
+    """The activation range p of each quantised layer, and of each output with a grid."""
+    layers, grids = quantisable(net).items(), output_grids(net).items()
+    found = {n: range_of(m) for n, m in layers if isinstance(m.quantiser, FakeQuantiser)}
+    return found | {n: g.quantiser.p for n, g in grids if isinstance(g.quantiser, FakeQuantiser)}
 
 
 def set_ranges(net: nn.Module, ranges: Mapping[str, float]) -> nn.Module:
@@ -314,4 +344,7 @@ def set_ranges(net: nn.Module, ranges: Mapping[str, float]) -> nn.Module:
             layer.quantiser = replace(layer.quantiser, p=ranges[name])
             if layer.range is not None:
                 layer.range.data.fill_(ranges[name])
+    for name, grid in output_grids(net).items():
+        if isinstance(grid.quantiser, FakeQuantiser) and name in ranges:
+            grid.quantiser = replace(grid.quantiser, p=ranges[name])
     return net

@@ -45,6 +45,17 @@ class QuantiseSettings(Settings):
     last: Literal["int8", "float"] = Field(
         default="int8", description="precision of the layer that writes the picture"
     )
+    first: Literal["auto", "float", "int8"] = Field(
+        default="auto",
+        description="what the layer that reads the picture reads: it as it is, or rounded to int8; "
+        "auto: int8 with student.form=integers",
+    )
+    outputs: Literal["auto", "float", "int8"] = Field(
+        default="auto",
+        description="outputs that no quantised layer reads at once, such as summands: floats, or "
+        "rounded to int8, so that onnxruntime computes their layers in integers; auto: int8 with "
+        "student.form=integers, where 8 bits have read ranges and the levels of integers",
+    )
     exact: bool = Field(
         default=False,
         description="round scales up to powers of two, so that onnxruntime makes the same pictures",
@@ -54,9 +65,20 @@ class QuantiseSettings(Settings):
     def _bits_exist(self) -> Self:
         if 8 < self.bits < 32:
             raise ConfigError(f"quantise.bits is {self.bits}: give 2 to 8, or 32 for float.")
+        if self.outputs == "int8" and not self.can_round_outputs:
+            raise ConfigError(
+                "quantise.outputs=int8 needs quantise.bits=8, ranges that are read (quantise.ranges"
+                "=calibrated or learned), quantise.levels=int and quantise.exact=false."
+            )
         if self.exact and self.weight_levels == "full":
             raise ConfigError(
                 "quantise.exact has steps that are powers of two, quantise.weight_levels=full has "
                 "equation 8's: choose one of them."
             )
         return self
+
+    @property
+    def can_round_outputs(self) -> bool:
+        """Whether outputs can have grids of their own that a byte holds."""
+        integer = self.bits == 8 and self.levels == "int" and not self.exact
+        return integer and self.ranges != "fixed"

@@ -16,6 +16,23 @@ from ganpress.run.settings import CropSettings, PixelSize, Settings, at_least, m
 from ganpress.training.settings import RunSettings, precision_of
 
 
+class StudentSettings(Settings):
+    """What the student starts as."""
+
+    form: Literal["as-teacher", "integers"] = Field(
+        default="as-teacher",
+        description="wiring of the student; as-teacher: the teacher's; integers: the family's form "
+        "that integer runtimes run fast: doubling by convolutions that are not transposed, norms "
+        "with running statistics, which the convolutions take in, and zero padding",
+    )
+    doubling: Literal["resize", "sub-pixel"] = Field(
+        default="sub-pixel",
+        description="with form=integers, what stands for a transposed convolution; sub-pixel: one "
+        "convolution that makes all four pixels, the same function; resize: nearest neighbours "
+        "and a convolution, near it, with 9/4 of the MACs or more",
+    )
+
+
 class DataSettings(CropSettings):
     """How photos become batches."""
 
@@ -152,6 +169,7 @@ class MethodSettings(RunSettings):
     channel_multiple: int = Field(
         default=1, ge=1, description="the number of channels of a group is a multiple of this"
     )
+    student: StudentSettings = StudentSettings()
     data: DataSettings = DataSettings()
     distance: DistanceSettings = DistanceSettings()
     mask: MaskSettings = MaskSettings()
@@ -169,11 +187,21 @@ def least_channels(wanted: int, multiple: int) -> int:
 def resolved_alike(settings: MethodSettings) -> dict[str, Any]:
     """What every method's settings are resolved to alike: ``min_channels`` lifted to a multiple of
     ``channel_multiple``, the weights of the distance's terms, the digest of the mask's files, the
-    precision of this machine."""
+    precision of this machine, and what is quantised beside the layers."""
     content, style = settings.distance.content_and_style
     return {
         "min_channels": least_channels(settings.min_channels, settings.channel_multiple),
         "distance": settings.distance.model_copy(update={"content": content, "style": style}),
         "mask": resolved_mask(settings.mask),
         "precision": precision_of(settings),
+        "quantise": resolved_quantise(settings),
     }
+
+
+def resolved_quantise(settings: MethodSettings) -> QuantiseSettings:
+    """The settings of quantisation with what is "auto" by the student's form."""
+    q, made_for = settings.quantise, settings.student.form == "integers"
+    rounds = made_for and q.can_round_outputs
+    wanted = {"first": made_for, "outputs": rounds}
+    open_ = {name for name in wanted if getattr(q, name) == "auto"}
+    return q.model_copy(update={name: "int8" if wanted[name] else "float" for name in open_})

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ganpress.errors import ExportError
+from ganpress.nn.integer_layers import output_grids
 from ganpress.nn.layers import convolutions, read_inputs
 from ganpress.quantisation.quantise import FakeQuantiser, input_step
 from ganpress.types import Inputs
@@ -126,15 +127,23 @@ def check_layers(
     if not made:
         raise ExportError("The exported network has no quantised layer. Nothing was written.")
     outputs = open_(changed)({**inputs, **{n + FEED: on_grid[n] for n in made}})
-    layers = convolutions(net)
+    layers, coarsest = convolutions(net), _coarsest(net)
     for name, output in made.items():
         step = input_step(layers[name])
         assert step is not None  # it lies on a grid
-        _check(name, outputs[output], on_grid[name], step)
+        _check(name, outputs[output], on_grid[name], step, 1 + coarsest / step)
     return outputs
 
 
-def _check(layer: str, got: Tensor, want: Tensor, step: float) -> None:
+def _coarsest(net: nn.Module) -> float:
+    """The largest step of an output's grid, a rounding to which can stand before a layer's; 0 where
+    there is none."""
+    grids = (grid.quantiser for grid in output_grids(net).values())
+    return max((q.output_bounds[2] for q in grids if isinstance(q, FakeQuantiser)), default=0.0)
+
+
+def _check(layer: str, got: Tensor, want: Tensor, step: float, allowed: float) -> None:
+    """Args: allowed: how far one rounding can move a value, in steps."""
     if got.shape != want.shape:
         raise ExportError(
             f"Layer '{layer}' of the exported network reads {tuple(got.shape)}, in torch "
@@ -142,7 +151,7 @@ def _check(layer: str, got: Tensor, want: Tensor, step: float) -> None:
         )
     gap = (got - want).abs() / step
     off, most = int((~(gap <= OFF)).sum()), float(gap.max())  # also NaN
-    if not most <= MOST_STEPS or off > max(FEW, MOST_OFF * gap.numel()):
+    if not most <= MOST_STEPS * allowed or off > max(FEW, MOST_OFF * gap.numel()):
         raise ExportError(
             f"The exported network differs from torch in what layer '{layer}' reads: {off} of "
             f"{gap.numel()} values, by up to {most:.2f} steps of the grid; allowed is one step, "

@@ -61,6 +61,31 @@ class QuantisedConv2d(nn.Conv2d):
         return self._conv_forward(on_grid(x, self.grid), weight_of(self), self.bias)
 
 
+class SubPixelConv2d(nn.Conv2d):
+    """Twice the height and width: the four pixels of each place, side by side."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(super().forward(x), 2)[:, :, 1:-1, 1:-1]
+
+
+class QuantisedSubPixelConv2d(QuantisedConv2d):
+    """Twice the height and width: the four pixels of each place, side by side."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(super().forward(x), 2)[:, :, 1:-1, 1:-1]
+
+
+class Grid(nn.Module):
+    """An output, rounded to a grid."""
+
+    def __init__(self, low: float, high: float, step: float) -> None:
+        super().__init__()
+        self.grid = [low, high, step]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return on_grid(x, self.grid)
+
+
 class QuantisedConvTranspose2d(nn.ConvTranspose2d):
     """Its weight is int8 levels times a step; its input is rounded to a grid."""
 
@@ -126,7 +151,8 @@ class ResidualBlock(Parts):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm1(self.conv1(self.pad(x))).relu()
-        return x + self.norm2(self.conv2(self.pad(y)))
+        y = self.norm2(self.conv2(self.pad(y)))
+        return x + (self.grid(y) if hasattr(self, "grid") else y)
 
 
 class BlurDown(Parts):

@@ -19,6 +19,7 @@ from ganpress.errors import ExportError
 from ganpress.formats.exporters import plain_nets, plain_parts
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import reads
+from ganpress.nn.integer_layers import OutputGrid, SubPixelConv2d
 from ganpress.nn.layers import Quantisable
 from ganpress.quantisation.quantise import FakeQuantiser, input_step, quantiser_of, range_of
 
@@ -157,6 +158,8 @@ def _texts() -> dict[str, str]:
 
 def _module(module: nn.Module) -> _Call:
     """The call that makes a module like this one."""
+    if isinstance(module, SubPixelConv2d):
+        return _layer(module)
     name = type(module).__name__
     plain, attributes = PLAIN.get(name, (name, ()))
     if plain in _texts():
@@ -188,6 +191,11 @@ def _parts(module: nn.Module, plain: str, attributes: tuple[str, ...]) -> _Call:
     own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
     arguments += [(n, repr(tuple(t.shape))) for n, t in own if n != "num_batches_tracked"]
     for name, child in module.named_children():
+        if isinstance(child, OutputGrid):
+            if isinstance(child.quantiser, FakeQuantiser):
+                bounds = ", ".join(map(repr, child.quantiser.output_bounds))
+                arguments.append((name, _Call("Grid", [("", bounds)])))
+            continue
         is_idle = isinstance(child, nn.Identity) if plain == "Chain" else name in LEFT_OUT
         if not is_idle:
             arguments.append((name, _module(child)))
@@ -215,6 +223,7 @@ def _layer(layer: Any) -> _Call:
     """A convolution or fully connected layer, quantised or not."""
     names = ("ConvTranspose2d", "Conv2d", "Linear")
     name = next(n for n in names if isinstance(layer, getattr(nn, n)))
+    is_sub_pixel = isinstance(layer, SubPixelConv2d)
     sides = ("in_features", "out_features") if name == "Linear" else ("in_channels", "out_channels")
     arguments: list[Argument] = [("", str(getattr(layer, side))) for side in sides]
     if name != "Linear":
@@ -228,8 +237,9 @@ def _layer(layer: Any) -> _Call:
     if layer.bias is None:
         arguments.append(("bias", "False"))
     quantiser = getattr(layer, "quantiser", None)
+    name = "SubPixelConv2d" if is_sub_pixel else name
     if not isinstance(quantiser, FakeQuantiser):
-        return _Call(f"nn.{name}", arguments)
+        return _Call(name if is_sub_pixel else f"nn.{name}", arguments)
     step = quantiser.weight_step(layer.weight, out_dim=layer.out_dim)
     rest: list[Argument] = [("step", repr(list(step.shape)))]
     if grid := _grid(layer, quantiser):

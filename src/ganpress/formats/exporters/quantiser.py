@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ganpress.nn.integer_layers import output_grids
 from ganpress.nn.layers import Quantisable, quantisable
 from ganpress.quantisation.quantise import FakeQuantiser, input_step, range_of
 
@@ -122,6 +123,49 @@ class FloatForm(TorchQuantiser):
         return self.levels
 
 
+class ExportGrid(nn.Module):
+    """What rounds an output (`nn.integer_layers.OutputGrid`), as QuantizeLinear and
+    DequantizeLinear: the byte's own ends are those of the grid."""
+
+    step: Tensor
+    zero: Tensor
+
+    def __init__(self, quantiser: FakeQuantiser) -> None:
+        super().__init__()
+        self.low, self.high, step = quantiser.output_bounds
+        self.register_buffer("step", torch.tensor(step))
+        self.register_buffer("zero", torch.zeros((), dtype=torch.int8))
+
+    def output(self, x: Tensor) -> Tensor:
+        """(n, c, h, w) on the grid."""
+        levels = _node("QuantizeLinear", (x, self.step, self.zero), {}, torch.int8, x)
+        return _node("DequantizeLinear", (levels, self.step, self.zero), {}, torch.float32, x)
+
+
+class TorchGrid(ExportGrid):
+    """`ExportGrid` in torch's operators."""
+
+    def output(self, x: Tensor) -> Tensor:
+        """(n, c, h, w) on the grid."""
+        return x.clamp(self.low, self.high).div(self.step).round().mul(self.step)
+
+
+class FloatGrid(ExportGrid):
+    """An output of a network in float: clamped to its range, not rounded."""
+
+    def output(self, x: Tensor) -> Tensor:
+        """(n, c, h, w), clamped."""
+        return x.clamp(self.low, self.high)
+
+
+GRIDS: dict[type[ExportQuantiser], type[ExportGrid]] = {
+    ExportQuantiser: ExportGrid,
+    TorchQuantiser: TorchGrid,
+    FloatForm: FloatGrid,
+}
+"""The form of outputs' grids that belongs to a form of layers."""
+
+
 def _node(
     op: str, inputs: tuple[Tensor, ...], attributes: dict[str, Any], kind: torch.dtype, like: Tensor
 ) -> Tensor:
@@ -136,10 +180,15 @@ def use_export_quantisers(
     """Replace each fake quantiser by an exportable form, in place; gates must be folded."""
     for layer in quantisable(net).values():
         if isinstance(layer.quantiser, FakeQuantiser):
-            exportable = form(layer, layer.quantiser)
+            exportable: Any = form(layer, layer.quantiser)
             bias = layer.added_bias(layer.bias)
             if bias is not None:
                 layer.bias = nn.Parameter(bias)
             del layer.quantiser  # a plain attribute would hide the submodule
             layer.quantiser, layer.range = exportable, None
+    for grid in output_grids(net).values():
+        if isinstance(grid.quantiser, FakeQuantiser):
+            rounding: Any = GRIDS[form](grid.quantiser)
+            del grid.quantiser
+            grid.quantiser = rounding
     return net

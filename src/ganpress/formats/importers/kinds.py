@@ -22,7 +22,7 @@ from ganpress.formats.importers import (
 )
 from ganpress.formats.importers.fitting import DiscriminatorPlan, Plan
 from ganpress.formats.importers.looks import looks_like
-from ganpress.nn.resample import PADDINGS, UPS
+from ganpress.nn.resample import PADDINGS, UPSTREAM_UPS
 from ganpress.types import State
 
 
@@ -94,7 +94,7 @@ SPADE: Options = {
     "labels": range(1, 1000),
     "norm": NORMS,
 }
-RESNET: Options = {"clamp": YES_OR_NO, "norm": NORMS, "padding": PADDINGS, "up": UPS}
+RESNET: Options = {"clamp": YES_OR_NO, "norm": NORMS, "padding": PADDINGS, "up": UPSTREAM_UPS}
 MUNIT: Options = {"direction": ("a2b", "b2a")}
 STYLEGAN2: Options = {"lr_mlp": Positive()}
 READERS: dict[str, Kind] = {

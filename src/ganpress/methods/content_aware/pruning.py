@@ -30,6 +30,7 @@ from ganpress.run.files import replace_file
 from ganpress.run.proposals import ways
 from ganpress.training.kit import place
 from ganpress.training.setup import Setup, calibration_batches
+from ganpress.training.student_form import in_form, options_in_form
 from ganpress.types import Scores
 
 SCORES_FILE = "scores.safetensors"
@@ -62,8 +63,8 @@ def cut_student(setup: Setup, c: ContentAwareConfig, scores: Scores) -> Model:
     run, teacher = setup.run, setup.teacher
     cost = cost_of(teacher, c)
     keep = cut(scores, c.cut, c.target, cost=cost, limits=limits(teacher, c))
-    seen = calibration_batches(setup, c) if batch_norms(teacher.net) else ()
-    whole = Model(teacher.net, teacher.family, teacher.options)
+    whole = in_form(Model(teacher.net, teacher.family, teacher.options), c)
+    seen = calibration_batches(setup, c) if batch_norms(whole.net) else ()
     student = pruned(whole, keep, calibration=seen)
     place(student.net, c, c.device).requires_grad_(True)
     if not run.done("cut"):
@@ -77,17 +78,18 @@ def limits(teacher: Model, c: ContentAwareConfig) -> Limits:
 
     Raises: ConfigError where the class of ``target.layout`` cannot be a student of this teacher.
     """
-    widths = teacher.widths
-    bind = binding(teacher.family.name, teacher.options, widths, c, widths)
+    name, widths = teacher.family.name, teacher.widths
+    bind = binding(name, options_in_form(name, teacher.options, c), widths, c, widths)
     return Limits(min_channels=c.min_channels, multiple=c.channel_multiple, bind=bind)
 
 
 def cost_of(teacher: Model, c: ContentAwareConfig) -> CostOf:
     """Widths -> the targeted cost as a fraction of the teacher's (MACs where no target is set)."""
     name = c.target.given[0] if c.target.given else "macs"
+    begin = in_form(teacher, c)
     if name == LATENCY:
-        return latency_share(teacher, c.target, c.quantise)
-    net = teacher.net
+        return latency_share(begin, c.target, c.quantise)
+    net = begin.net
     if c.quantise.bits < 32 and name == "bytes":
         net = quantise(copy.deepcopy(net), quantiser_of_settings(c.quantise))
     return cost_ratio(name, teacher.net, net, teacher.family.image.size)

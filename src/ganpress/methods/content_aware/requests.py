@@ -29,6 +29,7 @@ from ganpress.run import distributed
 from ganpress.run.proposals import ways
 from ganpress.training.discriminator import family_discriminator
 from ganpress.training.shared_settings import resolved_alike
+from ganpress.training.student_form import in_form
 from ganpress.types.sizes import shorter
 
 
@@ -48,7 +49,8 @@ def resolve(given: Given, config: ContentAwareConfig) -> ContentAwareConfig:
             **resolved_alike(c),
         }
     )
-    return resolved.model_copy(update=resolved_latency(given, resolved, lambda: teacher))
+    latency = resolved_latency(given, resolved, lambda: in_form(teacher, resolved))
+    return resolved.model_copy(update=latency)
 
 
 def _path(teacher: Model, c: ContentAwareConfig) -> PathSettings:

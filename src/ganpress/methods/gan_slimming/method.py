@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from ganpress.channels.recalibrate import batch_norms
+from ganpress.channels.recalibrate import batch_norms, recalibrate
 from ganpress.data import Batch
 from ganpress.errors import ConfigError
 from ganpress.measures.cost import CostOf
@@ -48,6 +48,7 @@ from ganpress.training.setup import (
     take_up,
     training_crops,
 )
+from ganpress.training.student_form import in_form, options_in_form
 from ganpress.types import Widths
 
 RATES = "rho and learning rates"  # what a restart halves
@@ -88,6 +89,8 @@ def slim(given: Given, settings: SlimConfig, run: Run) -> Model:
         begin = replace(given.begin, net=place(given.begin.net, c, c.device))
         student = prune_in_rounds(setup, c, None if alone else distillation, begin)
     train(setup, "finetune", student, c, distillation, budget)
+    if c.student.form == "integers" and batch_norms(student.net):  # of averaged weights, too
+        recalibrate(student.net, calibration_batches(setup, c))
     student.net.eval()
     if c.procedure == "postq":
         quantise_student(setup, student.net, copy.deepcopy(student.net), c)
@@ -179,11 +182,18 @@ def train(
 
 def narrow(setup: Setup, c: SlimConfig, widths: Widths) -> Model:
     """A student of these widths with fresh weights, quantised below 32 bits."""
-    teacher = setup.teacher
+    pattern = formed(setup, setup.teacher, c, observed=c.quantise.bits < 32)
     setup.run.seed_all("student")
-    net = teacher.build(widths).to(c.device)
-    quantise_first(setup, net, teacher.net, c)
-    return Model(net, teacher.family, teacher.options)
+    net = pattern.build(widths).to(c.device)
+    quantise_first(setup, net, pattern.net, c)
+    return Model(net, pattern.family, pattern.options)
+
+
+def formed(setup: Setup, model: Model, c: SlimConfig, *, observed: bool = True) -> Model:
+    """The model in the wiring of ``student.form``. Args: observed: BatchNorms that are new read
+    their statistics from pictures."""
+    is_new = options_in_form(model.family.name, model.options, c) != model.options
+    return in_form(model, c, calibration_batches(setup, c) if is_new and observed else ())
 
 
 def quantise_first(setup: Setup, net: nn.Module, observed: nn.Module, c: SlimConfig) -> None:
@@ -232,6 +242,7 @@ def prune_in_rounds(
     Args: start: what the student starts as: the teacher, or a wide student of it.
     """
     s, run, teacher = c.sparsify, setup.run, setup.teacher
+    start = formed(setup, start, c, observed=not run.done(Round(0, s.rounds).name))
     student = scaled_copy(start)
     cost = cost_ratio(teacher, c)
     quantise_first(setup, student.net, start.net, c)

@@ -164,17 +164,17 @@ def resolve(config: SlimConfig, *, fresh: bool = True, pictures: int | None = No
             f"The classes behind target.layout={config.target.layout} have no block without "
             "channels: set sparsify.empty_blocks=false."
         )
+    alike = resolved_alike(config)
     if config.procedure == "postq":
         _check_rounding(q)
-        q = q.model_copy(update={"ranges": "calibrated"})
+        alike["quantise"] = alike["quantise"].model_copy(update={"ranges": "calibrated"})
     _check_pictures(config, fresh=fresh, pictures=pictures)
     size, batch = s.size or config.data.size, s.batch or config.data.batch
     return config.model_copy(
         update={
             "beta": beta,
-            "quantise": q,
             "sparsify": s.model_copy(update={"size": size, "batch": batch}),
-            **resolved_alike(config),
+            **alike,
         }
     )
 

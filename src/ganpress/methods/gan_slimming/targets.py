@@ -30,6 +30,7 @@ from ganpress.nn.layers import add_gates
 from ganpress.quantisation.attach import quantiser_of_settings
 from ganpress.quantisation.quantise import quantise
 from ganpress.run.proposals import fewer, ways
+from ganpress.training.student_form import in_form
 from ganpress.types import Widths
 
 WIDE = 0.5  # of the channels that d+cp's first student has, at least
@@ -50,7 +51,7 @@ def prunable(teacher: Model, config: SlimConfig) -> tuple[str, ...]:
     if config.procedure == "gd":
         return tuple(teacher.widths)
     frozen = frozen_groups(teacher, config)
-    scaled = scales(add_gates(scaled_copy(teacher).net))
+    scaled = scales(add_gates(scaled_copy(in_form(teacher, config)).net))
     found = tuple(group for group in scaled if group not in frozen)
     if not found:
         raise ConfigError(
@@ -62,8 +63,9 @@ def prunable(teacher: Model, config: SlimConfig) -> tuple[str, ...]:
 
 
 def narrowed_from(teacher: Model, config: SlimConfig) -> Model:
-    """The network that a run narrows, at the teacher's widths."""
-    return teacher if config.procedure == "gd" else scaled_copy(teacher)
+    """The network that a run narrows, at the teacher's widths, in the form of ``student.form``."""
+    formed = in_form(teacher, config)
+    return formed if config.procedure == "gd" else scaled_copy(formed)
 
 
 def cost_ratio(teacher: Model, config: SlimConfig) -> CostOf:
@@ -90,7 +92,8 @@ def bind_of(teacher: Model, config: SlimConfig, widths: Widths | None = None) ->
         otherwise = "Set trunk=tied"
     elif slimmed and _can_bind(teacher, config, procedure="gd"):
         otherwise = "Set procedure=gd, a uniformly narrow student, or leave target.layout out"
-    options = scaled_options(teacher) if slimmed else teacher.options
+    formed = in_form(teacher, config)
+    options = scaled_options(formed) if slimmed else formed.options
     groups = prunable(teacher, config)
     have = teacher.widths if widths is None else widths
     return binding(teacher.family.name, options, have, config, groups, otherwise=otherwise)
@@ -120,12 +123,13 @@ def check_target(teacher: Model, config: SlimConfig, begin: Model | None = None)
 
     Args: begin: what is pruned, where that is not the teacher but a student of it.
     """
-    begin = begin or teacher
+    is_student = begin is not None and begin is not teacher
+    begin = in_form(begin or teacher, config)
     try:
         groups = prunable(begin, config)
     except ConfigError as error:
         raise ConfigError(
-            f"{error}{' That starts anew: leave --from out.' * (begin is not teacher)}"
+            f"{error}{' That starts anew: leave --from out.' * is_student}"
         ) from error
     bind_of(begin, config)
     if config.target.chosen is None:

@@ -14,14 +14,17 @@ from ganpress.channels.take import shrink
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
 from ganpress.models.checkpoint import Model
 from ganpress.nn.axes import Axis, Dim, axes, tags, widths
+from ganpress.training.student_form import in_form, options_in_form
 from ganpress.types import Widths
 
 
 def options_of(teacher: Model, c: OnceForAllConfig) -> dict[str, Any]:
-    """The student's options: the teacher's, with separable layers where they are asked for."""
-    if c.student.wiring == "dense" or "separable" not in teacher.family.options:
-        return dict(teacher.options)
-    return {**teacher.options, "separable": True}
+    """The student's options: the teacher's, with separable layers where they are asked for, in the
+    form that is."""
+    options, name = dict(teacher.options), teacher.family.name
+    if c.student.wiring != "dense" and "separable" in options:
+        options["separable"] = True
+    return options_in_form(name, options, c)
 
 
 def full_widths(teacher: Model, c: OnceForAllConfig) -> dict[str, int]:
@@ -45,7 +48,7 @@ def first_student(teacher: Model, c: OnceForAllConfig, chosen: Widths | None = N
     if c.student.start == "fresh":
         return Model(family.build(full, **options), family, options)
     whole = Model(family.build(teacher.widths, **options), family, options)
-    transfer(teacher.net, whole.net)
+    transfer(in_form(teacher, c).net, whole.net)
     keep = {
         group: order[: full[group]].sort().values
         for group, order in by_importance(whole.net).items()

@@ -44,7 +44,9 @@ def resolve(given: Given, config: OnceForAllConfig) -> OnceForAllConfig:
     teacher, c = given.teacher, config
     task, paired = TASKS[teacher.family.name], has_truth(teacher, given.images)
     s, d, f = c.supernet, c.distil, c.finetune
-    separable = "separable" in teacher.family.options and c.student.wiring != "dense"
+    dense = c.student.wiring == "dense"
+    dense |= c.student.wiring == "auto" and c.student.form == "integers"
+    separable = "separable" in teacher.family.options and not dense
     lr, decay = _or(s.lr, task.lr), _or(s.weight_decay, task.weight_decay)
     own = d.objective == "gan-compression"
     student = {
@@ -60,7 +62,7 @@ def resolve(given: Given, config: OnceForAllConfig) -> OnceForAllConfig:
             d.taps_weight, 1.0 if d.objective == "dcd" else task.taps_weight[paired]
         ),
         "tap_loss": d.tap_loss or ("dcd" if d.objective == "dcd" else "mse"),
-        "taps": d.taps or task.taps or teacher.family.taps(options_of(teacher, c)),
+        "taps": d.taps or task.taps or teacher.family.taps(teacher.options),
     }
     resolved = c.model_copy(
         update={

@@ -13,16 +13,18 @@ from ganpress.training.shared_settings import (
     FinetuneSettings,
     InheritedDiscriminator,
     MethodSettings,
+    StudentSettings,
 )
 
 
-class StudentSettings(Settings):
+class OnceForAllStudent(StudentSettings):
     """The generator that is trained once for all widths."""
 
     wiring: Literal["auto", "dense", "separable"] = Field(
         default="auto",
         description="separable: the layers that the paper makes depthwise and pointwise are; "
-        "dense: the teacher's own layers; auto: separable where the family can be",
+        "dense: the teacher's own layers; auto: separable where the family can be, but not with "
+        "form=integers, since integer runtimes gain least on depthwise layers",
     )
     width_ratio: float = Field(
         default=1.0, gt=0, le=1, description="fraction of the teacher's channels at full width"
@@ -219,7 +221,7 @@ class OnceForAllConfig(MethodSettings):
         description="folder of another run of the same teacher, images and training, whose "
         "finished pre-distillation and supernet are taken over; of procedure scratch: whose widths",
     )
-    student: StudentSettings = StudentSettings()
+    student: OnceForAllStudent = OnceForAllStudent()
     predistil: PredistilSettings = PredistilSettings()
     supernet: SupernetSettings = SupernetSettings()
     distil: DistilSettings = DistilSettings()

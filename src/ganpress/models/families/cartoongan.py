@@ -22,9 +22,10 @@ from ganpress.models.families.base import (
     residual_groups,
 )
 from ganpress.nn.axes import Axis, named
-from ganpress.nn.blocks import ConvNorm, ResidualBlock, up
+from ganpress.nn.blocks import ConvNorm, ResidualBlock, doubling
 from ganpress.nn.layers import conv
 from ganpress.nn.norms import norm
+from ganpress.nn.resample import OUTER_PADDINGS, PADDINGS, UPS, check_word
 from ganpress.types import Options, Widths
 
 OPTIONS: dict[str, Any] = {
@@ -34,6 +35,11 @@ OPTIONS: dict[str, Any] = {
     "norm": "instance",
     "affine": True,
     "separable": False,
+    "padding": "reflect",  # of the residual blocks; or "replicate", "zero"
+    "up": "transposed",  # what doubles; or "nearest", "bilinear" before a 3x3 convolution; or
+    # "sub-pixel": one 2x2 convolution for all four pixels
+    "outer_padding": "reflect",  # of the first and last convolution; or "zero"
+    "inner_norm": "instance",  # norm inside a separable convolution; or "batch", "none"
 }
 EPS = 1e-9
 
@@ -49,6 +55,10 @@ class CartoonGenerator(Generator):
         super().__init__(options)
         a = named(widths)
         kind, affine = options["norm"], options["affine"]
+        check_word("padding", options["padding"], PADDINGS)
+        check_word("up", options["up"], UPS)
+        check_word("outer_padding", options["outer_padding"], OUTER_PADDINGS)
+        around = 3 if options["outer_padding"] == "reflect" else 0
 
         def step(first: nn.Module, inner: Axis, out: Axis) -> nn.Sequential:
             second = conv(inner, out, 3, signed=True, padding=1)
@@ -61,8 +71,13 @@ class CartoonGenerator(Generator):
             return conv(a[i], a[o], 3, gated=True, stride=2, padding=1)
 
         seen, made = (image_axis(options, name) for name in ("in_channels", "out_channels"))
-        stem = conv(seen, a["stem"], 7, signed=True)
-        self.stem = ConvNorm(stem, n(a["stem"]), nn.ReLU(), reflect=3)
+
+        def up(i: str, o: str) -> nn.Module:
+            layer, before = doubling(a[i], a[o], options["up"], signed=i == "trunk", gated=True)
+            return layer if before is None else ConvNorm(layer, nn.Identity(), None, before=before)
+
+        stem = conv(seen, a["stem"], 7, signed=True, padding=3 - around)
+        self.stem = ConvNorm(stem, n(a["stem"]), nn.ReLU(), reflect=around)
         self.down1 = step(down("stem", "down1a"), a["down1a"], a["down1"])
         self.down2 = step(down("down1", "down2a"), a["down2a"], a["trunk"])
         self.blocks = nn.ModuleList(
@@ -72,14 +87,16 @@ class CartoonGenerator(Generator):
                 kind=kind,
                 affine=affine,
                 separable=options["separable"],
+                padding=options["padding"],
+                middle=options["inner_norm"],
                 eps=EPS,
             )
             for i in range(options["blocks"])
         )
-        up1 = up(a["trunk"], a["up1a"], signed=True, gated=True)
-        self.up1 = step(up1, a["up1a"], a["up1"])
-        self.up2 = step(up(a["up1"], a["up2a"], gated=True), a["up2a"], a["up2"])
-        self.out = ConvNorm(conv(a["up2"], made, 7), nn.Identity(), nn.Tanh(), reflect=3)
+        self.up1 = step(up("trunk", "up1a"), a["up1a"], a["up1"])
+        self.up2 = step(up("up1", "up2a"), a["up2a"], a["up2"])
+        written = conv(a["up2"], made, 7, padding=3 - around)
+        self.out = ConvNorm(written, nn.Identity(), nn.Tanh(), reflect=around)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, in_channels, h, w) -> (n, out_channels, h, w)."""

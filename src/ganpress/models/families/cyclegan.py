@@ -24,10 +24,10 @@ from ganpress.models.families.base import (
     residual_groups,
 )
 from ganpress.nn.axes import Axis, named
-from ganpress.nn.blocks import ConvNorm, ResidualBlock, up
+from ganpress.nn.blocks import ConvNorm, ResidualBlock, doubling
 from ganpress.nn.layers import conv
 from ganpress.nn.norms import norm
-from ganpress.nn.resample import PADDINGS, UPS, BlurDown, Double, check_word
+from ganpress.nn.resample import OUTER_PADDINGS, PADDINGS, UPS, BlurDown, check_word
 from ganpress.types import Options, Widths
 
 OPTIONS: dict[str, Any] = {
@@ -41,7 +41,10 @@ OPTIONS: dict[str, Any] = {
     "downsamplings": 2,  # halvings: 2, or as many as pix2pixHD's network has (3, 4)
     "padding": "reflect",  # of the residual blocks; or "replicate", "zero"
     "antialias": 0,  # taps of the blur that halves (CUT: 3); 0: strided convolutions
-    "up": "transposed",  # what doubles; or "nearest", "bilinear" (CUT) before a 3x3 convolution
+    "up": "transposed",  # what doubles; or "nearest", "bilinear" (CUT) before a 3x3 convolution;
+    # or "sub-pixel": one 2x2 convolution for all four pixels
+    "outer_padding": "reflect",  # of the first and last convolution; or "zero"
+    "inner_norm": "instance",  # norm inside a separable convolution; or "batch", "none"
 }
 
 
@@ -63,8 +66,11 @@ class ResnetGenerator(Generator):
         self.clamp = bool(clamp)
         check_word("padding", options["padding"], PADDINGS)
         check_word("up", options["up"], UPS)
+        check_word("outer_padding", options["outer_padding"], OUTER_PADDINGS)
+        around = 3 if options["outer_padding"] == "reflect" else 0
         self.multiple = 2 ** options["downsamplings"]
-        in_blocks = options["padding"] == "reflect" or options["separable"]  # an InstanceNorm
+        in_middle = options["separable"] and options["inner_norm"] == "instance"
+        in_blocks = options["padding"] == "reflect" or in_middle
         needs_two = (options["blocks"] > 0 and in_blocks) or options["antialias"] > 0
         self.min_map = 2 if needs_two or kind == "instance" else 1
         self.steps = tuple(range(1, options["downsamplings"] + 1))
@@ -73,7 +79,8 @@ class ResnetGenerator(Generator):
             return norm(a[group], kind, affine=affine)
 
         seen, made = (image_axis(options, name) for name in ("in_channels", "out_channels"))
-        self.stem = ConvNorm(conv(seen, a["stem"], 7, signed=True), n("stem"), nn.ReLU(), reflect=3)
+        first = conv(seen, a["stem"], 7, signed=True, padding=3 - around)
+        self.stem = ConvNorm(first, n("stem"), nn.ReLU(), reflect=around)
         last = "stem"
         for k, group in zip(self.steps, down_groups(options), strict=True):
             self.add_module(f"down{k}", _down(a[last], a[group], n(group), options["antialias"]))
@@ -86,6 +93,7 @@ class ResnetGenerator(Generator):
                 affine=affine,
                 separable=options["separable"],
                 padding=options["padding"],
+                middle=options["inner_norm"],
             )
             for i in range(options["blocks"])
         )
@@ -93,7 +101,8 @@ class ResnetGenerator(Generator):
             layer = _up(a[last], a[f"up{k}"], n(f"up{k}"), options["up"], signed=last == "trunk")
             self.add_module(f"up{k}", layer)
             last = f"up{k}"
-        self.out = ConvNorm(conv(a[last], made, 7), nn.Identity(), nn.Tanh(), reflect=3)
+        written = conv(a[last], made, 7, padding=3 - around)
+        self.out = ConvNorm(written, nn.Identity(), nn.Tanh(), reflect=around)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, in_channels, h, w) -> (n, out_channels, h, w)."""
@@ -119,11 +128,9 @@ def _down(i: Axis, o: Axis, norm: nn.Module, taps: int) -> ConvNorm:
 
 
 def _up(i: Axis, o: Axis, norm: nn.Module, how: str, *, signed: bool) -> ConvNorm:
-    """Double: a transposed convolution, or interpolation and a convolution at every pixel."""
-    if how == "transposed":
-        return ConvNorm(up(i, o, signed=signed), norm, nn.ReLU())
-    layer = conv(i, o, 3, signed=signed, padding=1)
-    return ConvNorm(layer, norm, nn.ReLU(), before=Double(how))
+    """Double height and width."""
+    layer, before = doubling(i, o, how, signed=signed)
+    return ConvNorm(layer, norm, nn.ReLU(), before=before)
 
 
 def halvings_of(options: Mapping[str, Any]) -> int:

@@ -35,7 +35,7 @@ OPTIONS: dict[str, Any] = {
     "edges": True,  # one more channel: edges between instances
     "upsampling": "normal",  # doublings: "normal" 5, "more" 6, "most" 7 (and a block more)
     "separable": False,  # gamma and beta of GAN Compression's students
-    "middle": "instance",  # norm inside a separable gamma or beta; or "none"
+    "middle": "instance",  # norm inside a separable gamma or beta; or "batch", "none"
     "norm": "batch",  # in front of gamma and beta; or "instance": each picture's own statistics
 }
 NORMS = ("batch", "instance")

@@ -27,6 +27,7 @@ from ganpress.nn.axes import Axis, fixed, named, vanishing
 from ganpress.nn.blocks import ConvNorm, ResidualBlock, Separable
 from ganpress.nn.layers import conv, linear
 from ganpress.nn.norms import norm
+from ganpress.nn.resample import OUTER_PADDINGS, check_word
 from ganpress.types import Inputs, Options, Widths
 from ganpress.types.sizes import Size
 
@@ -38,26 +39,32 @@ OPTIONS: dict[str, Any] = {
     "res": 4,  # residual blocks of the content encoder, and of the decoder
     "separable": False,  # residual blocks and 5x5 convolutions of GAN Compression's students
     "style_encoder": True,  # False: styles are only drawn, as in GAN Compression's smallest files
+    "norm": "instance",  # of the content encoder; or "batch"
+    "padding": "reflect",  # of every convolution; or "zero"
+    "inner_norm": "instance",  # norm inside a separable convolution; or "batch", "none"
 }
+NORMS = ("instance", "batch")
 STYLE_DOWN = 4  # stride-2 convolutions of the style encoder
 
 
 class AdaINBlock(nn.Module):
-    """x + AdaIN(conv(relu(AdaIN(conv(x))))), reflection padded.
+    """x + AdaIN(conv(relu(AdaIN(conv(x))))), padded by reflection or zeros.
 
     With an inner width of 0 the second convolution gives a constant, of which AdaIN leaves its
     bias: x + bias.
     """
 
-    def __init__(self, trunk: Axis, mid: Axis, *, separable: bool) -> None:
+    def __init__(self, trunk: Axis, mid: Axis, options: Options) -> None:
         super().__init__()
         self.is_empty = mid.width == 0
         vanishing(self, mid)
         if self.is_empty:
             return
-        self.pad, self.adain = nn.ReflectionPad2d(1), AdaIN()
-        self.conv1: Any = _conv(trunk, mid, 3, signed=True, separable=separable)
-        self.conv2 = _conv(mid, trunk, 3, signed=False, separable=separable)
+        reflect, zeros = _around(1, options)
+        self.pad = nn.ReflectionPad2d(reflect) if reflect else nn.Identity()
+        self.adain = AdaIN()
+        self.conv1: Any = _conv(trunk, mid, 3, options, signed=True, padding=zeros)
+        self.conv2 = _conv(mid, trunk, 3, options, signed=False, padding=zeros)
 
     @property
     def width(self) -> int:
@@ -83,22 +90,23 @@ class Decoder(nn.Module):
 
     def __init__(self, a: dict[str, Axis], options: Options) -> None:
         super().__init__()
-        separable = options["separable"]
         mids = [a[f"dec{i}"] for i in range(options["res"])]
         self.layout = tuple(axis for mid in mids for axis in (mid, mid, a["trunk"], a["trunk"]))
-        self.blocks = nn.ModuleList(AdaINBlock(a["trunk"], m, separable=separable) for m in mids)
+        self.blocks = nn.ModuleList(AdaINBlock(a["trunk"], m, options) for m in mids)
         steps = [a["trunk"], *(a[f"up{i + 1}"] for i in range(options["down"]))]
+        reflect, zeros = _around(2, options)
         self.ups = nn.ModuleList(
             ConvNorm(
-                _conv(i, o, 5, signed=i is a["trunk"], separable=separable),
+                _conv(i, o, 5, options, signed=i is a["trunk"], padding=zeros),
                 SampleNorm(o),
                 nn.ReLU(),
-                reflect=2,
+                reflect=reflect,
             )
             for i, o in pairwise(steps)
         )
-        made = image_axis(options, "out_channels")
-        self.out = ConvNorm(conv(steps[-1], made, 7), nn.Identity(), nn.Tanh(), reflect=3)
+        reflect, zeros = _around(3, options)
+        written = conv(steps[-1], image_axis(options, "out_channels"), 7, padding=zeros)
+        self.out = ConvNorm(written, nn.Identity(), nn.Tanh(), reflect=reflect)
 
     def forward(self, content: Tensor, adain: Tensor) -> Tensor:
         """(n, trunk, h, w) and (n, p) -> (n, out_channels, h', w').
@@ -131,6 +139,8 @@ class MunitGenerator(Generator):
     def __init__(self, widths: Widths, options: Options) -> None:
         super().__init__(options)
         a = named(widths)
+        check_word("padding", options["padding"], OUTER_PADDINGS)
+        check_word("norm", options["norm"], NORMS)
         self.style_dim = int(options["style_dim"])
         self.multiple = max(4, 2 ** int(options["down"]))
         self.min_pixels = max(4, 2 * 2 ** int(options["down"]))  # a content code of 2 x 2
@@ -138,7 +148,7 @@ class MunitGenerator(Generator):
         self.decoder = Decoder(a, options)
         style = fixed(self.style_dim, "style")
         made = image_axis(options, "out_channels")
-        self.style = _style_encoder(a, made, style) if options["style_encoder"] else None
+        self.style = _style_encoder(a, made, style, options) if options["style_encoder"] else None
         self.mlp = nn.Sequential(
             linear(style, a["mlp0"]),
             nn.ReLU(),
@@ -208,30 +218,47 @@ class ByReference(Generator):
         return (*super().draw(n, size, generator), *second.draw(n, size, generator))
 
 
-def _conv(i: Axis, o: Axis, kernel: int, *, signed: bool, separable: bool) -> nn.Module:
-    if separable:
-        return Separable(i, o, signed=signed, kernel=kernel)
-    return conv(i, o, kernel, signed=signed)
+def _around(pixels: int, options: Options) -> tuple[int, int]:
+    """The pixels around a map: those reflected before a convolution, and its own zeros."""
+    return (pixels, 0) if options["padding"] == "reflect" else (0, pixels)
+
+
+def _conv(
+    i: Axis, o: Axis, kernel: int, options: Options, *, signed: bool, padding: int
+) -> nn.Module:
+    if options["separable"]:
+        middle = options["inner_norm"]
+        return Separable(i, o, signed=signed, kernel=kernel, padding=padding, middle=middle)
+    return conv(i, o, kernel, signed=signed, padding=padding)
 
 
 def _content_encoder(a: dict[str, Axis], options: Options) -> nn.Sequential:
-    """7x7, stride-2 4x4s, residual blocks; InstanceNorm without affine throughout."""
-    names = ["stem", *_down_groups(options)]
+    """7x7, stride-2 4x4s, residual blocks; InstanceNorm without affine or BatchNorm throughout."""
+    names, kind = ["stem", *_down_groups(options)], options["norm"]
 
-    def step(layer: nn.Module, o: Axis, reflect: int) -> ConvNorm:
-        return ConvNorm(layer, norm(o, "instance"), nn.ReLU(), reflect=reflect)
+    def step(i: Axis, o: Axis, kernel: int, around: int, **kw: Any) -> ConvNorm:
+        reflect, zeros = _around(around, options)
+        layer = conv(i, o, kernel, padding=zeros, **kw)
+        return ConvNorm(layer, norm(o, kind), nn.ReLU(), reflect=reflect)
 
     seen = image_axis(options, "in_channels")
-    stem = step(conv(seen, a["stem"], 7, signed=True), a["stem"], 3)
-    downs = [step(conv(a[i], a[o], 4, stride=2), a[o], 1) for i, o in pairwise(names)]
+    stem = step(seen, a["stem"], 7, 3, signed=True)
+    downs = [step(a[i], a[o], 4, 1, stride=2) for i, o in pairwise(names)]
     blocks = [
-        ResidualBlock(a["trunk"], a[f"res{i}"], separable=options["separable"])
+        ResidualBlock(
+            a["trunk"],
+            a[f"res{i}"],
+            kind=kind,
+            separable=options["separable"],
+            padding=options["padding"],
+            middle=options["inner_norm"],
+        )
         for i in range(options["res"])
     ]
     return nn.Sequential(stem, *downs, *blocks)
 
 
-def _style_encoder(a: dict[str, Axis], shown: Axis, style: Axis) -> nn.Sequential:
+def _style_encoder(a: dict[str, Axis], shown: Axis, style: Axis, options: Options) -> nn.Sequential:
     """7x7, four stride-2 4x4s, mean over the picture, 1x1; no norms, which would remove the style.
 
     Its convolutions are not gated: `forward` gives them no gradient, so slimming would cut them
@@ -239,11 +266,13 @@ def _style_encoder(a: dict[str, Axis], shown: Axis, style: Axis) -> nn.Sequentia
     """
     groups = [a[f"style{i}"] for i in range(STYLE_DOWN + 1)]
 
-    def step(layer: nn.Module, reflect: int) -> ConvNorm:
+    def step(i: Axis, o: Axis, kernel: int, around: int, **kw: Any) -> ConvNorm:
+        reflect, zeros = _around(around, options)
+        layer = conv(i, o, kernel, padding=zeros, **kw)
         return ConvNorm(layer, nn.Identity(), nn.ReLU(), reflect=reflect)
 
-    stem = step(conv(shown, groups[0], 7, signed=True), 3)
-    downs = [step(conv(i, o, 4, stride=2), 1) for i, o in pairwise(groups)]
+    stem = step(shown, groups[0], 7, 3, signed=True)
+    downs = [step(i, o, 4, 1, stride=2) for i, o in pairwise(groups)]
     return nn.Sequential(stem, *downs, nn.AdaptiveAvgPool2d(1), conv(groups[-1], style, 1))
 
 
@@ -276,8 +305,10 @@ def taps(options: Options) -> tuple[str, ...]:
 
 
 def may_vanish(options: Options) -> tuple[str, ...]:
-    """The inner groups of all residual blocks."""
-    return tuple(f"{part}{i}" for part in ("res", "dec") for i in range(options["res"]))
+    """The inner groups of all residual blocks; under BatchNorm not those of the content encoder,
+    whose emptied branch would still add a constant."""
+    parts = ("dec",) if options["norm"] == "batch" else ("res", "dec")
+    return tuple(f"{part}{i}" for part in parts for i in range(options["res"]))
 
 
 MUNIT = Family(

@@ -26,6 +26,7 @@ from ganpress.errors import ConfigError
 from ganpress.models.families.base import MADE, READ, Family, Generator, Image, image_axis
 from ganpress.nn.axes import Axis, AxisLike, named
 from ganpress.nn.blocks import ConvNorm
+from ganpress.nn.integer_layers import sub_pixel
 from ganpress.nn.layers import conv, deconv
 from ganpress.nn.norms import norm
 from ganpress.nn.resample import Double, check_word
@@ -40,9 +41,21 @@ OPTIONS: dict[str, Any] = {
     "dropout": False,  # in the middle of the decoder, in training only
     "leaky_skips": False,  # the decoder reads negative values too (PyTorch-GAN)
     "upsampling": "deconv",  # or "resize": nearest neighbours, then a 3x3 convolution; or
-    # "resize-last" (PyTorch-GAN): deconv, but for the last step, by a 4x4 convolution
+    # "resize-last" (PyTorch-GAN): deconv, but for the last step, by a 4x4 convolution; or
+    # "sub-pixel": one 2x2 convolution for all four pixels; both also with "+resize-last"
+    "biased": False,  # under BatchNorm too, the first convolution and the bottleneck have a bias
 }
-UPSAMPLINGS = ("deconv", "resize", "resize-last")
+RESIZE_LAST = "resize-last"
+UPSAMPLINGS = {
+    "deconv": "deconv",
+    "resize": "resize",
+    RESIZE_LAST: "deconv",
+    "sub-pixel": "sub-pixel",
+    f"sub-pixel+{RESIZE_LAST}": "sub-pixel",
+    f"resize+{RESIZE_LAST}": "resize",
+}
+"""Values of the option ``upsampling`` -> how each step doubles, but for the last one where they say
+so."""
 STEP: dict[str, Any] = {"kernel": 4, "stride": 2, "padding": 1}
 
 
@@ -58,7 +71,8 @@ class UnetGenerator(Generator):
     """(n, in, h, w) in [-1, 1] -> (n, out, h, w) in [-1, 1]; h and w divisible by 2**downs.
 
     A convolution before a norm has a bias, also under BatchNorm, so that constants can be absorbed
-    into it; the first one and the bottleneck have theirs under InstanceNorm only, as upstream.
+    into it; the first one and the bottleneck have theirs under InstanceNorm, as upstream, or where
+    the option ``biased`` says so.
     """
 
     family = "pix2pix"
@@ -68,7 +82,7 @@ class UnetGenerator(Generator):
         super().__init__(options)
         self.multiple = 2 ** options["downs"]
         a, downs, kind = named(widths), options["downs"], options["norm"]
-        bare = kind != "batch"  # bias of a convolution that no norm follows
+        bare = kind != "batch" or options["biased"]  # bias of a convolution that no norm follows
         self.leaky_skips = leaky = bool(options["leaky_skips"])
 
         def n(group: str) -> nn.Module:
@@ -118,13 +132,16 @@ def _double(
     resizing before a convolution cannot (Odena et al., Distill 2016), for 9/4 of the MACs.
     """
     signed = bool(options["leaky_skips"])
-    if options["upsampling"] == "resize":
-        layer = conv(i, o, 3, signed=signed, padding=1)
-        return ConvNorm(layer, norm, act, before=Double("nearest"))
-    if options["upsampling"] == "resize-last" and o.fixed:
+    how = UPSAMPLINGS[options["upsampling"]]
+    if options["upsampling"].endswith(RESIZE_LAST) and o.fixed:
         # cropped, since upstream pads by 2 above and on the left, by 1 below and on the right
         layer = conv(i, o, 4, signed=signed, padding=2)
         return ConvNorm(layer, Crop(), act, before=Double("nearest"))
+    if how == "resize":
+        layer = conv(i, o, 3, signed=signed, padding=1)
+        return ConvNorm(layer, norm, act, before=Double("nearest"))
+    if how == "sub-pixel":
+        return ConvNorm(sub_pixel(i, o, signed=signed), norm, act)
     return ConvNorm(deconv(i, o, signed=signed, **STEP), norm, act)
 
 
@@ -132,7 +149,7 @@ def full(options: Options) -> Widths:
     """Widths at ngf 64: 54.419 M parameters with 8 halvings, 41.833 M with 7 (upstream's 54.414 M
     and 41.829 M lack the biases before BatchNorm)."""
     downs = options["downs"]
-    check_word("upsampling", options["upsampling"], UPSAMPLINGS)
+    check_word("upsampling", options["upsampling"], tuple(UPSAMPLINGS))
     if downs < 2:
         raise ConfigError(f"A U-Net halves at least twice; downs is {downs}.")
     width = [64 * min(2**i, 8) for i in range(downs)]

@@ -1,4 +1,5 @@
-"""Quantisers before what only moves pixels: padding, nearest resizing, the shuffle of channels."""
+"""Quantisers before what only moves numbers: padding, nearest resizing, shuffled, cut and joined
+channels."""
 
 from __future__ import annotations
 
@@ -33,14 +34,21 @@ def _move(editor: Editor, quantise: Any) -> bool:
             return False
         chain.insert(0, node)
         node = editor.maker(node.input[0])
-    if node is None:
+    if node is None or editor.only_reader(node.output[0]) is not chain[0]:
         return False
-    others = _only_moves(editor, node, chain)
-    reader = editor.only_reader(node.output[0])
-    if others is None or reader is None or reader is not chain[0]:
+    if node.op_type == "Concat":
+        _split(editor, node, chain)
+        return True
+    return _move_past(editor, node, chain)
+
+
+def _move_past(editor: Editor, node: Any, chain: list[Any]) -> bool:
+    """Put a quantiser and the activations before it ahead of a node; whether that only moves."""
+    others, quantise = _only_moves(editor, node, chain), chain[-1]
+    if others is None:
         return False
     levels = quantise.output[0]
-    reader.input[0] = node.input[0]
+    chain[0].input[0] = node.input[0]
     quantise.output[0] = editor.value(f"{levels}/early")
     inputs = [quantise.output[0], *others]
     moves = editor.node(node.op_type, inputs, levels, **attributes(node))
@@ -48,11 +56,27 @@ def _move(editor: Editor, quantise: Any) -> bool:
     return True
 
 
+def _split(editor: Editor, join: Any, chain: list[Any]) -> None:
+    """Quantise, after activations of its own, each of the values that are joined; bytes are joined
+    then."""
+    made, parts = [], []
+    for number, name in enumerate(join.input):
+        for node in chain:
+            output = editor.value(f"{node.output[0]}/{number}")
+            made.append(
+                editor.node(node.op_type, [name, *node.input[1:]], output, **attributes(node))
+            )
+            name = output
+        parts.append(name)
+    joined = editor.node("Concat", parts, chain[-1].output[0], **attributes(join))
+    editor.replace([join, *chain], [*made, joined])
+
+
 def _only_moves(editor: Editor, node: Any, chain: list[Any]) -> list[str] | None:
     """The other inputs of a node that moves levels in place of values; None where it computes."""
     found = attributes(node)
-    if node.op_type == "DepthToSpace":
-        return []
+    if node.op_type in ("DepthToSpace", "Slice"):
+        return list(node.input[1:])
     if node.op_type == "Resize":
         crops = found.get("coordinate_transformation_mode") == b"tf_crop_and_resize"
         nearest = found.get("mode", b"nearest") == b"nearest"

@@ -80,6 +80,6 @@ def bias_of(editor: Editor, layer: Any) -> tuple[Array, Any] | None:
 def is_quantised(editor: Editor, name: str) -> bool:
     """Whether a value goes into one quantiser, perhaps through ReLUs and padding or shuffling."""
     node = editor.only_reader(name)
-    while node is not None and node.op_type in ("Relu", "Pad", "Resize", "DepthToSpace"):
+    while node is not None and node.op_type in ("Relu", "Pad", "Resize", "DepthToSpace", "Slice"):
         node = editor.only_reader(node.output[0])
     return node is not None and node.op_type == "QuantizeLinear"
