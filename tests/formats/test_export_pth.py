@@ -168,7 +168,7 @@ def test_a_unets_scales_are_left_out_or_warned_of(tmp_path: Path) -> None:
 
 
 def test_every_target_is_listed() -> None:
-    assert set(LAYOUTS) | {"onnx", "openvino", "pth-plain"} == set(TARGETS)
+    assert set(LAYOUTS) | {"onnx", "openvino", "torch", "pth-plain"} == set(TARGETS)
 
 
 def test_a_unet_that_resizes_has_no_place_in_junyanz_code(tmp_path: Path) -> None:

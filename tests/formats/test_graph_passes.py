@@ -376,9 +376,9 @@ def test_what_is_no_picture_or_of_odd_sides_stays(data: bytes) -> None:
     assert left_alone(data, picture_in_squares)
 
 
-def first_layer() -> bytes:
+def first_layer(o: int = 8) -> bytes:
     d = Drawing(1, 4, 12, 10)
-    return d.file(d.quantised(d.node("Relu", d.node("Conv", "x", d.weight(8, 4, 3, 3)))))
+    return d.file(d.quantised(d.node("Relu", d.node("Conv", "x", d.weight(o, 4, 3, 3)))))
 
 
 @pytest.mark.parametrize("data", [written(3, int8=True), first_layer()], ids=["last", "first"])
@@ -392,6 +392,10 @@ def test_a_weight_is_stored_as_floats_where_no_integers_are_convolved(data: byte
 def test_the_weight_of_a_layer_between_quantisers_stays_in_8_bits() -> None:
     assert left_alone(biased(inside=True), float_weights)
     assert left_alone(written(5, int8=True), float_weights)
+
+
+def test_a_large_weight_stays_in_8_bits_whatever_it_reads() -> None:
+    assert left_alone(first_layer(456), float_weights)  # 16,416 weights
 
 
 # --- the editor -----------------------------------------------------------------------------------

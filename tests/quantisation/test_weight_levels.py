@@ -150,7 +150,7 @@ def test_a_model_on_all_levels_is_the_same_in_onnxruntime(
     compare(model, data, session, Form(32), layers=layers)
     kept = [
         onnx.numpy_helper.to_array(t)
-        for t in onnx.load_from_string(data).graph.initializer
+        for t in onnx.load_from_string(layers).graph.initializer
         if t.data_type == onnx.TensorProto.INT8 and len(t.dims) == 4
     ]
     assert len(kept) == len(convolutions(model.net))

@@ -21,6 +21,8 @@ from ganpress.formats.exporters.graph.quantised import (
 
 MOST = 4
 """Channels of a picture; more fill a processor's registers."""
+SMALL = 16_384
+"""Weights of a layer that may take 4 bytes each: 64 channels of a 7x7 layer from or to RGB."""
 SIDE = 2
 """Pixels of a square's side: 4 are no faster, and their weights are larger."""
 
@@ -41,11 +43,12 @@ def picture_in_squares(editor: Editor) -> None:
 
 def float_weights(editor: Editor) -> None:
     """Store as float32 the 8-bit weight of a convolution that reads floats, or that writes a
-    picture and no quantiser follows: onnxruntime convolves in float there, and lays out only
-    constants as its kernels want them. These are the first and the last layer, which are small."""
+    picture and no quantiser follows, if it is small: onnxruntime convolves in float there, and lays
+    out only constants as its kernels want them. These are the first and the last layer; all layers
+    read floats where activations lie on the authors' grid of 257 levels, and most stay bytes."""
     for layer in [n for n in editor.nodes if n.op_type == "Conv"]:
         whole = weight_of(editor, layer)
-        if whole is None:
+        if whole is None or whole.levels.size > SMALL:
             continue
         picture = len(whole.levels) <= MOST and not is_quantised(editor, layer.output[0])
         if picture or input_step(editor, layer) is None:
