@@ -46,7 +46,7 @@ RESULTS = Path(__file__).parent / "results"
 RUNTIMES = ("torch", "compile", "onnxruntime", "openvino")
 PRECISIONS = ("fp32", "bf16", "int8", "int8+bf16")
 STEP, FEWEST = 8, 4  # widths are multiples of 8, and never below 4
-NNCF = f"{TEACHER}, 8 bits by NNCF"
+NNCF = ", 8 bits by NNCF"
 INTEGER = {"norm": "batch", "padding": "zero", "up": "nearest"}
 """Options of a ResNet all of whose layers run on integers: norms that fold into convolutions."""
 
@@ -211,8 +211,10 @@ def measured(
     costs = {name: measure(m.net, size) for name, m in models.items() if isinstance(m, Model)}
     with tempfile.TemporaryDirectory() as folder:
         if find_spec("nncf") and "openvino" in runtimes:
-            models[NNCF] = by_nncf(teacher, size, Path(folder) / "nncf.xml")
-            costs[NNCF] = costs[TEACHER]
+            theirs = [name for name, student in case.students.items() if not student.ours]
+            for i, name in enumerate([TEACHER, *theirs]):
+                models[name + NNCF] = by_nncf(models[name], size, Path(folder) / f"{i}.xml")
+                costs[name + NNCF] = costs[name]
         found = ganpress.bench(
             models,
             runtimes=runtimes,
@@ -231,7 +233,7 @@ def measured(
         "macs": {n: {"macs": c.macs, "macs_outres": c.macs_outres} for n, c in costs.items()},
         "widths": {n: m.widths for n, m in models.items() if isinstance(m, Model)},
         "rows": with_shares(out["rows"], {n: c.macs for n, c in costs.items()}),
-        "left": [entry for entry in out["left"] if entry["model"] != NNCF],
+        "left": [entry for entry in out["left"] if not entry["model"].endswith(NNCF)],
     }  # fmt: skip
 
 
@@ -257,15 +259,15 @@ def with_shares(rows: list[dict[str, Any]], macs: Mapping[str, int]) -> list[dic
     return out
 
 
-def by_nncf(teacher: Model, size: Size, path: Path) -> Path:
-    """The teacher in OpenVINO, in 8 bits by NNCF's quantisation after training, on noise."""
+def by_nncf(model: Model, size: Size, path: Path) -> Path:
+    """A model in OpenVINO, in 8 bits by NNCF's quantisation after training, on noise."""
     import nncf
     import openvino
 
-    graph = openvino.Core().read_model(onnx_bytes(teacher, "fp32", size, runtime="openvino"))
+    graph = openvino.Core().read_model(onnx_bytes(model, "fp32", size, runtime="openvino"))
     names = [port.any_name for port in graph.inputs]
     draw = torch.Generator().manual_seed(0)
-    batches = [draw_inputs(teacher.net, 1, size, draw) for _ in range(4)]
+    batches = [draw_inputs(model.net, 1, size, draw) for _ in range(4)]
     feeds = [dict(zip(names, (t.numpy() for t in each), strict=True)) for each in batches]
     quantised = nncf.quantize(graph, nncf.Dataset(feeds), subset_size=len(feeds))
     openvino.save_model(quantised, path, compress_to_fp16=False)

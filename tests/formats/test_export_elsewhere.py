@@ -44,8 +44,10 @@ def test_an_onnxruntime_of_2023_makes_the_same_pictures(tmp_path: Path) -> None:
     assert OLD is not None
     files = {}
     for name, wiring in FIRST.items():
-        for what, how in (("float", {}), ("bytes", {"bytes_io": True})):
-            files[f"{name}-{what}"] = (wiring.model(), static(wiring, **how), wiring.inputs(1))
+        files[f"{name}-float"] = (wiring.model(), static(wiring), wiring.inputs(1))
+        if name in ("cyclegan", "sngan"):
+            form = static(wiring, bytes_io=True)
+            files[f"{name}-bytes"] = (wiring.model(), form, wiring.inputs(1))
     for name, by_channel in (("int8", False), ("int8-channel", True)):
         files[name] = (quantised(per_channel=by_channel), Form(32), (photos(1),))
     for name, (model, form, inputs) in files.items():

@@ -352,7 +352,10 @@ def test_the_crops_of_a_deep_network_are_checked_before_training(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"up": "biliner"}, "one of transposed, nearest, bilinear, sub-pixel; got 'biliner'.*'bilinear'"),
+        (
+            {"up": "biliner"},
+            "one of transposed, nearest, bilinear, sub-pixel; got 'biliner'.*'bilinear'",
+        ),
         ({"padding": "mirror"}, "one of reflect, replicate, zero"),
         ({"antialias": 8}, "2 to 7; got 8"),
         ({"antialias": 1}, "2 to 7; got 1"),

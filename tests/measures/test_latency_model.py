@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from latency_fakes import CALL_MS, Machine, counted_ms
-from nets import WIRINGS, Wiring, every_family, random_counts, randomise
+from nets import WIRINGS, Wiring, every_quick_family, random_counts, randomise
 
 from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.graph import optimised
@@ -94,7 +94,7 @@ def computing_nodes(template: Template) -> list[int]:
     return found
 
 
-@every_family
+@every_quick_family
 def test_parts_add_up_to_the_network_that_is_built_at_other_widths(
     wiring: Wiring, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from family_runs import write_domains
 from latency_fakes import CALL_MS, Machine, counted_ms, use
 from nets import WIRINGS
 from ofa_runs import brief, teacher_of
+from thin import thinned
 
 from ganpress.data import open_images
 from ganpress.errors import ConfigError, InfeasibleTarget
@@ -43,6 +44,7 @@ COMMON = [
     *("distance.features=tiny", "discriminator.width=4", "discriminator.layers=2"),
 ]
 every_method = pytest.mark.parametrize("method", list(METHODS))
+a_method = pytest.mark.parametrize("method", thinned(list(METHODS), 1))
 
 
 @pytest.fixture
@@ -142,7 +144,7 @@ def test_a_run_goes_on_with_the_milliseconds_that_it_began_with(
     assert later["measured_ms"] is None and "this is Another CPU" in later["not measured"]
 
 
-@every_method
+@a_method
 def test_a_target_below_the_least_is_refused_with_the_least_that_is_accepted(
     method: str, machine: Machine, home: Path
 ) -> None:
@@ -159,7 +161,7 @@ def test_a_target_below_the_least_is_refused_with_the_least_that_is_accepted(
         resolve(method, given, f"target.latency_ms={0.998 * least[0]}")
 
 
-@every_method
+@a_method
 def test_every_time_is_measured_once(method: str, machine: Machine, home: Path) -> None:
     asked = f"target.latency_ms={0.6 * teacher_ms():.4f}"
     resolve(method, given_of(home), asked)
@@ -171,7 +173,7 @@ def test_every_time_is_measured_once(method: str, machine: Machine, home: Path) 
     assert len(machine.files) == count
 
 
-@every_method
+@a_method
 def test_channels_are_rounded_to_what_the_runtime_is_fast_at(
     method: str, machine: Machine, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
