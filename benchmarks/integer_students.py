@@ -2,7 +2,7 @@
 
 Command:  OMP_NUM_THREADS=1 taskset -c 0 python -m benchmarks.integer_students
 Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS, the extras `onnx` and `openvino`.
-Time:     24 minutes on one core: 3.5 of training for each of six students, the rest evaluation,
+Time:     28 minutes on one core: 3.5 of training for each of seven students, the rest evaluation,
           export and timing. `--minutes` of training a student; `--tiny` for a trial in seconds.
 Result:   benchmarks/results/integer-students.json and .md.
 
@@ -10,7 +10,8 @@ Two teachers of the zoo: a ResNet (cyclegan, photos to Monet, 64 pixels) and a U
 OpenMoji, 128 pixels). Of each three 8-bit students, uniformly narrow within the same MACs, that
 begin with the teacher's most important channels and train for the same minutes in 8 bits
 (once-for-all, procedure `uniform`): in the teacher's wiring, and in the form for integers, doubling
-by sub-pixel convolutions or by resizing. Quality is the distance to the teacher's pictures on
+by sub-pixel convolutions or by resizing; of the ResNet also with separable blocks, as in GAN
+Compression. Quality is the distance to the teacher's pictures on
 held-out photos, of the fake-quantised network. Speed is of its files, int8 and with the quantisers
 removed, by onnxruntime and OpenVINO with one thread; all files of a teacher take turns in one
 process, and times are the process's own, so that other work on the machine disturbs them less.
@@ -58,7 +59,9 @@ FORMS = {
     "plain": [],
     "integers, sub-pixel": ["student.form=integers", "student.doubling=sub-pixel"],
     "integers, resize": ["student.form=integers", "student.doubling=resize"],
+    "separable, as GAN Compression's": ["student.wiring=separable"],
 }
+RESNETS_ALONE = ("separable, as GAN Compression's",)
 TEACHERS: dict[str, dict[str, Any]] = {
     "cyclegan-monet": {"size": 64, "train": "monet2photo/trainB", "test": "monet2photo/testB"},
     "pix2pix-openmoji": {"size": 128, "train": "openmoji/train", "test": "openmoji/val"},
@@ -148,7 +151,8 @@ def compare(name: str, a: argparse.Namespace, folder: Path) -> dict[str, Any]:
     whole = measure(teacher.net, size)
     rows: dict[str, Any] = {}
     models: dict[str, Model] = {}
-    for form in FORMS:
+    forms = [f for f in FORMS if f not in RESNETS_ALONE or teacher.family.name == "cyclegan"]
+    for form in forms:
         print(f"{name}: {form}", flush=True)
         student = student_of(load_again(name), name, form, a, folder / f"{name}-{form}")
         found = evaluate(
@@ -166,7 +170,7 @@ def compare(name: str, a: argparse.Namespace, folder: Path) -> dict[str, Any]:
         }
         models |= {f"{form}, int8": student, f"{form}, float": without_quantisers(student)}
     found_times = times(models, size, 3 if a.tiny else 40)
-    for form in FORMS:
+    for form in forms:
         rows[form]["ms"] = {k: found_times[f"{form}, {k}"] for k in ("int8", "float")}
     return {"timed_at": size, "evaluated_at": side, "students": rows}
 
