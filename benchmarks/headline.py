@@ -5,7 +5,7 @@ Time:     about an hour on two quiet cores, of which cyclegan takes a third; `--
           with tiny networks, to see that it runs.
 Needs:    ganpress[onnx,openvino]; with `pip install nncf` OpenVINO's own 8 bits after training are
           timed, too, and torch.compile wants a C++ compiler (what is missing is said, not timed).
-Result:   benchmarks/results/headline.json and .md (with --quick beside them, under another name).
+Result:   benchmarks/results/headline.json, .md and -summary.md (with --quick beside them, under another name).
 
 All rows of a family take turns in one measurement (`ganpress.bench`), each in a process of its own.
 The networks have the widths named and random weights: what a convolution takes does not depend on
@@ -33,7 +33,7 @@ from typing import Any
 import torch
 
 import ganpress
-from benchmarks.headline_page import TEACHER, page
+from benchmarks.headline_page import TEACHER, page, summary
 from ganpress.formats.importers.gan_compression import widths_of
 from ganpress.measures.cost import CostTable, measure
 from ganpress.measures.timing.exports import onnx_bytes
@@ -137,6 +137,7 @@ def main() -> None:
         found[case] = measured(CASES[case], a.runtime.split(","), a.threads, a.seconds, a.quick)
         file.write_text(json.dumps(found, indent=1) + "\n")
         (RESULTS / f"{name}.md").write_text(page(found))
+        (RESULTS / f"{name}-summary.md").write_text(summary(found))
     print(page(found))
 
 

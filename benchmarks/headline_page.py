@@ -73,14 +73,32 @@ def best(
 def headlines(rows: list[dict[str, Any]]) -> list[str]:
     """The fastest student in 8 bits against the teacher in torch eager float32, against what a
     user would pick instead, and against GAN Compression's own student."""
-    eager = best(rows, lambda r: (r["model"], r["runtime"], r["precision"]) ==
-                 (TEACHER, "torch", "fp32"))  # fmt: skip
-    ours = best(rows, lambda r: not r["model"].startswith((TEACHER, PUBLISHED)) and
-                "int8" in r["precision"])  # fmt: skip
+    ours = fastest_in_8_bits(rows)
     if ours is None:
         return ["No student in 8 bits was timed."]
     label = f"{ours['model']}, {ours['runtime']} {ours['precision']}: {ours['median_ms']:.2f} ms"
-    others = {
+    return [
+        f"**Fastest student in 8 bits: {label}**",
+        *[
+            f"- {other['median_ms'] / ours['median_ms']:.1f} times as fast as {what} "
+            f"({other['runtime']} {other['precision']}, {other['median_ms']:.2f} ms)"
+            for what, other in others(rows).items()
+            if other is not None
+        ],
+    ]
+
+
+def fastest_in_8_bits(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The fastest student of ours in 8 bits."""
+    return best(rows, lambda r: not r["model"].startswith((TEACHER, PUBLISHED)) and
+                "int8" in r["precision"])  # fmt: skip
+
+
+def others(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any] | None]:
+    """What a student is compared with, in words: the row, None where it was not timed."""
+    eager = best(rows, lambda r: (r["model"], r["runtime"], r["precision"]) ==
+                 (TEACHER, "torch", "fp32"))  # fmt: skip
+    return {
         "the teacher in torch eager float32": eager,
         "the teacher's fastest row": best(rows, lambda r: r["model"].startswith(TEACHER)),
         "the teacher in 8 bits after training": best(
@@ -93,15 +111,35 @@ def headlines(rows: list[dict[str, Any]]) -> list[str]:
             rows, lambda r: r["model"].startswith(PUBLISHED) and "int8" in r["precision"]
         ),
     }
-    return [
-        f"**Fastest student in 8 bits: {label}**",
-        *[
-            f"- {other['median_ms'] / ours['median_ms']:.1f} times as fast as {what} "
-            f"({other['runtime']} {other['precision']}, {other['median_ms']:.2f} ms)"
-            for what, other in others.items()
-            if other is not None
-        ],
+
+
+def summary(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """A line a family: its fastest student in 8 bits, and how many times as fast that is."""
+    columns = list(others([]))
+    lines = [
+        f"| teacher | its fastest student in 8 bits | ms | as fast as {' | '.join(columns)} |",
+        f"|---|---|---:|{'---:|' * len(columns)}",
     ]
+    for name, case in found.items():
+        ours = fastest_in_8_bits(case["rows"])
+        if ours is None:
+            continue
+        ratios = [
+            f"{other['median_ms'] / ours['median_ms']:.1f} x" if other else "–"
+            for other in others(case["rows"]).values()
+        ]
+        what = f"{ours['model']} ({ours['runtime']} {ours['precision']})"
+        cells = [f"{name}, {case['size']} px", what, f"{ours['median_ms']:.2f}", *ratios]
+        lines.append(f"| {' | '.join(cells)} |")
+    device = next(iter(found.values()))["device"]
+    threads = " or ".join(sorted({str(case["threads"]) for case in found.values()}))
+    lines += [
+        "",
+        f"{device['processor']} ({', '.join(device['instructions'])}), {threads} threads, batch 1, "
+        "one measurement for each teacher; networks of these widths with random weights. Written by "
+        "`python -m benchmarks.headline`.",
+    ]
+    return "\n".join([*lines, ""])
 
 
 def where(rows: list[dict[str, Any]]) -> list[str]:
