@@ -5,7 +5,7 @@ Time:     about an hour on two quiet cores, of which cyclegan takes a third; `--
           with tiny networks, to see that it runs.
 Needs:    ganpress[onnx,openvino]; with `pip install nncf` OpenVINO's own 8 bits after training are
           timed, too, and torch.compile wants a C++ compiler (what is missing is said, not timed).
-Result:   benchmarks/results/headline.json, .md and -summary.md (with --quick beside them, under another name).
+Result:   benchmarks/results/headline.json, .md and -summary.md (with --quick under another name).
 
 All rows of a family take turns in one measurement (`ganpress.bench`), each in a process of its own.
 The networks have the widths named and random weights: what a convolution takes does not depend on

@@ -136,8 +136,8 @@ def summary(found: Mapping[str, Mapping[str, Any]]) -> str:
     lines += [
         "",
         f"{device['processor']} ({', '.join(device['instructions'])}), {threads} threads, batch 1, "
-        "one measurement for each teacher; networks of these widths with random weights. Written by "
-        "`python -m benchmarks.headline`.",
+        "one measurement for each teacher; networks of these widths with random weights. Written "
+        "by `python -m benchmarks.headline`.",
     ]
     return "\n".join([*lines, ""])
 
