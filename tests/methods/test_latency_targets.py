@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,17 @@ from ganpress.data import open_images
 from ganpress.errors import ConfigError, InfeasibleTarget
 from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.onnx import to_bytes
+from ganpress.measures.cost import CostOf
 from ganpress.measures.target import TargetSettings
 from ganpress.measures.timing import latency_target
 from ganpress.methods import METHODS
 from ganpress.methods.base import Given
+from ganpress.methods.content_aware.pruning import cost_of
+from ganpress.methods.gan_slimming.targets import cost_ratio
 from ganpress.methods.once_for_all import requests
 from ganpress.methods.variants import planned
 from ganpress.models.checkpoint import load, save
+from ganpress.models.forms import integer_form
 from ganpress.run.settings import read_config
 
 SIZE = ["target.size=32", "target.runtime=onnxruntime", "target.threads=1"]
@@ -110,6 +115,18 @@ def test_a_target_in_milliseconds_is_met(
     assert config["processor"] == "A CPU" and config["round"] == 1 and config["size"] == 32
     assert config["teacher_ms"] == pytest.approx(whole) and config["precision"] == "fp32"
     assert "Latency that was asked for" in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize(("method", "cost"), [("slim", cost_ratio), ("content-aware", cost_of)])
+def test_the_time_is_that_of_the_form_that_a_student_has(
+    method: str, cost: Callable[..., CostOf], machine: Machine, home: Path
+) -> None:
+    given, whole = given_of(home), teacher_ms()
+    c = resolve(method, given, f"target.latency_ms={0.6 * whole:.4f}", "student.form=integers")
+    formed = integer_form(given.teacher, ())
+    wanted = counted_ms(to_bytes(formed, Form(size=32)))
+    assert cost(given.teacher, c)({}) * c.target.teacher_ms == pytest.approx(wanted, rel=0.01)
+    assert abs(wanted - whole) > 0.03 * whole  # as another network takes
 
 
 def test_a_run_goes_on_with_the_milliseconds_that_it_began_with(
