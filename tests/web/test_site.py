@@ -19,12 +19,14 @@ from thin import thinned
 from ganpress.errors import CheckpointError, ConfigError, ExportError
 from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.onnx import to_bytes
+from ganpress.losses.weights import zoo_path
 from ganpress.models.checkpoint import Model, fingerprint, load, save
 from ganpress.models.families.base import draw_inputs
 from ganpress.models.inputs import reads
 from ganpress.types import Inputs
 from ganpress.web import entries, site
 from ganpress.web.building import STATIC
+from ganpress.web.given import open_given
 from ganpress.web.runtime import WASM, WEBGPU
 from ganpress.web.server import POLICY
 
@@ -146,6 +148,18 @@ def test_a_run_without_its_teacher_shows_the_student_and_says_so(tmp_path: Path,
     written = site(run, tmp_path / "page")
     assert [m["role"] for m in written.models] == ["student"]
     assert "give the teacher's file as well" in written.notes[0]
+
+
+def test_a_run_that_names_no_teacher_has_the_one_of_the_zoo_whose_weights_it_began_with(
+    tmp_path: Path,
+) -> None:
+    run, _, _ = run_folder(tmp_path, command="ganpress demo")
+    card = json.loads((run / "card.json").read_text())
+    teacher = fingerprint(load(zoo_path("demo_teacher.safetensors")).net)
+    (run / "card.json").write_text(json.dumps({**card, "teacher": teacher}))
+    found = open_given([run])
+    assert [one.role for one in found] == ["teacher", "student"]
+    assert found[0].title == "demo_teacher"
 
 
 def test_a_teacher_that_is_given_beside_its_run_is_there_once(tmp_path: Path) -> None:

@@ -121,6 +121,12 @@ def zoo_path(name: str) -> Path:
     )
 
 
+def zoo_models() -> list[Path]:
+    """The .safetensors files that ganpress ships, in the order of their names."""
+    folder = zoo_path("demo_teacher.safetensors").parent
+    return sorted(folder.glob("*.safetensors"))
+
+
 def fingerprint(path: Path) -> str:
     """SHA-256 of a file, 64 hex digits."""
     with path.open("rb") as file:

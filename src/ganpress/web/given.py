@@ -10,9 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ganpress.errors import ConfigError, WeightsError
+from ganpress.errors import ConfigError, GanpressError, WeightsError
 from ganpress.generation.program import open_program
-from ganpress.losses.weights import zoo_path
+from ganpress.losses.weights import zoo_models, zoo_path
 from ganpress.models.checkpoint import Model, fingerprint, load
 from ganpress.run.files import read_json
 from ganpress.run.hub.fetch import local_file
@@ -109,13 +109,29 @@ def _of_run(run: Path) -> Iterator[Given]:
     if not (run / STUDENT).is_file():
         return
     beside: Mapping[str, Any] = {}
-    if (file := teacher_of(run, card)) is not None:
-        teacher = load(file)
-        if fingerprint(teacher.net) == card.get("teacher"):
-            beside = _card_of(file)
-            yield Given(file.stem, teacher, "teacher", size=size, card=beside, samples=samples)
+    if (found := _teacher(run, card)) is not None:
+        file, teacher = found
+        beside = _card_of(file)
+        yield Given(file.stem, teacher, "teacher", size=size, card=beside, samples=samples)
     student = load(run / STUDENT)
     yield Given(run.resolve().name, student, "student", size=size, card=beside, samples=samples)
+
+
+def _teacher(run: Path, card: Mapping[str, Any]) -> tuple[Path, Model] | None:
+    """A run's teacher and its file: the one that its command named, or else one of the zoo, as that
+    of the demo; None where no file has its weights."""
+    wanted = card.get("teacher")
+    if not isinstance(wanted, str):
+        return None
+    named = teacher_of(run, card)
+    for file in [*([named] if named is not None else []), *zoo_models()]:
+        try:
+            model = load(file)
+        except GanpressError:  # no model, or one of another version
+            continue
+        if fingerprint(model.net) == wanted:
+            return file, model
+    return None
 
 
 def teacher_of(run: Path, card: Mapping[str, Any]) -> Path | None:
