@@ -111,8 +111,3 @@ def unreadable(source: Source, program: str, error: Exception) -> CheckpointErro
     if other:
         return CheckpointError(f"{why} It {other}.")
     return CheckpointError(f"{why} Export it again with the program that wrote it.")
-
-
-def median(values: list[float]) -> float:
-    """The middle value; of an even number the upper one."""
-    return sorted(values)[len(values) // 2]

@@ -7,6 +7,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median_high
 from typing import Any
 
 from ganpress.errors import ConfigError
@@ -17,7 +18,6 @@ from ganpress.formats.runtimes.base import (
     Opened,
     Port,
     Source,
-    median,
     missing,
     unreadable,
 )
@@ -113,7 +113,7 @@ def _node_times(events: list[dict[str, Any]], runs: int) -> tuple[NodeTime, ...]
         if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
             key = event["name"].removesuffix(_KERNEL), event["args"]["op_name"]
             took[key].append(event["dur"] / 1e3)
-    return tuple(NodeTime(*key, median(_by_run(times, runs))) for key, times in took.items())
+    return tuple(NodeTime(*key, median_high(_by_run(times, runs))) for key, times in took.items())
 
 
 def _by_run(times: list[float], runs: int) -> list[float]:

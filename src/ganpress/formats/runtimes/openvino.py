@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import median_high
 from typing import Any, get_args
 
 from ganpress.errors import CheckpointError
@@ -15,7 +16,6 @@ from ganpress.formats.runtimes.base import (
     Opened,
     Port,
     Source,
-    median,
     missing,
     unreadable,
 )
@@ -108,7 +108,7 @@ class _Runs:
 
     def profile(self) -> tuple[NodeTime, ...]:
         self.profiling = False
-        return tuple(NodeTime(*key, median(ms[1:] or ms)) for key, ms in self.took.items())
+        return tuple(NodeTime(*key, median_high(ms[1:] or ms)) for key, ms in self.took.items())
 
     def close(self) -> None:
         self.request = None

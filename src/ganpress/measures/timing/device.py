@@ -25,10 +25,9 @@ def describe() -> dict[str, Any]:
 
     What the system does not say is "unknown" or None.
     """
-    info = _cpuinfo()
-    flags = _flags(info)
+    flags = _flags(_cpuinfo())
     return {
-        "processor": info.get("model name") or platform.processor() or platform.machine(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "usable_cores": usable_cores(),
         "instructions": [name for flag, name in MATTERS.items() if flag in flags],
@@ -37,6 +36,11 @@ def describe() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
     }
+
+
+def processor() -> str:
+    """The name of this machine's processor."""
+    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
 
 
 def has_bfloat() -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
@@ -23,6 +22,7 @@ from ganpress.formats.exporters.form import Form, Precision
 from ganpress.formats.exporters.graph import Runtime
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.measures.timing.precisions import stored_in
+from ganpress.measures.timing.timer import installed
 from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.families.base import draw_inputs
 from ganpress.quantisation.quantise import quantiser_of
@@ -123,17 +123,10 @@ def _digest(model: Model, runtime: str, stored: str, size: Size, batch: int) -> 
         "net": fingerprint(model.net),
         "card": card,
         "form": [runtime, stored, size, batch],
-        "versions": {name: _version(name) for name in WRITERS},
+        "versions": {name: installed(name) for name in WRITERS},
         "exporters": source_digest(),
     }
     return hashlib.sha256(json.dumps(seen, sort_keys=True, default=str).encode()).hexdigest()[:32]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 @cache

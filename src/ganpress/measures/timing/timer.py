@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import numpy as np
 
 from ganpress.errors import ConfigError, MissingExtra
+from ganpress.measures.timing.device import processor as processor
 
 Timer = Callable[[bytes], float]
 """An ONNX file -> the median milliseconds of a run."""
@@ -47,21 +45,10 @@ class Conditions:
         return f"{self.runtime} {self.version}, {self.precision}, {threads}, {self.processor}"
 
 
-@cache
-def processor() -> str:
-    """The name of this machine's processor."""
+def installed(package: str) -> str | None:
+    """The version of a package; None where it is not installed."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine()
-
-
-def installed(runtime: str) -> str | None:
-    """The version of a runtime's package; None where it is not installed."""
-    try:
-        return version(runtime)
+        return version(package)
     except PackageNotFoundError:
         return None
 

@@ -51,7 +51,7 @@ def prunable(teacher: Model, config: SlimConfig) -> tuple[str, ...]:
     if config.procedure == "gd":
         return tuple(teacher.widths)
     frozen = frozen_groups(teacher, config)
-    scaled = scales(add_gates(scaled_copy(in_form(teacher, config)).net))
+    scaled = scales(add_gates(narrowed_from(teacher, config).net))
     found = tuple(group for group in scaled if group not in frozen)
     if not found:
         raise ConfigError(
