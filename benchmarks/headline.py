@@ -91,6 +91,11 @@ CASES = {
             ),
             "dense, stem 8, trunk 64": Student(resnet(8, 24, 64, 48)),
             "dense, stem 8, trunk 48": Student(resnet(8, 16, 48, 48)),
+            "dense, stem 8, trunk 48, blocks 32": Student(resnet(8, 16, 48, 32)),
+            "dense, stem 8, trunk 32": Student(resnet(8, 16, 32, 32)),
+            "dense, stem 8, trunk 64, BatchNorm": Student(
+                resnet(8, 24, 64, 48), options={"norm": "batch"}
+            ),
             "dense, stem 8, trunk 64, integer form": Student(
                 resnet(8, 24, 64, 48), options=INTEGER
             ),
