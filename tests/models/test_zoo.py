@@ -13,7 +13,8 @@ import torch
 from cli_runs import run_cli
 from nets import WIRINGS
 from PIL import Image
-from recipes import zoo as recipe
+from recipes.zoo import files as recipe
+from recipes.zoo.page import table
 from safetensors import safe_open
 
 from ganpress.data import open_images
@@ -92,7 +93,7 @@ def test_every_teacher_of_the_zoo_is_what_its_card_says() -> None:
 def test_the_zoo_is_small_and_its_table_is_in_step() -> None:
     assert sum(path.stat().st_size for path in ZOO.iterdir()) <= recipe.ZOO_BYTES
     cards = {path.stem: json.loads(path.read_text()) for path in sorted(ZOO.glob("*.json"))}
-    assert (ZOO / "README.md").read_text() == recipe.table(cards)
+    assert (ZOO / "README.md").read_text() == table(cards)
 
 
 TINY = ["steps=2", "batch=2", "data.workers=0", "data.size=32", "data.load_size=36"]
@@ -143,7 +144,7 @@ def test_a_finished_training_is_put_into_the_zoo(name: str, home: Path, tmp_path
     again = evaluate_quality(load(tmp_path / "one.safetensors"), images, **how)
     assert again.metrics == pytest.approx(card["evaluation"]["metrics"])
     page = (tmp_path / "README.md").read_text()
-    assert page == recipe.table({"one": card}) and f"[one]({card['grid']})" in page
+    assert page == table({"one": card}) and f"[one]({card['grid']})" in page
 
 
 def test_a_teacher_of_the_zoo_is_measured_anew_on_the_pictures_of_its_card(
@@ -161,7 +162,7 @@ def test_a_teacher_of_the_zoo_is_measured_anew_on_the_pictures_of_its_card(
         n: v for n, v in was.items() if n != "evaluation"
     }
     assert found["evaluation"]["protocol"] == was["evaluation"]["protocol"]
-    assert page.read_text() == recipe.table({"one": found})
+    assert page.read_text() == table({"one": found})
     with pytest.raises(ConfigError, match="give the same"):
         recipe.measure_again("one", open_images(home / "b"), count=4, **how)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="did you mean 'one'"):

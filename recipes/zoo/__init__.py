@@ -1,0 +1,1 @@
+"""What goes into zoo/: files, cards and the page of all."""

@@ -1,0 +1,165 @@
+"""The files of a network in the zoo: its weights in half precision, a grid of samples, its card."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from recipes.zoo.cards import TERMS, card_of
+from recipes.zoo.page import write_table
+
+from ganpress.data import Images
+from ganpress.errors import CheckpointError, ConfigError, did_you_mean
+from ganpress.losses.weights import fingerprint
+from ganpress.measures.quality import evaluate_quality, trained_size
+from ganpress.models.checkpoint import Model, load, save
+from ganpress.models.discriminator_file import save_discriminator
+from ganpress.run.files import check_name, read_json, replace_file, write_json
+from ganpress.run.grid import grid
+from ganpress.training.train import samples_of
+
+ZOO = Path(__file__).parents[2] / "zoo"
+FILE_BYTES, ZOO_BYTES, GRID_BYTES = 4_000_000, 30_000_000, 300_000
+
+
+def add(
+    run: Path,
+    name: str,
+    images: Images,
+    *,
+    data: str,
+    way: str = "",
+    other: Images | None = None,
+    zoo: Path = ZOO,
+    **how: Any,
+) -> list[Path]:
+    """Write the files of one teacher and the table of all; returns the files.
+
+    Args: way: which teacher of the run. images, other, how: what `evaluate_quality` takes.
+    Raises: ConfigError (the run is not finished, an unknown data set), CheckpointError (too large).
+    """
+    if data not in TERMS:
+        raise ConfigError(f"No terms of '{data}'{did_you_mean(data, TERMS)}: add them to TERMS.")
+    check_name(name, "name in the zoo")
+    teacher = _teacher_of(run, way)
+    with tempfile.TemporaryDirectory() as folder:
+        files = shrunk(load(run / teacher["file"]), Path(folder), name)
+        _check_room(files, zoo)
+        model = load(files[0])
+        found = evaluate_quality(model, images, other=other, **how).as_dict()
+        found["protocol"]["held out"] = _held_out(run, images)
+        card = {
+            **card_of(run, model, data),
+            "evaluation": found,
+            "files": {file.name: _facts(file) for file in files},
+        }
+        zoo.mkdir(parents=True, exist_ok=True)
+        kept = [_moved(file, zoo / file.name) for file in files]
+    picture = write_grid(model, images, zoo / name, how.get("size"))
+    write_json(zoo / f"{name}.json", card | {"grid": picture.name})
+    return [*kept, zoo / f"{name}.json", picture, write_table(zoo)]
+
+
+def measure_again(
+    name: str, images: Images, *, other: Images | None = None, zoo: Path = ZOO, **how: Any
+) -> Path:
+    """Measure a teacher of the zoo anew, write its card and the table; returns the table.
+
+    Raises: ConfigError for a name that is not in the zoo, and pictures that are not its card's.
+    """
+    path = zoo / f"{name}.json"
+    if not path.exists():
+        cards = [card.stem for card in zoo.glob("*.json")]
+        raise ConfigError(f"There is no teacher '{name}' in {zoo}{did_you_mean(name, cards)}.")
+    card = read_json(path)
+    was = card["evaluation"]["protocol"]
+    found = evaluate_quality(
+        load(zoo / f"{name}.safetensors"), images, other=other, **how
+    ).as_dict()
+    found["protocol"]["held out"] = was["held out"]
+    if found["protocol"]["photos"] != was["photos"]:
+        raise ConfigError(
+            f"The card of {name} is of the pictures '{was['photos']}', and these are "
+            f"'{found['protocol']['photos']}': give the same."
+        )
+    write_json(path, card | {"evaluation": found})
+    return write_table(zoo)
+
+
+def _teacher_of(run: Path, way: str) -> dict[str, Any]:
+    if not (run / "results.json").exists():
+        raise ConfigError(f"{run} is not a finished training: it has no results.json.")
+    teachers = read_json(run / "results.json").get("teachers", {})
+    if way not in teachers:
+        raise ConfigError(f"{run} has no teacher '{way}'; it has {', '.join(teachers) or 'none'}.")
+    return dict(teachers[way])
+
+
+def shrunk(model: Model, folder: Path, name: str) -> list[Path]:
+    """The model in half precision, with its discriminator inside or, if that is too much, beside.
+
+    Raises `CheckpointError` where a file is still larger than the zoo takes.
+    """
+    model.provenance = {k: v for k, v in model.provenance.items() if k != "command"}
+    path = save(model, folder / f"{name}.safetensors", half=True)
+    files = [path]
+    if path.stat().st_size > FILE_BYTES and model.discriminator is not None:
+        discriminator = save_discriminator(
+            model.discriminator, folder / f"{name}-discriminator.safetensors", half=True
+        )
+        model.discriminator = None
+        files = [save(model, path, half=True), discriminator]
+    for file in files:
+        if file.stat().st_size > FILE_BYTES:
+            raise CheckpointError(
+                f"{file.name} would have {file.stat().st_size:,} bytes in half precision, a file "
+                f"of the zoo at most {FILE_BYTES:,}: train a narrower network (--set width, or "
+                "discriminator.width)."
+            )
+    return files
+
+
+def _check_room(files: list[Path], zoo: Path) -> None:
+    new = {file.name for file in files}
+    held = sum(p.stat().st_size for p in zoo.glob("*") if p.name not in new)
+    total = held + sum(file.stat().st_size for file in files) + GRID_BYTES
+    if total > ZOO_BYTES:
+        raise CheckpointError(f"The zoo would have {total:,} bytes, and at most {ZOO_BYTES:,}.")
+
+
+def _moved(file: Path, to: Path) -> Path:
+    data = file.read_bytes()
+    replace_file(to, lambda out: out.write(data))
+    return to
+
+
+def _facts(file: Path) -> dict[str, Any]:
+    return {"bytes": file.stat().st_size, "sha256": fingerprint(file)}
+
+
+def _held_out(run: Path, images: Images) -> str:
+    card = read_json(run / "card.json")
+    seen = images.digest() in (card.get("data_hash"), card.get("other_hash"))
+    return "no: these were trained on" if seen else "another set than was trained on"
+
+
+def write_grid(model: Model, images: Images, stem: Path, size: int | None = None) -> Path:
+    """The samples as stem.png, or stem.jpg at the best quality that is small enough."""
+    picture, columns, _ = samples_of(model, images, size or trained_size(model))
+    image = Image.fromarray(grid(picture, columns=columns))
+    for old in (stem.with_suffix(".png"), stem.with_suffix(".jpg")):
+        old.unlink(missing_ok=True)
+    for kind, suffix, how in (
+        ("PNG", ".png", {"optimize": True}),
+        *(("JPEG", ".jpg", {"quality": q, "optimize": True}) for q in (95, 90, 85, 75, 60, 40)),
+    ):
+        out = io.BytesIO()
+        image.save(out, format=kind, **how)
+        if out.tell() <= GRID_BYTES:
+            data, path = out.getvalue(), stem.with_suffix(suffix)
+            replace_file(path, lambda file: file.write(data))  # noqa: B023 (called at once)
+            return path
+    raise CheckpointError(f"The samples do not fit into {GRID_BYTES:,} bytes: show fewer.")
