@@ -1,4 +1,5 @@
-"""Put a finished training into the zoo: its teacher in half precision, a card, a grid of samples.
+"""Put a finished training or compression into the zoo: its teacher, or its student, in half
+precision, a card, a grid of samples.
 
 Command:  python -m recipes.zoo RUN NAME --data SET --images DIR [as 'ganpress evaluate']
           python -m recipes.zoo --again NAME --images DIR [as 'ganpress evaluate']
@@ -59,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path, nargs="?", help="folder of the finished training")
+    parser.add_argument("run", type=Path, nargs="?", help="folder of the finished run")
     parser.add_argument("name", nargs="?", help="of the files in the zoo")
     parser.add_argument("--table", action="store_true", help="only write zoo/README.md again")
     parser.add_argument("--again", metavar="NAME", help="measure a teacher of the zoo anew")

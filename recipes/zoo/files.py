@@ -14,14 +14,18 @@ from recipes.zoo.page import write_table
 from ganpress.data import Images
 from ganpress.errors import CheckpointError, ConfigError, did_you_mean
 from ganpress.losses.weights import fingerprint
+from ganpress.measures.cost import measure
+from ganpress.measures.fidelity import evaluate
 from ganpress.measures.quality import evaluate_quality, trained_size
 from ganpress.models.checkpoint import Model, load, save
+from ganpress.models.checkpoint import fingerprint as weights_of
 from ganpress.models.discriminator_file import save_discriminator
 from ganpress.run.files import check_name, read_json, replace_file, write_json
 from ganpress.run.grid import grid
 from ganpress.training.train import samples_of
 
 ZOO = Path(__file__).parents[2] / "zoo"
+STUDENT = "student.safetensors"
 FILE_BYTES, ZOO_BYTES, GRID_BYTES = 4_000_000, 30_000_000, 300_000
 
 
@@ -36,23 +40,26 @@ def add(
     zoo: Path = ZOO,
     **how: Any,
 ) -> list[Path]:
-    """Write the files of one teacher and the table of all; returns the files.
+    """Write the files of one teacher, or of a compression's student, and the table of all; returns
+    the files.
 
     Args: way: which teacher of the run. images, other, how: what `evaluate_quality` takes.
-    Raises: ConfigError (the run is not finished, an unknown data set), CheckpointError (too large).
+    Raises: ConfigError (the run is not finished, an unknown data set, a student whose teacher is
+        not in the zoo), CheckpointError (too large).
     """
     if data not in TERMS:
         raise ConfigError(f"No terms of '{data}'{did_you_mean(data, TERMS)}: add them to TERMS.")
     check_name(name, "name in the zoo")
-    teacher = _teacher_of(run, way)
+    made = _file_of(run, way)
     with tempfile.TemporaryDirectory() as folder:
-        files = shrunk(load(run / teacher["file"]), Path(folder), name)
+        files = shrunk(load(run / made), Path(folder), name)
         _check_room(files, zoo)
         model = load(files[0])
         found = evaluate_quality(model, images, other=other, **how).as_dict()
         found["protocol"]["held out"] = _held_out(run, images)
         card = {
             **card_of(run, model, data),
+            **(student_of(run, model, images, zoo, **how) if made == STUDENT else {}),
             "evaluation": found,
             "files": {file.name: _facts(file) for file in files},
         }
@@ -89,13 +96,32 @@ def measure_again(
     return write_table(zoo)
 
 
-def _teacher_of(run: Path, way: str) -> dict[str, Any]:
+def _file_of(run: Path, way: str) -> str:
+    """The file of a run's model: its student, or its teacher of this way."""
     if not (run / "results.json").exists():
-        raise ConfigError(f"{run} is not a finished training: it has no results.json.")
+        raise ConfigError(f"{run} is not a finished run: it has no results.json.")
+    if (run / STUDENT).exists() and not way:
+        return STUDENT
     teachers = read_json(run / "results.json").get("teachers", {})
     if way not in teachers:
         raise ConfigError(f"{run} has no teacher '{way}'; it has {', '.join(teachers) or 'none'}.")
-    return dict(teachers[way])
+    return str(teachers[way]["file"])
+
+
+def student_of(run: Path, student: Model, images: Images, zoo: Path, **how: Any) -> dict[str, Any]:
+    """Whose student it is, what it costs of that, and how far its pictures are from that one's."""
+    wanted = read_json(run / "card.json")["teacher"]
+    loaded = ((card.stem, load(card.with_suffix(".safetensors"))) for card in zoo.glob("*.json")
+              if "evaluation" in read_json(card))  # fmt: skip
+    name, teacher = next(((n, m) for n, m in loaded if weights_of(m.net) == wanted), ("", None))
+    if teacher is None:
+        raise ConfigError(f"The teacher of {run} is not in {zoo}: put it there first.")
+    size = how.get("size") or trained_size(teacher)
+    asked = {key: how[key] for key in ("count", "features", "metrics") if how.get(key)}
+    found = evaluate(student, teacher, images, size=size, **asked).as_dict()
+    share = measure(student.net, size).macs / measure(teacher.net, size).macs
+    return {"student": {"of": name, "method": read_json(run / "config.json")["method"],
+                        "share_of_macs": share, "evaluation": found}}  # fmt: skip
 
 
 def shrunk(model: Model, folder: Path, name: str) -> list[Path]:

@@ -19,7 +19,7 @@ def write_table(zoo: Path) -> Path:
 
 
 def table(cards: Mapping[str, Mapping[str, Any]]) -> str:
-    """The zoo as a page: what each teacher is, what it measures, and on whose terms."""
+    """The zoo as a page: what each network is, what it measures, and on whose terms."""
     teachers = {name: card for name, card in cards.items() if "evaluation" in card}
     rest = [name for name in cards if name not in teachers]
     lines = [
@@ -29,7 +29,7 @@ def table(cards: Mapping[str, Mapping[str, Any]]) -> str:
         "samples. This page is written from the cards: `python -m recipes.zoo --table`.",
         "They show the line working; they are not the papers' models, and their data's terms hold.",
         "",
-        "| teacher | family | trained on | parameters | MB | made by | steps | metrics | terms |",
+        "| network | family | trained on | parameters | MB | made by | steps | metrics | terms |",
         "|---|---|---|---|---|---|---|---|---|",
         *(_row(name, card) for name, card in teachers.items()),
         "",
@@ -45,8 +45,14 @@ def _row(name: str, card: Mapping[str, Any]) -> str:
     megabytes = sum(f["bytes"] for f in card["files"].values()) / 1e6
     trained = f"{card['made_by']}, {card['seconds'] / 60:.0f} min on {card['device']}"
     measured = "<br>".join([*numbers, *(f"*{line}*" for line in beside)])
+    of = ""
+    if student := card.get("student"):
+        of = (f", student of {student['of']} by {student['method']}, "
+              f"1/{1 / student['share_of_macs']:.1f} of its MACs")  # fmt: skip
+        apart = student["evaluation"]["metrics"]
+        measured += "".join(f"<br>{k} to its teacher {v:.4g}" for k, v in apart.items())
     cells = (
-        f"[{name}]({card['grid']})",
+        f"[{name}]({card['grid']}){of}",
         f"{card['family']}, {card['size']} px",
         card["data"]["what"],
         f"{card['params']:,}",

@@ -21,13 +21,16 @@ from ganpress.data import open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.losses.weights import fingerprint, zoo_path
+from ganpress.measures.cost import measure
+from ganpress.measures.fidelity import evaluate
 from ganpress.measures.quality import evaluate_quality
 from ganpress.models.checkpoint import Model, load, save
+from ganpress.models.checkpoint import fingerprint as weights_of
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.discriminator_file import load_discriminator, save_discriminator
 from ganpress.models.families.base import draw_inputs
 from ganpress.nn.discriminators import build_discriminator
-from ganpress.run.files import read_json
+from ganpress.run.files import read_json, write_json
 from ganpress.run.recipes import recipes
 from ganpress.run.settings import read_config
 from ganpress.training.settings import TrainConfig
@@ -59,7 +62,7 @@ def check_teacher(zoo: Path, name: str) -> None:
     assert made.shape == (2, 3, card["size"], card["size"]) and made.isfinite().all()
     beside = zoo / f"{name}-discriminator.safetensors"
     discriminator = load_discriminator(beside) if beside.exists() else model.discriminator
-    assert discriminator is not None
+    assert (discriminator is not None) or "student" in card
     assert {"data_hash", "terms", "what", "name", "photos"} <= card["data"].keys()
     assert card["made_by"] == ("cpu recipe" if card["device"] == "cpu" else "gpu recipe")
     found = card["evaluation"]
@@ -147,6 +150,41 @@ def test_a_finished_training_is_put_into_the_zoo(name: str, home: Path, tmp_path
     assert page == table({"one": card}) and f"[one]({card['grid']})" in page
 
 
+def test_a_student_is_put_beside_its_teacher_with_its_distance_to_it(
+    home: Path, tmp_path: Path
+) -> None:
+    images = open_images(home / "a")
+    how: dict[str, Any] = {"data": "lfw", "zoo": tmp_path / "zoo", "other": open_images(home / "b"),
+                           "features": "tiny"}  # fmt: skip
+    recipe.add(home / "cyclegan", "one", images, way="A2B", **how)
+    teacher = load(tmp_path / "zoo/one.safetensors")
+    widths = {group: max(2, width // 2) for group, width in teacher.widths.items()}
+    run = tmp_path / "run"
+    shutil.copytree(home / "cyclegan", run)
+    for made in run.glob("teacher*.safetensors"):
+        made.unlink()
+    student = Model(teacher.build(widths).eval(), teacher.family, teacher.options)
+    save(student, run / recipe.STUDENT)
+    write_json(run / "config.json", {"method": "slim"})
+    card = read_json(run / "card.json")
+    write_json(run / "card.json", card | {"teacher": "of another"})
+    with pytest.raises(ConfigError, match="put it there first"):
+        recipe.add(run, "small", images, **how)
+    write_json(run / "card.json", card | {"teacher": weights_of(teacher.net)})
+    recipe.add(run, "small", images, **how)
+    check_teacher(tmp_path / "zoo", "small")
+    facts = read_json(tmp_path / "zoo/small.json")["student"]
+    half = load(tmp_path / "zoo/small.safetensors")
+    found = evaluate(half, teacher, images, size=32, features="tiny")
+    assert (facts["of"], facts["method"]) == ("one", "slim")
+    assert facts["evaluation"]["metrics"] == pytest.approx(found.metrics)
+    assert facts["share_of_macs"] == pytest.approx(
+        measure(half.net, 32).macs / measure(teacher.net, 32).macs
+    )
+    page = (tmp_path / "zoo/README.md").read_text()
+    assert f"student of one by slim, 1/{1 / facts['share_of_macs']:.1f} of its MACs" in page
+
+
 def test_a_teacher_of_the_zoo_is_measured_anew_on_the_pictures_of_its_card(
     home: Path, tmp_path: Path
 ) -> None:
@@ -205,7 +243,7 @@ def test_an_unfinished_run_and_unknown_terms_are_refused(home: Path, tmp_path: P
         recipe.add(home / "cyclegan", "one", images, data="lfw", zoo=tmp_path)
     shutil.copytree(home / "stylegan2", tmp_path / "run")
     (tmp_path / "run" / "results.json").unlink()
-    with pytest.raises(ConfigError, match="not a finished training"):
+    with pytest.raises(ConfigError, match="not a finished run"):
         recipe.add(tmp_path / "run", "one", images, data="lfw", zoo=tmp_path)
 
 
