@@ -13,7 +13,9 @@ Result:   benchmarks/results/once-for-all-PART.json and .md, and once-for-all.md
 `openmoji`, `hayao` and `facades` (with mIoU): variants of `ganpress ablate once-for-all`, and GAN
 Slimming's gs-32 beside them: same teacher, pictures, cost and minutes. `students`: from a supernet
 that is trained for ten minutes by the sandwich, students at 1/4, 1/9, 1/16 and 1/30 of the MACs,
-fine-tuned for a minute each, and a GAN Slimming run of five minutes for each. `rank`: eight width
+fine-tuned for a minute each, and a GAN Slimming run of five minutes for each. `longer`: the student
+at 1/9 of that supernet fine-tuned for five minutes, and uniformly narrow ones trained for the same
+five and for all fifteen (after `openmoji` and `students`). `rank`: eight width
 sets by their quality inside the supernet and after separate training. `evolution`: against brute
 force on a small space of the same supernet.
 """
@@ -147,6 +149,18 @@ def students(runs: Path) -> None:
         compress(runs, "slim", f"students/slim-{part}", "openmoji-slim", target, "min_channels=2")
 
 
+def longer(runs: Path) -> None:
+    """The searched student at 1/9 fine-tuned for as long as a uniformly narrow one is trained, and
+    a uniformly narrow one that is trained for as long as supernet and fine-tuning took."""
+    found = runs / "students" / "once-9"
+    took = [f"reuse={found}", f"search.choose={parts.best_of(found / 'search')}"]
+    trained = [f"supernet.minutes={parts.SUPERNET_MINUTES}", "supernet.sampling=sandwich"]
+    compress(runs, "once-for-all", "longer/searched", "openmoji", *took, *trained,
+             "finetune.minutes=5")  # fmt: skip
+    compress(runs, "once-for-all", "longer/uniform", "openmoji", "procedure=uniform",
+             f"supernet.minutes={parts.SUPERNET_MINUTES}", "finetune.minutes=5")  # fmt: skip
+
+
 def rank(runs: Path) -> None:
     """Eight width sets, in the supernet and trained separately."""
     supernet = runs / "openmoji" / "fast-0"
@@ -181,6 +195,7 @@ PARTS = {
     "hayao": hayao,
     "facades": facades,
     "students": students,
+    "longer": longer,
     "rank": rank,
     "evolution": evolution,
 }

@@ -17,6 +17,11 @@ def trials(search: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def best_of(search: Path) -> str:
+    """The name of the width set that a search chose."""
+    return str(json.loads((search / "trials.json").read_text())["best"])
+
+
 def spread_sets(search: Path, count: int = SETS) -> list[str]:
     """Names of width sets from the best to the worst of those that cost 0.6 to 1 of the budget, at
     equal distances in rank."""

@@ -16,6 +16,11 @@ RESULTS = Path(__file__).parents[1] / "results"
 ABLATIONS = ("openmoji", "hayao", "facades")
 WAYS = {"once": "one supernet", "slim": "GAN Slimming"}
 """How the students of `students` are made, by the beginning of a run's name."""
+LONGER = {
+    "longer/searched": "searched, the supernet of `students`, then 5 minutes",
+    "openmoji/uniform-0": "uniformly narrow, 5 minutes",
+    "longer/uniform": "uniformly narrow, 15 minutes",
+}
 FURTHER = ("st-lpips-alex", "real/frechet-efficientnet-lite0", "miou-facades")
 """Columns of an ablation's table where they were measured."""
 OURS, THEIRS, FIRST = "once-for-all", "slim", "fast"
@@ -23,7 +28,7 @@ OURS, THEIRS, FIRST = "once-for-all", "slim", "fast"
 
 def keep(runs: Path, part: str) -> None:
     """Write the part's JSON from what has ended of it; nothing where nothing has."""
-    made = {"students": _students, "rank": _rank, "evolution": _evolution}
+    made = {"students": _students, "longer": _longer, "rank": _rank, "evolution": _evolution}
     found = made[part](runs) if part in made else _ablation(runs, part)
     if found:
         text = json.dumps(found, indent=1, sort_keys=True) + "\n"
@@ -113,6 +118,12 @@ def _students(runs: Path) -> dict[str, Any]:
     return {"rows": rows, "seconds": seconds}
 
 
+def _longer(runs: Path) -> dict[str, Any]:
+    """The runs of `LONGER` that have ended; nothing where none of this part has."""
+    rows = {name: found for name in LONGER if (found := _run(runs / name))}
+    return {"rows": rows} if any(name.startswith("longer/") for name in rows) else {}
+
+
 def _draw_students(found: dict[str, Any], path: Path) -> None:
     """Quality over MACs of both ways, an SVG file."""
     metric = _metric_of(found)
@@ -180,6 +191,7 @@ def write_all() -> None:
     for name, write in (
         *((part, _ablation_lines) for part in ABLATIONS),
         ("students", _student_lines),
+        ("longer", _longer_lines),
         ("rank", _rank_lines),
         ("evolution", _evolution_lines),
     ):
@@ -237,6 +249,17 @@ def _student_lines(found: dict[str, Any]) -> list[str]:
         each = ", ".join(f"{stage} {took:.0f}" for stage, took in sums.items())
         lines += ["", f"{WAYS[kind]}: {sum(sums.values()):.0f} s in all ({each})."]
     return [*lines, "", "![Quality over MACs](once-for-all-students.svg)"]
+
+
+def _longer_lines(found: dict[str, Any]) -> list[str]:
+    metric = _metric_of(found)
+    lines = ["| student at 1/9 | 1/MACs | seconds, the shared supernet's too | to the teacher | l1 |",
+             "|---|---:|---:|---:|---:|"]  # fmt: skip
+    for name, row in found["rows"].items():
+        m, seconds = row["metrics"], sum(row["stages"].values())
+        cells = [LONGER[name], f"{row['ratio/macs']:.1f}", f"{seconds:.0f}"]
+        lines.append("| " + " | ".join([*cells, f"{m[metric]:.4g}", f"{m['l1']:.4g}"]) + " |")
+    return lines
 
 
 def _metric_of(found: dict[str, Any]) -> str:
