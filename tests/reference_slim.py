@@ -190,11 +190,10 @@ def proximal_step(
     scales: Mapping[str, Sequence[Tensor]],
     units: Mapping[str, float],
     amount: float,
-    level: float,
-    importance: Mapping[str, Tensor],
+    gone: Mapping[str, Tensor],
     min_channels: int,
 ) -> dict[str, int]:
-    """Eq. 12-14 in place, and the channels up to a level of importance are zeroed.
+    """Eq. 12-14 in place, and the channels that a cost leaves no room for are zeroed.
 
     With k producers a group's channels are shrunk as the group lasso shrinks them: the vector of a
     channel's scales by amount sqrt(k). The ``min_channels`` largest of a group are never zeroed.
@@ -203,7 +202,7 @@ def proximal_step(
     alive = {}
     for group, producers in scales.items():
         size, cut = magnitudes({group: producers})[group], amount * units[group]
-        to_zero = (size <= cut) | ((importance[group] <= level) if level > 0 else False)
+        to_zero = (size <= cut) | gone.get(group, torch.tensor(False))
         largest = set(size.argsort(descending=True)[:min_channels].tolist())
         for c in range(len(size)):
             vector = torch.stack([p[c] for p in producers])
@@ -239,18 +238,34 @@ def importance_per_cost(
     return {g: s / max(saved[g] / mean, 1e-3) ** exponent for g, s in scores.items()}
 
 
-def level_for(
+def gone_for(
     budget: float, scores: Mapping[str, Tensor], cost: Cost, min_channels: int, multiple: int
-) -> float:
-    """The lowest score at which cutting all channels up to it fits the budget."""
+) -> dict[str, Tensor]:
+    """The channels to cut: all up to the lowest score at which what is left fits the budget. In
+    whole steps of ``multiple``, the best channels below that score come back while a step fits."""
     for level in sorted({0.0, *(float(v) for s in scores.values() for v in s)}):
         chosen = {}
         for group, s in scores.items():
             n = max(min_channels, int((s > level).sum()))
             chosen[group] = min(len(s), math.ceil(n / multiple) * multiple)
         if cost(chosen) <= budget:
-            return level
-    raise AssertionError("The budget of this test is below the smallest network.")
+            break
+    else:
+        raise AssertionError("The budget of this test is below the smallest network.")
+    if multiple == 1:
+        return {g: (s <= level) & (level > 0) for g, s in scores.items()}
+    order = {g: s.sort(descending=True, stable=True) for g, s in scores.items()}
+    while True:
+        next_best = {g: float(order[g].values[n]) for g, n in chosen.items() if n < len(scores[g])}
+        wider = {g: {**chosen, g: min(len(scores[g]), chosen[g] + multiple)} for g in next_best}
+        fit = {g: v for g, v in next_best.items() if v > 0 and cost(wider[g]) <= budget}
+        if not fit:
+            break
+        chosen = wider[max(fit, key=lambda g: fit[g])]
+    gone = {g: torch.ones(len(s), dtype=torch.bool) for g, s in scores.items()}
+    for group, n in chosen.items():
+        gone[group][order[group].indices[:n]] = False
+    return gone
 
 
 # --- what the loops carry along ------------------------------------------------------------------

@@ -24,7 +24,7 @@ from nets import (
 )
 from torch import Tensor, nn
 
-from ganpress.channels.ranking import cut_level, keep_top
+from ganpress.channels.ranking import cut_level, filled, keep_top
 from ganpress.channels.take import Elastic, scales, shrink, take
 from ganpress.errors import InfeasibleTarget, WidthsError
 from ganpress.nn.axes import Axis, axes, fixed, tags, widths
@@ -309,7 +309,8 @@ def product(w: Widths) -> float:
 def brute_force(
     scores: dict[str, Tensor], budget: float, floor: int, multiple: int
 ) -> dict[str, int] | None:
-    """Try every level from the lowest; None where no network fits."""
+    """Try every level from the lowest, then add steps, the best next channel first, while any fits;
+    None where no network fits."""
 
     def at(level: float) -> dict[str, int]:
         out = {}
@@ -321,7 +322,19 @@ def brute_force(
         return out
 
     levels = sorted({0.0, *(float(s) for score in scores.values() for s in score)})
-    return next((at(level) for level in levels if product(at(level)) <= budget), None)
+    left = next((at(level) for level in levels if product(at(level)) <= budget), None)
+    while left is not None and multiple > 1:
+        ways = []
+        for group, score in scores.items():
+            out = sorted(score.tolist(), reverse=True)[left[group] :]
+            taken = min(multiple - left[group] % multiple, len(out))
+            wider = {**left, group: left[group] + taken}
+            if out and out[0] > 0 and product(wider) <= budget:
+                ways.append((out[0], wider))
+        if not ways:
+            break
+        left = max(ways, key=lambda way: way[0])[1]
+    return left
 
 
 @hypothesis.given(scores_strategy, st.integers(6, 100), st.integers(1, 4), st.integers(1, 3))
@@ -346,6 +359,37 @@ def test_keep_top_keeps_as_much_as_an_exhaustive_search(
     level, left = cut_level(scores, **given)
     assert left == wanted
     assert level >= 0
+
+
+def test_what_whole_steps_leave_of_a_budget_is_spent_on_the_next_best_channels() -> None:
+    """At one level for all, the trunk's next step is too dear, and with it went the blocks'."""
+    scores = {"trunk": torch.arange(1, 65) / 64, "block": torch.arange(1, 65) / 70}
+
+    def cost(w: Widths) -> float:
+        return 10 * w["trunk"] + w["block"]
+
+    keep = keep_top(scores, budget=400, cost=cost, multiple=16)
+    assert {g: len(k) for g, k in keep.items()} == {"trunk": 32, "block": 64}
+
+
+def test_a_step_goes_to_the_group_whose_next_channels_are_worth_most() -> None:
+    scores = {"a": torch.tensor([9.0, 9, 2, 2, 2, 2]), "b": torch.tensor([9.0, 9, 3, 3, 1, 1])}
+    keep = keep_top(scores, budget=6, cost=lambda w: sum(w.values()), floors=2, multiple=2)
+    assert {g: len(k) for g, k in keep.items()} == {"a": 2, "b": 4}
+
+
+def test_widths_are_filled_up_to_whole_steps_and_through_their_bound() -> None:
+    def twice(w: Widths) -> dict[str, int]:
+        n = max(w["a"], -(-w["b"] // 2))
+        return {"a": n, "b": 2 * n, "c": w["c"]}
+
+    have, worth = {"a": 8, "b": 16, "c": 9}, {"a": 1.0, "b": 2.0, "c": 0.5}
+    given: dict[str, Any] = {"have": have, "worth": lambda group, _: worth[group]}
+    tied = filled({"a": 4, "b": 8, "c": 1}, fits=lambda w: sum(w.values()) <= 20, bind=twice,
+                  **given)  # fmt: skip
+    assert tied == {"a": 6, "b": 12, "c": 2}
+    stepped = filled({"a": 4, "b": 5, "c": 1}, fits=lambda w: w["b"] < 14, multiple=4, **given)
+    assert stepped == {"a": 8, "b": 12, "c": 9}
 
 
 def test_a_budget_for_everything_cuts_nothing_that_has_a_score() -> None:

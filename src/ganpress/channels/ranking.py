@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -60,7 +61,8 @@ def cut_level(
     """The lowest score level at which cutting all channels up to it fits the budget.
 
     Returns: the level (0 where nothing has to go) and the widths that remain, each at least its
-        floor whatever the level.
+        floor whatever the level. Where widths are multiples or bound, these are whole steps, and
+        what one level leaves of the budget is spent on the best channels below it (`filled`).
     Raises `InfeasibleTarget` when even the smallest network costs more than the budget.
     """
     minimum = {g: floors if isinstance(floors, int) else floors[g] for g in scores}
@@ -90,7 +92,54 @@ def cut_level(
             high = middle
         else:
             low = middle + 1
-    return float(ladder[low]), widths_at(float(ladder[low]))
+    level = float(ladder[low])
+    if multiple == 1 and bind is unbound:
+        return level, widths_at(level)
+    falling = {g: s.sort(descending=True).values.tolist() for g, s in on_cpu.items()}
+    return level, filled(
+        widths_at(level),
+        {g: len(s) for g, s in falling.items()},
+        lambda group, width: falling[group][width] or -math.inf,  # a silent channel is of no use
+        fits=lambda widths: cost(widths) <= budget,
+        multiple=multiple,
+        bind=bind,
+    )
+
+
+def filled(
+    widths: Widths,
+    have: Widths,
+    worth: Callable[[str, int], float],
+    *,
+    fits: Callable[[Widths], bool],
+    multiple: int = 1,
+    bind: Bind = unbound,
+) -> dict[str, int]:
+    """Widths raised step by step as long as they fit, at each step those of the group whose next
+    channels are worth most, so that rounding to whole steps leaves little of a budget unspent.
+
+    Args:
+        have: the channels of each group.
+        worth: of the next channels of a group, by its name and its width now; -inf: no use.
+        fits: whether widths are within the budget; where some do not, wider ones do not either.
+        multiple, bind: as of `keep_top`.
+    """
+    found = dict(widths)
+
+    def grows(group: str) -> bool:
+        return found[group] < have[group] and worth(group, found[group]) > -math.inf
+
+    open_groups = [g for g in found if grows(g)]
+    while open_groups:
+        group = max(open_groups, key=lambda g: worth(g, found[g]))
+        step = (found[group] // multiple + 1) * multiple
+        wider = bind({**found, group: min(step, have[group])})
+        if fits(wider):
+            found = wider
+        else:
+            open_groups.remove(group)
+        open_groups = [g for g in open_groups if grows(g)]
+    return found
 
 
 def rounded_width(n: int, smallest: int, largest: int, multiple: int) -> int:

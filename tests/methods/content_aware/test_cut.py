@@ -141,6 +141,19 @@ def test_floors_and_multiples_hold_in_every_form() -> None:
         assert min(kept.values()) < 24
 
 
+def test_what_whole_steps_leave_of_a_cost_goes_to_the_layers_that_kept_least() -> None:
+    have = {"dear": 64, "inner": 64, "short": 48}
+    of = lambda w: (20 * w["dear"] + w["inner"] + w["short"]) / 1392  # noqa: E731
+    how, limits = CutSettings(), Limits(min_channels=1, multiple=16)
+    kept = counts(cut(scores_of(have), how, TargetSettings(macs=0.52), cost=of, limits=limits))
+    # half of each is (32, 32, 32): 0.506; the dear one's next step does not fit, one of another's
+    # does, and 32 of 64 is the smaller share
+    assert kept == {"dear": 32, "inner": 48, "short": 32}
+    one_by_one = Limits(min_channels=1)
+    kept = counts(cut(scores_of(have), how, TargetSettings(macs=0.52), cost=of, limits=one_by_one))
+    assert len({round(kept[g] / have[g], 1) for g in have}) == 1  # the paper's: all alike
+
+
 def test_a_layout_binds_every_form() -> None:
     case = WIRINGS["sngan"]
     have = dict.fromkeys(case.widths, 24)

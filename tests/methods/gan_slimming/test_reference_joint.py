@@ -11,8 +11,8 @@ import torch
 from nets import WIRINGS
 from reference_slim import (
     History,
+    gone_for,
     importance_per_cost,
-    level_for,
     magnitudes,
     proximal_step,
     ranked,
@@ -36,6 +36,7 @@ from slim_setup import (
     stage_of,
     start,
 )
+from torch import Tensor
 
 from ganpress.channels.take import scales
 from ganpress.methods.gan_slimming.importance import Goal
@@ -90,16 +91,16 @@ def slimmed(s: Start, case: Case, units: dict[str, float], run: Run) -> dict[str
 
         # eq. 12-14: the threshold is rho times the learning rate; what a cost asks for goes, too
         sizes = {g: m / units[g] for g, m in magnitudes(gamma).items()}
-        importance, level = sizes, 0.0
+        gone: dict[str, Tensor] = {}
         if goal is not None:
             reached = min(1.0, progress / goal.ramp_fraction)
             budget = goal.start * (goal.end / goal.start) ** reached
             compared = ranked(sizes) if c.sparsify.ranking == "rank" else sizes
             price = lambda chosen: goal.cost({**others, **chosen})  # noqa: E731
             importance = importance_per_cost(compared, price, c.sparsify.cost_exponent)
-            level = level_for(budget, importance, price, c.min_channels, c.channel_multiple)
+            gone = gone_for(budget, importance, price, c.min_channels, c.channel_multiple)
         amount = gentle * c.sparsify.rho * alpha * c.sparsify.scale_lr
-        counts.append(proximal_step(gamma, units, amount, level, importance, c.min_channels))
+        counts.append(proximal_step(gamma, units, amount, gone, c.min_channels))
 
         # eq. 15: theta
         if c.discriminator.weight > 0 and not c.discriminator.fixed:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ganpress.channels.ranking import (
     Bind,
+    filled,
     keep_top,
     largest_ratio,
     rounded_width,
@@ -177,7 +178,8 @@ def check_ratio_of_all(have: Widths, ratio: float, limits: Limits = Limits()) ->
 def cut_each_to(
     scores: Scores, target: TargetSettings, cost: CostOf, limits: Limits = Limits()
 ) -> dict[str, Tensor]:
-    """Remove as small a fraction of every group's channels as fits the cost."""
+    """Remove as small a fraction of every group's channels as fits the cost. What whole steps of
+    ``limits.multiple`` leave of it goes to the groups that have kept the smallest share."""
     have = {g: len(s) for g, s in scores.items()}
     assert target.chosen is not None
     name, allowed = target.chosen
@@ -191,7 +193,13 @@ def cut_each_to(
             f"{limits.min_channels} the smallest network still has {target.words(smallest)}. Raise "
             "the target or lower min_channels."
         )
-    return best(scores, widths_at(largest_ratio(lambda kept: cost(widths_at(kept)) <= allowed)))
+    widths = widths_at(largest_ratio(lambda kept: cost(widths_at(kept)) <= allowed))
+    if limits.multiple > 1:
+        widths = filled(
+            widths, have, lambda group, width: -width / have[group],
+            fits=lambda wider: cost(wider) <= allowed, multiple=limits.multiple, bind=limits.bind,
+        )  # fmt: skip
+    return best(scores, widths)
 
 
 def best(scores: Scores, widths: Widths) -> dict[str, Tensor]:

@@ -148,7 +148,7 @@ def joint(
                 importance, budget=allowed, cost=cost_of, floors=floors,
                 multiple=c.channel_multiple, bind=pruning.bind or unbound,
             )  # fmt: skip
-            if pruning.bind is not None:
+            if pruning.bind is not None or c.channel_multiple > 1:
                 to_prune = beyond(importance, allowed_widths)
             elif level > 0:
                 to_prune = {g: i <= level for g, i in importance.items()}
