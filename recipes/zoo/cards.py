@@ -15,6 +15,8 @@ from ganpress.run.files import read_json
 from ganpress.web.inputs import OUTLINE
 from ganpress.web.label_names import LABEL_SETS
 
+ROOT = Path(__file__).parents[2]
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -70,6 +72,7 @@ def page_facts(data: str, family: str) -> dict[str, Any]:
 def card_of(run: Path, model: Model, data: str) -> dict[str, Any]:
     """What a run's own files say of how its teacher was made."""
     card, stages = read_json(run / "card.json"), read_json(run / "results.json")["stages"]
+    command = from_here(card["command"])
     cost = measure(model.net, trained_size(model))
     known = ("data_hash", "photos", "other_hash", "other_photos")
     return {
@@ -81,8 +84,8 @@ def card_of(run: Path, model: Model, data: str) -> dict[str, Any]:
         "size": trained_size(model),
         "precision": "float16",
         "made_by": "cpu recipe" if card["device"] == "cpu" else "gpu recipe",
-        "recipe": recipe_of(card["command"]),
-        "command": card["command"],
+        "recipe": recipe_of(command),
+        "command": command,
         "settings": read_json(run / "config.json"),
         "steps": sum(stage["steps"] for stage in stages),
         "seconds": round(sum(stage["seconds"] for stage in stages), 1),
@@ -94,6 +97,18 @@ def card_of(run: Path, model: Model, data: str) -> dict[str, Any]:
         "data": {"name": data, **vars(TERMS[data])} | {k: card[k] for k in known if k in card},
         **page_facts(data, model.family.name),
     }
+
+
+def from_here(command: str) -> str:
+    """A command with the files of this repository by their paths in it, wherever the checkout that
+    it was given in lay."""
+
+    def named(word: str) -> str:
+        parts = Path(word).parts[1:] if Path(word).is_absolute() else ()
+        tails = (Path(*parts[i:]) for i in range(1, len(parts) - 1))
+        return next((str(tail) for tail in tails if (ROOT / tail).is_file()), word)
+
+    return shlex.join(map(named, shlex.split(command)))
 
 
 def recipe_of(command: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch
 from cli_runs import run_cli
 from nets import WIRINGS
 from PIL import Image
+from recipes.zoo import cards
 from recipes.zoo import files as recipe
 from recipes.zoo.page import table
 from safetensors import safe_open
@@ -82,7 +83,9 @@ def test_every_file_of_the_zoo_is_small_and_has_a_card(file: Path) -> None:
     made_here = [word for word in card["command"].split() if word.startswith("recipes/")]
     config = card["recipe"]["config"] if "evaluation" in card else None
     assert all((ZOO.parent / path).exists() for path in made_here)
-    if config:  # a path when the zoo was made, "configs/train-NAME.toml"; a recipe's name today
+    if config and "student" in card:
+        assert (ZOO.parent / config).exists() or config in recipes()
+    elif config:  # a path when the zoo was made, "configs/train-NAME.toml"; a recipe's name today
         assert Path(config).stem.removeprefix("train-") in recipes(["train"])
 
 
@@ -206,6 +209,15 @@ def test_a_teacher_of_the_zoo_is_measured_anew_on_the_pictures_of_its_card(
     with pytest.raises(ConfigError, match="did you mean 'one'"):
         recipe.measure_again("on", images, **how)  # type: ignore[arg-type]
     assert read_json(path) == found
+
+
+def test_a_command_names_files_of_the_repository_by_their_paths_in_it() -> None:
+    line = "ganpress compress slim --teacher /x/tree/zoo/demo_teacher.safetensors --run '/x/a b'"
+    found = cards.from_here(f"{line} --images /x/zoo/not-there --set a=1")
+    assert found == (
+        "ganpress compress slim --teacher zoo/demo_teacher.safetensors --run '/x/a b' "
+        "--images /x/zoo/not-there --set a=1"
+    )
 
 
 def test_a_large_discriminator_lies_beside_its_generator(
