@@ -4,7 +4,6 @@ give a reason."""
 from __future__ import annotations
 
 import atexit
-import functools
 import gc
 import os
 import shutil
@@ -23,6 +22,7 @@ import hypothesis
 import pytest
 import torch
 from chromium import program as chromium
+from export_tables import keep_export_tables
 from hub_server import hub as hub  # a fixture
 
 from ganpress.web.runtime import PACKAGE
@@ -61,7 +61,7 @@ def closes_what_it_opens() -> Iterator[None]:
     collections after 5,000 tests took minutes.
     """
     yield
-    list_torchlib_once()
+    keep_export_tables()
     gc.collect()
     gc.freeze()
 
@@ -72,13 +72,6 @@ def times_no_exported_files(monkeypatch: pytest.MonkeyPatch) -> None:
     have imported themselves."""
     monkeypatch.setattr("ganpress.measures.timing.shipped.time_files", lambda *_, **__: None)
     monkeypatch.setattr("ganpress.measures.timing.shipped.time_model", lambda *_, **__: [])
-
-
-def list_torchlib_once() -> None:
-    """From the second export on: onnxscript makes the same list anew for each, in half a second."""
-    listed = sys.modules.get("onnxscript._framework_apis.torch_2_5")
-    if listed is not None and not hasattr(listed.get_torchlib_ops, "cache_info"):
-        listed.get_torchlib_ops = functools.cache(listed.get_torchlib_ops)
 
 
 def reason_to_skip(marker: str, expression: str) -> str | None:
