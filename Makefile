@@ -4,7 +4,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo test check bench site clean
+.PHONY: setup demo test check lint types bench site clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -18,10 +18,15 @@ demo: $(STAMP)
 	$(BIN)/ganpress demo
 
 check: $(STAMP)
+	$(MAKE) --no-print-directory -j2 lint types
+
+lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+types: $(STAMP)
+	$(BIN)/mypy
 
 test: check
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)

@@ -4,11 +4,9 @@ give a reason."""
 from __future__ import annotations
 
 import atexit
-import functools
 import gc
 import os
 import shutil
-import sys
 import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch starts; child processes inherit it
@@ -18,20 +16,23 @@ if "PYTEST_XDIST_WORKER" not in os.environ:  # workers have the folder of the pr
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 import torch
 from chromium import program as chromium
 from hub_server import hub as hub  # a fixture
+from quick_exports import keep_export_tables
 
+from ganpress.measures.cost import Latency, latency
 from ganpress.web.runtime import PACKAGE
 
 torch.set_num_threads(1)  # one per xdist worker: two cores, two workers, and repeatable sums
 hypothesis.settings.register_profile("ganpress", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ganpress")
 os.fsync = lambda _: None  # no test's files have to outlive a power cut; a disk takes milliseconds
-gc.set_threshold(100_000, 50, 1_000)  # each test ends with a collection: few are wanted within it
+gc.set_threshold(100_000, 10_000, 10_000)  # each test ends with a collection of what it made
 
 FOLDERS = {
     "shared_data": "GANPRESS_DATA",
@@ -45,9 +46,9 @@ ON_REQUEST = ("slow", "network")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def looks_at_all_that_is_kept() -> None:
-    """What was kept by tests of another module, and is no longer, is collected before this one."""
-    gc.unfreeze()
+def forgets_the_module_before() -> None:
+    """What tests of another module kept is collected before this one; what is alive now, imports
+    and caches, is not looked at again: to look at all of it takes a second, in 200 modules."""
     gc.collect()
     gc.freeze()
 
@@ -56,29 +57,27 @@ def looks_at_all_that_is_kept() -> None:
 def closes_what_it_opens() -> Iterator[None]:
     """A socket, file or process that a test leaves open is that test's error.
 
-    Without the collection it is the error of whichever test runs when the collector does. What
-    outlives a test, an import or a module's fixture, is frozen: with all of it to look at, the
-    collections after 5,000 tests took minutes.
+    Without the collection it is the error of whichever test runs when the collector does. What a
+    module's fixtures keep is among the old objects, which are looked at when the module has ended.
     """
     yield
-    list_torchlib_once()
-    gc.collect()
-    gc.freeze()
+    keep_export_tables()
+    gc.collect(1)
 
 
-@pytest.fixture(autouse=True)
-def times_no_exported_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exporting a teacher and timing it takes seconds: the tests that are about it call what they
-    have imported themselves."""
-    monkeypatch.setattr("ganpress.measures.timing.shipped.time_files", lambda *_, **__: None)
-    monkeypatch.setattr("ganpress.measures.timing.shipped.time_model", lambda *_, **__: [])
+@pytest.fixture(scope="session", autouse=True)
+def times_little_of_what_a_run_leaves() -> Iterator[None]:
+    """Timing a student takes two seconds, exporting its teacher and timing that more, also in runs
+    of modules' fixtures: the tests that are about it call what they have imported themselves."""
 
+    def glance(net: Any, **options: Any) -> Latency:
+        return latency(net, **{**options, "seconds": 0.0, "warm_up": 0})
 
-def list_torchlib_once() -> None:
-    """From the second export on: onnxscript makes the same list anew for each, in half a second."""
-    listed = sys.modules.get("onnxscript._framework_apis.torch_2_5")
-    if listed is not None and not hasattr(listed.get_torchlib_ops, "cache_info"):
-        listed.get_torchlib_ops = functools.cache(listed.get_torchlib_ops)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ganpress.measures.fidelity.latency", glance)
+        patch.setattr("ganpress.measures.timing.shipped.time_files", lambda *_, **__: None)
+        patch.setattr("ganpress.measures.timing.shipped.time_model", lambda *_, **__: [])
+        yield
 
 
 def reason_to_skip(marker: str, expression: str) -> str | None:

@@ -1,6 +1,6 @@
 """Tiny networks of every family and option, shared by the tests.
 
-Widths are distinct primes, so that a tensor sliced by the wrong group has the wrong shape.
+Widths differ from group to group, so that a tensor sliced by the wrong one has the wrong shape.
 """
 
 from __future__ import annotations
@@ -74,12 +74,14 @@ class Wiring:
 
     @property
     def widths(self) -> dict[str, int]:
-        """A prime for each group, the largest where pictures are smallest."""
+        """A number for each group, no two the same: mostly primes, the largest where pictures are
+        smallest; small ones where there are many groups, whose primes would be a real network."""
         groups = self.family.full(self.settled)
         for known in (CYCLEGAN, CARTOONGAN):
             if groups.keys() == known.keys():
                 return dict(known)
-        return dict(zip(groups, reversed(PRIMES[: len(groups)]), strict=True))
+        numbers = PRIMES[: len(groups)] if len(groups) < 20 else range(3, 3 + len(groups))
+        return dict(zip(groups, reversed(numbers), strict=True))
 
     @property
     def is_batch(self) -> bool:

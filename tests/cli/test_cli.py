@@ -24,8 +24,6 @@ from ganpress.cli import data as cli_data
 from ganpress.cli import evaluation as cli_evaluation
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import GanpressError, Interrupted
-from ganpress.measures import fidelity as evaluation
-from ganpress.measures.cost import latency
 from ganpress.models.checkpoint import load
 
 TOY = [
@@ -46,18 +44,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(home: Path) -> Iterator[Path]:
-    """A whole run of `ganpress compress` (its latencies measured for a moment only)."""
-
-    def glance(net: Any, **options: Any) -> Any:
-        return latency(net, **{**options, "seconds": 0.0, "warm_up": 0})
-
+    """A whole run of `ganpress compress`."""
     arguments = [
         *("compress", "slim", "--teacher", home / "teacher.safetensors", "--images"),
         *(home / "photos", "--test", home / "test", "--run", home / "run"),
         *(part for item in TOY for part in ("--set", item)),
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "latency", glance)
         patch.setattr(sys, "argv", ["ganpress", *map(str, arguments)])
         with pytest.raises(SystemExit) as end, warnings.catch_warnings():
             cli.main()

@@ -57,6 +57,17 @@ def importing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Import:
     return Import(tmp_path, capsys)
 
 
+def test_the_parameters_are_counted_without_running_the_network(
+    importing: Import, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ganpress.measures.cost.CostTable", None)
+    path, out = saved(importing.folder, Upstream(WIDTHS).state_dict()), importing.folder / "m"
+    told = run_cli(importing.capsys, "import", "cyclegan", path, "-o", out)
+    assert told.code == 0, told.err
+    count = sum(p.numel() for p in load(out).net.parameters())
+    assert f"cyclegan, {count:,} parameters." in told.out
+
+
 def about(lines: list[str], option: str) -> str:
     [line] = [text for text in lines if re.match(rf"assumed ([\w=, ]+, )?{option}=", text)]
     return line

@@ -20,6 +20,7 @@ from ganpress.formats.exporters import ExportFacts, export
 from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.onnx import to_bytes
+from ganpress.formats.exporters.trace import traced
 from ganpress.models.checkpoint import Model
 from ganpress.models.families import FAMILIES, family
 from ganpress.models.families.base import draw_inputs
@@ -175,6 +176,20 @@ def test_a_quantised_network_exports_with_int8_weights(
     operators = {node.op_type for node in graph.node}
     assert "DequantizeLinear" in operators
     assert ("QuantizeLinear" in operators) == (quantiser.levels == "int")
+
+
+def test_a_quantised_network_is_traced_once_for_its_file_and_for_its_layers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[Any] = []
+
+    def noted(*given: Any) -> Any:
+        found.append(traced(*given))
+        return found[-1]
+
+    monkeypatch.setattr("ganpress.formats.exporters.onnx.traced", noted)
+    export(tiny(quantiser=FakeQuantiser(), downsamplings=1), tmp_path / "net.onnx", size=32)
+    assert len(found) == 1
 
 
 @pytest.fixture

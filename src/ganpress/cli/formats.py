@@ -45,7 +45,6 @@ def import_(
     """
     from ganpress.formats.importers import import_model
     from ganpress.formats.importers.assumed import sentence
-    from ganpress.measures.cost import measure
     from ganpress.models.checkpoint import save
     from ganpress.run.settings import pairs
 
@@ -62,12 +61,12 @@ def import_(
         kind, source, config=config, discriminator=discriminator, entry=entry, **more
     )
     save(model, out)
-    cost = measure(model.net, model.size)
+    count = sum(p.numel() for p in model.net.parameters())
     beside = f", with its discriminator ({model.discriminator.kind})" if model.discriminator else ""
     network = model.provenance.get("entry")
     which = f" of '{network}'" if network else ""
     console.print(
-        f"{out}: {model.family.name}{which}, {cost.params:,} parameters{beside}.", soft_wrap=True
+        f"{out}: {model.family.name}{which}, {count:,} parameters{beside}.", soft_wrap=True
     )
     for option, found in model.provenance.get("assumed", {}).items():
         line = sentence(option, found)

@@ -25,9 +25,8 @@ from ganpress.formats.exporters import verify
 from ganpress.formats.exporters.described import precision_of
 from ganpress.formats.exporters.form import OPENVINO_HINTS, Job, Precision
 from ganpress.formats.exporters.layerwise import Session
-from ganpress.formats.exporters.onnx import as_traced, to_bytes, versions_of
+from ganpress.formats.exporters.onnx import Graph, as_traced, to_bytes, versions_of
 from ganpress.formats.exporters.parity import check_seen, write_parity
-from ganpress.formats.exporters.trace import in_form
 from ganpress.formats.exporters.verify import GREY, ExportFacts, Tolerance, compare
 from ganpress.formats.runtimes import Opened, open_file
 from ganpress.run.files import make_folder, replace_pair
@@ -48,10 +47,12 @@ def export_openvino(job: Job) -> ExportFacts:
                 f"Export to OpenVINO needs the package '{package}': pip install 'ganpress[{extra}]'"
             ) from error
     model, form, path = job.model, job.form, job.path
-    data = to_bytes(model, form, job.calibration, runtime="openvino")
+    graph = Graph(model, form)
+    data, plain = (
+        to_bytes(model, form, job.calibration, runtime="openvino", graph=graph),
+        graph.plain,
+    )
     xml, weights = files(data, form.precision)
-
-    plain = in_form(model, form)
     precision = precision_of(plain, form)
 
     def open_(file: bytes) -> Session:  # the other files are cut into layers (`layerwise`)
@@ -63,7 +64,7 @@ def export_openvino(job: Job) -> ExportFacts:
 
     found = compare(
         plain, data, open_, form, float_max=FLOAT_MAX, quantised=QUANTISED,
-        layers=as_traced(model, form, runtime="openvino"),
+        layers=as_traced(model, form, runtime="openvino", graph=graph),
     )  # fmt: skip
     parity = check_seen(job, plain, opened, FLOAT_MAX, GREY)
     make_folder(path.parent)
