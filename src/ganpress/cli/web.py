@@ -147,3 +147,5 @@ def _print_site(written: Site) -> None:
 
 def _print_address(server: PageServer) -> None:
     say(f"{server.url} (Ctrl-C stops it)")
+    if server.network_url:
+        say(f"from other machines of the network: {server.network_url}")

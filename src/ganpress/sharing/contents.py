@@ -19,7 +19,7 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
 from ganpress.models.inputs import GIVEN, from_noise, reads
 from ganpress.report.pictures import open_picture
-from ganpress.run.files import replace_file, write_json
+from ganpress.run.files import replace_file, write_file, write_json
 from ganpress.run.grid import grid
 from ganpress.run.progress import say
 from ganpress.sharing.model_card import model_card
@@ -67,7 +67,7 @@ def write_contents(
     shown = _write_picture(source, folder, picture)
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     card = model_card(source, repo=repo, given=given, files=sizes, picture=shown)
-    replace_file(folder / "README.md", lambda file: file.write(card.text.encode()))
+    write_file(folder / "README.md", card.text.encode())
     return card.terms
 
 

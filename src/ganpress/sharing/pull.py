@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from ganpress.errors import ConfigError
-from ganpress.run.files import make_folder, replace_file
+from ganpress.run.files import copy_file, make_folder
 from ganpress.run.hub.address import Address, read_address
 from ganpress.run.hub.fetch import Repository, fetch, look, may_be_fetched, model_of
 
@@ -59,7 +57,7 @@ def pull(
         _check_free(folder, fetched)
     for name, path in fetched.items():
         make_folder((folder / name).parent)
-        replace_file(folder / name, partial(_copy, path))
+        copy_file(path, folder / name)
     left = () if address.file else tuple(n for n in repository.files if not may_be_fetched(n))
     return Pulled(folder, tuple(folder / name for name in wanted), repository.commit, left)
 
@@ -68,12 +66,6 @@ def _all_of(repository: Repository) -> list[str]:
     """What is fetched of a repository, its model first, so that one of another tool ends there."""
     model = model_of(repository)
     return [model, *(n for n in repository.files if may_be_fetched(n) and n != model)]
-
-
-def _copy(source: Path, file: BinaryIO) -> None:
-    with source.open("rb") as opened:
-        while block := opened.read(1 << 20):
-            file.write(block)
 
 
 def _check_free(folder: Path, fetched: dict[str, Path]) -> None:
