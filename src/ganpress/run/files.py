@@ -245,6 +245,15 @@ def read_json(path: Path) -> Any:
         raise ConfigError(f"{path} {other}. Restore it, or start in another folder.") from error
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; {} where there is no such file, or it holds something else.
+
+    Raises: ConfigError if it cannot be read as JSON.
+    """
+    content = read_json(path) if path.is_file() else {}
+    return content if isinstance(content, dict) else {}
+
+
 def as_json(obj: object) -> Any:
     """`obj` as it comes back from a JSON file: tuples are lists, paths and keys are strings."""
     return json.loads(json.dumps(obj, default=_plain))

@@ -22,7 +22,7 @@ from ganpress.editing.direction_file import load_directions
 from ganpress.editing.directions import Directions
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.models.inputs import channels_of, reads
-from ganpress.run.files import copy_file, make_folder, read_json, write_file, write_json
+from ganpress.run.files import copy_file, make_folder, read_object, write_file, write_json
 from ganpress.types.sizes import Size
 from ganpress.web.editable import directions_of, is_latent
 from ganpress.web.entries import Wanted, entry, onnx_bytes, size_for
@@ -146,10 +146,10 @@ def is_page(folder: Path) -> bool:
 def _listed(folder: Path) -> Mapping[str, Any]:
     """The models.json of a page, {} where there is none, or another program's."""
     try:
-        found = read_json(folder / "models.json") if (folder / "models.json").is_file() else {}
+        found = read_object(folder / "models.json")
     except ConfigError:
         return {}
-    ours = isinstance(found, Mapping) and {"ganpress", "models", "samples"} <= found.keys()
+    ours = {"ganpress", "models", "samples"} <= found.keys()
     return found if ours else {}
 
 
