@@ -28,6 +28,7 @@ from ganpress.cli.options import (
     TestPairs,
     TestPhotos,
     Weights,
+    check_goes_with,
     listed,
     metrics_named,
     with_mask,
@@ -72,6 +73,10 @@ def ablate(
     from ganpress.run.recipes import config_file
     from ganpress.run.settings import read_config
 
+    check_goes_with(
+        "--test", test, test_pairs=test_pairs, test_labels=test_labels,
+        test_instances=test_instances,
+    )  # fmt: skip
     chosen = method_of(method)
     for variant in listed(variants):  # a name that does not exist is refused before all else
         chosen.settings_of(variant, chosen.settings())

@@ -28,6 +28,7 @@ from ganpress.cli.options import (
     TestPairs,
     TestPhotos,
     Weights,
+    check_goes_with,
     with_mask,
 )
 
@@ -92,10 +93,15 @@ def compress(
     from ganpress.run.settings import read_config
     from ganpress.training.start import open_start
 
-    settings = read_config(method_of(method).settings, config, with_mask(sets, mask, mask_card))
-    check_request(method, settings)
     maps: dict[str, Any] = {"labels": labels, "instances": instances}
     test_maps: dict[str, Any] = {"labels": test_labels, "instances": test_instances}
+    check_goes_with("--images", images, pairs=pairs, side_by_side=side_by_side, **maps)
+    check_goes_with(
+        "--test", test, **{f"test_{name}": at for name, at in test_maps.items()},
+        test_pairs=test_pairs,
+    )  # fmt: skip
+    settings = read_config(method_of(method).settings, config, with_mask(sets, mask, mask_card))
+    check_request(method, settings)
     alike: dict[str, Any] = {"side_by_side": side_by_side, "strict": strict}
     compress_model(
         load(teacher),

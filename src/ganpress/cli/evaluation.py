@@ -26,6 +26,7 @@ from ganpress.cli.options import (
     Strict,
     Weights,
     check_file,
+    check_goes_with,
     metrics_named,
     size_option,
 )
@@ -82,6 +83,13 @@ def evaluate(
     from ganpress.models.checkpoint import load
     from ganpress.run.files import make_folder, write_json
 
+    check_goes_with(
+        "--images", images, pairs=pairs, side_by_side=side_by_side, labels=labels,
+        instances=instances,
+    )  # fmt: skip
+    check_goes_with("--mask", mask, mask_card=mask_card, mask_min_area=mask_min_area)
+    if teacher is not None and device != "cpu":
+        raise ConfigError("With --teacher both are run on the CPU: leave --device out.")
     if json_file:
         check_file(json_file, "numbers.json")
     further = metrics_named(metrics)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganpress.cli.lines import say
-from ganpress.cli.options import SideBySide, size_option
+from ganpress.cli.options import SideBySide, check_goes_with, size_option
 
 if TYPE_CHECKING:
     from ganpress.web import Site
@@ -73,6 +73,7 @@ def site(
     """Write a page that runs models in the browser, as a folder that any static host serves."""
     from ganpress.web import site as write
 
+    check_goes_with("--images", images, side_by_side=side_by_side)
     written = write(
         models,
         out,
@@ -116,6 +117,7 @@ def serve(
     """
     from ganpress.web import serve as show
 
+    check_goes_with("--images", images, side_by_side=side_by_side)
     show(
         models,
         port=port,
