@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ganpress.errors import ConfigError
 from ganpress.run.files import copy_file, make_folder
-from ganpress.run.hub.address import Address, read_address
+from ganpress.run.hub.address import at_revision, read_address
 from ganpress.run.hub.fetch import Repository, fetch, look, may_be_fetched, model_of
 
 
@@ -43,12 +43,7 @@ def pull(
         overwrite: put them in the place of other files of their names.
     Raises: ConfigError where the folder has other files of these names; HubError, MissingExtra.
     """
-    address = read_address(repo)
-    if revision and address.revision and revision != address.revision:
-        raise ConfigError(
-            f"{repo} names a revision, and --revision is {revision}: give one of them."
-        )
-    address = Address(address.repo, revision or address.revision, address.file)
+    address = at_revision(read_address(repo), revision)
     folder = Path(out) if out is not None else Path(address.repo.split("/")[1])
     repository = look(address)
     wanted = [address.file] if address.file else _all_of(repository)
