@@ -259,6 +259,15 @@ def test_what_a_model_gains_is_said_only_where_it_does(
     assert page.run(script % (json.dumps(entry("a")), json.dumps(entry("b", **other)))) == said
 
 
+def test_a_clock_too_coarse_for_a_model_gives_no_speed(page: Browser) -> None:
+    script = """(async () => { const { Card, gain } = await import("./cards.js");
+        const [one, other] = [%s, %s].map((model) => new Card(model, null));
+        for (let k = 0; k < 5; k++) (one.took(0, 0), other.took(8, 10));
+        return [one.fps.textContent, other.fps.textContent, gain(one, other)]; })()"""
+    cards = page.run(script % (json.dumps(entry("a")), json.dumps(entry("b"))))
+    assert cards == ["–", "100 per s", ""]
+
+
 def test_a_page_that_is_opened_from_disk_says_how_to_serve_it(page: Browser, folder: Path) -> None:
     seen = "document.getElementById('unserved')?.checkVisibility({ visibilityProperty: true })"
     assert page.run(seen) is None

@@ -48,7 +48,8 @@ export class Card {
     if (this.runs.length > KEPT) this.runs.shift();
     const rate = 1000 / median(this.runs.map((r) => r.whole));
     this.ms.textContent = `${this.median.toFixed(1)} ms`;
-    this.fps.textContent = `${rate >= 10 ? rate.toFixed(0) : rate.toFixed(1)} per s`;
+    const known = Number.isFinite(rate); // some browsers' clocks go in steps of 100 ms
+    this.fps.textContent = known ? `${rate >= 10 ? rate.toFixed(0) : rate.toFixed(1)} per s` : "–";
     this.root.dataset.ms = this.median.toFixed(2);
     this.root.dataset.fps = rate.toFixed(2);
   }
@@ -87,6 +88,6 @@ export function gain(one, other) {
 
 // "2.0× fewer MACs" of how many times as many the other has; "" where both have about as many.
 function compared(ratio, less, more) {
-  if (Math.max(ratio, 1 / ratio) < 1.05) return "";
+  if (!(ratio > 0 && ratio < Infinity) || Math.max(ratio, 1 / ratio) < 1.05) return "";
   return ratio > 1 ? less.replace("#", times(ratio)) : more.replace("#", times(1 / ratio));
 }

@@ -315,7 +315,7 @@ function refreshView() {
 }
 
 async function open() {
-  $("unserved").remove();
+  $("unserved")?.remove();
   divide($("stage"), $("divider"));
   for (const input of document.querySelectorAll("input[name=view]")) {
     input.onchange = () => {
