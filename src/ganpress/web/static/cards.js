@@ -82,8 +82,8 @@ export function gain(one, other) {
   const said = [compared(large.model.bytes / small.model.bytes, "a # smaller file", "")];
   if (small.model.macs && large.model.macs) said.push(compared(large.model.macs / small.model.macs, "# fewer MACs", "# more MACs"));
   if (Math.min(one.runs.length, other.runs.length) >= FEW) said.push(compared(large.median / small.median, "# faster here", "# slower here"));
-  const told = said.filter(Boolean).join(", ");
-  return told && `${small.model.title}: ${told} than ${large.model.title}.`;
+  const words = said.filter(Boolean).join(", ");
+  return words && `${small.model.title}: ${words} than ${large.model.title}.`;
 }
 
 // "2.0× fewer MACs" of how many times as many the other has; "" where both have about as many.
