@@ -15,7 +15,7 @@ from chromium import Browser
 from numpy.typing import NDArray
 
 from ganpress.web import building
-from ganpress.web.server import LOOPBACK, bound, listed
+from ganpress.web.server import LOOPBACK, bound
 
 HARNESS = Path(__file__).parent / "web" / "harness"
 
@@ -24,7 +24,7 @@ HARNESS = Path(__file__).parent / "web" / "harness"
 def served(folder: Path) -> Iterator[str]:
     """The address at which our server serves a folder."""
     with bound(LOOPBACK, 0) as server:
-        server.files = listed(folder)
+        server.show(folder)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

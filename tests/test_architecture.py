@@ -75,6 +75,13 @@ def test_every_module_imports_without_extras_torchvision_or_cuda() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_command_line_starts_without_torch() -> None:
+    """Which takes ten times as long to import as all the rest."""
+    hidden = [*OPTIONAL, *LAZY, "torch", "numpy", "PIL", "pydantic"]
+    done = import_without(hidden, "ganpress.cli.app")
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("module", ["ganpress.report.*", "ganpress.data.drawn.*"])
 def test_the_report_and_the_drawings_import_without_torch(module: str) -> None:
     done = import_without(["torch", *LAZY], module)

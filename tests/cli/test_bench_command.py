@@ -71,7 +71,7 @@ def test_the_table_cuts_no_name_and_no_number(
 ) -> None:
     from rich.console import Console
 
-    monkeypatch.setattr(command, "console", Console(width=60))
+    monkeypatch.setattr("ganpress.cli.lines.console", Console(width=60))
     name = "runs/a rather long name/of 32 bits/student[8].safetensors"
     student = a_row(model=name, ratio=Ratio(3.25, 3.1, 3.4), ratio_runtime=Ratio(2.0, None, None))
     command.print_bench(a_bench(a_row(), student))

@@ -20,7 +20,6 @@ from rich.console import Console
 
 from ganpress import errors
 from ganpress.cli import app as cli
-from ganpress.cli import data as cli_data
 from ganpress.cli import evaluation as cli_evaluation
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import GanpressError, Interrupted
@@ -84,9 +83,9 @@ def test_measure_prints_a_table_in_words(capsys: pytest.CaptureFixture[str]) -> 
         assert part in told.out
 
 
-def narrow(monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
-    """Give a module of commands a terminal of 80 columns."""
-    monkeypatch.setattr(module, "console", Console(width=80))
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the commands a terminal of 80 columns."""
+    monkeypatch.setattr("ganpress.cli.lines.console", Console(width=80))
 
 
 def test_measure_prints_the_latency_that_it_was_asked_for(
@@ -96,7 +95,7 @@ def test_measure_prints_the_latency_that_it_was_asked_for(
 
     time = cost.Latency(12.344, 98.766, "cpu", threads=3, batch=1, size=64, repeats=5)
     monkeypatch.setattr(cost, "latency", lambda *_, **__: time)
-    narrow(monkeypatch, cli_evaluation)
+    narrow(monkeypatch)
     told = run_cli(capsys, "measure", home / "teacher.safetensors", "--size", 64, "--latency")
     assert told.code == 0
     for part in ("median", "95th pct", "ms", "12.34", "98.77", "on cpu", "threads: 3"):
@@ -118,7 +117,7 @@ def test_measure_never_cuts_a_name_nor_a_number(
 
     time = cost.Latency(1234.344, 9998.766, "cpu", threads=3, batch=1, size=64, repeats=5)
     monkeypatch.setattr(cost, "latency", lambda *_, **__: time)
-    narrow(monkeypatch, cli_evaluation)
+    narrow(monkeypatch)
     monkeypatch.chdir(tmp_path)
     name = f"{folder}/student[8].safetensors"
     Path(folder).mkdir(parents=True)
@@ -166,7 +165,7 @@ def test_the_list_of_data_sets_breaks_no_word(
 ) -> None:
     from ganpress.data.public import PUBLIC
 
-    narrow(monkeypatch, cli_data)
+    narrow(monkeypatch)
     told = run_cli(capsys, "data", "list").out
     prose = [line for line in told.splitlines() if "ganpress" not in line]
     assert max(map(len, prose)) <= 80

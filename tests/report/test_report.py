@@ -614,6 +614,8 @@ def test_the_shown_config_can_be_loaded_again() -> None:
         (significant(2.4e-6), "2.4e-6"),
         (significant(-12345.6), "-12,346"),
         (significant(100.0), "100"),
+        (significant(float("nan")), "nan"),
+        (significant(float("-inf")), "-inf"),
         (significant(0.99999), "1"),
         (duration(4800), "1\u00a0h 20\u00a0min"),
         (duration(45.2), "45.2\u00a0s"),

@@ -21,6 +21,7 @@ from ganpress.report.curves import line_chart, panels
 from ganpress.report.figures import COLOURS, drawing
 from ganpress.report.page import fill
 from ganpress.report.reading import Series
+from ganpress.report.statements import row as row_of
 from ganpress.report.statements import statements
 from ganpress.report.table import Table
 
@@ -102,6 +103,54 @@ def test_names_and_errors_of_an_ablation_are_escaped_on_its_page_and_figure(tmp_
     assert f"{EVIL}, seed 0, failed: {EVIL}" in page.text and f"{EVIL} (smaller" in page.text
     assert "<script>alert" not in (root / "fig3.svg").read_text()
     assert f"- {EVIL}: {EVIL}" in (root / "ablation.md").read_text()  # Markdown stays as it is
+
+
+def test_a_run_that_gave_up_at_a_time_that_is_not_known_says_so(tmp_path: Path) -> None:
+    root = bare_run(tmp_path / "run")  # as `ganpress ablate` leaves a variant
+    (root / "failed.json").write_text(json.dumps({"error": "It diverged."}))
+    assert "This run gave up. It diverged." in Page(write_report(root).read_text()).text
+
+
+@pytest.mark.parametrize("gone", [[0], [1], [0, 1]])
+def test_a_variant_without_the_metric_of_the_others_is_in_the_table(
+    tmp_path: Path, gone: list[int]
+) -> None:
+    judged = {"judged_teacher": {"far": float("nan")}, "teacher_cost": {"bytes": 8e6, "macs": 8e6}}
+    root = an_ablation(tmp_path, **judged)
+    found = json.loads((root / "ablation.json").read_text())
+    for k in gone:
+        del found["variants"][k]["numbers"]["far"]
+    for one in found["variants"]:
+        one["numbers"]["real/far"] = {"mean": 2.5, "spread": None}
+    (root / "ablation.json").write_text(json.dumps(found))
+    page = Page(write_ablation(root).read_text())
+    assert "gs-32" in page.text and "gs-8" in page.text and "2.5" in page.text
+    assert (root / "fig3.svg").exists() == (len(gone) < 2)
+    table = (root / "ablation.md").read_text()
+    assert "nan" in table and ("| far |" in table) == (len(gone) < 2)
+
+
+def test_an_ablation_of_which_nothing_has_finished_has_a_page(tmp_path: Path) -> None:
+    root = an_ablation(tmp_path, variants=[], missing=["gs-32"])
+    found = json.loads((root / "ablation.json").read_text())
+    del found["metric"]
+    (root / "ablation.json").write_text(json.dumps(found))
+    assert "No variants have finished" in Page(write_ablation(root).read_text()).text
+
+
+def test_seeds_have_the_numbers_in_common_that_are_numbers(tmp_path: Path) -> None:
+    metrics = [{"far": 1.0, "fid": float("nan"), "kid": 2.0}, {"far": 3.0, "fid": 1.0}]
+    costs = dict.fromkeys(("bytes", "macs", "macs_outres", "params", "file_bytes"), 1)
+    model = {"student": {**costs, "latency_ms": {"median": 1.0}}, "ratios": {}}
+    runs = {}
+    for seed, one in enumerate(metrics):
+        found = {"model": model, "stages": [], "evaluation": {"metrics": one, "spread": one}}
+        runs[seed] = bare_run(tmp_path / f"gs-32-{seed}", results=found)
+        (runs[seed] / "config.json").write_text('{"quantise": {"bits": 32}}')
+    found = row_of("gs-32", runs)
+    assert found["numbers"]["far"]["values"] == [1.0, 3.0]
+    assert not {"fid", "kid"} & found["numbers"].keys()
+    assert found["over_images"] == {"far": 2.0}
 
 
 def test_a_name_that_a_template_is_not_given_is_an_error() -> None:

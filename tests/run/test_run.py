@@ -10,10 +10,13 @@ import random
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -592,6 +595,33 @@ def test_a_disk_that_fills_up_in_a_write_stops_the_run_with_whole_files(tmp_path
     assert "state.pt" in (tmp_path / "message").read_text()
     assert list(torch.load(tmp_path / "state.pt", weights_only=True)) == ["small"]
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_two_writers_of_one_file_leave_a_whole_file(tmp_path: Path) -> None:
+    path, met = tmp_path / "a.bin", threading.Barrier(2)
+
+    def write(data: bytes) -> None:
+        def halves(file: Any) -> None:
+            file.write(data[:1000])
+            file.flush()
+            met.wait(PATIENCE_S)
+            file.write(data[1000:])
+
+        replace_file(path, halves)
+
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(write, (bytes(2000), b"1" * 3000)))
+    assert path.read_bytes() in (bytes(2000), b"1" * 3000)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_what_a_killed_process_had_begun_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    (tmp_path / "toy" / "images").mkdir(parents=True)
+    for folder in (tmp_path, tmp_path / "toy"):
+        (folder / ".123-456.tmp").write_text("half")
+        (folder / "mine.tmp").write_text("mine")
+    Run(tmp_path, quiet=True)
+    assert sorted(p.name for p in tmp_path.rglob("*.tmp")) == ["mine.tmp", "mine.tmp"]
 
 
 def test_an_error_that_is_no_full_disk_stays_itself_and_leaves_no_temporary_file(

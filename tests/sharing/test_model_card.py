@@ -150,7 +150,40 @@ def test_pictures_that_a_student_was_compressed_on_have_terms_of_their_own() -> 
     noise = terms_of(KNOWN, run_card={"data_hash": "none"})
     assert not noise.unknown
     said = terms_of(KNOWN, run_card={"data_hash": "ab" * 32}, given=Given(terms="mine, CC BY 4.0"))
-    assert said.lines == ("mine, CC BY 4.0",) and said.licence == "cc-by-4.0" and not said.advice
+    assert said.lines[0] == "mine, CC BY 4.0" and not said.advice
+
+
+def test_the_teachers_terms_stay_on_the_card_whatever_is_said_of_the_rest() -> None:
+    (known,) = terms_of(KNOWN).lines
+    given = Given("cc-by-4.0", "my own photos, CC BY 4.0", ("horses",))
+    card = terms_of(KNOWN, run_card={"data_hash": "ab" * 32}, given=given)
+    assert card.lines == ("my own photos, CC BY 4.0", known)
+    assert card.datasets == ("horses", "openmoji") and card.licence == "cc-by-4.0"
+    assert terms_of(KNOWN, given=Given(terms="my own photos, CC BY 4.0")).licence == "other"
+    assert terms_of({}, given=Given(terms="my own photos, CC BY 4.0")).licence == "cc-by-4.0"
+
+
+def test_a_model_that_was_trained_on_has_the_terms_of_the_data_of_the_first() -> None:
+    from_zoo = terms_of({"data_hash": "ab" * 32, "start": {"provenance": KNOWN}})
+    assert from_zoo.datasets == ("openmoji",) and len(from_zoo.lines) == 1
+    assert from_zoo.unknown == ("the pictures that it was trained on (data hash abababababab)",)
+    twice = {"start": {"provenance": {"start": {"provenance": {"data_hash": "cd" * 32}}}}}
+    (unknown,) = terms_of({**KNOWN, **twice}).unknown
+    assert "from which it began (data hash cdcdcdcdcdcd)" in unknown
+
+
+def test_the_licence_of_the_first_weights_does_not_speak_for_the_pictures_of_the_next() -> None:
+    imported = {"data_hash": "ab" * 32, "start": {"provenance": {"licence": "MIT"}}}
+    assert len(terms_of(imported).unknown) == 1
+    assert not terms_of({"data_hash": "ab" * 32, "licence": "MIT"}).unknown
+
+
+def test_pictures_of_the_other_domain_and_real_ones_have_terms_too() -> None:
+    monet = json.loads(zoo_path("cyclegan-monet.json").read_text())["data"]
+    assert terms_of({"data_hash": monet["other_hash"]}).datasets == ("monet2photo",)
+    both = terms_of({**KNOWN, "other_hash": "cd" * 32}, run_card={"reals_hash": "ef" * 32})
+    assert [line[-13:-1] for line in both.unknown] == ["efefefefefef", "cdcdcdcdcdcd"]
+    assert "real pictures" in both.unknown[0]
 
 
 def test_nothing_known_is_said_as_that() -> None:

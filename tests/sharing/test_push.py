@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -9,12 +10,14 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from cli_runs import teacher_file
 from hub_state import READER, WRITER, Hub
 from patience import PATIENCE_S
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from shared_run import TERMS, a_run, push, same_picture
 
 import ganpress
@@ -205,10 +208,24 @@ def test_no_token_is_in_anything_that_is_pushed_or_goes_to_another_host(
         ("L1 / 2 and and/or", "L1 / 2 and and/or"),
         ("runs/mine/student.safetensors", "runs/mine/student.safetensors"),
         ("hub:alice/toon", "hub:alice/toon"),
+        ("/home/ann lee/photos/a.png", "a.png"),
+        ("C:\\Users\\Ann Lee\\t.pth", "t.pth"),
+        ("ganpress run m --images '/home/ann lee/a b' -o c", "ganpress run m --images 'a b' -o c"),
+        ('in "/srv/ann lee/x", not here', 'in "x", not here'),
+        ("photos of /home/ann lee/mine/a", "photos of a"),
+        ("file:///home/ann/a.png", "a.png"),
+        ("server:/home/ann/a.png", "server:a.png"),
+        ("~ann/a and ../../ann/b", "a and b"),
+        ("--images=/home/ann/a", "--images=a"),
+        ("\\\\server\\ann\\a.png", "a.png"),
+        ("a 1:1 ratio, 3/4 of http://a.b/c d/e", "a 1:1 ratio, 3/4 of http://a.b/c d/e"),
     ],
 )  # fmt: skip
-def test_an_absolute_path_is_shared_by_its_last_part(text: str, shown: str) -> None:
-    assert without_paths({"a": [text]}) == {"a": [shown]}
+def test_a_path_that_leads_out_of_the_folder_is_shared_by_its_last_part(
+    text: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ann lee")
+    assert without_paths({text: [text]}) == {shown: [shown]}
 
 
 def test_no_path_of_this_machine_is_in_anything_that_is_pushed(hub: Hub, tmp_path: Path) -> None:
@@ -228,6 +245,24 @@ def test_no_path_of_this_machine_is_in_anything_that_is_pushed(hub: Hub, tmp_pat
     pushed.write_bytes(there["model.safetensors"])
     for (name, a), (other, b) in zip(tensors_of(pushed), tensors_of(own), strict=True):
         assert name == other and a.dtype == b.dtype and torch.equal(a, b)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("p.jpeg", "samples.jpg"), ("p.PNG", "samples.png")])
+def test_a_picture_is_shared_upright_without_where_and_by_whom_it_was_taken(
+    hub: Hub, tmp_path: Path, name: str, kept: str
+) -> None:
+    photo, exif = Image.new("RGB", (8, 4), (200, 0, 0)), Image.Exif()
+    exif[0x0112], exif[0x013B] = 6, "Ann Secret"  # turned by 90 degrees; the artist
+    exif.get_ifd(0x8825)[1] = "N"
+    comment = {"comment": b"Ann Secret"} if kept == "samples.jpg" else {}
+    words = PngInfo()
+    words.add_text("Author", "Ann Secret")
+    photo.save(tmp_path / name, exif=exif, pnginfo=words, **comment)
+    push(teacher_file(tmp_path / "t.safetensors"), picture=tmp_path / name)
+    data = hub.files("alice/toon")[kept]
+    with Image.open(io.BytesIO(data)) as shown:
+        assert shown.size == (4, 8) and not shown.getexif() and b"Secret" not in data
+        assert np.abs(np.asarray(shown.convert("RGB"), float)[0, 0] - (200, 0, 0)).max() < 4
 
 
 def tensors_of(file: Path) -> list[tuple[str, torch.Tensor]]:

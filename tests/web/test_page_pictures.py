@@ -18,7 +18,7 @@ from PIL import Image
 
 from ganpress.data.decode import converted
 from ganpress.web.building import STATIC
-from ganpress.web.server import LOOPBACK, bound, listed
+from ganpress.web.server import LOOPBACK, bound
 
 CUBIC = Image.Resampling.BICUBIC
 FIT = "return m.fit(new ImageData(bytes(v.pixels), v.width, v.height), v.size, v.channels).data"
@@ -29,7 +29,7 @@ Pair: TypeAlias = tuple[int, int]
 def page() -> Iterator[Browser]:
     """The page without models: its modules can be imported."""
     with bound(LOOPBACK, 0) as server, browser() as opened:
-        server.files = listed(STATIC)
+        server.show(STATIC)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         opened.open(server.url)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from patience import PATIENCE_S
 
 from ganpress.errors import ConfigError
-from ganpress.web.server import HEADERS, LOOPBACK, PageServer, bound, listed
+from ganpress.web.server import HEADERS, LOOPBACK, PageServer, _Handler, bound
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(folder: Path) -> Iterator[PageServer]:
     with bound(LOOPBACK, 0) as opened:
-        opened.files = listed(folder)
+        opened.show(folder)
         thread = threading.Thread(target=opened.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield opened
@@ -229,3 +231,70 @@ def test_an_address_of_another_machine_is_refused() -> None:
 def test_a_file_that_has_gone_is_not_found(server: PageServer, folder: Path) -> None:
     (folder / "page.js").unlink()
     assert ask(server, "/page.js")[0].status == 404
+
+
+def test_what_a_browser_has_already_is_not_sent_again(server: PageServer, folder: Path) -> None:
+    tag = ask(server, "/onnxruntime/ort.wasm")[0].getheader("ETag") or ""
+    assert tag
+    for given in (tag, f'"other", W/{tag}'):
+        answer, found = ask(server, "/onnxruntime/ort.wasm", If_None_Match=given)
+        assert (answer.status, found, answer.getheader("ETag")) == (304, b"", tag)
+        assert HEADERS.items() <= dict(answer.getheaders()).items()
+    assert ask(server, "/onnxruntime/ort.wasm", If_None_Match='"other"')[0].status == 200
+    (folder / "onnxruntime" / "ort.wasm").write_bytes(b"\0asm of another version")
+    answer, found = ask(server, "/onnxruntime/ort.wasm", If_None_Match=tag)
+    assert (answer.status, found) == (200, b"\0asm of another version")
+
+
+def test_a_page_that_was_written_anew_is_served_when_it_is_opened_again(
+    server: PageServer, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "models" / "a.onnx").rename(folder / "models" / "b.onnx")
+    (folder / "models" / "c.onnx").symlink_to(tmp_path / "secret.json")
+    assert ask(server, "/models/b.onnx")[0].status == 404
+    assert ask(server, "/models.json")[0].status == 200
+    assert ask(server, "/models/b.onnx")[1] == b"\0model"
+    assert ask(server, "/models/a.onnx")[0].status == 404
+    assert ask(server, "/models/c.onnx")[0].status == 404
+
+
+def test_no_more_and_no_less_is_sent_than_was_promised(server: PageServer, folder: Path) -> None:
+    path = folder / "models" / "a.onnx"
+    sent = io.BytesIO()
+    handler = SimpleNamespace(wfile=sent, close_connection=False)
+    with path.open("rb") as file:
+        _Handler._send(handler, file, 3)  # type: ignore[arg-type]
+        assert (sent.getvalue(), handler.close_connection) == (b"\0mo", False)
+        _Handler._send(handler, file, 1000)  # type: ignore[arg-type]
+    assert (sent.getvalue(), handler.close_connection) == (b"\0model", True)
+
+
+def test_it_starts_where_no_name_can_be_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*_: object) -> str:
+        raise AssertionError("DNS was asked")
+
+    monkeypatch.setattr(socket, "getfqdn", slow)
+    with bound("0.0.0.0", 0) as opened:
+        assert opened.url == f"http://127.0.0.1:{opened.server_address[1]}/"
+
+
+def test_the_machines_name_is_a_host_with_and_without_the_local_networks_ending(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "Desk.example.org")
+    with bound(LOOPBACK, 0) as opened:
+        assert opened.is_own_name("desk.example.org") and opened.is_own_name("desk.local:8000")
+        assert not opened.is_own_name("other.local") and not opened.is_own_name("desk.evil")
+
+
+def test_the_address_for_other_machines_is_said_where_they_may_come() -> None:
+    with bound(LOOPBACK, 0) as alone, bound("0.0.0.0", 0) as everywhere:
+        assert alone.network_url is None
+        url = everywhere.network_url
+    assert url is None or (url.startswith("http://") and "0.0.0.0" not in url)
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 70, "\udcff"])
+def test_what_is_no_name_of_a_machine_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match=r"This machine has no address .*--host 0\.0\.0\.0"):
+        bound(host, 0)

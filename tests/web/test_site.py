@@ -292,6 +292,24 @@ def test_a_page_is_replaced_by_the_next_one(tmp_path: Path) -> None:
     assert listed(tmp_path / "page")["onnxruntime"]["webgpu"] is False
 
 
+def test_a_page_stays_whole_where_the_next_one_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _, _ = run_folder(tmp_path)
+    site(run, tmp_path / "page")
+    before = {p: p.read_bytes() for p in (tmp_path / "page").rglob("*") if p.is_file()}
+    path, _ = saved(tmp_path / "net.safetensors", SMALL, seed=1)
+
+    def fail(*_: object) -> None:
+        raise ExportError("it differs")
+
+    monkeypatch.setattr(entries, "_check_agrees", fail)
+    with pytest.raises(ExportError):
+        site(path, tmp_path / "page", size=16)
+    after = {p: p.read_bytes() for p in (tmp_path / "page").rglob("*") if p.is_file()}
+    assert after == before
+
+
 def test_other_files_are_kept_from_the_page_unless_it_may_lie_among_them(tmp_path: Path) -> None:
     path, _ = saved(tmp_path / "net.safetensors", SMALL)
     (tmp_path / "docs" / "models").mkdir(parents=True)

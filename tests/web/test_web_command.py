@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import urllib.request
 import webbrowser
@@ -98,6 +99,36 @@ def test_serve_writes_its_page_to_a_folder_that_goes_with_it(
     )
     assert done.code == 0, done.err
     assert not found[0].exists()
+
+
+def test_options_of_a_page_that_is_written_already_are_refused(
+    page: Path, capsys: pytest.CaptureFixture[str], serving: list[str]
+) -> None:
+    more = ("--size", 16, "--input", "draw", "--no-webgpu")
+    done = run_cli(capsys, "serve", page / "out", "--port", 0, "--no-open", *more)
+    assert done.code == 2
+    assert "leave --size and --input and --no-webgpu out" in done.err
+    assert serving == []
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_that_ends_the_server_takes_its_temporary_page_away(
+    page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    stand_in(monkeypatch, tmp_path)
+    number = getattr(signal, name)
+    before, found = signal.getsignal(number), []
+
+    def ended(self: PageServer, poll_interval: float = 0.5) -> None:
+        found.append(self.files["/models.json"])
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(PageServer, "serve_forever", ended)
+    with pytest.raises(SystemExit) as stopped:
+        serve(page / "net.safetensors", port=0, open_browser=False, size=16)
+    assert stopped.value.code == 128 + number
+    assert not found[0].exists()
+    assert signal.getsignal(number) == before
 
 
 def test_the_page_is_answered_over_http(page: Path) -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
+from ganpress.cli.lines import say
 from ganpress.cli.options import (
     ConfigFile,
     FurtherMetrics,
@@ -29,12 +28,11 @@ from ganpress.cli.options import (
     TestPairs,
     TestPhotos,
     Weights,
+    check_goes_with,
     listed,
     metrics_named,
     with_mask,
 )
-
-console = Console()
 
 
 def ablate(
@@ -75,6 +73,10 @@ def ablate(
     from ganpress.run.recipes import config_file
     from ganpress.run.settings import read_config
 
+    check_goes_with(
+        "--test", test, test_pairs=test_pairs, test_labels=test_labels,
+        test_instances=test_instances,
+    )  # fmt: skip
     chosen = method_of(method)
     for variant in listed(variants):  # a name that does not exist is refused before all else
         chosen.settings_of(variant, chosen.settings())
@@ -115,8 +117,8 @@ def ablate(
         command=shlex.join(["ganpress", *sys.argv[1:]]),
     )
     print_ablation(found)
-    console.print(f"table:   {(run / 'ablation.md').resolve()}", soft_wrap=True)
-    console.print(f"report:  {(run / 'ablation.html').resolve()}", soft_wrap=True)
+    say(f"table:   {(run / 'ablation.md').resolve()}")
+    say(f"report:  {(run / 'ablation.html').resolve()}")
 
 
 def print_ablation(found: dict[str, object]) -> None:
@@ -126,11 +128,11 @@ def print_ablation(found: dict[str, object]) -> None:
     heads, body = table(found)
     for row in body:
         cells = (f"{name} {cell}" for name, cell in zip(heads[1:], row[1:], strict=True))
-        console.print(escape(f"{row[0]}: {', '.join(cells)}"), soft_wrap=True)
+        say(f"{row[0]}: {', '.join(cells)}")
     for line in sentences(found):
-        console.print(escape(line.replace("**", "")), soft_wrap=True)
+        say(line.replace("**", ""))
     for line in notes(found):
-        console.print(escape(line), style="dim", soft_wrap=True)
+        say(line, style="dim")
 
 
 def report(
@@ -153,7 +155,7 @@ def report(
         print(write_tables(run))
         return
     write = write_ablation if (run / "ablation.json").exists() else write_report
-    console.print(str(write(run).resolve()), soft_wrap=True)
+    say(str(write(run).resolve()))
 
 
 def _seeds(text: str) -> list[int]:

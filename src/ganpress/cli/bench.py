@@ -9,19 +9,18 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ganpress.cli.lines import say
 from ganpress.cli.options import listed, size_option
-from ganpress.cli.tables import columns, print_numbered
+from ganpress.cli.tables import columns, print_numbered, print_table
 from ganpress.types.sizes import Size
 
 if TYPE_CHECKING:
     from ganpress.measures.timing.rows import Bench, Row
     from ganpress.measures.timing.statistics import Ratio
 
-console = Console()
 LINE_EVERY_S = 15.0
 """Seconds between two lines of progress where they do not go to a terminal."""
 MOST_NODES = 12
@@ -128,13 +127,13 @@ def print_bench(found: Bench) -> None:
         *dict.fromkeys(f"{row.model}: {_inputs(row)}" for row in found.rows),
     ]
     for line in said:
-        console.print(escape(line), soft_wrap=True, highlight=False)
+        say(line)
     if found.rows:
         names = dict.fromkeys(row.model for row in found.rows)
         by_model = {name: [row for row in found.rows if row.model == name] for name in names}
-        print_numbered(console, by_model, _table)
+        print_numbered(by_model, _table)
     for line in remarks(found):
-        console.print(escape(line), soft_wrap=True, highlight=False)
+        say(line)
     for row in found.rows:
         if row.layers:
             _print_layers(row)
@@ -204,7 +203,8 @@ def _print_layers(row: Row) -> None:
     assert row.layers is not None
     for title, shares in (("operator", row.layers["kinds"]), ("node", row.layers["nodes"])):
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        table.add_column(f"{row.model}, {row.runtime} {row.precision}: {title}", overflow="fold")
+        head = f"{row.model}, {row.runtime} {row.precision}: {title}"
+        table.add_column(escape(head), overflow="fold")
         for head in ("nodes", "ms", "share"):
             table.add_column(head, justify="right", no_wrap=True)
         for share in shares[:MOST_NODES]:
@@ -214,6 +214,6 @@ def _print_layers(row: Row) -> None:
                 f"{share['ms']:.3f}",
                 f"{100 * share['share']:.1f} %",
             )
-        console.print(table)
+        print_table(table)
         if len(shares) > MOST_NODES:
-            console.print(f"and {len(shares) - MOST_NODES} more (--json has all)", style="dim")
+            say(f"and {len(shares) - MOST_NODES} more (--json has all)", style="dim")

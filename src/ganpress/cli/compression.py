@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from ganpress.cli.lines import say
 from ganpress.cli.options import (
     ConfigFile,
     Instances,
@@ -28,10 +28,9 @@ from ganpress.cli.options import (
     TestPairs,
     TestPhotos,
     Weights,
+    check_goes_with,
     with_mask,
 )
-
-console = Console()
 
 
 def compress(
@@ -94,10 +93,15 @@ def compress(
     from ganpress.run.settings import read_config
     from ganpress.training.start import open_start
 
-    settings = read_config(method_of(method).settings, config, with_mask(sets, mask, mask_card))
-    check_request(method, settings)
     maps: dict[str, Any] = {"labels": labels, "instances": instances}
     test_maps: dict[str, Any] = {"labels": test_labels, "instances": test_instances}
+    check_goes_with("--images", images, pairs=pairs, side_by_side=side_by_side, **maps)
+    check_goes_with(
+        "--test", test, **{f"test_{name}": at for name, at in test_maps.items()},
+        test_pairs=test_pairs,
+    )  # fmt: skip
+    settings = read_config(method_of(method).settings, config, with_mask(sets, mask, mask_card))
+    check_request(method, settings)
     alike: dict[str, Any] = {"side_by_side": side_by_side, "strict": strict}
     compress_model(
         load(teacher),
@@ -122,13 +126,13 @@ def print_run(run: Path) -> None:
     ratios = results["model"]["ratios"]
     counted = {k: v for k, v in ratios.items() if not k.startswith("latency")}
     shown = ", ".join(f"{k} 1/{v:.2f}" for k, v in counted.items())
-    console.print(f"student/teacher: {shown}", soft_wrap=True)
+    say(f"student/teacher: {shown}")
     for line in latency_lines(results):
-        console.print(line, soft_wrap=True, highlight=False)
+        say(line)
     for name, value in results["evaluation"]["metrics"].items():
-        console.print(f"{name}: {value:.4f}", soft_wrap=True)
-    console.print(f"student: {(run / 'student.safetensors').resolve()}", soft_wrap=True)
-    console.print(f"report:  {(run / 'report.html').resolve()}", soft_wrap=True)
+        say(f"{name}: {value:.4f}")
+    say(f"student: {(run / 'student.safetensors').resolve()}")
+    say(f"report:  {(run / 'report.html').resolve()}")
 
 
 def latency_lines(results: Mapping[str, Any]) -> list[str]:
@@ -153,9 +157,9 @@ def methods() -> None:
     from ganpress.methods import METHODS
 
     for name, method in METHODS.items():
-        console.print(f"[bold]{name}[/]: {method.paper}", highlight=False, soft_wrap=True)
+        say(f": {method.paper}", title=name)
         for variant, what in method.variants.items():
-            console.print(f"  {variant}: {what.meaning}", highlight=False, soft_wrap=True)
+            say(f"  {variant}: {what.meaning}")
 
 
 def settings(
@@ -175,12 +179,12 @@ def settings(
     if listed:
         for kind in (*METHODS, "train", "ablate"):
             verb = kind if kind in ("train", "ablate") else f"compress {kind}"
-            console.print(f"[bold]ganpress {verb}[/]", highlight=False)
+            say("", title=f"ganpress {verb}")
             for name, file in sorted(recipes([kind]).items()):
-                console.print(f"  {name}: {summary_of(file)}", highlight=False, soft_wrap=True)
+                say(f"  {name}: {summary_of(file)}")
         return
     known = METHODS[of].settings if of in METHODS else trainer(of).config
-    console.out(as_toml(known), end="", highlight=False)
+    print(as_toml(known), end="")
 
 
 def demo(

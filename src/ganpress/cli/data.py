@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+
+from ganpress.cli.lines import say
 
 app = typer.Typer(help="Public data sets of the papers.", no_args_is_help=True)
-console = Console()
 
 Name = Annotated[str, typer.Argument(help="a name that `ganpress data list` shows")]
 To = Annotated[Path, typer.Option("--to", help="folder that gets a folder of the set's name")]
@@ -25,10 +24,10 @@ def list_() -> None:
     for name, entry in PUBLIC.items():
         verb = f"get {name}" if entry.url else f"prepare {name} --from FOLDER"
         train = entry.train.format(f"data/{name}", 64)
-        console.print(f"[bold]{name}[/]: {escape(entry.what)}", highlight=False)
-        console.print(f"  {entry.kind}, {entry.size}; terms: {entry.terms}", markup=False)
+        say(f": {entry.what}", title=name)
+        say(f"  {entry.kind}, {entry.size}; terms: {entry.terms}")
         for line in (f"data {verb}", f"train {train}"):
-            console.print(f"  ganpress {line}", soft_wrap=True, markup=False, highlight=False)
+            say(f"  ganpress {line}")
 
 
 @app.command()
@@ -62,6 +61,5 @@ def _print_set(name: str, folder: Path, side: int = 0) -> None:
     entry = PUBLIC[name]
     packed = folder / "faces.npz"
     where = shlex.quote(str(packed if packed.exists() else folder))
-    console.print(f"{folder}: {entry.what}. Terms: {entry.terms}.", soft_wrap=True, markup=False)
-    command = f"ganpress train {entry.train.format(where, side)}"
-    console.print(command, soft_wrap=True, markup=False, highlight=False)
+    say(f"{folder}: {entry.what}. Terms: {entry.terms}.")
+    say(f"ganpress train {entry.train.format(where, side)}")

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
+from ganpress.cli.lines import say
 from ganpress.cli.options import Weights, check_file, listed, read_layers, size_option
 from ganpress.errors import ConfigError
 
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     from ganpress.editing.subjects import Subject
     from ganpress.editing.transfer import Transfer
     from ganpress.models.checkpoint import Model
-
-console = Console()
-
 
 Layers = Annotated[
     Any,
@@ -98,7 +94,7 @@ def directions(
         )
         save_directions(moved.directions, out)
         _print_transfer(moved)
-    console.print(f"directions: {out.resolve()}", soft_wrap=True, markup=False, highlight=False)
+    say(f"directions: {out.resolve()}")
 
 
 def sliders(
@@ -177,8 +173,7 @@ def sliders(
         weights=weights,
     )
     size = written.stat().st_size / 1e6
-    line = f"sliders: {written.resolve()} ({size:.2f} MB)"
-    console.print(line, soft_wrap=True, markup=False, highlight=False)
+    say(f"sliders: {written.resolve()} ({size:.2f} MB)")
 
 
 def _directions_of(
@@ -248,8 +243,7 @@ def _print_directions(found: Directions) -> None:
     of = "the weights' power" if found.kind == "sefa" else "the variance"
     shares = ", ".join(f"{ratio:.1%}" for ratio in found.ratios[:8].tolist())
     more = ", ..." if len(found) > 8 else ""
-    line = f"{len(found)} directions in {found.space} by {found.kind}; of {of}: {shares}{more}"
-    console.print(line, soft_wrap=True, markup=False, highlight=False)
+    say(f"{len(found)} directions in {found.space} by {found.kind}; of {of}: {shares}{more}")
 
 
 def _print_transfer(moved: Transfer) -> None:
@@ -261,12 +255,9 @@ def _print_transfer(moved: Transfer) -> None:
             f"fitted on {moved.map.pairs:,} pairs of codes, which leaves {moved.map.residual:.2%} "
             "of the variance of the student's"
         )
-    console.print(escape(how), soft_wrap=True, highlight=False)
-    console.print(
+    say(how)
+    say(
         f"cosine of the changes by {agreed.strength:g} standard deviations, {agreed.pictures} "
         f"pictures: in features ({agreed.network}) {float(agreed.features.mean()):.3f}, in pixels "
-        f"{float(agreed.pixels.mean()):.3f}",
-        soft_wrap=True,
-        markup=False,
-        highlight=False,
+        f"{float(agreed.pixels.mean()):.3f}"
     )

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from ganpress.cli.lines import say
 from ganpress.cli.options import RunFolder, Strict, Weights, read_layers
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ app = typer.Typer(
     help="Use a generator: photos as its codes, mixed styles, morphs, edit directions.",
     no_args_is_help=True,
 )
-console = Console()
 
 ModelFile = Annotated[Path, typer.Argument(help="a ganpress model that reads noise (.safetensors)")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="folder for what is made")]
@@ -94,10 +93,10 @@ def project(
         photos = photos.some(range(min(count, len(photos))))
     found = find(load(model), photos, run, settings=settings, weights=weights, device=device)
     for name, values in list(found.photos.items())[:_LISTED]:
-        _say(f"{name}: {_figures(values)}")
+        say(f"{name}: {_figures(values)}")
     if len(found.photos) > 1:
-        _say(f"mean of {len(found.photos)} photos: {_figures(found.mean)}")
-    _say(f"{found.folder}: latents/, pictures/, sheet.png, results.json")
+        say(f"mean of {len(found.photos)} photos: {_figures(found.mean)}")
+    say(f"{found.folder}: latents/, pictures/, sheet.png, results.json")
 
 
 @app.command()
@@ -193,10 +192,6 @@ def _figures(values: object) -> str:
 
 def _print(written: Written) -> None:
     for name, value in written.figures.items():
-        _say(f"{name}: {value:.6g}")
+        say(f"{name}: {value:.6g}")
     for path in written.files:
-        _say(str(path))
-
-
-def _say(line: str) -> None:
-    console.print(line, soft_wrap=True, markup=False, highlight=False)
+        say(str(path))

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ganpress.cli.lines import say
 from ganpress.cli.options import (
     Instances,
     Labels,
@@ -26,6 +26,7 @@ from ganpress.cli.options import (
     Strict,
     Weights,
     check_file,
+    check_goes_with,
     metrics_named,
     size_option,
 )
@@ -36,8 +37,6 @@ from ganpress.types.sizes import Size, height_width
 if TYPE_CHECKING:
     from ganpress.measures.fidelity import Evaluation
     from ganpress.models.checkpoint import Model
-
-console = Console()
 
 
 def evaluate(
@@ -84,6 +83,13 @@ def evaluate(
     from ganpress.models.checkpoint import load
     from ganpress.run.files import make_folder, write_json
 
+    check_goes_with(
+        "--images", images, pairs=pairs, side_by_side=side_by_side, labels=labels,
+        instances=instances,
+    )  # fmt: skip
+    check_goes_with("--mask", mask, mask_card=mask_card, mask_min_area=mask_min_area)
+    if teacher is not None and device != "cpu":
+        raise ConfigError("With --teacher both are run on the CPU: leave --device out.")
     if json_file:
         check_file(json_file, "numbers.json")
     further = metrics_named(metrics)
@@ -142,16 +148,14 @@ def print_evaluation(found: Evaluation) -> None:
     """Print the numbers and their protocol."""
     for name, value in found.metrics.items():
         spread = f"± {found.spread[name]:.4f}, " if name in found.spread else ""
-        line = f"{name}: {value:.4f} ({spread}{found.count} pictures)"
-        console.print(line, soft_wrap=True)
+        say(f"{name}: {value:.4f} ({spread}{found.count} pictures)")
     for name, value in found.yardsticks.items():
-        console.print(f"  yardstick {name}: {value:.4f}", soft_wrap=True)
+        say(f"  yardstick {name}: {value:.4f}")
     for name, text in found.protocol.items():
-        console.print(f"  {name}: {text}", style="dim", soft_wrap=True)
+        say(f"  {name}: {text}", style="dim")
     for reason in dict.fromkeys(found.left_out.values()):
         names = [name for name, why in found.left_out.items() if why == reason]
-        line = f"  left out: {', '.join(names)}. {reason}"
-        console.print(escape(line), style="dim", soft_wrap=True, highlight=False)
+        say(f"  left out: {', '.join(names)}. {reason}", style="dim")
 
 
 def measure(
@@ -227,17 +231,15 @@ def print_costs(found: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, Size
     pictures = " or ".join(
         "{} x {}".format(*pair) for pair in sorted({height_width(s) for s in sizes.values()})
     )
-    line = f"one image of {pictures}; 1 G = 1e9" if sizes else "one image; 1 G = 1e9"
-    console.print(line, soft_wrap=True, highlight=False)
-    print_numbered(console, found, _table)
+    say(f"one image of {pictures}; 1 G = 1e9" if sizes else "one image; 1 G = 1e9")
+    print_numbered(found, _table)
     if timed := {name: rows for name, cost in found.items() if (rows := _latencies(cost))}:
-        console.print(f"latency {_conditions(timed)}", soft_wrap=True, highlight=False)
-        print_numbered(console, timed, _latency_table)
+        say(f"latency {_conditions(timed)}")
+        print_numbered(timed, _latency_table)
     for name, cost in found.items():
         for row in cost.get("latency_exported", []):
             if "error" in row:
-                line = f"not timed: {name}, {row['runtime']} {row['precision']}: {row['error']}"
-                console.print(line, soft_wrap=True, markup=False, highlight=False)
+                say(f"not timed: {name}, {row['runtime']} {row['precision']}: {row['error']}")
 
 
 def _table(found: Mapping[str, Mapping[str, Any]]) -> Table:

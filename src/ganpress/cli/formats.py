@@ -6,19 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from typer.core import TyperCommand
 
-from ganpress.cli.options import check_file, size_option
+from ganpress.cli.lines import say
+from ganpress.cli.options import check_file, check_goes_with, size_option
+from ganpress.cli.tables import print_table
 from ganpress.errors import ConfigError
 
 if TYPE_CHECKING:
     from ganpress.data import Images
     from ganpress.formats.exporters import ExportFacts
     from ganpress.models.checkpoint import Model
-
-console = Console()
 
 
 def import_(
@@ -65,12 +64,9 @@ def import_(
     beside = f", with its discriminator ({model.discriminator.kind})" if model.discriminator else ""
     network = model.provenance.get("entry")
     which = f" of '{network}'" if network else ""
-    console.print(
-        f"{out}: {model.family.name}{which}, {count:,} parameters{beside}.", soft_wrap=True
-    )
+    say(f"{out}: {model.family.name}{which}, {count:,} parameters{beside}.")
     for option, found in model.provenance.get("assumed", {}).items():
-        line = sentence(option, found)
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        say(sentence(option, found))
 
 
 def kinds() -> None:
@@ -82,10 +78,10 @@ def kinds() -> None:
     for name, kind in READERS.items():
         has = "yes" if kind.discriminator else ""
         table.add_row(name, kind.title, ", ".join(kind.options), has)
-    console.print(table)
+    print_table(table)
     for target, families in LAYOUTS.items():
-        console.print(f"export --to {target}: {', '.join(families)}", soft_wrap=True)
-    console.print("export --to pth-plain: every family, a torch module of its own", soft_wrap=True)
+        say(f"export --to {target}: {', '.join(families)}")
+    say("export --to pth-plain: every family, a torch module of its own")
 
 
 class ExportCommand(TyperCommand):
@@ -147,6 +143,7 @@ def export(
     from ganpress.formats.exporters.form import as_precision
     from ganpress.models.checkpoint import load
 
+    check_goes_with("--images", images or calibrate, instances=instances)
     check_file(out, f"model{SUFFIXES.get(to, ('.onnx',))[0]}")
     if to in SUFFIXES:
         check_suffix(out, to)
@@ -165,14 +162,12 @@ def export(
         calibrate=_opened(student, calibrate, instances),
     )
     at = f"opset {facts.opset}, IR {facts.ir}, " if facts.ir and to == "onnx" else ""
-    console.print(
+    say(
         f"{facts.file}: {at}{facts.bytes:,} bytes, differs from torch by at most "
-        f"{facts.max_abs_diff:.2e} (mean {facts.mean_abs_diff:.2e}).",
-        soft_wrap=True,
-        highlight=False,
+        f"{facts.max_abs_diff:.2e} (mean {facts.mean_abs_diff:.2e})."
     )
     if facts.parity:
-        console.print(f"checked on pictures: {facts.parity}", soft_wrap=True, highlight=False)
+        say(f"checked on pictures: {facts.parity}")
     print_upstream(student, facts, size, pad=pad)
 
 
@@ -228,4 +223,4 @@ def print_upstream(student: Model, facts: ExportFacts, size: int | None, *, pad:
         beside = " with ".join(str(path) for path in facts.beside)
         lines.append(f"beside it, in plain torch at the student's own widths: {beside}")
     for line in lines:
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
+        say(line)

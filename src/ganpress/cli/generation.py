@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from ganpress.cli.lines import say
 from ganpress.cli.options import Strict, size_option
-
-console = Console()
 
 
 def run(
@@ -83,15 +81,11 @@ def run(
         strict=strict,
     )
     there = f", {found.skipped} were there already" if found.skipped else ""
-    console.print(
-        f"{found.folder}: {found.made} made{there}", soft_wrap=True, markup=False, highlight=False
-    )
+    say(f"{found.folder}: {found.made} made{there}")
     if found.made:
         share = found.model_seconds / found.seconds
-        console.print(
+        say(
             f"{found.per_second:.2f} pictures a second: the network took {share:.0%} of "
             f"{found.seconds:.1f} s, waiting for files {1 - share:.0%} (decoding and encoding took "
-            f"{found.file_seconds:.1f} s beside it)",
-            soft_wrap=True,
-            highlight=False,
+            f"{found.file_seconds:.1f} s beside it)"
         )

@@ -110,6 +110,22 @@ def with_mask(sets: list[str] | None, mask: Path | None, card: str | None) -> li
     return [*(sets or ()), *(f"{name}={value}" for name, value in given.items() if value)]
 
 
+def check_goes_with(option: str, given: object, **others: object) -> None:
+    """Refuse options that say more of what another one gives, where that is not given, so that none
+    is passed over in silence. Raises ConfigError.
+
+    Args:
+        option: such as "--images"; ``given`` its value.
+        others: values by the names of their options, with "_" for "-": side_by_side.
+    """
+    alone = [f"--{name.replace('_', '-')}" for name, value in others.items() if value]
+    if alone and not given:
+        raise ConfigError(
+            f"{' and '.join(alone)}: what for? It goes with {option}: give that, too, or leave "
+            f"{'it' if len(alone) == 1 else 'them'} out."
+        )
+
+
 def check_file(path: Path, example: str) -> None:
     """Refuse a path where no file can be written, before any work. Raises ConfigError.
 

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from ganpress.cli.lines import say
 from ganpress.cli.options import check_file
-
-console = Console()
 
 Shared = Annotated[Path, typer.Argument(help="a ganpress model (.safetensors), or a run's folder")]
 Repo = Annotated[str, typer.Argument(help="owner/name on the hub")]
@@ -64,8 +62,8 @@ def push(
         picture=picture,
         onnx=onnx,
     )
-    _say(f"{made.url}: {', '.join(made.files)}, {sum(made.files.values()):,} bytes")
-    _say(f'load it with ganpress.load("{made.address}"), or --teacher {made.address}')
+    say(f"{made.url}: {', '.join(made.files)}, {sum(made.files.values()):,} bytes")
+    say(f'load it with ganpress.load("{made.address}"), or --teacher {made.address}')
 
 
 def pull(
@@ -83,9 +81,9 @@ def pull(
 
     found = fetch(repo, out, revision=revision, overwrite=overwrite)
     names = ", ".join(path.name for path in found.files)
-    _say(f"{found.folder}: {names}, of commit {found.commit[:12]}")
+    say(f"{found.folder}: {names}, of commit {found.commit[:12]}")
     if found.left:
-        _say(f"not fetched, as of no kind that ganpress reads: {', '.join(found.left)}")
+        say(f"not fetched, as of no kind that ganpress reads: {', '.join(found.left)}")
 
 
 def card(
@@ -108,10 +106,6 @@ def card(
     stated = write_card(
         source, out, repo=repo, licence=licence, terms=terms, datasets=datasets or ()
     )
-    _say(f"{out}")
+    say(str(out))
     if stated.advice:
-        _say(stated.advice)
-
-
-def _say(line: str) -> None:
-    console.print(line, soft_wrap=True, markup=False, highlight=False)
+        say(stated.advice)

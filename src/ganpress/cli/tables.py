@@ -9,6 +9,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from ganpress.cli import lines
+
 
 def columns(*heads: str, texts: tuple[str, ...] = ()) -> Table:
     """A table of models. Args: heads: of numbers. texts: of words, which stand before them."""
@@ -21,16 +23,19 @@ def columns(*heads: str, texts: tuple[str, ...] = ()) -> Table:
     return table
 
 
-def print_numbered(
-    console: Console, found: Mapping[str, Any], table: Callable[[Mapping[str, Any]], Table]
-) -> None:
+def print_table(table: Table) -> None:
+    """Print a table, its cells wrapped where the terminal is narrower."""
+    lines.console.print(table)
+
+
+def print_numbered(found: Mapping[str, Any], table: Callable[[Mapping[str, Any]], Table]) -> None:
     """Print a table of these names, numbered under a list of them where they are too long for it.
     One that is wider than the terminal all the same is printed at its own width."""
-    made = table(found)
+    made, console = table(found), lines.console
     wide = console.options.update(width=10_000)
     if console.measure(made, options=wide).maximum > console.width:
         for number, name in enumerate(found, 1):
-            console.print(f"{number}: {name}", soft_wrap=True, markup=False, highlight=False)
+            lines.say(f"{number}: {name}")
         made = table({f"{i}": rows for i, rows in enumerate(found.values(), 1)})
     needed = console.measure(made, options=wide).maximum
     if needed > console.width:

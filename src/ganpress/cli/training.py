@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from ganpress.cli.lines import say
 from ganpress.cli.options import (
     ConfigFile,
     Instances,
@@ -25,8 +25,6 @@ from ganpress.cli.options import (
     TestPhotos,
     Weights,
 )
-
-console = Console()
 
 
 def train(
@@ -111,11 +109,11 @@ def train(
 def _print_results(run: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     for name, value in results["last"].items():
-        console.print(f"{name}: {value:.4g}", soft_wrap=True)
+        say(f"{name}: {value:.4g}")
     for teacher in results["teachers"].values():
         file = (run / teacher["file"]).resolve()
-        console.print(f"teacher: {file} ({teacher['params']:,} parameters)", soft_wrap=True)
-    console.print(f"report:  {(run / 'report.html').resolve()}", soft_wrap=True)
+        say(f"teacher: {file} ({teacher['params']:,} parameters)")
+    say(f"report:  {(run / 'report.html').resolve()}")
 
 
 def families(
@@ -127,8 +125,8 @@ def families(
 
     for which in [family(name)] if name else FAMILIES.values():
         widths = ", ".join(f"{g} {w}" for g, w in which.full(which.options).items())
-        console.print(f"[bold]{which.name}[/]", highlight=False)
-        console.print(f"  trained on: images{needs(which.name)}", soft_wrap=True)
+        say("", title=which.name)
+        say(f"  trained on: images{needs(which.name)}")
         for option, default in which.options.items():
-            console.print(f"  {option} = {json.dumps(default)}", soft_wrap=True)
-        console.print(f"  full widths: {widths}", style="dim", soft_wrap=True)
+            say(f"  {option} = {json.dumps(default)}")
+        say(f"  full widths: {widths}", style="dim")

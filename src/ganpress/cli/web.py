@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from ganpress.cli.options import SideBySide, size_option
+from ganpress.cli.lines import say
+from ganpress.cli.options import SideBySide, check_goes_with, size_option
 
 if TYPE_CHECKING:
     from ganpress.web import Site
     from ganpress.web.server import PageServer
-
-console = Console()
 
 Models = Annotated[
     list[Path],
@@ -75,6 +73,7 @@ def site(
     """Write a page that runs models in the browser, as a folder that any static host serves."""
     from ganpress.web import site as write
 
+    check_goes_with("--images", images, side_by_side=side_by_side)
     written = write(
         models,
         out,
@@ -90,7 +89,7 @@ def site(
         overwrite=overwrite,
     )
     _print_site(written)
-    _say(f"Serve the folder, or open it here: ganpress serve {written.folder}")
+    say(f"Serve the folder, or open it here: ganpress serve {written.folder}")
 
 
 def serve(
@@ -118,6 +117,7 @@ def serve(
     """
     from ganpress.web import serve as show
 
+    check_goes_with("--images", images, side_by_side=side_by_side)
     show(
         models,
         port=port,
@@ -138,18 +138,16 @@ def serve(
 
 def _print_site(written: Site) -> None:
     for model in written.models:
-        _say(f"{model['title']}: {model['family']}, {model['bytes'] / 1e6:.2f} MB")
-    _say(
+        say(f"{model['title']}: {model['family']}, {model['bytes'] / 1e6:.2f} MB")
+    say(
         f"{written.folder}: {written.bytes / 1e6:.1f} MB, of which onnxruntime-web "
         f"{written.runtime_bytes / 1e6:.1f} MB"
     )
     for note in written.notes:
-        _say(note)
+        say(note)
 
 
 def _print_address(server: PageServer) -> None:
-    _say(f"{server.url} (Ctrl-C stops it)")
-
-
-def _say(text: str) -> None:
-    console.print(text, soft_wrap=True, markup=False, highlight=False)
+    say(f"{server.url} (Ctrl-C stops it)")
+    if server.network_url:
+        say(f"from other machines of the network: {server.network_url}")

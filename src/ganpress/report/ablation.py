@@ -12,6 +12,7 @@ from ganpress.report.amounts import duration, si, significant, size_bytes
 from ganpress.report.figures import drawing, svg_body, whole_svg
 from ganpress.report.page import fill, write_page
 from ganpress.report.pictures import data_uri
+from ganpress.report.statements import names_of
 from ganpress.report.table import Table
 from ganpress.run.files import read_json
 
@@ -36,15 +37,16 @@ def _shown(run: Path, found: Mapping[str, Any]) -> dict[str, Any]:
     """What both templates are filled with; writes the figures."""
     heads, rows = table(found)
     figure = label = pictures = ""
-    if variants := found["variants"]:
+    variants, (metric, baseline) = found["variants"], _headline(found)
+    if measured := [one for one in variants if metric in one["numbers"]]:
         with drawing():
-            drawn = figure_size(variants, *_headline(found))
+            drawn = figure_size(measured, metric, baseline)
             figure = svg_body(drawn)
             drawn.set_facecolor("white")
             write_page(run / "fig3.svg", whole_svg(drawn))
-        label = spoken(variants, _headline(found)[0])
-        if picture_grid(run, variants, run / "fig4.png"):
-            pictures = data_uri((run / "fig4.png").read_bytes())
+        label = spoken(measured, metric)
+    if variants and picture_grid(run, variants, run / "fig4.png"):
+        pictures = data_uri((run / "fig4.png").read_bytes())
     return {
         "name": run.resolve().name,
         "method": found.get("paper", "a method"),
@@ -68,7 +70,7 @@ def table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         return [], []
     fixed = {"bytes", "file_bytes", "macs", "macs_outres", "params", "latency_ms"}
     fixed |= {"training_seconds", "training_steps"}
-    names = [n for n in variants[0]["numbers"] if n not in fixed and not n.startswith("ratio/")]
+    names = [n for n in names_of(variants) if n not in fixed and not n.startswith("ratio/")]
     heads = [
         "variant",
         "bits",
@@ -189,7 +191,7 @@ def _shared(found: Mapping[str, Any]) -> str:
 
 def _headline(found: Mapping[str, Any]) -> tuple[str, float | None]:
     """The metric of Fig. 3 and the teacher's own value of it, where it has one."""
-    metric = str(found["metric"])
+    metric = str(found.get("metric", ""))
     judged = found.get("judged_teacher", {})
     for name in judged:
         if name.startswith("is-") and all(

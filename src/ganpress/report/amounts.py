@@ -20,8 +20,11 @@ def number(value: object) -> float | None:
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """Plain digits where they are readable (12,345 or 0.0012), an exponent elsewhere."""
+    """Plain digits where they are readable (12,345 or 0.0012), an exponent elsewhere; 'nan', 'inf'
+    for what is no finite number."""
     size = abs(value)
+    if not math.isfinite(value):
+        return str(value)
     if value == 0:
         return "0"
     if not 1e-4 <= size < 1e7:

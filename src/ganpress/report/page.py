@@ -18,7 +18,7 @@ from ganpress.report.reading import RunFiles, StageFiles, read_run, seconds_of, 
 from ganpress.report.searches import search_of
 from ganpress.report.sliders import FOLDER, read_sliders
 from ganpress.report.toml import to_toml
-from ganpress.run.files import replace_file
+from ganpress.run.files import write_file
 
 
 def write_report(run: Path) -> Path:
@@ -90,9 +90,8 @@ def fill(template: str, **values: Any) -> str:
 
 def write_page(target: Path, text: str) -> None:
     """Put the whole page in place of the previous one. Raises ConfigError, DiskFull."""
-    data = text.encode("utf-8", errors="replace")
     try:
-        replace_file(target, lambda file: file.write(data))
+        write_file(target, text.encode("utf-8", errors="replace"))
     except OSError as error:
         raise ConfigError(
             f"'{target}' cannot be written: {error.strerror}. Check the folder's permissions."

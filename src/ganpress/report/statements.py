@@ -36,13 +36,14 @@ def summary(run: Path) -> dict[str, Any]:
         first = run / found[0]["runs"][0]
         results, card = read_json(first / "results.json"), read_json(first / "card.json")
         metrics = list(results["evaluation"]["metrics"])
-        out["metric"] = metrics[0]
+        measured = {name for one in found for name in one["numbers"]}
+        out["metric"] = next((name for name in metrics if name in measured), metrics[0])
         out["protocol"] = results["evaluation"]["protocol"]
         out["teacher_cost"] = results["model"]["teacher"]
         known = ("device", "threads", "platform", "ganpress", "torch", "python", "data_hash")
         out["machine"] = {name: card.get(name) for name in known}
         kinds = ("real/frechet-", "real/fid-", "real/is-", "real/miou-", "real/accuracy-")
-        metrics += [name for name in found[0]["numbers"] if name.startswith(kinds)]
+        metrics += [name for name in names_of(found) if name.startswith(kinds)]
         costs = {k: v for k, v in facts["settings"]["target"].items() if k != "layout"}
         target = next((name for name, share in costs.items() if share), None)
         out["statements"] = statements(found, metrics, facts.get("claims", []), target)
@@ -75,11 +76,19 @@ def _variants_in(
     return found, failed
 
 
+def names_of(variants: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every number that a variant has, by name, once."""
+    return list(dict.fromkeys(name for one in variants for name in one["numbers"]))
+
+
 def row(variant: str, runs: Mapping[int, Path]) -> dict[str, Any]:
-    """One variant: its seeds, and each number's mean, spread (None for one seed) and values."""
+    """One variant: its seeds, and the mean, spread (None for one seed) and values of each number
+    that all of them have."""
     each = [numbers_of(folder) for folder in runs.values()]
     shared = [name for name in each[0] if all(name in one for one in each)]
-    over_images = [read_json(f / "results.json")["evaluation"]["spread"] for f in runs.values()]
+    over_images = [
+        _finite(read_json(f / "results.json")["evaluation"]["spread"]) for f in runs.values()
+    ]
     return {
         "variant": variant,
         "bits": read_json(next(iter(runs.values())) / "config.json")["quantise"]["bits"],
@@ -94,13 +103,16 @@ def row(variant: str, runs: Mapping[int, Path]) -> dict[str, Any]:
             for name in shared
         },
         "over_images": {
-            name: statistics.mean(one[name] for one in over_images) for name in over_images[0]
+            name: statistics.mean(one[name] for one in over_images)
+            for name in over_images[0]
+            if all(name in one for one in over_images)
         },
     }
 
 
 def numbers_of(folder: Path) -> dict[str, float]:
-    """Every number of one finished variant; those against real pictures are named ``real/...``."""
+    """Every number of one finished variant, but for those that are not finite; those against real
+    pictures are named ``real/...``."""
     results = read_json(folder / "results.json")
     model, student = results["model"], results["model"]["student"]
     out = {name: student[name] for name in ("bytes", "macs", "macs_outres", "params")}
@@ -115,7 +127,12 @@ def numbers_of(folder: Path) -> dict[str, float]:
     judged = folder / "judged-student.json"
     if judged.exists():
         out |= {f"real/{name}": v for name, v in read_json(judged)["metrics"].items()}
-    return {name: float(value) for name, value in out.items()}
+    return _finite(out)
+
+
+def _finite(numbers: Mapping[str, Any]) -> dict[str, float]:
+    """Without what is no number: a network can have failed at a metric."""
+    return {n: float(v) for n, v in numbers.items() if v is not None and math.isfinite(v)}
 
 
 def statements(

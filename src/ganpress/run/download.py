@@ -169,10 +169,11 @@ def _copy(source: IO[bytes], sink: IO[bytes], name: str, start: int, total: int 
     from rich.progress import DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn(f"fetching {name}"), DownloadColumn(), TimeRemainingColumn())
+    what = TextColumn("{task.description}", markup=False)  # a name may have braces and brackets
+    columns = (what, DownloadColumn(), TimeRemainingColumn())
     off = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=off) as progress:
-        task = progress.add_task("", completed=start, total=total)
+        task = progress.add_task(f"fetching {name}", completed=start, total=total)
         while chunk := source.read(_CHUNK):
             sink.write(chunk)
             progress.advance(task, len(chunk))

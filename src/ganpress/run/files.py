@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from ganpress.sniff import misplaced
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+TEMPORARY = ".tmp"
+"""How the names of unfinished files end."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -119,14 +122,15 @@ class _Writer:
 def replace_file(path: Path, write: Callable[[Any], object]) -> None:
     """Let `write(file)` fill a temporary file, sync it, and put it in the place of `path`.
 
-    Whatever happens, SIGKILL included, `path` is the previous file or the whole new one.
+    Whatever happens, SIGKILL included, `path` is the previous file or the whole new one; of two
+    processes or threads that write it at once, that of one of them.
 
     Args:
         path: the file to make; its folder exists.
         write: is given an object with write(bytes) and flush().
     Raises: DiskFull when the space runs out; the temporary file is then removed.
     """
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}{TEMPORARY}")
     writer: _Writer | None = None
     try:
         with open(temporary, "wb") as file:
@@ -145,6 +149,27 @@ def replace_file(path: Path, write: Callable[[Any], object]) -> None:
     _sync_folder(path.parent)
 
 
+def clear_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed had begun to write here, and one folder below.
+
+    To be called by the only process that writes here.
+    """
+    for depth in ("", "*/"):
+        for path in folder.glob(f"{depth}.*{TEMPORARY}"):
+            path.unlink(missing_ok=True)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Put a whole new file in the place of `path` (`replace_file`). Raises: DiskFull."""
+    replace_file(path, lambda file: file.write(data))
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Put a copy of a file in the place of `target`, whole or not at all. Raises: DiskFull."""
+    with source.open("rb") as opened:
+        replace_file(target, lambda file: shutil.copyfileobj(opened, file, 1 << 20))
+
+
 def replace_pair(head: Path, first: bytes, body: Path, second: bytes) -> None:
     """Put ``first`` in the place of `head`, and ``second`` in that of `body`, which belongs to it.
 
@@ -159,8 +184,8 @@ def replace_pair(head: Path, first: bytes, body: Path, second: bytes) -> None:
     new_head, new_body = (path.with_name(path.name + ".new") for path in (head, body))
     old, aside = head.with_name(head.name + ".old"), False
     try:
-        replace_file(new_body, lambda file: file.write(second))
-        replace_file(new_head, lambda file: file.write(first))
+        write_file(new_body, second)
+        write_file(new_head, first)
         if head.is_file():
             os.replace(head, old)
             aside = True
@@ -208,8 +233,7 @@ def make_folder(path: Path) -> Path:
 
 def write_json(path: Path, obj: object) -> None:
     """Write `obj` as indented JSON, atomically. Raises: DiskFull; TypeError if not JSON."""
-    data = (json.dumps(obj, indent=2, default=_plain) + "\n").encode()
-    replace_file(path, lambda file: file.write(data))
+    write_file(path, (json.dumps(obj, indent=2, default=_plain) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:
@@ -219,6 +243,15 @@ def read_json(path: Path) -> Any:
     except (OSError, ValueError) as error:
         other = misplaced(path, "json") or f"cannot be read as JSON ({error})"
         raise ConfigError(f"{path} {other}. Restore it, or start in another folder.") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; {} where there is no such file, or it holds something else.
+
+    Raises: ConfigError if it cannot be read as JSON.
+    """
+    content = read_json(path) if path.is_file() else {}
+    return content if isinstance(content, dict) else {}
 
 
 def as_json(obj: object) -> Any:
@@ -272,7 +305,7 @@ def cut_log(path: Path, step: int) -> None:
     rows = read_log(path, before=step)
     text = "".join(json.dumps(row) + "\n" for row in rows).encode()
     if text != path.read_bytes():
-        replace_file(path, lambda file: file.write(text))
+        write_file(path, text)
 
 
 def check_name(name: str, what: str) -> None:

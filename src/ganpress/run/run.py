@@ -15,7 +15,15 @@ from ganpress.errors import ConfigError
 from ganpress.run import distributed
 from ganpress.run.card import check_card, check_config, now_utc
 from ganpress.run.extend import HOW, extend_run, raised
-from ganpress.run.files import Lock, check_name, make_folder, read_json, read_log, write_json
+from ganpress.run.files import (
+    Lock,
+    check_name,
+    clear_unfinished,
+    make_folder,
+    read_json,
+    read_log,
+    write_json,
+)
 from ganpress.run.stage import Stage
 
 __all__ = ["Run", "Stage", "read_log"]
@@ -76,6 +84,7 @@ class Run:
                 f"There is no run in {self.root} whose steps could be extended: leave --extend out."
             )
         self._lock = Lock(make_folder(self.root) / "run.lock")
+        clear_unfinished(self.root)
         if config is not None:
             if extend:
                 check_card(self.root, seed=self.seed, card=card)  # before anything is changed

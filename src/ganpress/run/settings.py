@@ -234,14 +234,15 @@ def pairs(items: Iterable[str], flag: str) -> dict[str, Any]:
     """What was given as ``flag key=value``: dotted keys make groups, values are as in TOML."""
     values: dict[str, Any] = {}
     for item in items:
-        put(values, *_parse(item, flag))
+        put(values, *_parse(item, flag), flag)
     return values
 
 
 def _parse(item: str, flag: str = "--set") -> tuple[str, Any]:
     key, eq, text = item.partition("=")
     if not eq or not key.strip():
-        raise ConfigError(f"{flag} {item}: write key=value, such as --set target.macs=0.05.")
+        example = "--set target.macs=0.05" if flag == "--set" else f"{flag} blocks=6"
+        raise ConfigError(f"{flag} {item}: write key=value, such as {example}.")
     try:
         return key.strip(), tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:
@@ -259,13 +260,13 @@ def _is_text(kind: type[BaseModel], key: str) -> bool:
     return found is str or set(get_args(found)) == {str, type(None)}
 
 
-def put(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """Put a value in its place; the group it is in."""
+def put(values: dict[str, Any], key: str, value: Any, flag: str = "--set") -> dict[str, Any]:
+    """Put a value in its place; the group it is in. Raises: ConfigError, naming the option."""
     *path, last = key.split(".")
     for part in path:
         values = values.setdefault(part, {})
         if not isinstance(values, dict):
-            raise ConfigError(f"--set {key}: '{part}' is a value, not a group of settings.")
+            raise ConfigError(f"{flag} {key}: '{part}' is a value, not a group of settings.")
     values[last] = value
     return values
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from ganpress.errors import CheckpointError, ExportError, ImagesError, MissingExtra
 from ganpress.formats.exporters import export
@@ -19,7 +18,7 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
 from ganpress.models.inputs import GIVEN, from_noise, reads
 from ganpress.report.pictures import open_picture
-from ganpress.run.files import replace_file, write_json
+from ganpress.run.files import replace_file, write_file, write_json
 from ganpress.run.grid import grid
 from ganpress.run.progress import say
 from ganpress.sharing.model_card import model_card
@@ -56,6 +55,7 @@ def write_contents(
     Args: picture: to show; None: the run's samples, the picture beside the file, or made from
         noise. onnx: whether ONNX files are among them.
     """
+    shown = _write_picture(source, folder, picture)
     for name, path in source.files.items():
         model = source.models[name]
         copy_without_paths(path, folder / f"{name}.safetensors")
@@ -64,10 +64,9 @@ def write_contents(
             _write_onnx(source, model, folder / f"{name}.onnx", quiet=quiet)
     if source.run is not None and source.run.results:
         write_json(folder / "results.json", source.run.results)
-    shown = _write_picture(source, folder, picture)
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     card = model_card(source, repo=repo, given=given, files=sizes, picture=shown)
-    replace_file(folder / "README.md", lambda file: file.write(card.text.encode()))
+    write_file(folder / "README.md", card.text.encode())
     return card.terms
 
 
@@ -102,14 +101,25 @@ def _write_picture(source: Source, folder: Path, given: Path | None) -> str | No
     if whole is not None:
         if whole.suffix.lower() not in PICTURES:
             raise ImagesError(f"{whole} is neither a .png nor a .jpg file: give one of these.")
-        open_picture(whole)
-        name = f"samples{whole.suffix.lower()}"
-        shutil.copyfile(whole, folder / name)
+        name = "samples.png" if whole.suffix.lower() == ".png" else "samples.jpg"
+        _copy_picture(whole, folder / name)
         return name
     made = _sample_rows(source) or _made_from_noise(source.first)
     if made is not None:
         replace_file(folder / "samples.png", partial(made.save, format="PNG"))
     return "samples.png" if made is not None else None
+
+
+def _copy_picture(source: Path, target: Path) -> None:
+    """The picture, upright, and nothing else that its file says: no place, no camera, no names."""
+    picture = ImageOps.exif_transpose(open_picture(source))
+    profile = picture.info.get("icc_profile")
+    picture.info.clear()
+    if target.suffix == ".png":
+        picture.save(target, "PNG", icc_profile=profile)
+    else:
+        picture = picture.convert("RGB")
+        picture.save(target, "JPEG", quality=95, subsampling=0, icc_profile=profile)
 
 
 def _sample_rows(source: Source) -> Image.Image | None:

@@ -11,16 +11,21 @@ from typing import Any
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-_ABSOLUTE = re.compile(r"(?<![\w:/.])(?:~|[A-Za-z]:)?[/\\\\][^\s'\"]*[^\s'\".,;:)]")
+_START = r"(?:file:(?=/)|~[\w.-]*|[A-Za-z]:|\.\.)?(?!//\w)[/\\]"
+"""How a path begins that leads out of the working folder; no address of the web does."""
+_QUOTED = re.compile(rf"(['\"])(?={_START})([^'\"\n]+)\1")
+_PLAIN = re.compile(rf"(?<![\w/.]){_START}[^\s'\"]*[^\s'\".,;:)]")
+_WHOLE = re.compile(rf"{_START}[^'\"\n]*\s(?!{_START})[^\s'\"]*[/\\][^'\"\n]*")
+"""A text that is a path with spaces in the names of its folders."""
 
 
 def without_paths(value: Any) -> Any:
-    """JSON values in whose texts each absolute path is its last part: "/home/ann/photos" ->
-    "photos"."""
+    """JSON values in whose texts each path that leads out of the working folder is its last part:
+    "/home/ann/photos" -> "photos"."""
     if isinstance(value, str):
-        return _ABSOLUTE.sub(lambda found: _last(found[0]), value)
+        return _text_without_paths(value)
     if isinstance(value, Mapping):
-        return {key: without_paths(one) for key, one in value.items()}
+        return {without_paths(key): without_paths(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [without_paths(one) for one in value]
     return value
@@ -33,6 +38,16 @@ def copy_without_paths(source: Path, target: Path) -> None:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     card = without_paths(json.loads(metadata["ganpress"]))
     save_file(tensors, target, metadata={**metadata, "ganpress": json.dumps(card)})
+
+
+def _text_without_paths(text: str) -> str:
+    home = str(Path.home())
+    if len(home) > 1:
+        text = text.replace(home, "~")  # it may have spaces, which would end a path in a sentence
+    if _WHOLE.fullmatch(text):
+        return _last(text)
+    text = _QUOTED.sub(lambda found: f"{found[1]}{_last(found[2])}{found[1]}", text)
+    return _PLAIN.sub(lambda found: _last(found[0]), text)
 
 
 def _last(path: str) -> str:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 from ganpress.errors import ConfigError
-from ganpress.run.files import make_folder, replace_file
-from ganpress.run.hub.address import Address, read_address
+from ganpress.run.files import copy_file, make_folder
+from ganpress.run.hub.address import at_revision, read_address
 from ganpress.run.hub.fetch import Repository, fetch, look, may_be_fetched, model_of
 
 
@@ -45,12 +43,7 @@ def pull(
         overwrite: put them in the place of other files of their names.
     Raises: ConfigError where the folder has other files of these names; HubError, MissingExtra.
     """
-    address = read_address(repo)
-    if revision and address.revision and revision != address.revision:
-        raise ConfigError(
-            f"{repo} names a revision, and --revision is {revision}: give one of them."
-        )
-    address = Address(address.repo, revision or address.revision, address.file)
+    address = at_revision(read_address(repo), revision)
     folder = Path(out) if out is not None else Path(address.repo.split("/")[1])
     repository = look(address)
     wanted = [address.file] if address.file else _all_of(repository)
@@ -59,7 +52,7 @@ def pull(
         _check_free(folder, fetched)
     for name, path in fetched.items():
         make_folder((folder / name).parent)
-        replace_file(folder / name, partial(_copy, path))
+        copy_file(path, folder / name)
     left = () if address.file else tuple(n for n in repository.files if not may_be_fetched(n))
     return Pulled(folder, tuple(folder / name for name in wanted), repository.commit, left)
 
@@ -68,12 +61,6 @@ def _all_of(repository: Repository) -> list[str]:
     """What is fetched of a repository, its model first, so that one of another tool ends there."""
     model = model_of(repository)
     return [model, *(n for n in repository.files if may_be_fetched(n) and n != model)]
-
-
-def _copy(source: Path, file: BinaryIO) -> None:
-    with source.open("rb") as opened:
-        while block := opened.read(1 << 20):
-            file.write(block)
 
 
 def _check_free(folder: Path, fetched: dict[str, Path]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError, HubError
-from ganpress.run.hub.address import Address, read_address
+from ganpress.run.hub.address import Address, at_revision, read_address
 from ganpress.run.hub.client import LOG_IN, endpoint, explained, has_token, hub
 from ganpress.run.progress import say
 from ganpress.sharing.contents import OWN, write_contents
@@ -72,11 +72,7 @@ def push(
     address = read_address(repo)
     if address.file:
         raise ConfigError(f"{repo} names a file: a push is to a repository, owner/name.")
-    if revision and address.revision and revision != address.revision:
-        raise ConfigError(
-            f"{repo} names a revision, and --revision is {revision}: give one of them."
-        )
-    address = Address(address.repo, revision or address.revision)
+    address = at_revision(address, revision)
     if address.revision and _COMMIT.fullmatch(address.revision):
         raise ConfigError(f"--revision {address.revision} is a commit: push to a branch.")
     opened = open_source(source)

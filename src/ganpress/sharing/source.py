@@ -10,11 +10,11 @@ from typing import Any
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model, load
 from ganpress.report.reading import RunFiles, read_run, section
-from ganpress.run.files import read_json
+from ganpress.run.files import read_object
 from ganpress.sharing.private import without_paths
 
 ONNX_OF_A_RUN = "student.onnx"
-PICTURES = (".png", ".jpg")
+PICTURES = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def open_source(path: Path | str) -> Source:
     """
     path = Path(path)
     if not path.is_dir():
-        card = without_paths(_object(path.with_suffix(".json")))
+        card = without_paths(read_object(path.with_suffix(".json")))
         return Source(path, {"model": path}, {"model": _loaded(path)}, beside=card)
     run = read_run(path)
     run = replace(run, results=without_paths(run.results), card=without_paths(run.card))
@@ -94,8 +94,3 @@ def _files_of(run: RunFiles) -> dict[str, Path]:
             "with a results.json. Finish it (the same command again), or give a model's file."
         )
     return found
-
-
-def _object(path: Path) -> Mapping[str, Any]:
-    found = read_json(path) if path.is_file() else {}
-    return found if isinstance(found, dict) else {}

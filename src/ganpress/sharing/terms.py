@@ -27,7 +27,7 @@ _IDENTIFIER = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 @dataclass(frozen=True)
 class Given:
-    """What the user says of the terms; it stands before what the files say.
+    """What the user says of the terms: of what the files do not say, and before what they do.
 
     Attributes:
         licence: an identifier of the hub's list, such as "cc-by-sa-4.0", or "other".
@@ -76,15 +76,17 @@ def terms_of(
     run_card: Mapping[str, Any] | None = None,
     given: Given | None = None,
 ) -> Terms:
-    """The terms that the files say, or those given.
+    """The terms that the files say, with those given.
 
-    Read are: the licence that the model's provenance states (of imported weights), that of the
-    model it was trained on from, a card beside the model's file (as those of the zoo), and the
-    cards of the zoo for data with the same hash.
+    Read are: the licence that the model's provenance states (of imported weights), a card beside
+    the model's file (as those of the zoo), and the cards of the zoo for data with the same hash;
+    the same of the model that it was trained on from, and so on back. Terms that are known stay on
+    the card whatever is given: a student has those of its teacher.
 
     Args:
         beside: the JSON card beside the model's file.
         run_card: card.json of the run that made it: the pictures it was compressed on.
+        given: terms are of all that the files do not know.
     Raises: ConfigError for a licence that is no identifier.
     """
     given = given or Given()
@@ -93,22 +95,24 @@ def terms_of(
             f"--licence {given.licence}: give an identifier of the hub's list, in lower case, such "
             "as apache-2.0, cc-by-4.0 or other."
         )
-    if given.terms is not None:
-        named = given.licence or licence_in(given.terms)
-        return Terms(named, (given.terms,), given.datasets, ())
-    found = dict.fromkeys(_stated(provenance, beside or {}))
-    names, unknown = list(given.datasets), []
-    for what, digest in _hashes(provenance, run_card or {}).items():
-        if (known := _zoo_data().get(digest)) is not None:
-            found[f"{known['what']}: {known['terms']}"] = None
-            names += [known["name"]]
-        elif not (found and what == _TRAINED):
-            unknown.append(f"{what} (data hash {digest[:12]})")
+    lines, names, unknown = [given.terms], list(given.datasets), []
+    zoo, seen = _zoo_data(), set()
+    for stated, pictures in _sources(provenance, beside or {}, run_card or {}):
+        lines += stated
+        for what, digest in pictures:
+            if (known := zoo.get(digest)) is not None:
+                lines.append(f"{known['what']}: {known['terms']}")
+                names.append(known["name"])
+            elif not stated and digest not in seen:
+                unknown.append(f"{what} (data hash {digest[:12]})")
+            seen.add(digest)
+    found = tuple(dict.fromkeys(line for line in lines if line is not None))
     if not found and not unknown:
-        unknown.append("the pictures that it was trained on")
+        unknown.append(_TRAINED)
     licences = {licence_in(line) for line in found} or {UNKNOWN}
     licence = given.licence or (licences.pop() if len(licences) == 1 else OTHER)
-    return Terms(licence, tuple(found), tuple(dict.fromkeys(names)), tuple(unknown))
+    unsaid = tuple(unknown) if given.terms is None else ()
+    return Terms(licence, found, tuple(dict.fromkeys(names)), unsaid)
 
 
 def licence_in(text: str) -> str:
@@ -123,37 +127,52 @@ def licence_in(text: str) -> str:
 
 
 _TRAINED = "the pictures that it was trained on"
+_FIRST_TRAINED = "the pictures that the model was trained on from which it began"
 _COMPRESSED = "the pictures that it was compressed on"
+_REALS = "the real pictures that it was compressed with"
+_HASHES = ("data_hash", "other_hash")
+"""Of a model's pictures, and of those of the other domain."""
+
+Pictures = list[tuple[str, str]]
+"""What pictures were for, and their hash."""
 
 
-def _stated(provenance: Mapping[str, Any], beside: Mapping[str, Any]) -> Iterator[str]:
-    data = beside.get("data")
-    if isinstance(data, Mapping) and data.get("terms"):
-        yield f"{data.get('what') or data.get('name')}: {data['terms']}"
-    for licence in (beside.get("licence"), provenance.get("licence")):
-        if isinstance(licence, str):
-            yield licence
+def _sources(
+    provenance: Mapping[str, Any], beside: Mapping[str, Any], run_card: Mapping[str, Any]
+) -> Iterator[tuple[list[str], Pictures]]:
+    """What made a model, the last first: the terms that are stated, and the pictures."""
+    compressed = {"data_hash": _COMPRESSED, "reals_hash": _REALS}
+    own = {provenance.get(key) for key in _HASHES}
+    yield [], [(what, d) for what, d in _hashes(run_card, compressed) if d not in own]
+    yield _stated(provenance, beside), _hashes(provenance, dict.fromkeys(_HASHES, _TRAINED))
     start = provenance.get("start")
-    if isinstance(start, Mapping) and isinstance(start.get("provenance"), Mapping):
-        yield from _stated(start["provenance"], {})
+    while isinstance(start, Mapping) and isinstance(first := start.get("provenance"), Mapping):
+        yield _stated(first, {}), _hashes(first, dict.fromkeys(_HASHES, _FIRST_TRAINED))
+        start = first.get("start")
 
 
-def _hashes(provenance: Mapping[str, Any], run_card: Mapping[str, Any]) -> dict[str, str]:
-    """What the pictures were for -> their hash; once where both are the same."""
-    own, run = provenance.get("data_hash"), run_card.get("data_hash")
-    found = {_TRAINED: own} if isinstance(own, str) else {}
-    if isinstance(run, str) and run not in (own, "none"):
-        found[_COMPRESSED] = run
-    return found
+def _stated(provenance: Mapping[str, Any], beside: Mapping[str, Any]) -> list[str]:
+    data = beside.get("data")
+    of_data = isinstance(data, Mapping) and data.get("terms")
+    lines = [f"{data.get('what') or data.get('name')}: {of_data}"] if data and of_data else []
+    licences = (beside.get("licence"), provenance.get("licence"))
+    return lines + [licence for licence in licences if isinstance(licence, str)]
+
+
+def _hashes(facts: Mapping[str, Any], keys: Mapping[str, str]) -> Pictures:
+    found = [(what, facts.get(key)) for key, what in keys.items()]
+    return [
+        (what, digest) for what, digest in found if isinstance(digest, str) and digest != "none"
+    ]
 
 
 def _zoo_data() -> dict[str, Mapping[str, str]]:
     """Hash of a data set -> its name, what it is and its terms, as the cards of the zoo say."""
-    found = {}
+    found: dict[str, Mapping[str, str]] = {}
     for path in _zoo().glob("*.json"):
         data = json.loads(path.read_text(encoding="utf-8")).get("data")
         if isinstance(data, Mapping) and {"data_hash", "name", "what", "terms"} <= data.keys():
-            found[str(data["data_hash"])] = data
+            found |= {str(data[key]): data for key in _HASHES if key in data}
     return found
 
 

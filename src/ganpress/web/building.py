@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from ganpress.editing.direction_file import load_directions
 from ganpress.editing.directions import Directions
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.models.inputs import channels_of, reads
-from ganpress.run.files import make_folder, read_json, replace_file, write_json
+from ganpress.run.files import copy_file, make_folder, read_object, write_file, write_json
 from ganpress.types.sizes import Size
 from ganpress.web.editable import directions_of, is_latent
 from ganpress.web.entries import Wanted, entry, onnx_bytes, size_for
@@ -116,11 +115,11 @@ def site(
     chosen = open_images(list(images), side_by_side=side_by_side, single=True) if images else None
     pictures = _samples(given, chosen, wanted)
     edits = _directions(given, directions)
-    make_folder(folder)
-    _clear(folder)
+    before = _listed(make_folder(folder))
     entries = _write_models(folder, given, wanted, [p for _, p in pictures], edits)
     _copy(files, folder / "onnxruntime")
     _write_page(folder, entries, _write_samples(folder, pictures), webgpu=webgpu)
+    _clear(folder, before)
     whole = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     of_runtime = sum(p.stat().st_size for p in files.values())
     return Site(folder, entries, whole, of_runtime, _notes(given))
@@ -147,21 +146,25 @@ def is_page(folder: Path) -> bool:
 def _listed(folder: Path) -> Mapping[str, Any]:
     """The models.json of a page, {} where there is none, or another program's."""
     try:
-        found = read_json(folder / "models.json") if (folder / "models.json").is_file() else {}
+        found = read_object(folder / "models.json")
     except ConfigError:
         return {}
-    ours = isinstance(found, Mapping) and {"ganpress", "models", "samples"} <= found.keys()
+    ours = {"ganpress", "models", "samples"} <= found.keys()
     return found if ours else {}
 
 
-def _clear(folder: Path) -> None:
-    """Take away the files of an earlier page that the new one may not have; no others."""
-    before = _listed(folder)
-    names = [
-        str(one.get("file")) for one in (*before.get("models", ()), *before.get("samples", ()))
-    ]
-    names += [f"onnxruntime/{name}" for name in (*WASM, *WEBGPU)] if before else []
-    for name in names:
+def _files(page: Mapping[str, Any]) -> set[str]:
+    """The models, samples and runtime that a page's models.json names."""
+    listed = (*page.get("models", ()), *page.get("samples", ()))
+    names = {str(one.get("file")) for one in listed if isinstance(one, Mapping)}
+    runtime = page.get("onnxruntime")
+    has_webgpu = not isinstance(runtime, Mapping) or runtime.get("webgpu")
+    return names | {f"onnxruntime/{name}" for name in (*WASM, *(WEBGPU if has_webgpu else ()))}
+
+
+def _clear(folder: Path, before: Mapping[str, Any]) -> None:
+    """Take away the files of the page of before that the one there does not have; no others."""
+    for name in (_files(before) if before else set()) - _files(_listed(folder)):
         path = folder / name
         if path.parent.parent == folder and path.parent.name in PARTS:
             path.unlink(missing_ok=True)
@@ -196,7 +199,7 @@ def _write_models(
     for k, (one, name) in enumerate(zip(given, unique_ids([g.title for g in given]), strict=True)):
         data = onnx_bytes(one, wanted, edits.get(k))
         file = f"models/{name}-{hashlib.sha256(data).hexdigest()[:8]}.onnx"
-        replace_file(folder / file, lambda opened, data=data: opened.write(data))  # type: ignore[misc]
+        write_file(folder / file, data)
         facts = entry(one, data, wanted, samples, edits.get(k))
         entries.append({"id": name, "file": file, **facts})
     return entries
@@ -236,7 +239,7 @@ def _write_samples(folder: Path, pictures: Sequence[Sample]) -> list[dict[str, s
         file = f"samples/{k}.png"
         data = io.BytesIO()
         Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[:, :, 0]).save(data, "PNG")
-        replace_file(folder / file, lambda opened, data=data: opened.write(data.getvalue()))  # type: ignore[misc]
+        write_file(folder / file, data.getvalue())
         shown.append({"file": file, "name": Path(name).stem})
     return shown
 
@@ -247,8 +250,8 @@ def _write_page(
     """The page's own files, and last what says that it is whole."""
     for path in sorted(STATIC.iterdir()):
         if path.name not in _NOT_SERVED and path.is_file():
-            shutil.copyfile(path, folder / path.name)
-    replace_file(folder / "_headers", lambda file: file.write(_HEADERS.encode()))
+            copy_file(path, folder / path.name)
+    write_file(folder / "_headers", _HEADERS.encode())
     listed = {
         "format": 1,
         "ganpress": __version__,
@@ -262,7 +265,7 @@ def _write_page(
 def _copy(files: Mapping[str, Path], folder: Path) -> None:
     make_folder(folder)
     for name, path in files.items():
-        shutil.copyfile(path, folder / name)
+        copy_file(path, folder / name)
 
 
 def _notes(given: Sequence[Given]) -> list[str]:

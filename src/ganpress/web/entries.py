@@ -180,13 +180,8 @@ def _fed(
     found = input_facts(
         model,
         kind=wanted.kind,
-        examples=[as_rgb_pixels(picture) for picture in samples],
+        examples=samples,
         card=given.card,
         label_set=wanted.classes,
     )
     return found | ({"latent": latent_facts(model, directions)} if is_latent(model) else {})
-
-
-def as_rgb_pixels(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(h, w, 1 to 4) as (h, w, 3); alpha is left out."""
-    return picture[..., :3] if picture.shape[2] > 2 else np.repeat(picture[..., :1], 3, 2)

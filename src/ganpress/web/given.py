@@ -14,7 +14,7 @@ from ganpress.errors import ConfigError, GanpressError, WeightsError
 from ganpress.generation.program import open_program
 from ganpress.losses.weights import zoo_models, zoo_path
 from ganpress.models.checkpoint import Model, fingerprint, load
-from ganpress.run.files import read_json
+from ganpress.run.files import read_object
 from ganpress.run.hub.fetch import local_file
 
 STUDENT = "student.safetensors"
@@ -83,7 +83,7 @@ def _card_of(path: Path) -> Mapping[str, Any]:
     """The card beside a model of the zoo; {} without one."""
     card = path.with_suffix(".json")
     try:
-        return _object(card)
+        return read_object(card)
     except ConfigError:
         return {}  # another program's file of that name
 
@@ -92,7 +92,7 @@ def _of_run(run: Path) -> Iterator[Given]:
     """The teacher and the student of a compression, or the teachers of a training."""
     if not any((run / name).is_file() for name in ("config.json", "card.json")):
         raise ConfigError(_no_run(run))
-    card, config = (_object(run / name) for name in ("card.json", "config.json"))
+    card, config = (read_object(run / name) for name in ("card.json", "config.json"))
     data = config.get("data")
     size = data.get("size") if isinstance(data, Mapping) else None
     samples = tuple(sorted((run / "samples").glob(_PHOTO)))
@@ -152,11 +152,6 @@ def teacher_of(run: Path, card: Mapping[str, Any]) -> Path | None:
         except WeightsError:  # a file of the user's that has gone
             continue
     return None
-
-
-def _object(path: Path) -> Mapping[str, Any]:
-    content = read_json(path) if path.is_file() else {}
-    return content if isinstance(content, Mapping) else {}
 
 
 def _no_run(folder: Path) -> str:

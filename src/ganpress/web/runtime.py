@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 from ganpress.errors import ConfigError, MissingExtra
 from ganpress.run.cache import cache_dir
-from ganpress.run.files import alone, make_folder, replace_file
+from ganpress.run.files import alone, make_folder, write_file
 
 VARIABLE = "GANPRESS_ONNXRUNTIME_WEB"
 """Environment variable that names the package's file where npm cannot fetch it."""
@@ -142,4 +142,4 @@ def _unpack(archive: Path, folder: Path, package: Package) -> None:
             assert member is not None  # the archive is the pinned one
             with member:
                 content = member.read()
-            replace_file(folder / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+            write_file(folder / name, content)

@@ -1,25 +1,29 @@
 """A server of one folder, for this machine: it reads files and does nothing else.
 
-What it serves is listed when it starts, and a request is looked up in that list: no path of a
-request ever reaches the file system. It takes no bodies, so no uploads.
+What it serves is listed when it starts and when a page is opened, and a request is looked up in
+that list: no path of a request ever reaches the file system. It takes no bodies, so no uploads.
 """
 
 from __future__ import annotations
 
 import errno
 import ipaddress
-import shutil
+import os
 import socket
+import socketserver
 from collections.abc import Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import unquote
 
 from ganpress.errors import ConfigError
 
 LOOPBACK = "127.0.0.1"
+EVERYWHERE = ("0.0.0.0", "::")
+MODELS = "/models.json"
+"""What a browser asks for each time that it opens the page."""
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -67,8 +71,8 @@ def listed(folder: Path) -> dict[str, Path]:
 
 
 class PageServer(ThreadingHTTPServer):
-    """Serves `files`, by the path of their address; ``names`` are the hosts that it answers to
-    beside localhost and addresses in numbers."""
+    """Serves the files of a folder (`show`), by the path of their address; ``names`` are the hosts
+    that it answers to beside localhost and addresses in numbers."""
 
     daemon_threads = True
 
@@ -77,16 +81,44 @@ class PageServer(ThreadingHTTPServer):
             self.address_family = socket.AF_INET6
         self.files: Mapping[str, Path] = {}
         self.names = {"localhost", *(name.lower() for name in names)}
+        self.folder: Path | None = None
         super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        """Take the address; the names of it in DNS, which may not answer, are of no use here."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), self.server_address[1]
+
+    def show(self, folder: Path) -> None:
+        """Serve this folder as it is now."""
+        self.folder, self.files = folder, listed(folder)
+
+    def found(self, path: str) -> Path | None:
+        """The file at an address; a page that is opened is the one that is there now."""
+        if path == MODELS and self.folder is not None:
+            self.show(self.folder)
+        return self.files.get(path)
 
     @property
     def url(self) -> str:
         """The address of the page, on this machine."""
-        host, port = self.server_address[:2]
-        name = str(host)
-        if name in ("0.0.0.0", "::"):
-            name = LOOPBACK
-        return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+        host = str(self.server_address[0])
+        return self._address(LOOPBACK if host in EVERYWHERE else host)
+
+    @property
+    def network_url(self) -> str | None:
+        """The address of the page for other machines; None where they have none."""
+        if self.server_address[0] not in EVERYWHERE:
+            return None
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(("192.0.2.1", 9))  # of documentation; nothing is sent
+            except OSError:  # no network
+                return None
+            return self._address(str(probe.getsockname()[0]))
+
+    def _address(self, name: str) -> str:
+        return f"http://{f'[{name}]' if ':' in name else name}:{self.server_address[1]}/"
 
     def is_own_name(self, host: str) -> bool:
         """Whether a request's Host is this server: a name that somebody else's DNS points here, to
@@ -112,17 +144,25 @@ def bound(host: str, port: int) -> PageServer:
     """
     if not 0 <= port <= 65535:
         raise ConfigError(f"--port {port}: a port is a number from 0 (any free one) to 65535.")
+    own = socket.gethostname()
+    names = (host, own, f"{own.partition('.')[0]}.local")  # the last: in networks without a DNS
     try:
-        return PageServer((host, port), (host, socket.gethostname()))
+        return PageServer((host, port), names)
+    except (UnicodeError, TypeError) as error:  # of a name that DNS cannot have
+        raise ConfigError(_no_address(host, "no name of a machine")) from error
     except OSError as error:
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
             why = "in use" if error.errno == errno.EADDRINUSE else "not allowed"
             free = _free_port(host)
             raise ConfigError(f"Port {port} is {why}: choose another (--port {free}).") from error
-        raise ConfigError(
-            f"This machine has no address '{host}' ({error.strerror or error}): leave --host out "
-            f"for this machine alone ({LOOPBACK}), or --host 0.0.0.0 for the whole network."
-        ) from error
+        raise ConfigError(_no_address(host, error.strerror or str(error))) from error
+
+
+def _no_address(host: str, why: str) -> str:
+    return (
+        f"This machine has no address '{host}' ({why}): leave --host out for this machine alone "
+        f"({LOOPBACK}), or --host 0.0.0.0 for the whole network."
+    )
 
 
 def _free_port(host: str) -> int:
@@ -161,7 +201,7 @@ class _Handler(BaseHTTPRequestHandler):
         if trouble := self._trouble():
             self.send_error(*trouble)  # which closes the connection
             return
-        path = self.server.files.get(unquote(self.path.partition("?")[0]))
+        path = self.server.found(unquote(self.path.partition("?")[0]))
         try:
             file = path.open("rb") if path else None
         except OSError:
@@ -170,14 +210,27 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(HTTPStatus.NOT_FOUND)
             return
         with file:
-            size = file.seek(0, 2)
-            file.seek(0)
+            facts = os.fstat(file.fileno())
+            tag = f'"{facts.st_mtime_ns:x}-{facts.st_size:x}"'
+            if tag in self.headers.get("If-None-Match", ""):
+                self.send_response(HTTPStatus.NOT_MODIFIED)
+                self.send_header("ETag", tag)
+                self.end_headers()
+                return
             self.send_response(HTTPStatus.OK)
             self.send_header("Content-Type", TYPES[path.suffix])
-            self.send_header("Content-Length", str(size))
+            self.send_header("Content-Length", str(facts.st_size))
+            self.send_header("ETag", tag)
             self.end_headers()
             if whole:
-                shutil.copyfileobj(file, self.wfile, 1 << 18)
+                self._send(file, facts.st_size)
+
+    def _send(self, file: BinaryIO, size: int) -> None:
+        """So many bytes as were promised, whatever another program does to the file meanwhile."""
+        while size and (block := file.read(min(size, 1 << 18))):
+            self.wfile.write(block)
+            size -= len(block)
+        self.close_connection |= size > 0  # cut short: the client sees it
 
     def _trouble(self) -> tuple[HTTPStatus, str] | None:
         """Why a request is not looked up at all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote
 
@@ -55,6 +55,16 @@ def read_address(text: Path | str) -> Address:
     if found["file"] and not is_inside(found["file"]):
         raise ConfigError(f"{given!r} names a file outside of the repository: give {FORM}.")
     return Address(found["repo"], revision, found["file"])
+
+
+def at_revision(address: Address, revision: str | None) -> Address:
+    """The address at a revision that was given beside it. Raises: ConfigError where it names
+    another one itself."""
+    if revision and address.revision and revision != address.revision:
+        raise ConfigError(
+            f"{address} names a revision, and --revision is {revision}: give one of them."
+        )
+    return replace(address, revision=revision or address.revision)
 
 
 def check_repo(repo: str) -> None:

@@ -1,17 +1,11 @@
 // Input module: the camera, frame after frame, as fast as the models are.
+import { element } from "./element.js";
 
 const REASONS = {
   NotAllowedError: "This page may not use the camera. Allow it in the browser's settings for this site, and start again.",
   NotFoundError: "There is no camera here. Choose a photo.",
   NotReadableError: "Another program has the camera. Close it, and start again.",
 };
-
-function element(name, className, text = "") {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  made.textContent = text;
-  return made;
-}
 
 // The middle of a frame in the model's size, by the browser's own filter: quicker than the one of
 // photos, and not quite equal to it.
@@ -60,11 +54,13 @@ export function mount(container, model, onInputs, tools) {
       tools.warn("A browser lends its camera to https pages and to localhost only. Open this page there, or choose a photo.");
       return;
     }
+    button.disabled = true; // while the browser asks
     try {
       const wanted = { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: facing };
       const found = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
       if (gone) return found.getTracks().forEach((track) => track.stop());
       stream = found;
+      for (const track of stream.getTracks()) track.onended = () => stream === found && unplugged();
       video.srcObject = stream;
       await video.play();
       button.textContent = "Stop the camera";
@@ -74,7 +70,14 @@ export function mount(container, model, onInputs, tools) {
     } catch (error) {
       stop();
       tools.warn(REASONS[error.name] ?? `The camera cannot be used (${error.message}).`);
+    } finally {
+      button.disabled = false;
     }
+  }
+
+  function unplugged() {
+    stop();
+    tools.warn("The camera has gone. Plug it in and start again, or choose a photo.");
   }
 
   // One frame after the other: the next is taken when the models are done with the last.
@@ -82,7 +85,7 @@ export function mount(container, model, onInputs, tools) {
     const channels = model.inputs.image.dims[1];
     let [count, since] = [0, performance.now()];
     while (stream === own) {
-      const seen = shrink(context, video, model.size);
+      const seen = tools.fit(shrink(context, video, model.size), model.size);
       const data = tools.toTensor(seen, channels, model.range);
       await onInputs({ image: { data, dims: [1, channels, ...model.size] } }, seen);
       count++;

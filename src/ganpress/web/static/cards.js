@@ -1,4 +1,5 @@
 // What is known of each model, and how fast it is here.
+import { element } from "./element.js";
 
 const KEPT = 25; // times that the median is of
 const FEW = 5; // times below which two models are not compared
@@ -10,13 +11,6 @@ const times = (ratio) => `${ratio >= 10 ? ratio.toFixed(0) : ratio.toFixed(1)}×
 function median(values) {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[sorted.length >> 1];
-}
-
-function element(name, className, text = "") {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  made.textContent = text;
-  return made;
 }
 
 function row(list, name, text) {
@@ -54,7 +48,8 @@ export class Card {
     if (this.runs.length > KEPT) this.runs.shift();
     const rate = 1000 / median(this.runs.map((r) => r.whole));
     this.ms.textContent = `${this.median.toFixed(1)} ms`;
-    this.fps.textContent = `${rate >= 10 ? rate.toFixed(0) : rate.toFixed(1)} per s`;
+    const known = Number.isFinite(rate); // some browsers' clocks go in steps of 100 ms
+    this.fps.textContent = known ? `${rate >= 10 ? rate.toFixed(0) : rate.toFixed(1)} per s` : "–";
     this.root.dataset.ms = this.median.toFixed(2);
     this.root.dataset.fps = rate.toFixed(2);
   }
@@ -84,9 +79,15 @@ function keep(blob, name) {
 export function gain(one, other) {
   if (!one || !other) return "";
   const [small, large] = one.model.bytes < other.model.bytes ? [one, other] : [other, one];
-  const said = [`a ${times(large.model.bytes / small.model.bytes)} smaller file`];
-  if (small.model.macs && large.model.macs) said.push(`${times(large.model.macs / small.model.macs)} fewer MACs`);
-  const faster = large.median / small.median;
-  if (Math.min(one.runs.length, other.runs.length) >= FEW) said.push(faster >= 1 ? `${times(faster)} faster here` : `${times(1 / faster)} slower here`);
-  return `${small.model.title}: ${said.join(", ")} than ${large.model.title}.`;
+  const said = [compared(large.model.bytes / small.model.bytes, "a # smaller file", "")];
+  if (small.model.macs && large.model.macs) said.push(compared(large.model.macs / small.model.macs, "# fewer MACs", "# more MACs"));
+  if (Math.min(one.runs.length, other.runs.length) >= FEW) said.push(compared(large.median / small.median, "# faster here", "# slower here"));
+  const words = said.filter(Boolean).join(", ");
+  return words && `${small.model.title}: ${words} than ${large.model.title}.`;
+}
+
+// "2.0× fewer MACs" of how many times as many the other has; "" where both have about as many.
+function compared(ratio, less, more) {
+  if (!(ratio > 0 && ratio < Infinity) || Math.max(ratio, 1 / ratio) < 1.05) return "";
+  return ratio > 1 ? less.replace("#", times(ratio)) : more.replace("#", times(1 / ratio));
 }

@@ -1,5 +1,6 @@
 // The models' worker, seen from the page.
 
+export const STOPPED = "stopped";
 const WAYS = { webgpu: "WebGPU", wasm: "WebAssembly" };
 
 // As many as pay: all cores where there are few, half of many (the others are slow ones, or busy).
@@ -30,7 +31,7 @@ export function inWords(message, title) {
   if (/failed to fetch|networkerror|load failed/i.test(message)) {
     return `${title}: its file could not be fetched. Is the server still running?`;
   }
-  if (/bad_alloc|out of memory|oom|allocat|invalid array length/i.test(message)) {
+  if (/bad_alloc|out of memory|\boom\b|allocat|invalid array length/i.test(message)) {
     return `${title}: not enough memory for this model. Close other tabs, or write the page with a smaller --size.`;
   }
   if (/protobuf|parse|invalid model|no graph/i.test(message)) {
@@ -94,7 +95,7 @@ export class Engine {
 
   stop() {
     this.#worker.terminate();
-    for (const { reject } of this.#waiting.values()) reject(new Error("stopped"));
+    for (const { reject } of this.#waiting.values()) reject(new Error(STOPPED));
     this.#waiting.clear();
   }
 }

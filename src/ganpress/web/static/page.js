@@ -1,7 +1,7 @@
 // The page: picks models, mounts what gives their inputs, runs them and shows the pictures.
 import { Card, gain } from "./cards.js";
 import { divide } from "./compare.js";
-import { Engine, backendsHere, inWords, nameOf, threadsHere } from "./engine.js";
+import { Engine, STOPPED, backendsHere, inWords, nameOf, threadsHere } from "./engine.js";
 import { fit, toTensor } from "./pictures.js";
 
 const $ = (id) => document.getElementById(id);
@@ -30,6 +30,7 @@ const say = (text) => ($("say").textContent = text);
 // Warnings by what they are about, so that one goes when its reason does.
 const warnings = new Map();
 function warn(about, text) {
+  if ((warnings.get(about) ?? "") === text) return; // screen readers read what is put there again
   if (text) warnings.set(about, text);
   else warnings.delete(about);
   $("warnings").replaceChildren(
@@ -91,11 +92,12 @@ async function loadSide(side) {
     await engine.load(one.model);
     one.ready = true;
   } catch (error) {
-    const rest = [...$("ways").options].map((o) => o.value);
-    if (engine?.backend === "webgpu" && rest.includes("wasm")) return fallBack(error);
+    if (canFallBack()) return fallBack(error);
     warn(side, inWords(error.message, one.model.title));
   }
 }
+
+const canFallBack = () => engine?.backend === "webgpu" && [...$("ways").options].some((o) => o.value === "wasm");
 
 async function fallBack(error) {
   say(`WebGPU cannot run these models (${error.message}): WebAssembly does.`);
@@ -107,6 +109,7 @@ async function fallBack(error) {
 async function choose(side, id) {
   const old = shown[side];
   const model = site.models.find((m) => m.id === id);
+  if (old) old.ready = false; // what still waits is not run with it
   if (old && engine && shown.left?.model !== shown.right?.model) await engine.drop(old.model).catch(() => {});
   const canvas = $(side);
   shown[side] = model ? { model, canvas, card: new Card(model, canvas), ready: false } : null;
@@ -174,6 +177,8 @@ async function mountInput(wanted = "") {
   const kind = kinds.includes(wanted) ? wanted : kinds.includes(model.input) ? model.input : kinds[0];
   const tabs = $("tabs");
   tabs.hidden = kinds.length < 2;
+  if (tabs.hidden) ["role", "aria-labelledby"].forEach((name) => $("panel").removeAttribute(name));
+  else Object.entries({ role: "tabpanel", "aria-labelledby": `tab-${kind}` }).forEach(([n, v]) => $("panel").setAttribute(n, v));
   tabs.replaceChildren(...kinds.map((k) => tab(k, k === kind)));
   feeds = {};
   mounted.forEach((one) => one.destroy());
@@ -256,6 +261,7 @@ async function work() {
     for (const side of visible()) good = (await runSide(side, inputs)) && good;
     if (good) root.dataset.made = String(Number(root.dataset.made) + 1);
     refreshCaptions();
+    $("measure").disabled = measuring || !good;
     $("gain").textContent = gain(shown.left?.card, shown.right?.card);
     if (!pending) state(good ? "ready" : "failed");
   }
@@ -275,21 +281,28 @@ async function runSide(side, inputs) {
     warn(side, "");
     return true;
   } catch (error) {
-    warn(side, inWords(error.message, one.model.title));
+    if (shown[side] !== one || error.message === STOPPED) return false;
+    if (canFallBack()) {
+      await fallBack(error); // a GPU can be lost at any time
+      pending ??= inputs;
+    } else warn(side, inWords(error.message, one.model.title));
     return false;
   }
 }
 
+let measuring = false;
+
 async function measure() {
-  const button = $("measure");
-  button.disabled = true;
+  measuring = true;
   for (const side of SIDES) shown[side]?.card.forget();
-  for (let k = 0; k < 20; k++) {
+  for (let k = 0; k < 20 && visible().length; k++) {
     say(`Measuring, ${k + 1} of 20`);
     await submit(feeds);
   }
-  say("Measured: medians of 20 pictures each, one model after the other.");
-  button.disabled = false;
+  const names = visible().map((side) => shown[side].model.title);
+  say(`Measured: ${names.join(" and ")}, medians of 20 pictures, one model after the other.`);
+  measuring = false;
+  $("measure").disabled = !names.length;
 }
 
 // --- the view -------------------------------------------------------------------------------------
@@ -302,6 +315,7 @@ function refreshView() {
 }
 
 async function open() {
+  $("unserved")?.remove();
   divide($("stage"), $("divider"));
   for (const input of document.querySelectorAll("input[name=view]")) {
     input.onchange = () => {
@@ -312,7 +326,8 @@ async function open() {
   $("measure").onclick = measure;
   const answer = await fetch("models.json");
   if (!answer.ok) throw new Error(`models.json is not there (${answer.status}). Write the page again: ganpress site.`);
-  site = await answer.json();
+  site = await answer.json().catch(() => null);
+  if (!site?.models?.length) throw new Error("models.json is not whole, or of another program. Write the page again: ganpress site.");
   document.title = `${site.models.map((m) => m.title).join(" and ")} – ganpress`;
   $("about").textContent = `ganpress ${site.ganpress}, onnxruntime-web ${site.onnxruntime.version}.`;
   offerModels();
@@ -326,7 +341,6 @@ async function open() {
   await choose("left", first.id);
   await offerRight(asked.get("right") ?? "");
   await mountInput(asked.get("input") ?? "");
-  $("measure").disabled = false;
   if (!pending && !working) state(engine && shown.left.ready ? "ready" : "failed");
 }
 

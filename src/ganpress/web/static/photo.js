@@ -1,19 +1,15 @@
 // Input module: a photo, from a file, dropped, pasted, or one of the page's samples.
+import { element } from "./element.js";
 import { decoded, pixelsOf } from "./pictures.js";
-
-function element(name, className, text = "") {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  made.textContent = text;
-  return made;
-}
 
 // Sizes that a model takes where its file leaves them free: [name, [height, width]].
 function sizesOf(model) {
   if (model.fixed) return [];
   const sides = [128, 256, 384, 512, 768, 1024];
-  const fits = sides.filter((s) => s % model.multiple === 0 && s >= model.min_size);
-  return [...new Set([model.size[0], ...fits])].sort((a, b) => a - b).map((s) => [`${s} × ${s}`, [s, s]]);
+  const fits = sides.filter((s) => s % model.multiple === 0 && s >= model.min_size).map((s) => [s, s]);
+  const others = fits.filter((size) => String(size) !== String(model.size));
+  const sizes = [model.size, ...others].sort((a, b) => a[0] * a[1] - b[0] * b[1]);
+  return sizes.map((size) => [`${size[1]} × ${size[0]}`, size]);
 }
 
 export function mount(container, model, onInputs, tools) {
@@ -32,11 +28,12 @@ export function mount(container, model, onInputs, tools) {
   let size = model.size;
   let picture = null;
   let name = "";
+  let turn = 0; // counts, so that of two pictures the one that was asked for last stays
   if (sizes.length) {
     const label = element("label", "photo-size", "Size ");
     const choice = element("select");
     for (const [text] of sizes) choice.append(element("option", "", text));
-    choice.selectedIndex = sizes.findIndex(([, s]) => s[0] === model.size[0]);
+    choice.selectedIndex = sizes.findIndex(([, s]) => s === model.size);
     choice.onchange = () => {
       size = sizes[choice.selectedIndex][1];
       show();
@@ -59,32 +56,31 @@ export function mount(container, model, onInputs, tools) {
       image.src = tools.url(sample.file);
       image.alt = `Sample ${sample.name}`;
       button.append(image);
-      button.onclick = () => fromAddress(sample);
+      button.onclick = () => take(() => fetched(sample), sample.name);
       list.append(button);
     }
     return list;
   }
 
-  async function fromAddress(sample) {
-    try {
-      const answer = await fetch(tools.url(sample.file));
-      if (!answer.ok) throw new Error(`${sample.file} is not there (${answer.status}).`);
-      await take(await answer.blob(), sample.name);
-    } catch (error) {
-      tools.warn(error.message);
-    }
+  async function fetched(sample) {
+    const answer = await fetch(tools.url(sample.file));
+    if (!answer.ok) throw new Error(`${sample.file} is not there (${answer.status}).`);
+    return answer.blob();
   }
 
-  async function take(blob, called) {
+  // source: gives the picture's file.
+  async function take(source, called) {
+    const own = ++turn;
     try {
-      const bitmap = await decoded(blob);
+      const bitmap = await decoded(await source());
+      if (own !== turn) return bitmap.close();
       picture = pixelsOf(bitmap);
       bitmap.close();
       name = called;
       tools.warn("");
       show();
     } catch (error) {
-      tools.warn(error.message);
+      if (own === turn) tools.warn(error.message);
     }
   }
 
@@ -109,7 +105,7 @@ export function mount(container, model, onInputs, tools) {
     const found = first(files);
     if (!found && !files?.length) return;
     event.preventDefault();
-    if (found) take(found, found.name || "pasted");
+    if (found) take(() => found, found.name || "pasted");
     else tools.warn(`${files[0].name} is no picture. Give a JPEG or PNG file.`);
   };
   const onDrop = (event) => {
@@ -123,12 +119,18 @@ export function mount(container, model, onInputs, tools) {
     root.classList.add("over");
   };
   const onLeave = () => root.classList.remove("over");
-  file.onchange = () => file.files[0] && take(file.files[0], file.files[0].name);
+  file.onchange = () => {
+    const [chosen] = file.files;
+    file.value = ""; // so that the same file can be chosen again
+    if (chosen) take(() => chosen, chosen.name);
+  };
   const listeners = [["drop", onDrop], ["dragover", onOver], ["dragleave", onLeave], ["paste", onPaste]];
   for (const [event, listener] of listeners) window.addEventListener(event, listener);
-  if (tools.samples.length) fromAddress(tools.samples[0]);
+  const [sample] = tools.samples;
+  if (sample) take(() => fetched(sample), sample.name);
   return {
     destroy() {
+      turn++; // what is on its way comes too late
       for (const [event, listener] of listeners) window.removeEventListener(event, listener);
     },
   };

@@ -32,6 +32,7 @@ const shapeOf = (dims, size) => dims.map((d, k) => d ?? (k === 0 ? 1 : size[k - 
 
 async function load({ id, url, model }) {
   const began = performance.now();
+  await drop({ id }); // of the other side, perhaps: a session that is only forgotten keeps its memory
   const session = await ort.InferenceSession.create(await fetched(url), {
     executionProviders: [backend],
     graphOptimizationLevel: "all",
@@ -73,6 +74,7 @@ function fromBytes(data, [, height, width, channels]) {
 }
 
 async function run({ id, feeds }) {
+  if (!sessions.has(id)) throw new Error("it is not loaded");
   const { session, model } = sessions.get(id);
   const began = performance.now();
   const tensors = {};
