@@ -105,7 +105,9 @@ class Interrupted(GanpressError):
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Text to append to an error: the nearest valid name, or '' when nothing is near."""
-    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    known = list(names)
+    same = [each for each in known if each.lower() == name.lower()]
+    near = same or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 

@@ -22,6 +22,7 @@ from torch.nn.utils import parametrizations, prune
 from upstream_nets import Resnet, shaken
 
 from ganpress.errors import CheckpointError, ConfigError, UnsafePickle
+from ganpress.formats.exporters import export
 from ganpress.formats.importers import from_state, import_model
 from ganpress.models.checkpoint import Model
 
@@ -266,3 +267,12 @@ def test_a_network_of_bgr_becomes_one_of_rgb() -> None:
     with torch.no_grad():
         assert (read(x) - Bgr(unet.eval())(x)).abs().max() < 1e-5
         assert (read(x) - unet(x)).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("target", ["tflite", "coreml", "TensorRT"])
+def test_a_format_of_a_converter_is_answered_with_what_the_converter_reads(
+    target: str, tmp_path: Path
+) -> None:
+    model = from_state("cyclegan", net().state_dict())
+    with pytest.raises(ConfigError, match="reads ONNX files, which --to onnx writes"):
+        export(model, tmp_path / "a.tflite", to=target)

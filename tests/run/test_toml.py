@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganpress.errors import ConfigError
+from ganpress.errors import ConfigError, did_you_mean
 from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.report.toml import to_toml
 from ganpress.run.settings import read_config
@@ -71,3 +71,24 @@ def test_another_language_of_settings_is_named(
         read_config(SlimConfig, tmp_path / name)
     (tmp_path / "b.toml").write_text("seed = 1\n[data]\nworkers = 0\n")  # as the message says
     assert read_config(SlimConfig, tmp_path / "b.toml").seed == 1
+
+
+@pytest.mark.parametrize("seed", ["-1", "99999999999999999999", "9223372036854775808"])
+def test_a_seed_that_torch_or_numpy_cannot_take_is_refused_as_a_setting(seed: str) -> None:
+    with pytest.raises(ConfigError, match=r"seed: Input should be (greater|less) than"):
+        read_config(SlimConfig, None, [f"seed={seed}"])
+    assert read_config(SlimConfig, None, ["seed=9223372036854775807"]).seed == 2**63 - 1
+
+
+def test_a_bare_word_in_a_settings_file_says_how_words_are_written(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("precision = float32\n")
+    with pytest.raises(ConfigError, match="Texts stand in quotes"):
+        read_config(SlimConfig, tmp_path / "a.toml")
+    (tmp_path / "a.toml").write_text("precision = 'float32'\n")
+    assert read_config(SlimConfig, tmp_path / "a.toml").precision == "float32"
+
+
+def test_a_name_in_other_letters_is_answered_with_the_one_meant() -> None:
+    assert did_you_mean("ONNX", ["openvino", "onnx"]) == " (did you mean 'onnx'?)"
+    assert did_you_mean("Pix2Pix", ["pix2pixhd", "pix2pix"]) == " (did you mean 'pix2pix'?)"
+    assert did_you_mean("zzz", ["onnx"]) == ""

@@ -17,6 +17,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     ValidationError,
     model_validator,
 )
@@ -53,6 +54,8 @@ def _read_size(value: object) -> Size:
         raise PydanticCustomError("size", "{said}", {"said": said}) from error
 
 
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""What seeds torch's and numpy's draws alike."""
 PixelSize = Annotated[Size, BeforeValidator(_read_size)]
 """A size in pixels: 256, or "256x512" for height x width; an int where it is square."""
 

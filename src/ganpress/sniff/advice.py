@@ -93,7 +93,8 @@ def no_toml(path: Path, error: Exception) -> str:
     elif path.suffix.lower() == ".json" or start.lstrip()[:1] == "{":
         what = "JSON"
     else:
-        return f"is not valid TOML: {error}"
+        hint = ". Texts stand in quotes; yes and no are true and false"
+        return f"is not valid TOML: {error}{hint if 'Invalid value' in str(error) else ''}"
     return f"is {what}, not TOML. Write lines such as seed = 1, and a group's below a line [data]"
 
 
