@@ -150,6 +150,11 @@ ODD: dict[str, Odd] = {
         'a JSON text (\'{"message"',
         ("settings", "json"),
     ),
+    "index of parts": Odd(
+        lambda: json.dumps({"metadata": {}, "weight_map": {"w": "a-00001-of-00002"}}).encode(),
+        "the index of a model in several files",
+        ("settings", "json"),
+    ),
     "utf-16 text": Odd(
         lambda: "Entry not found".encode("utf-16"), "Entry not found", ("settings", "json")
     ),
@@ -167,6 +172,8 @@ ODD: dict[str, Odd] = {
     "7z": Odd(lambda: b"7z\xbc\xaf\x27\x1c\0\4" + bytes(30), "a 7z archive"),
     "rar": Odd(lambda: b"Rar!\x1a\x07\1\0" + bytes(30), "a RAR archive"),
     "zstd": Odd(lambda: b"\x28\xb5\x2f\xfd\x24\x05\x29\0\0hello", "a zstd archive"),
+    "parquet": Odd(lambda: b"PAR1" + bytes(range(40)) + b"PAR1", "a Parquet table"),
+    "flax": Odd(lambda: b"\x81\xa6params\x81\xa4conv\xc0" + bytes(40), "a Flax checkpoint"),
     "lmdb": Odd(lambda: bytes(16) + b"\xde\xc0\xef\xbe" + bytes(100), "an LMDB database"),
     **{
         name: Odd(_picture(name), f"{name} picture", ("picture",))

@@ -229,7 +229,7 @@ def test_the_reference_has_every_command_setting_and_public_name() -> None:
 def test_a_setting_is_shown_with_default_values_and_meaning() -> None:
     page = hook("reference").pages()["reference/settings-compress-slim.md"]
     for row in (
-        "| `seed` | `0` | a whole number | random seed |",
+        "| `seed` | `0` | a whole number, ≥ 0, ≤ 9223372036854775807 | random seed |",
         "| `min_channels` | `8` | a whole number, ≥ 1 | smallest number of channels of a group |",
         "| `device` | `cpu` | `cpu` \\| `cuda` | where it runs |",
         "| `target.macs` | unset | a number, > 0, ≤ 1, or unset |",

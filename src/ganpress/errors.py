@@ -25,7 +25,7 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-from ganpress.sniff import dead_link
+from ganpress.sniff import folder_of, not_there
 
 
 class GanpressError(Exception):
@@ -105,7 +105,9 @@ class Interrupted(GanpressError):
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Text to append to an error: the nearest valid name, or '' when nothing is near."""
-    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    known = list(names)
+    same = [each for each in known if each.lower() == name.lower()]
+    near = same or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f" (did you mean '{near[0]}'?)" if near else ""
 
 
@@ -117,10 +119,13 @@ def no_file(path: Path, what: str, patterns: Iterable[str]) -> CheckpointError:
         patterns: globs of the files to name where the path is a folder.
     """
     if path.is_dir():
-        inside = [str(file) for pattern in patterns for file in sorted(path.glob(pattern))][:3]
+        if known := folder_of(path):
+            return CheckpointError(f"{path} {known}.")
+        found = [str(file) for pattern in patterns for file in sorted(path.glob(pattern))]
+        inside = list(dict.fromkeys(found))[:3]
         advice = f"Give {' or '.join(inside)}." if inside else "Give the file itself."
         return CheckpointError(f"{path} is a folder, not a {what} file. {advice}")
-    if link := dead_link(path):
-        return CheckpointError(f"{path} {link}.")
+    if known := not_there(path):
+        return CheckpointError(f"{path} {known}.")
     beside = [p.name for p in path.parent.glob("*") if p.is_file() and p.name != path.name]
     return CheckpointError(f"There is no {what} file {path}{did_you_mean(path.name, beside)}.")

@@ -502,3 +502,19 @@ def test_no_space_left_is_told_and_the_run_goes_on_when_there_is_some(
     assert not list((tmp_path / "run").rglob("*.tmp"))
     assert ganpress(*arguments)[0] == 0
     assert load_file(tmp_path / "run" / "student.safetensors")
+
+
+def test_a_tilde_is_the_home_folder_where_a_shell_leaves_it(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from cli_runs import run_cli, teacher_file
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    teacher_file(tmp_path / "m.safetensors")
+    for given in ("--json=~/n.json", "~/n.json"):
+        words = [given] if "=" in given else ["--json", given]
+        told = run_cli(
+            capsys, "evaluate", "~/m.safetensors", "--images", "~/nothing", *words, "--size", 64
+        )
+        assert f"{tmp_path} has no 'nothing'" in told.err
+    assert not (home / "~").exists()

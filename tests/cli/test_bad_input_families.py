@@ -420,6 +420,11 @@ def test_label_ids_past_the_count_are_refused(home: Path, refused: Refused, done
     assert "id 9" in told and "4 labels" in told and "options.labels=10" in told
     assert f"The label map labels/{name.name} holds id 9" in told
     assert not (home / "run").exists()
+    put_map(name, 255)
+    told = refused(*training("gaugan"))
+    assert "id 255, which marks pixels without a label" in told
+    assert "--set options.dontcare=true" in told and "options.labels=256" not in told
+    put_map(name, 9)
     model = save(WIRINGS["gaugan"].model(), home / "m.safetensors")
     line = ["evaluate", model, "--images", "a", "--labels", "labels", "--instances", "labels"]
     line += ["--size", 64, "--features", "tiny", "--json", "out.json"]

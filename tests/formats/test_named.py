@@ -202,6 +202,65 @@ NAMED: dict[str, str] = {
     "netF) of CUT": """
         mlp_0.0.weight 4 3
         mlp_0.2.weight 4 4""",
+    "StyleGAN2 generator of lucidrains": """
+        GAN.S.net.0.weight 4 4
+        GAN.GE.initial_block 1 4 4 4
+        GAN.GE.blocks.0.to_style1.weight 4 4""",
+    "SNGAN generator of mimicry": """
+        l1.weight 64 4
+        block2.c1.weight 4 4 3 3
+        block5.c1.weight 4 4 3 3
+        b6.weight
+        c6.weight 3 4 3 3""",
+    "SNGAN generator of other layers": """
+        dense.weight 64 4
+        model.0.conv1.weight 4 4 3 3
+        final.weight 3 4 3 3""",
+    "WGAN-GP": """
+        preprocess.0.weight 64 4
+        block1.0.weight 4 4 2 2
+        deconv_out.weight 4 3 2 2""",
+    "UNIT": """
+        a.enc.model.0.conv.weight 4 3 7 7
+        a.dec.model.0.model.0.model.0.conv.weight 4 4 3 3""",
+    "FUNIT": """
+        gen.enc_class_model.model.0.conv.weight 4 3 7 7
+        gen.enc_content.model.0.conv.weight 4 3 7 7
+        gen.dec.model.0.model.0.model.0.conv.weight 4 4 3 3""",
+    "DRIT": """
+        decA1.0.conv1.0.weight 4 4 3 3
+        decA4.model.0.weight 4 4 3 3""",
+    "DeOldify": """
+        layers.0.0.weight 64 3 7 7
+        layers.4.shuf.conv.0.weight_orig 8 8 1 1
+        layers.10.0.weight_orig 3 8 1 1""",
+    "White-box Cartoonization": """
+        conv.weight 4 3 7 7
+        conv_1.weight 4 4 3 3
+        block_0.conv.weight 4 4 3 3
+        block_0.conv_1.weight 4 4 3 3""",
+    "DeblurGAN-v2": """
+        fpn.td1.0.weight 4 4 3 3
+        fpn.lateral4.weight 4 4 1 1
+        head1.block0.weight 4 4 3 3""",
+    "fast neural style network of other layers": """
+        ConvBlock.0.conv_layer.weight 4 3 9 9
+        ResidualBlock.0.conv1.conv_layer.weight 4 4 3 3
+        DeconvBlock.0.conv_transpose.weight 4 4 3 3""",
+    "CycleGAN generator as tutorials": """
+        initial.0.weight 4 3 7 7
+        down_blocks.0.conv.0.weight 8 4 3 3
+        res_blocks.0.block.0.conv.0.weight 8 8 3 3
+        last.weight 3 4 7 7""",
+    "pix2pix U-Net as tutorials": """
+        initial_down.0.weight 4 3 4 4
+        down1.conv.0.weight 8 4 4 4
+        bottleneck.0.weight 8 8 4 4
+        final_up.0.weight 8 3 4 4""",
+    "colourisation network": """
+        model1.0.weight 4 1 3 3
+        model8.0.weight 4 4 4 4
+        model_out.weight 2 313 1 1""",
     "pix2pixHD's discriminator": """
         scale0_layer0.0.weight 4 6 4 4
         scale1_layer0.0.weight 4 6 4 4""",

@@ -482,3 +482,57 @@ def test_a_spoilt_generator_writes_no_picture(tmp_path: Path) -> None:
 def test_every_family_runs() -> None:
     tried = {w for w, _, _ in ASKED.values()} | {"stylegan2", "pix2pix instance"}
     assert {Wiring(WIRINGS[w].name).name for w in tried} == set(ganpress.FAMILIES)
+
+
+def test_a_name_as_long_as_the_file_system_allows_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, _ = saved(tmp_path, "cyclegan instance")
+    name = "y" * 251
+    told = run_cli(
+        capsys,
+        "run",
+        model,
+        "--images",
+        photos(tmp_path / "a", **{name: (16, 16)}),
+        "-o",
+        tmp_path / "made",
+    )
+    assert told.code == 0, told.err
+    assert sorted(p.name for p in (tmp_path / "made").iterdir()) == [NAME, f"{name}.png"]
+
+
+def test_a_picture_s_name_in_place_of_the_folder_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, _ = saved(tmp_path, "cyclegan instance")
+    given = photos(tmp_path / "a", one=(16, 16)) / "one.png"
+    told = run_cli(capsys, "run", model, "--images", given, "-o", tmp_path / "made.PNG")
+    assert told.code == 2 and f"Give a folder, such as {tmp_path}/made." in told.err
+    assert not (tmp_path / "made.PNG").exists()
+    ran(capsys, model, "--images", given, "-o", tmp_path / "made")
+
+
+def test_a_size_that_no_memory_holds_is_refused_before_a_picture_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, _ = saved(tmp_path, "cyclegan instance")
+    given = photos(tmp_path / "a", one=(16, 16))
+    told = run_cli(
+        capsys, "run", model, "--images", given, "-o", tmp_path / "made", "--size", "99999999"
+    )
+    assert told.code == 2 and "at most 178 million pixels" in told.err
+
+
+def test_an_animation_is_named_with_its_number_of_frames(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, _ = saved(tmp_path, "cyclegan instance")
+    folder = photos(tmp_path / "a", one=(16, 16))
+    first, second = (Image.fromarray(noise(16, 16, seed=i)) for i in range(2))
+    first.save(folder / "moves.gif", save_all=True, append_images=[second])
+    first.save(folder / "still.webp")
+    told = ran(capsys, model, "--images", folder, "-o", tmp_path / "made")
+    assert f"1 file has several frames, of which the first is used: {folder}/moves.gif (2)" in (
+        " ".join(told.err.split())
+    )

@@ -178,6 +178,90 @@ def test_a_dead_link_is_named_with_what_it_leads_to(tmp_path: Path) -> None:
         open_images(tmp_path / "pack.npz")
 
 
+FOLDERS: dict[str, tuple[tuple[str, ...], str]] = {
+    "unpacked": (("data.pkl", "data/0", "version"), "a torch checkpoint that was unpacked"),
+    "distributed": ((".metadata", "__0_0.distcp"), "a distributed checkpoint"),
+    "saved": (("saved_model.pb", "variables/variables.index"), "a TensorFlow SavedModel"),
+    "m.mlpackage": (("Manifest.json", "Data/a.mlmodel"), "a Core ML package"),
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_in_place_of_a_checkpoint_is_named_as_what_it_is(
+    name: str, tmp_path: Path
+) -> None:
+    files, words = FOLDERS[name]
+    for file in files:
+        (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / file).write_bytes(b"\x08")
+    with pytest.raises(CheckpointError, match=rf"{name} is {words}\. \w"):
+        import_model("auto", tmp_path / name)
+
+
+def test_an_unpacked_checkpoint_is_read_again_when_packed_as_the_message_says(
+    tmp_path: Path,
+) -> None:
+    model = WIRINGS["cyclegan instance"].model()
+    torch.save(cyclegan.state_of(model), tmp_path / "net.pth")
+    with zipfile.ZipFile(tmp_path / "net.pth") as archive:
+        archive.extractall(tmp_path / "out")
+    inner = next((tmp_path / "out").rglob("data.pkl"))
+    with pytest.raises(CheckpointError, match=r"was unpacked.*zip -0 -r net\.pth net\)"):
+        import_model("auto", inner)
+    with zipfile.ZipFile(tmp_path / "again.pth", "w", zipfile.ZIP_STORED) as packed:
+        for file in sorted(inner.parent.rglob("*")):
+            packed.write(file, file.relative_to(inner.parent.parent))
+    assert import_model("auto", tmp_path / "again.pth").widths == model.widths
+
+
+PATHS = {
+    "https://example.com/net_G.pth": "Download it",
+    "file:///data/net_G.pth": "Give the path: /data/net_G.pth",
+    "hub:owner/name": "ganpress pull",
+    "*.pth": "is a pattern that matches nothing here",
+    "model.ckpt-100": "a TensorFlow checkpoint's files",
+}
+
+
+@pytest.mark.parametrize("given", PATHS)
+def test_a_path_that_is_none_is_named_as_what_it_is(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("model.ckpt-100.index").write_bytes(b"\0")
+    Path("model.ckpt-100.meta").write_bytes(b"\0")
+    with pytest.raises(CheckpointError, match=re.escape(PATHS[given])):
+        import_model("auto", given)
+    with pytest.raises(ImagesError, match=re.escape(PATHS[given])):
+        open_images(Path(given))
+
+
+def test_a_part_of_a_distributed_checkpoint_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "__0_0.distcp").write_bytes(ODD["torch"].make())
+    with pytest.raises(CheckpointError, match=r"a part of a distributed checkpoint.*dcp_to_torch"):
+        import_model("auto", tmp_path / "__0_0.distcp")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b'{"error":"Access to model x is restricted. You must be authenticated to access it."}',
+        b"Invalid username or password.",
+        b"404: Not Found",
+        b"Entry not found",
+    ],
+)
+def test_what_a_server_answered_in_place_of_a_file_says_to_download_again(
+    answer: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "g.safetensors").write_bytes(answer)
+    assert "The download was answered with a page" in misplaced(
+        tmp_path / "g.safetensors", "checkpoint"
+    )
+    (tmp_path / "t.txt").write_bytes(b"photo.png\n404.png\n")
+    assert "answered" not in misplaced(tmp_path / "t.txt", "checkpoint")
+
+
 def test_python_objects_in_a_pack_are_refused_without_advice_to_unpickle(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ImagesError, match="it holds Python objects") as caught:

@@ -161,7 +161,7 @@ def report(
 def _seeds(text: str) -> list[int]:
     from ganpress.errors import ConfigError
 
-    try:
-        return [int(part) for part in listed(text)]
-    except ValueError as error:
-        raise ConfigError(f"--seeds {text}: give whole numbers, such as 0,1,2.") from error
+    found = listed(text)
+    if not found or not all(part.isdecimal() for part in found):
+        raise ConfigError(f"--seeds {text}: give whole numbers from 0 on, such as 0,1,2.")
+    return [int(part) for part in found]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import warnings
 from importlib.metadata import PackageNotFoundError, version
@@ -90,6 +91,7 @@ def _program(
 def main() -> None:
     """Run the CLI; a user's error is one message and exit code 2, without a traceback."""
     warnings.showwarning = _show_warning
+    sys.argv[1:] = map(_at_home, sys.argv[1:])
     try:
         app()
     except GanpressError as error:
@@ -107,6 +109,12 @@ def main() -> None:
     except KeyboardInterrupt:
         _print_stopped()
         sys.exit(STOPPED)
+
+
+def _at_home(word: str) -> str:
+    """'~/x' and 'anything=~/x' with the home folder, which shells put into the first, unquoted."""
+    found = re.fullmatch(r"((?:[\w.-]+=)?)(~(?:/.*)?)", word, re.DOTALL)
+    return found[1] + os.path.expanduser(found[2]) if found else word
 
 
 def _print_stopped() -> None:

@@ -63,7 +63,9 @@ def bench(
         typer.Option("--input", help="NAME=1x3x256x256, dims that an exported file does not say"),
     ] = None,
     seconds: Annotated[float, typer.Option("--seconds", help="of each row of the table")] = 3.0,
-    seed: Annotated[int, typer.Option("--seed", help="of the inputs, and of whose turn it is")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="of the inputs, and of whose turn it is")
+    ] = 0,
     layers: Annotated[
         bool, typer.Option("--layers", help="where the time goes, by operator and by node")
     ] = False,

@@ -59,7 +59,7 @@ def evaluate(
     count: Annotated[
         int | None, typer.Option("--count", min=2, help="pictures to make from noise")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="of noise and styles")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="of noise and styles")] = 0,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda; without --teacher")] = "cpu",
     features: Annotated[
         str, typer.Option("--features", help="network of the unit distance, squeezenet or tiny")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ganpress.errors import ConfigError
+from ganpress.run.files import check_ordinary
 from ganpress.types.sizes import Size, as_size
 
 
@@ -133,6 +134,7 @@ def check_file(path: Path, example: str) -> None:
     """
     if path.is_dir():
         raise ConfigError(f"{path} is a folder: name the file to write, as {path / example}.")
+    check_ordinary(path)
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir():
         raise ConfigError(f"{path} cannot be written: {above} is a file. Choose another path.")

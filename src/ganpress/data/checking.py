@@ -117,7 +117,11 @@ def _report_frames(images: Iterable[Kept]) -> None:
     """Say once which files are animations or have several pages."""
     many = {source.where: facts.frames for source, facts in images if facts.frames > 1}
     if many:
-        named = listed([f"{where} ({count})" for where, count in many.items()])
-        files = "1 file has" if len(many) == 1 else f"{len(many)} files have"
-        text = f"{files} several frames, of which the first is used: {named}."
-        warnings.warn(text, ImagesWarning, stacklevel=4)
+        warnings.warn(first_frames(many), ImagesWarning, stacklevel=4)
+
+
+def first_frames(many: Mapping[str, int]) -> str:
+    """A sentence about files that have several frames: their numbers, by path."""
+    named = listed([f"{where} ({count})" for where, count in many.items()])
+    files = "1 file has" if len(many) == 1 else f"{len(many)} files have"
+    return f"{files} several frames, of which the first is used: {named}."

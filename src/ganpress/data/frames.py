@@ -10,6 +10,8 @@ from ganpress.data.endings import formats_of
 
 _MANY = ("GIF", "TIFF", "WEBP", "PNG", "AVIF", "HEIF", "DCX")
 """Formats whose frames are pictures in their own right: not a phone's previews, nor layers."""
+ANIMATED = (".gif", ".webp", ".apng", ".tif", ".tiff", ".avif", ".avifs", ".heic", ".heif", ".dcx")
+"""Endings of files that often have several frames."""
 _LOOK_AT = (b"GIF8", b"II*\0", b"II+\0", b"MM\0*", b"MM\0+")
 
 

@@ -20,7 +20,7 @@ from ganpress.data.endings import ENDINGS, is_picture
 from ganpress.data.frames import frames
 from ganpress.data.listing import Passed, Stamp, described, stamp_of, walk
 from ganpress.errors import ImagesError, did_you_mean
-from ganpress.sniff import dead_link, misplaced
+from ganpress.sniff import misplaced, not_there
 from ganpress.types.pictures import CHANNELS
 
 _PACK = (
@@ -182,8 +182,8 @@ def sources_at(path: Path, *, single: bool = False) -> Found:
 
 def _missing(path: Path) -> str:
     """Say which part of a path is not there, and the nearest name that is."""
-    if link := dead_link(path):
-        return f"{path} {link}."
+    if known := not_there(path):
+        return f"{path} {known}."
     absent = path
     while not absent.parent.exists() and absent.parent != absent:
         absent = absent.parent

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ganpress.data import read_rgb
+from ganpress.data.endings import is_picture
 from ganpress.errors import ConfigError
 from ganpress.generation.jobs import jobs_of
 from ganpress.generation.pipeline import Generated, Plan, make
@@ -124,6 +125,11 @@ def _check_folder(out: Path, sources: Sequence[Path]) -> None:
     """Refuse a folder whose pictures would be read as photos by the next call."""
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file: give a folder for the pictures (-o DIR).")
+    if not out.exists() and is_picture(out.name):
+        raise ConfigError(
+            f"{out} has the ending of a picture: -o is the folder for the pictures, which keep "
+            f"their names. Give a folder, such as {out.with_suffix('')}."
+        )
     here = out.resolve()
     for source in sources:
         if source.is_dir() and (here == source.resolve() or source.resolve() in here.parents):

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ganpress.data import ImagesWarning
+from ganpress.data.checking import first_frames
 from ganpress.data.endings import is_picture
 from ganpress.errors import ImagesError, Interrupted
 from ganpress.generation.jobs import LOSSY, Job, format_of
@@ -103,6 +104,7 @@ class Tally:
     model_s: float = 0.0
     files_s: float = 0.0
     left_out: list[str] = field(default_factory=list)
+    frames: dict[str, int] = field(default_factory=dict)
 
 
 def make(plan: Plan, jobs: Sequence[Job], record: Record) -> Generated:
@@ -123,6 +125,8 @@ def make(plan: Plan, jobs: Sequence[Job], record: Record) -> Generated:
                 tally.model_s += time.perf_counter() - start
                 for ready, picture in zip(group, made, strict=True):
                     _note_padding(plan, ready, tally)
+                    if ready.frames > 1:
+                        tally.frames[next(iter(ready.job.sources.values())).where] = ready.frames
                     tally.files_s += ready.seconds
                     writing.append(pool.submit(_write, record, picture, ready, plan.quality))
                 while len(writing) > 2 * plan.workers + len(group):
@@ -140,6 +144,8 @@ def make(plan: Plan, jobs: Sequence[Job], record: Record) -> Generated:
                 "the same command again to go on.",
                 exit_code=128 + stopper.signal,
             )
+    if tally.frames:
+        warnings.warn(first_frames(tally.frames), ImagesWarning, stacklevel=2)
     _report_left_out(tally, len(jobs), skipped)
     return Generated(
         str(record.folder),

@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from ganpress.data.batches import centred, covering
-from ganpress.data.sources import ids_of, pixels_of
+from ganpress.data.frames import ANIMATED, frames
+from ganpress.data.sources import Frame, ids_of, pixels_of
 from ganpress.errors import CheckpointError, ImagesError
 from ganpress.generation.jobs import LOSSY, Job, format_of
 from ganpress.models.families.base import draw_inputs
@@ -31,6 +32,7 @@ class Ready:
         size: (height, width) of the picture to make; () where it is of noise.
         corner: (top, left) of it within the inputs, which are padded.
         seconds: that reading it took.
+        frames: of an animation, or a file of several pages, whose first one this is.
     """
 
     job: Job
@@ -38,6 +40,7 @@ class Ready:
     size: tuple[int, ...]
     corner: tuple[int, int]
     seconds: float
+    frames: int = 1
 
     @property
     def padded(self) -> tuple[int, ...]:
@@ -70,7 +73,16 @@ def read_job(
         where = next(iter(job.sources.values())).where
         text = str(error)
         return error if where in text else ImagesError(f"{where}: {text}")
-    return Ready(job, inputs, height_width(given), corner, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return Ready(job, inputs, height_width(given), corner, seconds, _frames(job))
+
+
+def _frames(job: Job) -> int:
+    """How many frames its picture has; files of formats that seldom have more are not opened."""
+    first = next(iter(job.sources.values()))
+    if isinstance(first, Frame) or not first.where.lower().endswith(ANIMATED):
+        return 1
+    return frames(first.encoded(), first.where)
 
 
 def draw_job(job: Job, net: Any, seed: int, label: int | None) -> Ready:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ class Record:
     def put(self, name: str, data: bytes) -> None:
         """Write one picture, whole or not at all. Raises: DiskFull; OSError."""
         path = self.folder / name
-        part = path.with_name(f".{path.name}.part")
+        part = path.with_name(f".{sha256(os.fsencode(path.name)).hexdigest()[:16]}.part")  # short
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(data)

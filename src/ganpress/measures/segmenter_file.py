@@ -18,7 +18,9 @@ from ganpress.errors import ConfigError, did_you_mean
 from ganpress.losses.preprocessing import Preprocessing
 from ganpress.measures.labels import Labelling
 from ganpress.measures.metrics.segmentation import IGNORED, Over
+from ganpress.run.files import text_of
 from ganpress.run.settings import PixelSize, Settings
+from ganpress.sniff import no_toml
 
 Channel = Annotated[int, Field(ge=0, le=255)]
 Id = Annotated[int, Field(ge=0, le=65535)]
@@ -126,12 +128,12 @@ def read_toml(path: Path, needs: str) -> tuple[dict[str, Any], str]:
     Args: needs: what to do where there is no such file. Raises: ConfigError.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_of(path)
         return tomllib.loads(text), text
     except FileNotFoundError as error:
         raise ConfigError(f"There is no {path}: {needs}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}.") from error
+        raise ConfigError(f"{path} {no_toml(path, error)}.") from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
 

@@ -25,7 +25,9 @@ PREFIX = "discriminator::"  # of the discriminator's tensors
 def read_stored(path: Path) -> tuple[dict[str, Any], State]:
     """(card, tensors as stored) of a file, its card in today's form. Raises `CheckpointError`."""
     if not path.is_file():
-        raise no_file(path, "model", ("student.safetensors", "teacher*.safetensors"))
+        raise no_file(
+            path, "model", ("student.safetensors", "teacher*.safetensors", "*.safetensors")
+        )
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}

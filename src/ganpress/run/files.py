@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import json
 import os
@@ -119,6 +120,16 @@ class _Writer:
             raise
 
 
+def check_ordinary(path: Path) -> None:
+    """Refuse a path whose place a new file may not take: a device or a pipe, which a rename would
+    replace for every program of the machine, and what the system keeps in /dev. ConfigError."""
+    special = path.exists() and not path.is_file() and not path.is_dir()
+    if special or path.absolute().parent == Path("/dev"):
+        raise ConfigError(
+            f"{path} is a device or a pipe, whose place no file may take. Give the name of a file."
+        )
+
+
 def replace_file(path: Path, write: Callable[[Any], object]) -> None:
     """Let `write(file)` fill a temporary file, sync it, and put it in the place of `path`.
 
@@ -128,8 +139,10 @@ def replace_file(path: Path, write: Callable[[Any], object]) -> None:
     Args:
         path: the file to make; its folder exists.
         write: is given an object with write(bytes) and flush().
-    Raises: DiskFull when the space runs out; the temporary file is then removed.
+    Raises: DiskFull when the space runs out; the temporary file is then removed. ConfigError for a
+        device or a pipe.
     """
+    check_ordinary(path)
     temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}{TEMPORARY}")
     writer: _Writer | None = None
     try:
@@ -179,8 +192,10 @@ def replace_pair(head: Path, first: bytes, body: Path, second: bytes) -> None:
     head lies beside it as .old), never an old head with a new body.
 
     Args: head, body: two files of one folder, which exists.
-    Raises: DiskFull; the temporary files are then removed.
+    Raises: DiskFull; the temporary files are then removed. ConfigError for a device or a pipe.
     """
+    check_ordinary(head)
+    check_ordinary(body)
     new_head, new_body = (path.with_name(path.name + ".new") for path in (head, body))
     old, aside = head.with_name(head.name + ".old"), False
     try:
@@ -229,6 +244,14 @@ def make_folder(path: Path) -> Path:
             f"The folder {path} cannot be made: {error.strerror}. Choose another folder."
         ) from error
     return path
+
+
+def text_of(path: Path) -> str:
+    """The content of a text file: UTF-8, with a byte-order mark or not, or UTF-16 with one, as
+    editors and shells of Windows write. Raises: UnicodeDecodeError, OSError."""
+    data = path.read_bytes()
+    is_utf16 = data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return data.decode("utf-16" if is_utf16 else "utf-8-sig").replace("\r\n", "\n")
 
 
 def write_json(path: Path, obj: object) -> None:

@@ -17,14 +17,16 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     ValidationError,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from ganpress.errors import ConfigError, did_you_mean
+from ganpress.run.files import text_of
 from ganpress.run.recipes import config_file
-from ganpress.sniff import misplaced
+from ganpress.sniff import no_toml
 from ganpress.types.sizes import Size, as_size, covers, is_multiple, scaled, shorter, words
 
 
@@ -52,6 +54,8 @@ def _read_size(value: object) -> Size:
         raise PydanticCustomError("size", "{said}", {"said": said}) from error
 
 
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""What seeds torch's and numpy's draws alike."""
 PixelSize = Annotated[Size, BeforeValidator(_read_size)]
 """A size in pixels: 256, or "256x512" for height x width; an int where it is square."""
 
@@ -129,13 +133,12 @@ def read_config(
     if file is not None:
         file = config_file(file, kind.recipe_kinds)
         try:
-            values = tomllib.loads(file.read_text(encoding="utf-8"))
+            values = tomllib.loads(text_of(file))
         except FileNotFoundError as error:
             near = did_you_mean(file.name, [p.name for p in file.parent.glob("*.toml")])
             raise ConfigError(f"There is no configuration file {file}{near}.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            other = misplaced(file, "settings") or f"is not valid TOML: {error}"
-            raise ConfigError(f"{file} {other}.") from error
+            raise ConfigError(f"{file} {no_toml(file, error)}.") from error
         except OSError as error:
             raise ConfigError(f"{file} cannot be read: {error.strerror}.") from error
         check_names(kind, values, str(file))
@@ -241,8 +244,8 @@ def pairs(items: Iterable[str], flag: str) -> dict[str, Any]:
 def _parse(item: str, flag: str = "--set") -> tuple[str, Any]:
     key, eq, text = item.partition("=")
     if not eq or not key.strip():
-        example = "--set target.macs=0.05" if flag == "--set" else f"{flag} blocks=6"
-        raise ConfigError(f"{flag} {item}: write key=value, such as {example}.")
+        example = "target.macs=0.05" if flag == "--set" else "padding=replicate"
+        raise ConfigError(f"{flag} {item}: write key=value, such as {flag} {example}.")
     try:
         return key.strip(), tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:

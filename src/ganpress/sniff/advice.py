@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import Literal
 
-from ganpress.sniff.look import PICTURES, Group, Seen, look
+from ganpress.sniff.look import JOIN, PICTURES, Group, Seen, look
 
 Wanted = Literal[
     "model", "checkpoint", "weights", "picture", "pack", "state", "settings", "json", "archive",
@@ -43,6 +44,15 @@ RIGHT: dict[Wanted, tuple[Group, ...]] = {
     "latent": (),
     "network": ("network",),
 }
+_FOLDERS = {
+    "saved_model.pb": "a TensorFlow SavedModel",
+    "Manifest.json": "a Core ML package",
+    "_CHECKPOINT_METADATA": "an Orbax checkpoint of JAX",
+    "_METADATA": "an Orbax checkpoint of JAX",
+}
+_NO_TENSORFLOW = (
+    "only PyTorch's tensors are read: give a file of torch.save(net.state_dict(), FILE)"
+)
 _AGAIN = "copy or download it again"
 _STATE_DICT = "save torch.save(net.state_dict(), FILE) in its own code base, and give that file"
 
@@ -68,6 +78,64 @@ def misplaced(file: Path | bytes, wanted: Wanted) -> str:
     where = file if isinstance(file, Path) else None
     advice = _advice(seen, wanted, where)
     return f"is {seen.what}{short}, not {NAMES[wanted]}. {_capital(advice)}"
+
+
+_YAML = re.compile(r"\s*(?:(?:#.*|---)?\n\s*)*[\w.-]+:(?:\s|$)")
+
+
+def no_toml(path: Path, error: Exception) -> str:
+    """What to say after the name of a file that a reader of TOML has failed on."""
+    if other := misplaced(path, "settings"):
+        return other
+    start = path.read_bytes()[:4096].decode("utf-8", "replace").lstrip("\ufeff")
+    if path.suffix.lower() in (".yaml", ".yml") or _YAML.match(start):
+        what = "YAML"
+    elif path.suffix.lower() == ".json" or start.lstrip()[:1] == "{":
+        what = "JSON"
+    else:
+        hint = ". Texts stand in quotes; yes and no are true and false"
+        return f"is not valid TOML: {error}{hint if 'Invalid value' in str(error) else ''}"
+    return f"is {what}, not TOML. Write lines such as seed = 1, and a group's below a line [data]"
+
+
+_ADDRESS = re.compile(r"(https?|ftp|s3|gs|hf|hub|file):/{0,2}(.+)", re.IGNORECASE)
+_WILDCARD = re.compile(r"[*?]|\[.+\]")
+
+
+def not_there(path: Path) -> str:
+    """What to say after the name of a path that does not exist, where one sees what was meant: an
+    address, a wildcard, a dead link, a TensorFlow checkpoint's prefix; "" for anything else."""
+    if path.exists():
+        return ""
+    if address := _ADDRESS.fullmatch(str(path)):
+        scheme = address[1].lower()
+        if scheme == "file":
+            return f"is an address, not a path. Give the path: /{address[2].lstrip('/')}"
+        if scheme in ("hf", "hub"):
+            return "is an address of the hub, which is not read here. Fetch it: 'ganpress pull'"
+        return "is an address, not a path. Download it, and give what was downloaded"
+    if _WILDCARD.search(path.name) and path.parent.is_dir():
+        return f"is a pattern that matches nothing here. Give a path, or the folder {path.parent}"
+    if path.with_name(f"{path.name}.index").is_file():
+        return f"is the name of a TensorFlow checkpoint's files. {_capital(_NO_TENSORFLOW)}"
+    return dead_link(path)
+
+
+def folder_of(path: Path) -> str:
+    """What a folder is that somebody may take for a file of weights, and what to do, to be said
+    after its name; "" for any other folder."""
+    if (path / "data.pkl").is_file() and (path / "data").is_dir():
+        return (
+            "is a torch checkpoint that was unpacked. Pack its folder again, without compression "
+            f"(cd {shlex.quote(str(path.absolute().parent))} && zip -0 -r {path.name}.pth "
+            f"{shlex.quote(path.name)}), and give that file"
+        )
+    if any(path.glob("*.distcp")):
+        return f"is a distributed checkpoint. {_capital(JOIN)}"
+    for inside, what in _FOLDERS.items():
+        if (path / inside).exists():
+            return f"is {what}. {_capital(_NO_TENSORFLOW)}"
+    return ""
 
 
 def dead_link(path: Path) -> str:

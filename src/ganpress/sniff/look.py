@@ -82,6 +82,8 @@ MAGIC: tuple[tuple[int, bytes, str, Group], ...] = (
     (0, b"\x04\x22\x4d\x18", "an lz4 archive", "archive"),
     (257, b"ustar", "a tar archive", "archive"),
     (0, b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras .h5)", "network"),
+    (0, b"PAR1", "a Parquet table", "database"),
+    (0, b"\x81\xa6params", "a Flax checkpoint (msgpack)", "network"),
     (0, b"\x93NUMPY", "a single NumPy array (.npy)", "array"),
     (0, b"MATLAB 5.0 MAT-file", "a MATLAB file", "network"),
     (0, b"GGUF", "a GGUF file", "network"),
@@ -106,6 +108,10 @@ _ZIP = (b"PK\3\4", b"PK\5\6", b"PK\7\b")
 _TF_SHARD = re.compile(r"\.data-\d+-of-\d+$")
 _TF_TABLE = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"  # ends a .index file
 _AGAIN = "copy or download it again"
+JOIN = (
+    "join it to one file (python -m torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER "
+    "FILE.pth), and give that file"
+)
 
 
 def look(file: Path | bytes) -> Seen:
@@ -281,7 +287,10 @@ def _useful(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _shard(name: str) -> Seen | None:
-    """The tensors of a TensorFlow checkpoint are bare numbers: only the name shows them."""
+    """What only the name shows: the tensors of a TensorFlow checkpoint are bare numbers, and those
+    of a distributed checkpoint of torch begin as a file of torch does."""
+    if name.endswith(".distcp"):
+        return Seen("a part of a distributed checkpoint", "pointer", remedy=JOIN)
     is_shard = _TF_SHARD.search(name)
     return Seen("the data of a TensorFlow checkpoint", "network") if is_shard else None
 

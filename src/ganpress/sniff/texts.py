@@ -25,6 +25,16 @@ _AGAIN = (
     "the download was answered with a page (a login, a quota, a wrong address): open its address "
     "in a browser and download the file again"
 )
+_ANSWER = re.compile(  # of a server, where a file was wanted
+    r"""\s*(?:\{\s*"(?:error|errors|message|detail|msg|statusCode|status_code)"\s*:|[45]\d\d\b"""
+    r"|(?:Not Found|Entry not found|Repository not found|Invalid username or password|Unauthorized"
+    r"|Forbidden|Access (?:denied|to model)|Too many requests|Rate limit|Bad Request|Quota))",
+    re.IGNORECASE,
+)
+_PARTS = (
+    "load each file that it lists in one dictionary (safetensors.torch.load_file), save that with "
+    "safetensors.torch.save_file, and give that file"
+)
 _ENCODINGS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 
 
@@ -42,9 +52,12 @@ def text(head: bytes, size: int) -> Found | None:
         return "an ncnn network (.param)", "network", ""
     if re.match(r'model_checkpoint_path: "', said):
         return "a TensorFlow checkpoint's list of files", "network", ""
+    if said.lstrip()[:1] == "{" and re.search(r'"weight_map"\s*:\s*\{', said):
+        return "the index of a model in several files", "text", _PARTS
     line = next(line.strip() for line in said.splitlines() if line.strip())
     kind = "a JSON text" if line[0] in "{[" and said.rstrip()[-1] in "}]" else "a text"
-    return f"{kind} ('{line[:60]}{'...' if len(line) > 60 else ''}')", "text", ""
+    remedy = _AGAIN if size < 4096 and _ANSWER.match(said) else ""
+    return f"{kind} ('{line[:60]}{'...' if len(line) > 60 else ''}')", "text", remedy
 
 
 def _decoded(head: bytes, *, cut: bool) -> str | None:

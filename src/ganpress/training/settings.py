@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from ganpress.errors import ConfigError
 from ganpress.run.proposals import Changes, fewer, ways
-from ganpress.run.settings import CropSettings, PixelSize, Settings, at_least
+from ganpress.run.settings import CropSettings, PixelSize, Seed, Settings, at_least
 from ganpress.types.sizes import (
     as_size,
     height_width,
@@ -25,7 +25,7 @@ from ganpress.types.sizes import (
 class RunSettings(Settings):
     """The settings of every run."""
 
-    seed: int = Field(default=0, description="random seed")
+    seed: Seed = Field(default=0, description="random seed")
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads; None: torch's default"
     )

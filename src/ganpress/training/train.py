@@ -42,6 +42,7 @@ from ganpress.training.stylegan2 import StyleGAN2Training, train_stylegan2
 from ganpress.types.pictures import as_widest
 from ganpress.types.sizes import Size, covers, spelled
 
+MAX_LABELS = 1000  # that are proposed: ids beyond are no classes
 LONGER = {"steps": "train"}
 """The setting that can be raised in a finished run, and the stage whose steps it counts."""
 SHOWN, DRAWN = 8, 64
@@ -217,9 +218,16 @@ def check_labels(images: Images, options: Mapping[str, Any]) -> None:
     known = options["labels"] + bool(options["dontcare"])
     free = {UNKNOWN} if options["dontcare"] else set()
     rest = [i for i in images.label_ids if not 0 <= i < known and i not in free]
+    if rest == [UNKNOWN] and not is_held("options.dontcare"):
+        raise ImagesError(
+            f"The label map {images.maps_with(UNKNOWN)} holds id {UNKNOWN}, which marks pixels "
+            f"without a label in many data sets, and the network knows {options['labels']} labels, "
+            f"0 to {options['labels'] - 1}: --set options.dontcare=true gives those pixels a "
+            "channel of their own; or check the maps."
+        )
     if rest:
         key = "options.labels"
-        can_grow = rest[0] >= 0 and not is_held(key)
+        can_grow = rest[0] >= 0 and rest[-1] < MAX_LABELS and not is_held(key)
         more = f"--set {key}={rest[-1] + 1}, or " if can_grow else ""
         raise ImagesError(
             f"The label map {images.maps_with(rest[-1])} holds id {rest[-1]}, but the network "

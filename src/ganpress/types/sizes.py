@@ -14,6 +14,7 @@ from ganpress.errors import ConfigError
 Size: TypeAlias = int | tuple[int, int]
 """Pixels: the side of a square, or (height, width)."""
 
+MAX_PIXELS = 178_956_970  # of a picture that is read, too: Pillow's limit
 _TEXT = re.compile(r"\s*(-?\d+)\s*(?:[x×,]\s*(-?\d+)\s*)?", re.IGNORECASE)
 
 
@@ -23,7 +24,7 @@ def as_size(value: object, what: str = "The size") -> Size:
     Args:
         value: an int, (height, width), or text such as "256", "256x512".
         what: its name, the beginning of an error's sentence.
-    Raises: ConfigError where it is none of these, or less than 1 pixel.
+    Raises: ConfigError where it is none of these, less than 1 pixel, or more than `MAX_PIXELS`.
 
     >>> as_size("256x512"), as_size((64, 64)), as_size(128)
     ((256, 512), 64, 128)
@@ -31,6 +32,11 @@ def as_size(value: object, what: str = "The size") -> Size:
     height, width = _sides(value, what)
     if min(height, width) < 1:
         raise ConfigError(f"{what} is {_shown(value)}: it must be at least 1 pixel.")
+    if height * width > MAX_PIXELS:
+        millions = MAX_PIXELS // 10**6
+        raise ConfigError(
+            f"{what} is {_shown(value)}: a picture has at most {millions} million pixels, as 13000."
+        )
     return height if height == width else (height, width)
 
 

@@ -25,6 +25,8 @@ def _by_size(write: Callable[[Model, Path, Size], ExportFacts]) -> Callable[[Job
     return lambda job: write(job.model, job.path, job.form.size)
 
 
+CONVERTERS = ("tflite", "litert", "coreml", "mlmodel", "ncnn", "mnn", "tensorrt", "tfjs", "tf")
+CONVERTED = "Its own converter reads ONNX files, which --to onnx writes. "
 TARGETS: dict[str, Callable[[Job], ExportFacts]] = {
     "onnx": export_onnx,
     "openvino": export_openvino,
@@ -80,8 +82,9 @@ def export(
     if to not in TARGETS:
         name = model.family.name
         able = [t for t in TARGETS if t not in pth.LAYOUTS or name in pth.LAYOUTS[t]]
+        how = CONVERTED if to.lower() in CONVERTERS else ""
         raise ConfigError(
-            f"There is no export target '{to}'{did_you_mean(to, able)}. "
+            f"There is no export target '{to}'{did_you_mean(to, able)}. {how}"
             f"Targets of a '{name}' generator: {', '.join(able)}."
         )
     path = Path(path)

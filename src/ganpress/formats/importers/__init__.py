@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ganpress.errors import CheckpointError, ConfigError, did_you_mean
 from ganpress.formats.importers import pytorch_gan
+from ganpress.formats.importers.assumed import as_toml
 from ganpress.formats.importers.belongs import ALONE, ELSE, check_discriminator
 from ganpress.formats.importers.choosing import choose, discriminator_beside, listed, partner
 from ganpress.formats.importers.entries import Entry, entries_of
@@ -117,6 +118,7 @@ def from_state(
     return _model_of(kind, chosen, config=config, source=source, options=options)
 
 
+FLAT = ("stylegan2", "stylegan2-nvlabs")  # some of their weights have a leading 1
 RAW = ("g", "G")
 """What StyleGAN2's code bases call the generator whose weights are not averaged."""
 
@@ -143,6 +145,7 @@ def _model_of(
         raise CheckpointError(
             _how_far(source, seems, plain) or _another(source, kind, seems, known)
         )
+    _check_dims(kind, plain, source)
     plain = fold_normed_weights(plain, source=source)
     made = READERS[kind].plan(plain, source=source, config=config, **options)
     made.key_of = chosen.key_of
@@ -151,6 +154,24 @@ def _model_of(
     if made.assumed:
         model.provenance["assumed"] = made.assumed
     return model
+
+
+def _check_dims(kind: str, state: State, source: str) -> None:
+    """Refuse what no 2-D network of ours can be, whatever its names: CheckpointError."""
+    weights = {name: t for name, t in state.items() if name.endswith("weight") and t.ndim > 2}
+    if not any(t.numel() for t in state.values()):
+        raise CheckpointError(
+            f"{source} holds the names of tensors without their values, as DeepSpeed's ZeRO-3 "
+            "leaves them: join the parts (python zero_to_fp32.py . FILE.pth beside them), and give "
+            "that file."
+        )
+    others = {n: t for n, t in weights.items() if t.ndim != 4} if kind not in FLAT else {}
+    if weights and len(others) == len(weights):
+        name, tensor = next(iter(others.items()))
+        raise CheckpointError(
+            f"{source} has {tensor.ndim - 2}-D convolutions ({name}: {tuple(tensor.shape)}); "
+            "ganpress's are 2-D. It cannot be imported."
+        )
 
 
 def _only_discriminator(path: Path, generator: Entry) -> Entry:
@@ -221,7 +242,8 @@ def _check_request(kind: str, options: Mapping[str, Any]) -> None:
             )
         if value not in known[name]:
             allowed = known[name]
-            raise ConfigError(f"Import option '{name}' is {_expected(allowed)}, got {value!r}.")
+            got = f"'{value}'" if isinstance(value, str) else as_toml(value)
+            raise ConfigError(f"Import option '{name}' is {_expected(allowed)}, got {got}.")
 
 
 def _expected(allowed: Sequence[Any] | Positive) -> str:
@@ -229,7 +251,7 @@ def _expected(allowed: Sequence[Any] | Positive) -> str:
         return "a number above 0"
     if isinstance(allowed, range):
         return f"a number from {allowed[0]} to {allowed[-1]}"
-    return f"one of {', '.join(map(str, allowed))}"
+    return f"one of {', '.join(map(as_toml, allowed))}"
 
 
 def _is_other(kind: str, known: str | None, state: State) -> bool:

@@ -37,15 +37,16 @@ def assumption(option: str, value: Any, others: Iterable[Any], why: str) -> Assu
 
 def typed(options: Mapping[str, Any]) -> str:
     """Options as a user types them: '--option labels=35 --option edges=true'."""
-    return " ".join(f"--option {name}={_as_toml(value)}" for name, value in options.items())
+    return " ".join(f"--option {name}={as_toml(value)}" for name, value in options.items())
 
 
 def named(options: Mapping[str, Any]) -> str:
     """Options in a sentence: 'labels=35, edges=true'."""
-    return ", ".join(f"{name}={_as_toml(value)}" for name, value in options.items())
+    return ", ".join(f"{name}={as_toml(value)}" for name, value in options.items())
 
 
-def _as_toml(value: Any) -> str:
+def as_toml(value: Any) -> str:
+    """A value as a user types it: true, 35, more."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -82,9 +83,9 @@ def pick(source: str, option: str, given: Any, possible: Sequence[Any], why: str
     if given is None:
         return possible[0]
     if given not in possible:
-        allowed = " or ".join(_as_toml(v) for v in possible)
+        allowed = " or ".join(as_toml(v) for v in possible)
         raise ConfigError(
-            f"{source} cannot have {option}={_as_toml(given)}: {why}. Give {option}={allowed}, or "
+            f"{source} cannot have {option}={as_toml(given)}: {why}. Give {option}={allowed}, or "
             "leave it out."
         )
     return given

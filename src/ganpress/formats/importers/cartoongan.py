@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from ganpress.errors import ConfigError
 from ganpress.formats.importers.assumed import assumption
 from ganpress.formats.importers.fitting import Plan
@@ -47,26 +45,11 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
     made.channels(state, "in_channels", names["stem.conv.weight"], 1, source)
     made.channels(state, "out_channels", names["out.conv.weight"], 0, source)
     if options.get("colours", "bgr") == "bgr":
-        made.turned = TURNED
+        made.turn_colours("stem.conv", "out.conv")
     of_colours = 3 in (made.options.get("in_channels"), made.options.get("out_channels"))
     if "colours" not in options and of_colours:
         made.assumed |= assumption("colours", "bgr", ["rgb"], COLOURS)
     return made
-
-
-def _turn_inputs(tensor: Tensor) -> Tensor:
-    return tensor.flip(1) if tensor.shape[1] == 3 else tensor
-
-
-def _turn_outputs(tensor: Tensor) -> Tensor:
-    return tensor.flip(0) if tensor.shape[0] == 3 else tensor
-
-
-TURNED = {
-    "stem.conv.weight": _turn_inputs,
-    "out.conv.weight": _turn_outputs,
-    "out.conv.bias": _turn_outputs,
-}
 
 
 def _count_blocks(state: State) -> int:
@@ -117,5 +100,8 @@ def state_of(model: Model) -> State:
             + (f"lost {', '.join(empty)}." if empty else f"has {options}.")
         )
     names = tensor_names(options["blocks"])
-    state = {n: TURNED[n](t) if n in TURNED else t for n, t in model.net.state_dict().items()}
+    back = Plan("cartoongan", {})
+    back.turn_colours("stem.conv", "out.conv")
+    turn = back.turned
+    state = {n: turn[n](t) if n in turn else t for n, t in model.net.state_dict().items()}
     return {names[ours]: t.contiguous() for ours, t in state.items()}

@@ -27,10 +27,12 @@ from ganpress.formats.importers.resnet_layout import (
 )
 from ganpress.formats.importers.unsaid import (
     FULL_CLAMPS,
+    assume_instance,
     assume_no_clamp,
     assume_padding,
     assume_statistics,
     norm_of,
+    statistics_alone,
 )
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.cyclegan import down_groups
@@ -63,6 +65,7 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
     made = resnet_plan(state, layout, source=source, **options)
     drops = has_dropout(layout)
     assume_statistics(made, options, dropout=drops)
+    assume_instance(made, state, options, norms_of(layout))
     assume_padding(made, options)
     if made.options["up"] == "nearest" and "up" not in options:
         made.assumed |= assumption("up", "nearest", ["bilinear"], NO_FILTER)
@@ -80,6 +83,7 @@ def resnet_plan(
     norm: str | None = None,
     padding: str | None = None,
     up: str | None = None,
+    colours: str = "rgb",
 ) -> Plan:
     """The plan of any ResNet generator with junyanz's key numbers; widths from the shapes.
 
@@ -91,10 +95,11 @@ def resnet_plan(
             is read off the file.
         up: "nearest" or "bilinear" where the file has up-sampling without a filter (nearest when
             None).
+        colours: the order in which it reads and writes colours, "rgb" or "bgr".
     """
     names = tensor_names(layout)
     kind = _norm_kind(state, layout, source, norm)
-    affine = kind == "instance" and any(f"{n}.weight" in state for n in _norms(layout))
+    affine = kind == "instance" and any(f"{n}.weight" in state for n in norms_of(layout))
     found = {
         "blocks": layout.blocks,
         "norm": kind,
@@ -110,7 +115,11 @@ def resnet_plan(
     made.channels(state, "out_channels", names["out.conv.weight"], 0, source)
     _widths(made, state, layout)
     _may_be_absent(made, state, layout)
+    if kind == "batch" and statistics_alone(state, norms_of(layout)):
+        made.without_scales([n for n in layout.layers() if ".norm" in n])
     made.ignored = [n for n in layout.filters() if n in state]
+    if colours == "bgr":
+        made.turn_colours("stem.conv", "out.conv")
     if kind == "instance":  # 2018 files keep statistics that their own loader drops
         made.ignored += [n for n in state if n.endswith(STATISTICS)]
     return made
@@ -125,7 +134,8 @@ def tensor_names(layout: Layout) -> dict[str, str]:
     }
 
 
-def _norms(layout: Layout) -> list[str]:
+def norms_of(layout: Layout) -> list[str]:
+    """The norms, by the file's names."""
     return [theirs for ours, theirs in layout.layers().items() if ".norm" in ours]
 
 
@@ -133,7 +143,7 @@ def _norm_kind(state: State, layout: Layout, source: str, given: str | None) -> 
     """The norm; the convolutions outside of the blocks have a bias under InstanceNorm only."""
     layers = layout.layers()
     outer = [theirs for o, theirs in layers.items() if o.endswith(".conv") and o != "out.conv"]
-    norms = _norms(layout)
+    norms = norms_of(layout)
     return norm_of(state, norms=norms, convolutions=outer, given=given, source=source)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 
+import torch
 from torch import Tensor
 
 from ganpress.errors import CheckpointError
@@ -23,6 +24,7 @@ from ganpress.types import State
 WRAPPERS = frozenset(
     {"module", "_orig_mod", "_forward_module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 )
+COUNTERS = ("total_ops", "total_params")
 _OPTIMISER = {"exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "step"}
 _GENERATOR = re.compile(
     r"(net|model)?_?(g|gen|generator)([_\d].*)?|net|network|params(_ema)?", re.I
@@ -74,11 +76,23 @@ def entries_of(loaded: object, *, source: str) -> list[Entry]:
     ]
     if not found:
         raise CheckpointError(
-            f"{source} holds no tensors by name (it is a {type(loaded).__name__}). A checkpoint is "
-            "what torch.save(net.state_dict(), FILE) writes."
+            f"{source} holds no tensors by name ({_in_words(loaded)}). A checkpoint is what "
+            "torch.save(net.state_dict(), FILE) writes."
         )
     networks = [e for e in found if e.what or any(t.ndim > 1 for t in e.state.values())]
     return networks or found
+
+
+def _in_words(loaded: object) -> str:
+    """What an object without tensors by name is."""
+    if isinstance(loaded, Mapping) and loaded.keys() >= {"state", "param_groups"}:
+        return "it is the state of an optimiser"
+    if isinstance(loaded, list | tuple) and any(isinstance(one, Tensor) for one in loaded):
+        return f"it is a list of {len(loaded)} tensors, as of net.parameters()"
+    kinds = {type(one).__name__ for one in loaded.values()} if isinstance(loaded, Mapping) else ()
+    if "Beside" in kinds:
+        return "it holds NumPy arrays or settings; make torch tensors of the arrays"
+    return f"it is a {type(loaded).__name__}"
 
 
 def entry_at(loaded: object, name: str) -> Entry | None:
@@ -95,13 +109,20 @@ def entry_at(loaded: object, name: str) -> Entry | None:
 
 def _entry(place: Sequence[str], path: Sequence[str], names: Named) -> Entry:
     """Args: path: of the dictionary in the file that the keys are of."""
-    state = {
-        name: t.detach().float().contiguous() if t.is_floating_point() else t.detach()
-        for name, (_, t) in names.items()
-    }
+    state = {name: _plain(t.detach()) for name, (_, t) in names.items()}
     inside = f" (in {'.'.join(path)})" if path else ""
     keys = {name: f"{key}{inside}" for name, (key, _) in names.items()}
     return Entry(".".join(place), state, keys, *looks_like(state))
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """A dense tensor on the CPU, float32 where it has fractions: of a quantised one the values that
+    it stands for."""
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
+    if tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    return tensor.float().contiguous() if tensor.is_floating_point() else tensor
 
 
 def _nodes(loaded: object, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], State]]:
@@ -130,8 +151,13 @@ def _is_munit(tensors: object) -> TypeGuard[State]:
 
 
 def _unwrapped(tensors: State) -> Named:
-    """Names without wrappers; counters beside the network (n_averaged, step) are left out."""
-    kept = {key: t for key, t in tensors.items() if t.ndim or "." in key} or tensors
+    """Names without wrappers; counters are left out: those beside the network (n_averaged, step),
+    and those that thop's profile leaves in every layer."""
+    kept = {
+        key: t
+        for key, t in tensors.items()
+        if (t.ndim or "." in key) and key.rpartition(".")[2] not in COUNTERS
+    } or tensors
     plain = {
         ".".join(part for part in key.split(".") if part not in WRAPPERS): (key, tensor)
         for key, tensor in kept.items()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +25,11 @@ from ganpress.types import State
 from ganpress.types.pictures import CHANNELS
 
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def _flip(tensor: Tensor, dim: int) -> Tensor:
+    """Three channels in the other order; what has no colours stays."""
+    return tensor.flip(dim) if tensor.shape[dim] == 3 else tensor
 
 
 @dataclass
@@ -54,6 +60,19 @@ class Plan:
     unread: list[str] = field(default_factory=list)
     assumed: Assumptions = field(default_factory=dict)
     key_of: Callable[[str], str] = str
+
+    def without_scales(self, norms: Collection[str]) -> None:
+        """Let these norms, by our names, lack scales and shifts: 1 and 0."""
+        self.filled |= {f"{n}.weight": 1.0 for n in norms} | {f"{n}.bias": 0.0 for n in norms}
+
+    def turn_colours(self, inputs: str, outputs: str, dim: int = 0) -> None:
+        """Read a network of BGR as one of RGB.
+
+        Args: inputs, outputs: our layers that read and make pictures. dim: of the channels in the
+            latter's weight; a transposed convolution has them at 1.
+        """
+        turned = {f"{inputs}.weight": 1, f"{outputs}.weight": dim, f"{outputs}.bias": 0}
+        self.turned = {name: partial(_flip, dim=at) for name, at in turned.items()}
 
     def width(self, state: State, group: str, tensor: str, dim: int) -> None:
         """Read a group's width off one dim of a (o, i, h, w) tensor of the file."""

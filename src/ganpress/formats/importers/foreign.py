@@ -13,7 +13,8 @@ import pickletools
 import re
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 
 from ganpress.errors import CheckpointError, UnsafePickle, no_file
 from ganpress.formats.importers.choosing import choose
-from ganpress.formats.importers.nvlabs import read_pickle
+from ganpress.formats.importers.nvlabs import ALLOWED, read_pickle
 from ganpress.sniff import look, misplaced
 from ganpress.types import State
 
@@ -33,6 +34,18 @@ _PLAIN = (
     "torch device",
     "torch Tensor",
 )
+_VALUES = re.compile(
+    r"numpy(\._?core)?\.(multiarray|numeric) (scalar|_reconstruct|_frombuffer)"
+    r"|numpy (dtype|ndarray|bool_?|u?int\d+|float\d+)|numpy\.dtypes \w+|_codecs encode"
+    r"|pathlib(\._local)? \w+|datetime \w+|uuid UUID|typing Any|omegaconf\.\w+ \w+"
+    r"|(__builtin__|builtins) (set|frozenset|list|dict|tuple|int|float|str|bool|range|slice)"
+)
+_DICTIONARIES = re.compile(
+    r"collections defaultdict|(pytorch_lightning|lightning(_fabric|_lite)?)\.[\w.]+ AttributeDict"
+    r"|(\w+\.)*(easydict|dnnlib(\.util)?|munch|addict(\.addict)?|yacs\.config|box(\.box)?) "
+    r"(EasyDict|Munch|Dict|CfgNode|Box)"
+)
+"""'module name' of what holds numbers, paths and settings; stand-ins take their places."""
 _PLAIN_STARTS = ("torch._utils _rebuild", "torch.nn.parameter Parameter", "torch.storage ")
 
 
@@ -51,6 +64,8 @@ def read_foreign(path: Path | str) -> State:
 
 def load_foreign(path: Path) -> object:
     """What a file holds, tensors and plain containers only; errors as `read_foreign`."""
+    if path.name == "data.pkl" and (path.parent / "data").is_dir():
+        path = path.parent  # torch.save's archive, unpacked
     if not path.is_file():
         raise no_file(path, "checkpoint", ("*.safetensors", "*.pth", "*.pt", "*.pkl"))
     if other := misplaced(path, "checkpoint"):
@@ -58,7 +73,7 @@ def load_foreign(path: Path) -> object:
     seen = look(path)
     if seen.group in ("safetensors", "model"):
         return _read_safetensors(path)
-    if seen.group == "pickle" and (path.suffix.lower() == ".pkl" or _is_nvlabs(path)):
+    if seen.group == "pickle" and (path.suffix.lower() == ".pkl" or _is_plain_pickle(path)):
         return read_pickle(path)
     if seen.group in ("torch", "pickle"):
         return _read_torch(path)
@@ -68,9 +83,13 @@ def load_foreign(path: Path) -> object:
     )
 
 
-def _is_nvlabs(path: Path) -> bool:
-    with path.open("rb") as file:
-        return b"torch_utils.persistence" in file.read(65536)
+def _is_plain_pickle(path: Path) -> bool:
+    """Whether a pickle asks for nothing but what NVlabs' networks and bare tensors need."""
+    try:
+        asked = callables(path)
+    except ValueError:  # damaged: the reader finds the words
+        return False
+    return bool(asked) and all(tuple(name.split(" ", 1)) in ALLOWED for name in asked)
 
 
 def _read_safetensors(path: Path) -> State:
@@ -89,15 +108,60 @@ def _read_safetensors(path: Path) -> State:
 
 
 def _read_torch(path: Path) -> object:
-    """What torch.load makes of a zip or legacy file, with its refusals put into words."""
+    """What torch.load makes of a zip or legacy file, with its refusals put into words.
+
+    Numbers of numpy, paths and settings that lie beside the tensors become a `Beside`, their
+    dictionaries plain ones.
+    """
     try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals([argparse.Namespace]):
-            warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+        return _load(path, [])
+    except pickle.UnpicklingError:
+        pass  # perhaps of what is harmless; the file is looked through for that now
+    try:
+        return _load(path, callables(path))
     except pickle.UnpicklingError as error:
         raise _refusal(path, str(error)) from error
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise _cut_short(path, error) from error
+
+
+def _load(path: Path, asked: Sequence[str]) -> object:
+    """torch.load by its restricted unpickler.
+
+    Args: asked: 'module name' of what the file asks for; what is harmless gets its stand-in.
+    Raises: pickle.UnpicklingError for anything else but tensors and plain containers;
+        CheckpointError where the file is damaged.
+    """
+    allowed: list[Any] = [argparse.Namespace]
+    for kind, pattern in ((Beside, _VALUES), (_Dictionary, _DICTIONARIES)):
+        names = [name for name in asked if pattern.fullmatch(name)]
+        allowed += [(kind, n.replace(" ", ".").replace("__builtin__", "builtins")) for n in names]
+    try:
+        with warnings.catch_warnings(), torch.serialization.safe_globals(allowed):
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
         raise _cut_short(path, error) from error
+
+
+class Beside:
+    """What lies beside the tensors of a checkpoint and is not needed: a number or array of numpy, a
+    path, settings. It forgets whatever it is made of."""
+
+    def __new__(cls, *_: object) -> Beside:
+        """Made of anything."""
+        return super().__new__(cls)
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, _: object) -> None: ...
+
+
+class _Dictionary(OrderedDict[Any, Any]):
+    """Makes the one kind of dictionary that takes items and, as some packages keep, fields."""
+
+    def __new__(cls, *_: object) -> OrderedDict[Any, Any]:  # type: ignore[misc]
+        return OrderedDict()
 
 
 def _cut_short(path: Path, error: object) -> CheckpointError:
@@ -128,9 +192,11 @@ def _refusal(path: Path, message: str) -> CheckpointError:
 
 def _is_plain(name: str) -> bool:
     module, _, member = name.partition(" ")
+    if name in _PLAIN or _VALUES.fullmatch(name) or _DICTIONARIES.fullmatch(name):
+        return True
     if module == "torch" and (member.endswith("Storage") or member.islower()):
         return isinstance(getattr(torch, member, None), torch.dtype) or member.endswith("Storage")
-    return name in _PLAIN or name.startswith(_PLAIN_STARTS)
+    return name.startswith(_PLAIN_STARTS)
 
 
 def callables(path: Path) -> list[str]:

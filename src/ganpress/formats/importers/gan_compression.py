@@ -16,14 +16,19 @@ from typing import Any
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.formats.importers import cyclegan
 from ganpress.formats.importers.assumed import reject_others
-from ganpress.formats.importers.cyclegan import resnet_plan
+from ganpress.formats.importers.cyclegan import norms_of, resnet_plan
 from ganpress.formats.importers.fitting import Plan
 from ganpress.formats.importers.resnet_layout import has_dropout, is_separable, layout_of
-from ganpress.formats.importers.unsaid import STUDENTS_CLAMP, assume_no_clamp, assume_padding
+from ganpress.formats.importers.unsaid import (
+    STUDENTS_CLAMP,
+    assume_instance,
+    assume_no_clamp,
+    assume_padding,
+)
 from ganpress.models.checkpoint import Model
 from ganpress.types import State
 
-OPTIONS = ("clamp", "norm", "padding", "up")
+OPTIONS = ("clamp", "norm", "padding", "up", "colours")
 
 
 def plan(state: State, *, source: str, config: str | None, **options: Any) -> Plan:
@@ -43,11 +48,12 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
             "Import it with kind 'cyclegan'."
         )
     reject_others("ResNet", options, OPTIONS, source)
-    own = {name: options[name] for name in ("norm", "padding", "up") if name in options}
+    own = {name: options[name] for name in OPTIONS[1:] if name in options}
     made = resnet_plan(state, layout, source=source, clamp=False, **own)
     mobile = separable and config is None and _is_uniform(made.widths)
     made.options["clamp"] = options.get("clamp", not mobile)
     assume_padding(made, options)
+    assume_instance(made, state, options, norms_of(layout))
     if mobile:
         assume_no_clamp(made, options, STUDENTS_CLAMP)
     if config is not None:

@@ -94,7 +94,14 @@ SPADE: Options = {
     "labels": range(1, 1000),
     "norm": NORMS,
 }
-RESNET: Options = {"clamp": YES_OR_NO, "norm": NORMS, "padding": PADDINGS, "up": UPSTREAM_UPS}
+COLOURS = ("rgb", "bgr")
+RESNET: Options = {
+    "clamp": YES_OR_NO,
+    "norm": NORMS,
+    "padding": PADDINGS,
+    "up": UPSTREAM_UPS,
+    "colours": COLOURS,
+}
 MUNIT: Options = {"direction": ("a2b", "b2a")}
 STYLEGAN2: Options = {"lr_mlp": Positive()}
 READERS: dict[str, Kind] = {
@@ -104,7 +111,7 @@ READERS: dict[str, Kind] = {
     ),
     "pix2pix": Kind(
         "U-Net generators of junyanz's pix2pix", pix2pix.plan, patch.discriminator_plan,
-        {"norm": NORMS},
+        {"norm": NORMS, "colours": COLOURS},
     ),
     "cut": Kind(
         "ResNet generators of CUT, anti-aliased by blurs or not", cyclegan.plan, None, RESNET
@@ -121,7 +128,7 @@ READERS: dict[str, Kind] = {
     ),
     "cartoongan": Kind(
         "CartoonGAN generators of the PyTorch ports (Hayao, ...)", cartoongan.plan,
-        options={"colours": ("bgr", "rgb")},
+        options={"colours": COLOURS},
     ),
     "spade": Kind(
         "SPADE (GauGAN) generators of NVlabs", spade.plan, spade.discriminator_plan, SPADE

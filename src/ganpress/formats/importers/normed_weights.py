@@ -2,7 +2,8 @@
 
 torch's spectral norm leaves `weight_orig`, `weight_u` and `weight_v` in a file (since 2.0 perhaps
 `parametrizations.weight.original`, `.0._u` and `.0._v`), its weight norm `weight_g` and `weight_v`
-(`parametrizations.weight.original0` and `.original1`). In eval mode both are a number for each
+(`parametrizations.weight.original0` and `.original1`); torch's pruning leaves `weight_orig` and
+`weight_mask`. In eval mode both are a number for each
 layer or channel, by which the weight is multiplied once and for all here.
 """
 
@@ -43,18 +44,30 @@ def under_plain_names(state: State) -> State:
 
 
 def fold_normed_weights(state: State, *, source: str) -> State:
-    """The state with each spectral or weight norm folded into one `weight`, in eval mode's sense.
+    """The state with each pruning mask, spectral and weight norm folded into one `weight`, as in
+    eval mode.
 
     A file of torch before 1.1 has no `weight_v` beside `weight_u`; its `weight` is the folded one.
     Raises: CheckpointError where a layer's vectors are missing or do not fit its weight.
     """
-    out = dict(state)
+    out = _without_masks(state)
     for names in SPECTRAL:
-        for layer in _layers(state, names["weight"]):
+        for layer in _layers(out, names["weight"]):
             _fold_spectral(out, layer, names, source)
     for names in LENGTHS:
-        for layer in _layers(state, names["length"]):
+        for layer in _layers(out, names["length"]):
             _fold_length(out, layer, names, source)
+    return out
+
+
+def _without_masks(state: State) -> State:
+    """Masks of torch.nn.utils.prune multiplied into what they mask: `weight_orig` and
+    `weight_mask`, `bias_orig` and `bias_mask`."""
+    out = dict(state)
+    for name, mask in state.items():
+        whole = f"{name.removesuffix('_mask')}_orig"
+        if name.endswith("_mask") and whole in state and state[whole].shape == mask.shape:
+            out[name.removesuffix("_mask")] = out.pop(whole) * out.pop(name)
     return out
 
 
@@ -72,6 +85,12 @@ def _fold_spectral(out: State, layer: str, names: dict[str, str], source: str) -
         return
     if u is None or v is None:
         lacks = names["u" if u is None else "v"]
+        if u is None and v is None and "parametrizations" in names["weight"]:
+            raise CheckpointError(
+                f"{source} keeps {layer}weight under a parametrisation that is neither torch's "
+                "spectral nor its weight norm. Take it out where the network is (torch.nn.utils."
+                "parametrize.remove_parametrizations(layer, 'weight')), and save its state_dict()."
+            )
         raise CheckpointError(
             f"{source} has a spectral norm without its vectors: {layer}{lacks} is missing. Save "
             "the whole state_dict()."

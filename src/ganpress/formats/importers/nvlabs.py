@@ -60,6 +60,11 @@ def _tensor(storage: Any, offset: int, size: Any, stride: Any, *_: object) -> Te
     return made.clone()
 
 
+def _bytes(text: str, *_: object) -> bytes:
+    """Bytes, as pickles of protocol 2 keep them."""
+    return text.encode("latin-1")
+
+
 def _parameter(data: Tensor, *_: object) -> Tensor:
     return data
 
@@ -69,6 +74,7 @@ ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("dnnlib.util", "EasyDict"): Record,
     ("collections", "OrderedDict"): OrderedDict,
     ("builtins", "set"): set,
+    ("_codecs", "encode"): _bytes,
     ("torch", "Size"): torch.Size,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _parameter,
@@ -99,8 +105,15 @@ class _Reader(pickle.Unpickler):
         )
 
 
+def _holds_tensors(found: object) -> bool:
+    if isinstance(found, dict):
+        return any(map(_holds_tensors, found.values()))
+    return isinstance(found, Tensor)
+
+
 def read_pickle(path: Path) -> dict[str, State]:
-    """The networks of an NVlabs .pkl, as {"g": ..., "d": ..., "g_ema": ...}: tensors by name.
+    """The networks of an NVlabs .pkl, as {"g": ..., "d": ..., "g_ema": ...}: tensors by name; of
+    another pickle, which holds dictionaries of tensors, these as they are.
 
     Raises:
         UnsafePickle: the file asks for anything but NVlabs' own containers and tensors.
@@ -122,6 +135,8 @@ def read_pickle(path: Path) -> dict[str, State]:
         for theirs, ours in NETWORKS.items()
         if isinstance(found.get(theirs), Record)
     }
+    if not any(networks.values()) and _holds_tensors(found):
+        return found  # a state dict, or several by name
     if not any(networks.values()):
         raise CheckpointError(
             f"{path} holds none of NVlabs' networks ({', '.join(NETWORKS)}): it is a "

@@ -12,7 +12,12 @@ from typing import Any
 from ganpress.errors import ConfigError
 from ganpress.formats.importers.cyclegan import fold_into_means
 from ganpress.formats.importers.fitting import STATISTICS, Plan, fill_together
-from ganpress.formats.importers.unsaid import assume_statistics, norm_of
+from ganpress.formats.importers.unsaid import (
+    assume_instance,
+    assume_statistics,
+    norm_of,
+    statistics_alone,
+)
 from ganpress.models.checkpoint import Model
 from ganpress.models.upstream import check_options
 from ganpress.types import State
@@ -22,10 +27,12 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
     """How a UnetGenerator's checkpoint becomes a `pix2pix` generator; widths from the shapes.
 
     Args: options: `norm`, as the family's ("instance" for a file with BatchNorm: the statistics of
-        each picture); `dropout`, whether it had dropout in training, which changes no picture.
+        each picture); `dropout`, whether it had dropout in training, which changes no picture;
+        `colours`, "bgr" of a network that reads and writes these.
     Raises: ConfigError for another option; CheckpointError for one that reads no picture.
     """
-    unknown = [*(["config"] if config is not None else []), *(options.keys() - {"dropout", "norm"})]
+    known = {"dropout", "norm", "colours"}
+    unknown = [*(["config"] if config is not None else []), *(options.keys() - known)]
     if unknown:
         raise ConfigError(f"Kind 'pix2pix' takes no '{unknown[0]}': all is read off {source}.")
     downs = _count(state)
@@ -41,9 +48,11 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
         source=source,
     )
     affine = kind == "instance" and any(names[f"{n}.weight"] in state for n in norms)
+    bgr = options.pop("colours", "rgb") == "bgr"
     found = {"downs": downs, "affine": affine, **options, "norm": kind}
     made = Plan("pix2pix", found, names=names)
     assume_statistics(made, options, dropout=True)
+    assume_instance(made, state, options, [layers[n] for n in norms])
     for i in range(downs):
         made.width(state, f"enc{i}", names[f"downs.{i}.conv.weight"], 0)
     for i in range(downs - 1):  # transposed convolutions are (in, out, h, w)
@@ -51,9 +60,13 @@ def plan(state: State, *, source: str, config: str | None, **options: Any) -> Pl
     if kind == "batch":
         fill_together(made, state, _normed_biases(downs), 0)
         fill_together(made, state, [f"{n}.num_batches_tracked" for n in norms], 0)
+        if statistics_alone(state, [layers[n] for n in norms]):
+            made.without_scales(norms)
     else:
         fill_together(made, state, [f"{n}.bias" for n in bare], 0)  # made with BatchNorm
         made.ignored = [n for n in state if n.endswith(STATISTICS)]
+    if bgr:
+        made.turn_colours("downs.0.conv", "out.conv", 1)
     made.channels(state, "in_channels", names["downs.0.conv.weight"], 1, source)
     made.channels(state, "out_channels", names["out.conv.weight"], 1, source)
     return made

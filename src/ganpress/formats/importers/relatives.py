@@ -8,42 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from ganpress.formats.importers.relative import Relative
+from ganpress.formats.importers.relatives_of_noise import OF_NOISE
 from ganpress.types import State
 
-
-@dataclass(frozen=True)
-class Relative:
-    """A network that is named but not imported.
-
-    Attributes:
-        what: its name in words, with an article.
-        signs: regular expressions, each of which some tensor's name has to match.
-        far: how far ganpress goes; a sentence or two for the message.
-        also: what else must hold of the tensors (their shapes).
-    """
-
-    what: str
-    signs: tuple[str, ...]
-    far: str
-    also: Callable[[State], bool] = lambda state: True
-
-
 _NO_FAMILY = "ganpress has no family of that wiring: it cannot be imported or compressed."
-_NOISE = (
-    "Of the networks that read noise, ganpress has SNGAN (CIFAR-10's ResNet) and StyleGAN2: this "
-    "one cannot be imported."
-)
 _PICTURE = (
     "Of the networks that read pictures, ganpress has the ResNets and U-Nets that 'ganpress kinds' "
     "lists: this one cannot be imported."
 )
-_CLASSES = (
-    "ganpress's StyleGAN2 reads z alone: a network that reads a class cannot be imported. One that "
-    "was trained without classes (cond=False) can."
-)
-_IS_DISCRIMINATOR = "Import its generator; this discriminator cannot be read beside it."
 
 
 def _kernel(pattern: str, size: int) -> Callable[[State], bool]:
@@ -54,14 +28,6 @@ def _kernel(pattern: str, size: int) -> Callable[[State], bool]:
     )
 
 
-def _begins_wide(state: State) -> bool:
-    """Whether the first convolution turns a vector, of more numbers than a picture has channels,
-    into a map: a transposed one of 4x4."""
-    first = r"(main|net|layers)\.0\.weight"
-    weights = [t for n, t in state.items() if re.fullmatch(first, n)]
-    return any(tuple(t.shape[2:]) == (4, 4) and t.shape[0] > 4 < t.shape[1] for t in weights)
-
-
 RELATIVES: tuple[Relative, ...] = (
     Relative(
         "pix2pixHD's local enhancer (netG local)",
@@ -69,86 +35,7 @@ RELATIVES: tuple[Relative, ...] = (
         "ganpress imports pix2pixHD's global generator (netG global), whose training comes before "
         "the enhancer's: import that file. The enhancer itself cannot be imported.",
     ),
-    Relative(
-        "a StyleGAN3 generator",
-        (r"synthesis\.input\.(freqs|phases)|synthesis\.L\d+_\d+_\d+\.",),
-        "Its filtered nonlinearities are no family of ganpress: it cannot be imported. StyleGAN2 "
-        "files of the same code base (train.py --cfg=stylegan2) can.",
-    ),
-    Relative(
-        "a class-conditional StyleGAN2 generator of NVlabs",
-        (r"mapping\.embed\.weight", r"synthesis\.b\d+\."),
-        _CLASSES,
-    ),
-    Relative(
-        "GFPGAN, a U-Net with a StyleGAN2 decoder that reads its maps",
-        (r"stylegan_decoder\.", r"conv_body_first\."),
-        "ganpress has the StyleGAN2 alone, without feature modulation: it cannot be imported.",
-    ),
-    Relative(
-        "a StyleGAN or ProGAN generator of rosinality",
-        (r"(generator\.)?progression\.\d", r"(generator\.)?to_rgb\.\d"),
-        "ganpress has StyleGAN2, not the progressively grown networks before it: it cannot be "
-        "imported.",
-    ),
-    Relative(
-        "a StyleGAN generator of the first version",
-        (r"(gen\.)?(g_)?synthesis\.(blocks\.\d+x\d+|init_block)\.",),
-        "ganpress has StyleGAN2, whose layers differ: it cannot be imported.",
-    ),
-    Relative(
-        "a ProGAN generator of pytorch_GAN_zoo",
-        (r"(module\.)?scaleLayers\.\d", r"(module\.)?toRGBLayers\.\d"),
-        "ganpress has StyleGAN2, not the progressively grown networks before it: it cannot be "
-        "imported.",
-    ),
-    Relative(
-        "a BigGAN generator",
-        (r"(linear|blocks\.\d+\.\d+\.conv1)\.(u|sv)0", r"blocks\.\d+\.\d+\.bn1\.(gain|bias)"),
-        _NOISE,
-    ),
-    Relative(
-        "a BigGAN generator of Hugging Face",
-        (r"generator\.gen_z\.", r"generator\.layers\.\d+\.bn_0\."),
-        _NOISE,
-    ),
-    Relative(
-        "a BigGAN discriminator",
-        (r"blocks\.\d+\.\d+\.conv1\.(u|sv)0", r"embed\.(u|sv)0"),
-        _IS_DISCRIMINATOR,
-    ),
-    Relative(
-        "a lightweight GAN generator (lucidrains)",
-        (r"(G\.|GE\.)?initial_conv\.\d", r"(G\.|GE\.)?out_conv\.", r"(G\.|GE\.)?layers\.\d+\.0\."),
-        _NOISE,
-    ),
-    Relative(
-        "a FastGAN generator",
-        (r"init\.init\.\d", r"feat_8\.\d", r"se_\d+\.main\."),
-        _NOISE,
-    ),
-    Relative(
-        "a self-attention GAN (SAGAN) generator",
-        (r"attn\d\.query_conv\.weight", r"l1\.\d"),
-        _NOISE,
-    ),
-    Relative(
-        "a DCGAN generator",
-        (r"(main|net|layers|ngpu)\.0\.weight", r"(main|net|layers)\.1\.running_mean"),
-        _NOISE,
-        _begins_wide,
-    ),
-    Relative(
-        "a DCGAN of PyTorch-GAN",
-        (r"l1\.0\.weight", r"conv_blocks\.0\.running_mean", r"conv_blocks\.\d+\.weight"),
-        _NOISE,
-    ),
-    Relative(
-        "a network of fully connected layers alone",
-        (r"(model|main|net)\.0\.weight", r"(model|main|net)\.\d+\.weight"),
-        _NOISE,
-        lambda state: all(t.ndim < 3 for t in state.values()),
-    ),
+    *OF_NOISE,
     Relative(
         "AnimeGANv2 (or its face models)",
         (r"block_a\.0\.1\.weight", r"block_c\.1\.layers\.", r"out_layer\.0\.weight"),
@@ -198,6 +85,59 @@ RELATIVES: tuple[Relative, ...] = (
     Relative(
         "vid2vid, which reads the frames before",
         (r"model_down_seg\.\d", r"model_final_img\.\d"),
+        _PICTURE,
+    ),
+    Relative(
+        "UNIT, MUNIT's predecessor with one code",
+        (r"([ab]\.)?enc\.model\.0\.conv\.weight", r"([ab]\.)?dec\.model\.\d"),
+        "ganpress imports MUNIT of the same code base, whose content and style are apart: it "
+        "cannot be imported.",
+    ),
+    Relative(
+        "FUNIT, which reads pictures of the wanted class",
+        (r"(gen(_test)?\.)?enc_class_model\.",),
+        _PICTURE,
+    ),
+    Relative(
+        "DRIT, whose content and attributes have encoders of their own",
+        (r"(gen\.)?dec[AB]1\.",),
+        _PICTURE,
+    ),
+    Relative(
+        "DeOldify, or another U-Net of fastai",
+        (r"layers\.0\.0\.weight", r"layers\.\d+\.shuf\.conv\."),
+        _PICTURE,
+    ),
+    Relative(
+        "White-box Cartoonization",
+        (r"block_0\.conv_1\.weight", r"conv_1\.weight"),
+        "Its U-Net of residual blocks is no family of ganpress: it cannot be imported. 'ganpress "
+        "train cartoongan' trains a generator for the same task.",
+    ),
+    Relative(
+        "DeblurGAN-v2",
+        (r"fpn\.(lateral4|td1)\.",),
+        "Its feature pyramid is no family of ganpress: it cannot be imported. The ResNets of "
+        "DeblurGAN's first version have CycleGAN's names, but add the photo to what they make.",
+    ),
+    Relative(
+        "a fast neural style network of other layers",
+        (r"ConvBlock\.0\.conv_layer\.", r"DeconvBlock\.0\."),
+        _PICTURE,
+    ),
+    Relative(
+        "a CycleGAN generator as tutorials write it",
+        (r"initial(_down)?\.0\.weight", r"res_blocks\.0\.block\.0\.conv\.", r"last\.weight"),
+        _PICTURE,
+    ),
+    Relative(
+        "a pix2pix U-Net as tutorials write it",
+        (r"initial_down\.0\.weight", r"bottleneck\.0\.weight", r"final_up\.0\.weight"),
+        _PICTURE,
+    ),
+    Relative(
+        "a colourisation network that tells the classes of colours",
+        (r"model1\.0\.weight", r"model8\.0\.weight"),
         _PICTURE,
     ),
     Relative(
@@ -253,7 +193,9 @@ RELATIVES: tuple[Relative, ...] = (
     ),
     Relative(
         "a plain U-Net for segmentation",
-        (r"inc\.(double_conv|conv)\.|down1\.maxpool_conv\.1\.|encoder1\.enc1conv1\.",),
+        (
+            r"inc\.(double_conv|conv)\.|down1\.maxpool_conv\.1\.|encoder1\.enc1conv1\.|segmentation_head\.0\.",
+        ),
         _PICTURE,
     ),
     Relative(

@@ -118,7 +118,22 @@ def layout_of(state: State, source: str) -> Layout:
     )
     end = made.blocks_from + made.blocks
     doubled = f"model.{end}.filt" in state or (end + 1 in outer and end not in outer)
-    return replace(made, doubled=doubled)
+    made = replace(made, doubled=doubled)
+    _check_tail(made, [place for place in outer if place >= end], source)
+    return made
+
+
+def _check_tail(layout: Layout, places: list[int], source: str) -> None:
+    """Refuse a file whose last convolutions, as many as ours, lie in other places."""
+    tail = re.compile(r"(up\d+|out)\.conv")
+    ours = [int(n.split(".")[1]) for layer, n in layout.layers().items() if tail.fullmatch(layer)]
+    if len(places) == len(ours) and places != ours:
+        raise CheckpointError(
+            f"{source} has the convolutions behind its residual blocks at model."
+            f"{', '.join(map(str, places))}; the classes that ganpress knows have them at model."
+            f"{', '.join(map(str, ours))}. It doubles its maps by other layers, such as an "
+            "upsampling and a padding in front of a convolution: it cannot be imported."
+        )
 
 
 def layout_for(options: Options, *, dropout: bool = False) -> Layout:

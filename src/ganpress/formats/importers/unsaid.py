@@ -21,6 +21,12 @@ REPLICATED = (
     "residual blocks padded with copies of the border (padding_type='replicate') have the same "
     "tensors"
 )
+TRACKED = (
+    "its InstanceNorms keep running statistics (track_running_stats=True), which eval mode takes "
+    "and training mode, in which upstream's test.py leaves the network, does not: here they are "
+    "those of each picture"
+)
+GROUPS = "GroupNorm and LayerNorm have the same tensors, and make other pictures"
 FULL_CLAMPS = (
     "GAN Compression's full ResNet has the same tensors and clamps its input to [-1, 1], which "
     "matters for inputs beyond"
@@ -38,7 +44,7 @@ def norm_of(
 
     A norm with scales and running statistics is BatchNorm; ``given`` "instance" makes it
     InstanceNorm with the same scales and shifts, which is BatchNorm in training mode on a batch of
-    one picture.
+    one picture. One with statistics alone is InstanceNorm; "batch" makes it normalise by these.
 
     Args:
         norms, convolutions: layers by the file's names; the convolutions are those that upstream
@@ -49,6 +55,8 @@ def norm_of(
     """
     if any(f"{n}.weight" in state and f"{n}.running_mean" in state for n in norms):
         return str(pick(source, "norm", given, ("batch", "instance"), ""))
+    if any(f"{n}.running_mean" in state for n in norms):  # InstanceNorm that tracks statistics
+        return str(pick(source, "norm", given, ("instance", "batch"), ""))
     bare = not any(f"{n}.{t}" in state for n in norms for t in ("weight", "running_mean"))
     unbiased = all(f"{c}.weight" in state and f"{c}.bias" not in state for c in convolutions)
     if bare and unbiased and given is None:
@@ -69,6 +77,29 @@ def assume_statistics(made: Plan, given: Mapping[str, Any], *, dropout: bool) ->
     if made.options["norm"] == "batch" and "norm" not in given:
         why = TEST_SCRIPT + (DROPOUT if dropout else "")
         made.assumed |= assumption("norm", "batch", ["instance"], why)
+
+
+def assume_instance(
+    made: Plan, state: State, given: Mapping[str, Any], norms: Collection[str]
+) -> None:
+    """Note, of a network read with InstanceNorm, which statistics or which norm are assumed.
+
+    Of GAN Slimming's, which scale some norms only, nothing is.
+
+    Args: norms: layers by the file's names.
+    """
+    if made.options["norm"] != "instance" or "norm" in given:
+        return
+    if any(f"{n}.num_batches_tracked" in state for n in norms):
+        made.assumed |= assumption("norm", "instance", ["batch"], TRACKED)
+    elif made.options["affine"] and all(f"{n}.weight" in state for n in norms):
+        made.assumed |= assumption("norm", "instance", [], GROUPS)
+
+
+def statistics_alone(state: State, norms: Collection[str]) -> bool:
+    """Whether the norms have running statistics and no scales, as InstanceNorms that track them."""
+    kept = [n for n in norms if f"{n}.running_mean" in state]
+    return bool(kept) and not any(f"{n}.weight" in state for n in norms)
 
 
 def assume_padding(made: Plan, given: Mapping[str, Any]) -> None:

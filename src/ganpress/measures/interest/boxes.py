@@ -15,6 +15,7 @@ from ganpress.data.images import Images
 from ganpress.data.masks import Box, Boxes, coverage, of_photos, stem_of
 from ganpress.errors import ConfigError
 from ganpress.measures.segmenter_file import read_toml, settings_from
+from ganpress.run.files import text_of
 from ganpress.run.settings import PixelSize, Settings
 from ganpress.types.sizes import height_width
 
@@ -43,7 +44,7 @@ def read_boxes(path: Path) -> BoxSettings:
     """The boxes in a file. Raises: ConfigError, which names the file."""
     if path.suffix == ".json":
         try:
-            values, text = json.loads(path.read_text(encoding="utf-8")), ""
+            values, text = json.loads(text_of(path)), ""
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is not valid JSON: {error}.") from error
         except OSError as error:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ganpress.channels.ranking import rounded_width
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.methods.once_for_all.search.space import Slot, Space, check_fits
-from ganpress.sniff import misplaced
+from ganpress.run.files import text_of
+from ganpress.sniff import no_toml
 
 if TYPE_CHECKING:
     from ganpress.types import Options, Widths
@@ -138,13 +139,12 @@ def read_space(path: Path) -> Space:
     """A space from a TOML file: a table [[slot]] each, with ``name``, ``groups`` (each with its
     multiplier) and ``numbers``. Raises: ConfigError."""
     try:
-        rows = tomllib.loads(path.read_text(encoding="utf-8")).get("slot")
+        rows = tomllib.loads(text_of(path)).get("slot")
     except FileNotFoundError as error:
         near = did_you_mean(path.name, [p.name for p in path.parent.glob("*.toml")])
         raise ConfigError(f"There is no search space {path}{near}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        other = misplaced(path, "settings") or f"is not valid TOML: {error}"
-        raise ConfigError(f"{path} {other}.") from error
+        raise ConfigError(f"{path} {no_toml(path, error)}.") from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     if not isinstance(rows, list) or not rows:
