@@ -19,15 +19,11 @@ from ganpress.losses.terms import unit_distance
 from ganpress.measures.cost import latency, measure
 from ganpress.measures.image_metrics import choose, learned_distance, protocol_lines
 from ganpress.measures.interest.distances import mask_protocol, masked_pairwise
-from ganpress.measures.interest.interest import (
-    Counted,
-    interest_for,
-    masked_images,
-    resolved_mask,
-)
+from ganpress.measures.interest.interest import Counted, interest_for, masked_images, resolved_mask
 from ganpress.measures.interest.settings import MaskSettings
 from ganpress.measures.looked import Columns, Looked
 from ganpress.measures.path_length import check_paths, path_lengths
+from ganpress.measures.protocol import distance_protocol, protocol_of
 from ganpress.measures.timing.latency_rows import BOTH, headline
 from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.inputs import (
@@ -42,7 +38,7 @@ from ganpress.models.inputs import (
 from ganpress.run.settings import CropSettings
 from ganpress.types import Inputs
 from ganpress.types.pictures import as_widest
-from ganpress.types.sizes import Size, as_size, height_width, scaled, shorter, words
+from ganpress.types.sizes import Size, as_size, height_width, scaled, shorter
 
 FROM_NOISE = 1000
 """Default number of pairs of pictures made from noise, where no images give it."""
@@ -261,35 +257,6 @@ class _TeacherPictures:
 
 
 _teacher_pictures = _TeacherPictures()
-
-
-def protocol_of(
-    model: Model, images: Images | None, size: Size, net: Features, seed: int
-) -> dict[str, str]:
-    """The protocol's lines on photos, geometry, features and random inputs."""
-    out = {"geometry": f"{words(size)} px, as the generator makes them"}
-    if images is not None:
-        out["photos"] = named(images)
-        to = f"shorter side to {size} px" if isinstance(size, int) else f"to cover {words(size)} px"
-        out["geometry"] = f"{to} (bicubic, antialiased), centre crop"
-    out["features"] = f"{net.name}, sha256 {net.digest[:12]}"
-    if set(reads(model)) - {"image", "semantics"}:
-        out["seed"] = f"{seed}: noise, styles and classes are drawn, picture after picture"
-    return out
-
-
-def named(images: Images) -> str:
-    """The protocol's line on the images themselves: '120, data hash 9f86d081884c'."""
-    return f"{len(images)}, data hash {images.digest()[:12]}"
-
-
-def distance_protocol(pictures: str) -> dict[str, str]:
-    """The protocol's lines on what `pairwise` measures."""
-    return {
-        "unit distance": "squared difference of unit-length features, mean over space, "
-        "sum over layers (LPIPS without learned weights)",
-        "l1": f"mean absolute difference / 2, {pictures}",
-    }
 
 
 def pairwise(
