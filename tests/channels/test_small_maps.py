@@ -257,6 +257,14 @@ def test_a_constant_that_a_reader_without_a_bias_cannot_take_in_is_told() -> Non
     assert net.training
 
 
+def test_of_many_layers_whose_constants_are_lost_three_are_named() -> None:
+    """No convolution of StyleGAN2 has a bias: a warning of all their names says no more."""
+    wiring = WIRINGS["stylegan2"]
+    gone = {group: torch.arange(0, width, 2) for group, width in wiring.widths.items()}
+    with pytest.warns(UserWarning, match=r"add to \S+, \S+, \S+ and \d+ layers more is lost"):
+        absorb_constants(wiring.net(), gone, *wiring.inputs(2))
+
+
 def test_nothing_is_told_where_the_reader_has_a_bias_or_the_constant_is_zero() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -103,7 +103,7 @@ BAD = {
     ),
     "layers that there are not": (
         ("mix", "stylegan2", "--source", "1", "--destination", "2", "--layers", "4-6", "-o", "r"),
-        "styles 0 to 5",
+        "6 layers, 0 to 5",
     ),
     "layers that are no range": (
         ("mix", "stylegan2", "--source", "1", "--destination", "2", "--layers", "all", "-o", "r"),

@@ -18,7 +18,8 @@ from ganpress.editing.mixing import mix
 from ganpress.editing.morphing import morph, smoothness
 from ganpress.editing.pictures import Edited, beside_teacher, drawn_latents, edited
 from ganpress.editing.results import Teacher, write_mix, write_morph
-from ganpress.errors import ConfigError
+from ganpress.editing.settings import MorphSettings
+from ganpress.errors import CheckpointError, ConfigError
 from ganpress.losses.lpips import PictureDistance
 from ganpress.models.checkpoint import Model
 from ganpress.run.files import read_json
@@ -95,8 +96,20 @@ def test_a_range_of_layers_that_there_is_not_is_refused_with_the_range(
     layers: tuple[int, int],
 ) -> None:
     model = stylegan2()
-    with pytest.raises(ConfigError, match="styles 0 to 5, so give a range such as 0-2"):
+    with pytest.raises(ConfigError, match="6 layers, 0 to 5: give a range such as 0-2"):
         mix(edited(model, ["1"]), edited(model, ["2"]), layers)
+
+
+def test_styles_of_another_network_are_not_mixed_in() -> None:
+    one, other = stylegan2(), stylegan2(seed=1)
+    with pytest.raises(ConfigError, match=r"The source 'seed 1' is a latent of another network"):
+        mix(edited(one, ["1"]), edited(other, ["2"]), (0, 2))
+
+
+def test_a_digit_that_is_no_number_is_no_seed() -> None:
+    assert edited(stylegan2(), ["٣"]).latents[0].name == "seed 3"
+    with pytest.raises(CheckpointError, match="²"):
+        edited(stylegan2(), ["²"])
 
 
 def test_styles_are_mixed_only_where_there_are_some() -> None:
@@ -214,9 +227,8 @@ def size_of(path: Path) -> tuple[int, int]:
 def test_what_is_written_are_a_strip_an_animation_a_table_and_figures(tmp_path: Path) -> None:
     teacher, student = stylegan2(), stylegan2(seed=1)
     of = Teacher(teacher)
-    film = write_morph(
-        student, ["1", "2"], tmp_path, teacher=of, frames=6, seconds=1, distance="tiny"
-    )
+    how = MorphSettings(frames=6, seconds=1, distance="tiny")
+    film = write_morph(student, ["1", "2"], tmp_path, how, teacher=of)
     assert size_of(tmp_path / "strip.png") == (6 * 18 - 2, 2 * 18 - 2)
     assert read_json(tmp_path / "results.json")["smoothness"] == film.figures
     assert set(film.figures) == {

@@ -24,7 +24,14 @@ from torch import Tensor, nn
 from ganpress.errors import ConfigError, GanpressError, WeightsError
 from ganpress.losses.deeplab import DeepLabV2
 from ganpress.losses.drn import DRNSegmenter
-from ganpress.measures.segmenter import Geometry, Segmenter, fill, load_segmenter, parts_of
+from ganpress.measures.segmenter import (
+    Geometry,
+    Segmenter,
+    digest_of,
+    fill,
+    load_segmenter,
+    parts_of,
+)
 
 NARROW = (2, 3, 4, 5, 6, 7, 5, 3)
 
@@ -320,3 +327,18 @@ def test_the_zoos_segmenter_says_what_it_is() -> None:
         np.array([[(0, 0, 170), (170, 0, 0), (0, 0, 0)]], np.uint8)
     ).tolist() == [[0, 11, -1]]
     assert segmenter(pictures(1)).shape == (1, 12, 24, 32)
+
+
+def test_a_segmenter_is_known_by_what_its_files_hold_and_not_by_where_they_lie(
+    tmp_path: Path,
+) -> None:
+    """Workers of one search may have it in different places."""
+    found = []
+    files = ((b"1", "x"), (b"1", "x"), (b"2", "x"), (b"1", "y"))
+    for place, (net, described) in enumerate(files):
+        (folder := tmp_path / str(place)).mkdir()
+        (folder / "net.onnx").write_bytes(net)
+        (folder / "net.toml").write_text(described)
+        found.append(digest_of(folder / "net.onnx"))
+    assert found[0] == found[1] and len(set(found)) == 3
+    assert digest_of("facades") == ""

@@ -33,6 +33,10 @@ SEEN = 1e-3
 """Largest change of a picture in [-1, 1] without a warning: an eighth of a grey level."""
 
 
+NAMED = 3
+"""Layers that a warning names; of more it says how many."""
+
+
 class InputMeans(NamedTuple):
     """The mean of a layer's input over a batch: of each channel, (in,), and of each place of its
     map, (in, h, w). Where channels are silent, both hold their constants."""
@@ -121,9 +125,11 @@ def _warn_of_loss(model: nn.Module, lost: Mapping[str, Tensor], inputs: Inputs) 
             found.append(name)
     model.train(was_training)
     if found:
+        more = f" and {len(found) - NAMED} layers more" if len(found) > NAMED else ""
         warnings.warn(
-            f"What channels that are cut add to {', '.join(found)} is lost: it has no bias to take "
-            "their constants in, and no norm behind it cancels them. Fine-tuning has to mend it.",
+            f"What channels that are cut add to {', '.join(found[:NAMED])}{more} is lost: there is "
+            "no bias to take their constants in, and no norm behind that cancels them. Fine-tuning "
+            "has to mend it.",
             stacklevel=3,
         )
 

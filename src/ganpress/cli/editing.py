@@ -149,24 +149,17 @@ def morph(
 ) -> None:
     """Go from picture to picture: a strip, an animation, and how smooth it is."""
     from ganpress.editing.results import write_morph
+    from ganpress.editing.settings import MorphSettings
     from ganpress.models.checkpoint import load
     from ganpress.models.spaces import check_space
+    from ganpress.run.settings import checked
 
     given = load(model)
-    _print(
-        write_morph(
-            given,
-            latents,
-            out,
-            teacher=_teacher(teacher, teacher_latents),
-            frames=frames,
-            seconds=seconds,
-            space=None if space is None else check_space(given, space),
-            ending=ending,
-            distance=distance,
-            weights=weights,
-        )
-    )
+    values = {"frames": frames, "seconds": seconds, "ending": ending, "distance": distance}
+    values["space"] = None if space is None else check_space(given, space)
+    beside = _teacher(teacher, teacher_latents)
+    how = checked(MorphSettings, values)
+    _print(write_morph(given, latents, out, how, teacher=beside, weights=weights))
 
 
 _LISTED = 20  # photos whose figures are printed

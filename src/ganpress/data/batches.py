@@ -61,11 +61,13 @@ class Batch:
         if len(self.x) % count:
             raise ConfigError(f"A batch of {len(self.x)} cannot be cut into {count} equal parts.")
         each = len(self.x) // count
-        for start in range(0, len(self.x), each):
-            rows = slice(start, start + each)
-            tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-            cut: dict[str, Any] = {n: None if t is None else t[rows] for n, t in tensors.items()}
-            yield Batch(**cut)
+        yield from (self.rows(i, i + each) for i in range(0, len(self.x), each))
+
+    def rows(self, start: int, end: int) -> Batch:
+        """The images ``start`` to ``end`` - 1."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        few: dict[str, Any] = {n: None if t is None else t[start:end] for n, t in tensors.items()}
+        return Batch(**few)
 
     def to(self, device: str) -> Batch:
         """The batch on a device."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ganpress.editing.pictures import Edited, beside_teacher, edited
     from ganpress.editing.projection import project
     from ganpress.editing.results import Teacher, write_mix, write_morph
-    from ganpress.editing.settings import ProjectSettings
+    from ganpress.editing.settings import MorphSettings, ProjectSettings
     from ganpress.editing.slider_page import make_sliders
 
 _HOME = {
@@ -28,7 +28,7 @@ _HOME = {
     **dict.fromkeys(("Edited", "beside_teacher", "edited"), "pictures"),
     "project": "projection",
     **dict.fromkeys(("Teacher", "write_mix", "write_morph"), "results"),
-    "ProjectSettings": "settings",
+    **dict.fromkeys(("MorphSettings", "ProjectSettings"), "settings"),
     "make_sliders": "slider_page",
 }
 
@@ -37,6 +37,7 @@ __all__ = [
     "Edited",
     "Latent",
     "LatentSpace",
+    "MorphSettings",
     "ProjectSettings",
     "Teacher",
     "beside_teacher",

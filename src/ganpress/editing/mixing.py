@@ -9,8 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganpress.editing.latent_file import check_latent
+from ganpress.editing.latents import check_layers
 from ganpress.editing.pictures import Edited
 from ganpress.errors import ConfigError
+from ganpress.models.checkpoint import fingerprint
 from ganpress.models.spaces import check_space
 
 
@@ -52,14 +55,18 @@ def mix(
             64 px: 0 to 2 are 4 and 8 pixels (pose, shape), 3 to 6 are 16 and 32, the rest 64.
         same_noise: the maps of the first destination for all pictures, so that only styles differ;
             else each row has its own destination's.
-    Raises: ConfigError for a network without styles, a range that it does not have, or no latents.
+    Raises: ConfigError for a network without styles, a range that it does not have, no latents, or
+        sources of another network than the destinations.
     """
     check_space(sources.model, "w+")
     net: Any = sources.model.net
-    first, last = _checked(layers, int(net.styles))
+    first, last = check_layers(layers, int(net.styles))
     for name, given in (("source", sources), ("destination", destinations)):
         if not given.latents:
             raise ConfigError(f"There is no {name} to mix: give at least one.")
+    key = fingerprint(destinations.model.net)
+    for latent in sources.latents:
+        check_latent(latent, destinations.model, f"The source '{latent.name}'", key)
     a, b = sources.rows("w+"), destinations.rows("w+")
     shared = destinations.rest(0)
     table, own = [], []
@@ -71,13 +78,3 @@ def mix(
         own.append(destinations.pictures("w+", row[None], noise))
     shown = sources.pictures("w+", a, shared)
     return Mixture(shown, torch.cat(own), torch.stack(table), (first, last))
-
-
-def _checked(layers: tuple[int, int], count: int) -> tuple[int, int]:
-    first, last = layers
-    if not 0 <= first <= last < count:
-        raise ConfigError(
-            f"The layers to take from the source are {first}-{last}: this network has styles 0 to "
-            f"{count - 1}, so give a range such as 0-{(count - 1) // 2} (first and last included)."
-        )
-    return first, last

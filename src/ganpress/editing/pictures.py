@@ -96,7 +96,7 @@ def edited(model: Model, given: Sequence[str | Path | Latent]) -> Edited:
     for one in given:
         if isinstance(one, Latent):
             found.append(one)
-        elif str(one).isdigit() and not Path(one).exists():
+        elif str(one).isdecimal() and not Path(one).exists():
             found += drawn_latents(model, [int(str(one))], key)
         else:
             found += [latent for _, latent in latents_at([one], model, key)]

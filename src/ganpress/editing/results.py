@@ -14,9 +14,9 @@ from ganpress.editing.mixing import mix
 from ganpress.editing.morphing import morph
 from ganpress.editing.pictures import Edited, beside_teacher, edited
 from ganpress.editing.projection import write_picture
-from ganpress.losses.picture_distance import AUTO, load_distance
+from ganpress.editing.settings import MorphSettings
+from ganpress.losses.picture_distance import load_distance
 from ganpress.models.checkpoint import Model
-from ganpress.models.spaces import Space
 from ganpress.run.files import make_folder, write_json
 
 _SHOWN = 8  # frames of a strip
@@ -47,13 +47,9 @@ def write_morph(
     model: Model,
     given: Sequence[str | Path | Latent],
     out: Path | str,
+    settings: MorphSettings | None = None,
     *,
     teacher: Teacher | None = None,
-    frames: int = 60,
-    seconds: float = 3.0,
-    space: Space | None = None,
-    ending: str = "gif",
-    distance: str = AUTO,
     weights: Path | None = None,
 ) -> Written:
     """A morph as strip.png and an animation, its smoothness in results.json.
@@ -62,22 +58,24 @@ def write_morph(
         given: latent files, folders of a projection, whole numbers (seeds of random ones), in the
             order of the morph.
         teacher: shown above the student, on the same pictures; the smoothness is then also a ratio.
-        ending: of the animation: gif or webp.
+        weights: file or folder of the distance's weights.
     Raises: ConfigError, CheckpointError, WeightsError, DiskFull.
     """
-    check_animation(Path(out) / f"morph.{ending}", frames, seconds)
+    s = settings or MorphSettings()
+    film = Path(out) / f"morph.{s.ending}"
+    check_animation(film, s.frames, s.seconds)
     rows = _networks(model, given, teacher)
-    by = load_distance(distance, weights=weights, side=model.size)
-    found = morph(rows, frames=frames, space=space, distance=by)
+    by = load_distance(s.distance, weights=weights, side=model.size)
+    found = morph(rows, frames=s.frames, space=s.space, distance=by)
     folder = make_folder(Path(out))
-    count = min(_SHOWN, frames)
-    film = write_animation(found.frames, folder / f"morph.{ending}", seconds=seconds)
+    count = min(_SHOWN, s.frames)
+    write_animation(found.frames, film, seconds=s.seconds)
     strip = write_picture(found.strip(count), folder / "strip.png", columns=count)
     write_json(
         folder / "results.json",
         {
             "space": found.space,
-            "frames": frames,
+            "frames": s.frames,
             "latents": [latent.name for latent in rows[-1].latents],
             "smoothness": dict(found.smoothness),
             "protocol": {

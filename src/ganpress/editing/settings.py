@@ -1,4 +1,4 @@
-"""How a projection searches the code of a photo."""
+"""How a projection searches the code of a photo, and what a morph is like."""
 
 from __future__ import annotations
 
@@ -57,3 +57,19 @@ class ProjectSettings(Settings):
         default=None, ge=0, description="class of all photos, for networks with classes"
     )
     seed: int = Field(default=0, ge=0, description="of draws, noise maps and jitter")
+
+
+class MorphSettings(Settings):
+    """What a morph goes through, and its animation."""
+
+    frames: int = Field(default=60, ge=2, description="of each network, ends included")
+    seconds: float = Field(default=3.0, gt=0, description="of one round of the animation")
+    ending: Literal["gif", "webp"] = Field(default="gif", description="of the animation's file")
+    space: Space | None = Field(
+        default=None, description="to go through; None: the smallest that holds all latents"
+    )
+    distance: str = Field(
+        default="auto",
+        description="of neighbouring frames, a name of `losses.picture_distance`; auto: LPIPS "
+        "where its weights are, else squeezenet",
+    )

@@ -13,9 +13,9 @@ from ganpress.data import Batch, Images
 from ganpress.data import evaluation as every_image
 from ganpress.errors import CheckpointError
 from ganpress.losses.features import Features
-from ganpress.measures.fidelity import protocol_of
 from ganpress.measures.image_metrics import Chosen, protocol_lines, set_distances
 from ganpress.measures.looked import Look, Looked
+from ganpress.measures.protocol import protocol_of
 from ganpress.models.checkpoint import Model
 from ganpress.types.sizes import Size
 

@@ -19,10 +19,11 @@ from ganpress.losses.terms import unit_distance
 from ganpress.measures.cost import latency, measure
 from ganpress.measures.image_metrics import choose, learned_distance, protocol_lines
 from ganpress.measures.interest.distances import mask_protocol, masked_pairwise
-from ganpress.measures.interest.interest import interest_for, masked_images, resolved_mask
+from ganpress.measures.interest.interest import Counted, interest_for, masked_images, resolved_mask
 from ganpress.measures.interest.settings import MaskSettings
 from ganpress.measures.looked import Columns, Looked
 from ganpress.measures.path_length import check_paths, path_lengths
+from ganpress.measures.protocol import distance_protocol, protocol_of
 from ganpress.measures.timing.latency_rows import BOTH, headline
 from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.inputs import (
@@ -37,7 +38,7 @@ from ganpress.models.inputs import (
 from ganpress.run.settings import CropSettings
 from ganpress.types import Inputs
 from ganpress.types.pictures import as_widest
-from ganpress.types.sizes import Size, as_size, height_width, scaled, shorter, words
+from ganpress.types.sizes import Size, as_size, height_width, scaled, shorter
 
 FROM_NOISE = 1000
 """Default number of pairs of pictures made from noise, where no images give it."""
@@ -101,17 +102,8 @@ def evaluate(
         mask: where the teacher's pictures matter. Warns, at the end, of pictures whose mask is
             empty.
     """
-    check_opened(images=images)
-    if student.family.name != teacher.family.name:
-        raise ConfigError(
-            f"The student is a '{student.family.name}', the teacher a '{teacher.family.name}': "
-            "compare a student with the teacher it was made from."
-        )
-    check_channels(student, teacher)
-    check_given(teacher, images)  # what is asked of the user, before weights that are not here
-    images = images_for(teacher, images) if images and not from_noise(teacher) else images
-    size = teacher.resolve_size(size)
-    at = None if weights is None else Path(weights)
+    _check_comparable(student, teacher, images)
+    size, at = teacher.resolve_size(size), None if weights is None else Path(weights)
     kinds = ["pairs", "paths"] if from_noise(teacher) else ["pairs"]
     chosen = choose(metrics, kinds=kinds, side=shorter(size), weights=at)
     check_paths(teacher, chosen.paths)
@@ -119,34 +111,13 @@ def evaluate(
     check_side(net, shorter(size))
     mask = resolved_mask(mask or MaskSettings())
     interest = interest_for(mask)
-    generator = torch.Generator().manual_seed(seed)
-    if from_noise(teacher):
-        count = count or (len(images) if images else FROM_NOISE)
-        inputs: Iterable[tuple[Inputs, Tensor | None]] = (
-            (noise, None) for noise in drawn(teacher, count, batch, generator)
-        )
-    else:
-        assert images is not None
-        images, count = masked_images(images, mask), len(images)
-        inputs = (
-            (inputs_of(teacher, b, generator), b.masks)
-            for b in every_image(images, batch=batch, size=size)
-        )
-    digest = images.digest() if images and not from_noise(teacher) else ""
-    whose = (fingerprint(teacher.net), repr(teacher.options), teacher.family.name)
-    _teacher_pictures.of((whose, digest, size, batch, count, seed))
-    columns = Columns()
-    for place, (each, masks) in enumerate(inputs):
-        wanted, made = Looked(_teacher_pictures(teacher, place, each)), Looked(student(*each))
-        found = pairwise(net, chosen.pairs, made, wanted)
-        if interest is not None:
-            found |= masked_pairwise(net, made.x, wanted.x, interest(each, wanted.x, masks))
-        columns.add(found)
+    given = _given(teacher, images, mask, size=size, batch=batch, count=count, seed=seed)
+    values = _compared(student, teacher, given, net, chosen.pairs, interest)
     if interest is not None:
         interest.warn()
-    values = columns.rows
     ours, theirs = (
-        path_lengths(m, chosen.paths, net, count, seed=seed, weights=at) for m in (student, teacher)
+        path_lengths(m, chosen.paths, net, given.count, seed=seed, weights=at)
+        for m in (student, teacher)
     )
     read = dict.fromkeys(_READ.get(name, "noise") for name in reads(teacher))
     return Evaluation(
@@ -154,10 +125,10 @@ def evaluate(
         | {path.name: path.value for path in ours},
         spread={k: standard_error(v) for k, v in values.items()}
         | {path.name: path.error for path in ours},
-        count=count,
+        count=given.count,
         protocol={
             "reference": f"the teacher's output on the same {' and '.join(read)}",
-            **protocol_of(teacher, None if from_noise(teacher) else images, size, net, seed),
+            **protocol_of(teacher, given.images, size, net, seed),
             **distance_protocol("on [-1, 1] pictures"),
             **(mask_protocol(mask, interest) if interest is not None else {}),
             **protocol_lines(chosen),
@@ -166,6 +137,75 @@ def evaluate(
         yardsticks={f"{path.name}, the teacher": path.value for path in theirs},
         left_out=chosen.left_out,
     )
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What student and teacher read: batches, each with the photos' masks if they have any; how
+    many pictures in all; the photos; and what tells these inputs from others."""
+
+    batches: Iterable[tuple[Inputs, Tensor | None]]
+    count: int
+    images: Images | None
+    key: object
+
+
+def _given(
+    teacher: Model,
+    images: Images | None,
+    mask: MaskSettings,
+    *,
+    size: Size,
+    batch: int,
+    count: int | None,
+    seed: int,
+) -> _Given:
+    """The inputs of `evaluate`, whose arguments these are."""
+    draw = torch.Generator().manual_seed(seed)
+    if from_noise(teacher):
+        count = count or (len(images) if images else FROM_NOISE)
+        noise = drawn(teacher, count, batch, draw)
+        return _Given(((z, None) for z in noise), count, None, ("", size, batch, count, seed))
+    assert images is not None  # `_check_comparable`
+    photos = masked_images(images_for(teacher, images), mask)
+    each = every_image(photos, batch=batch, size=size)
+    inputs = ((inputs_of(teacher, b, draw), b.masks) for b in each)
+    count = len(photos)
+    return _Given(inputs, count, photos, (photos.digest(), size, batch, count, seed))
+
+
+def _compared(
+    student: Model,
+    teacher: Model,
+    given: _Given,
+    net: Features,
+    learned: Sequence[Features],
+    interest: Counted | None,
+) -> dict[str, Tensor]:
+    """Every distance of each picture to the teacher's, (count,) by name."""
+    whose = (fingerprint(teacher.net), repr(teacher.options), teacher.family.name)
+    _teacher_pictures.of((whose, given.key))
+    columns = Columns()
+    for place, (inputs, masks) in enumerate(given.batches):
+        wanted, made = Looked(_teacher_pictures(teacher, place, inputs)), Looked(student(*inputs))
+        found = pairwise(net, learned, made, wanted)
+        if interest is not None:
+            found |= masked_pairwise(net, made.x, wanted.x, interest(inputs, wanted.x, masks))
+        columns.add(found)
+    return columns.rows
+
+
+def _check_comparable(student: Model, teacher: Model, images: Images | None) -> None:
+    """Refuse a student of something else, and images that the teacher cannot read, before weights
+    that are not here are asked for: ConfigError, ImagesError."""
+    check_opened(images=images)
+    if student.family.name != teacher.family.name:
+        raise ConfigError(
+            f"The student is a '{student.family.name}', the teacher a '{teacher.family.name}': "
+            "compare a student with the teacher it was made from."
+        )
+    check_channels(student, teacher)
+    check_given(teacher, images)
 
 
 def check_opened(**given: object) -> None:
@@ -217,35 +257,6 @@ class _TeacherPictures:
 
 
 _teacher_pictures = _TeacherPictures()
-
-
-def protocol_of(
-    model: Model, images: Images | None, size: Size, net: Features, seed: int
-) -> dict[str, str]:
-    """The protocol's lines on photos, geometry, features and random inputs."""
-    out = {"geometry": f"{words(size)} px, as the generator makes them"}
-    if images is not None:
-        out["photos"] = named(images)
-        to = f"shorter side to {size} px" if isinstance(size, int) else f"to cover {words(size)} px"
-        out["geometry"] = f"{to} (bicubic, antialiased), centre crop"
-    out["features"] = f"{net.name}, sha256 {net.digest[:12]}"
-    if set(reads(model)) - {"image", "semantics"}:
-        out["seed"] = f"{seed}: noise, styles and classes are drawn, picture after picture"
-    return out
-
-
-def named(images: Images) -> str:
-    """The protocol's line on the images themselves: '120, data hash 9f86d081884c'."""
-    return f"{len(images)}, data hash {images.digest()[:12]}"
-
-
-def distance_protocol(pictures: str) -> dict[str, str]:
-    """The protocol's lines on what `pairwise` measures."""
-    return {
-        "unit distance": "squared difference of unit-length features, mean over space, "
-        "sum over layers (LPIPS without learned weights)",
-        "l1": f"mean absolute difference / 2, {pictures}",
-    }
 
 
 def pairwise(

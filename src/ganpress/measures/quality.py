@@ -21,7 +21,6 @@ from ganpress.measures.comparison import Context, Rows, eight_bit
 from ganpress.measures.fidelity import (
     Evaluation,
     check_side,
-    distance_protocol,
     pairwise,
     standard_error,
 )
@@ -33,6 +32,7 @@ from ganpress.measures.looked import Columns, Looked, real_rows, rows_of
 from ganpress.measures.metrics import CifarResNet, inception_score, load_classifier
 from ganpress.measures.metrics.classifier import CLASSES
 from ganpress.measures.path_length import check_paths, path_lengths
+from ganpress.measures.protocol import distance_protocol
 from ganpress.measures.segmentation import LabelMetrics
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import (

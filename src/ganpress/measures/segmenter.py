@@ -231,10 +231,19 @@ def load_segmenter(name: str | Path, *, weights: Path | None = None) -> Segmente
     path = Path(name)
     if path.suffix == ".safetensors":
         return _of_safetensors(path)
-    described = read_description(path.with_suffix(".toml"))
-    digest = hashlib.sha256(path.read_bytes() + path.with_suffix(".toml").read_bytes()).hexdigest()
+    described, digest = read_description(path.with_suffix(".toml")), digest_of(path)
     net = open_network(path, described.size, path.with_suffix(".toml"))
     return _described(f"{path.stem}@{digest[:8]}", net, described, digest)
+
+
+def digest_of(name: str | Path) -> str:
+    """SHA-256 of a segmenter's file, its description included; "" of one that is known by name."""
+    if str(name) in NAMES:
+        return ""
+    path, described = Path(name), Path(name).with_suffix(".toml")
+    if path.suffix == ".safetensors":
+        return fingerprint(path)
+    return hashlib.sha256(path.read_bytes() + described.read_bytes()).hexdigest()
 
 
 def check_name(name: str | Path) -> None:

@@ -15,7 +15,7 @@ from ganpress.errors import Diverged, InfeasibleTarget, NotPossible
 from ganpress.methods import method as method_of
 from ganpress.methods.ablation_folder import begin, fail, finished, publish, take_over_training
 from ganpress.methods.base import Given, Method
-from ganpress.methods.checks import check_images
+from ganpress.methods.checks import check_images, own_reals
 from ganpress.methods.compress import check_request
 from ganpress.methods.compress import compress as compress_model
 from ganpress.methods.measured import (
@@ -72,7 +72,8 @@ def ablate(
     chosen = method_of(method)
     base = config or chosen.settings()
     check_request(method, base, ablation=True)
-    reals = pictures.reals if base.discriminator.real == "images" else None
+    is_shown = base.discriminator.real == "images" and not own_reals(teacher, pictures.images)
+    reals = pictures.reals if is_shown else None
     check_pictures(teacher, pictures, reals, base)
     given = Given(teacher, pictures.images, reals, weights)
     plans, refused = planned(chosen, given, base, variants or tuple(chosen.variants), seeds, run)

@@ -10,13 +10,18 @@ from typing import Any
 from ganpress.channels.ranking import Bind, unbound
 from ganpress.data import Images
 from ganpress.errors import ConfigError, NotPossible
+from ganpress.losses.features import smallest_side
 from ganpress.measures.interest.interest import interest_for, is_by_photo, masked_images
 from ganpress.methods.base import Given
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import channels_of, check_ids, from_noise, made_size, reads
 from ganpress.models.upstream import binding_of
 from ganpress.run.proposals import fewer, ways
-from ganpress.training.discriminator import check_size, starting_discriminator
+from ganpress.training.discriminator import (
+    DiscriminatorWithLoss,
+    check_size,
+    starting_discriminator,
+)
 from ganpress.training.shared_settings import MethodSettings
 from ganpress.types import Options, Widths
 from ganpress.types.sizes import Size, is_multiple, multiples_near, shorter, words
@@ -35,20 +40,16 @@ def check_images(
     Args: sizes: crops of the method's own stages by their settings' names, pixels.
     """
     check_mask(teacher, images, settings)
-    name, wants_real = teacher.family.name, settings.discriminator.real == "images"
+    if reals is not None and (why := own_reals(teacher, images)):
+        raise ConfigError(
+            "Pictures of the target domain (reals) are for photos without targets, and here "
+            f"{why}: leave it out."
+        )
+    wants_real, name = settings.discriminator.real == "images", teacher.family.name
     crops = {"data.size": settings.data.size, **(sizes or {})}
     if from_noise(teacher):
-        side = made_size(teacher)
-        if wants_real and images is None:
-            raise ConfigError(
-                "discriminator.real=images needs images: give them, or set it to teacher."
-            )
-        if wants_real and set(crops.values()) != {side}:
-            rest = "".join(f", and {other} not at all" for other in crops if other != "data.size")
-            raise ConfigError(
-                f"The teacher makes pictures of {side} pixels: with discriminator.real=images set "
-                f"data.size={side}{rest}."
-            )
+        if wants_real:
+            _check_drawn(made_size(teacher), images, crops)
         return
     if images is None:
         raise ConfigError(f"A '{name}' generator reads images: give them.")
@@ -73,6 +74,30 @@ def check_images(
             "discriminator.real=images needs real pictures of the target domain: targets of the "
             "photos (pairs), or other images (reals); or set discriminator.real=teacher."
         )
+
+
+def _check_drawn(side: int, images: Images | None, crops: dict[str, Size]) -> None:
+    """Refuse real pictures of another size than those made of noise, of ``side`` pixels."""
+    if images is None:
+        raise ConfigError(
+            "discriminator.real=images needs images: give them, or set it to teacher."
+        )
+    if set(crops.values()) != {side}:
+        rest = "".join(f", and {other} not at all" for other in crops if other != "data.size")
+        raise ConfigError(
+            f"The teacher makes pictures of {side} pixels: with discriminator.real=images set "
+            f"data.size={side}{rest}."
+        )
+
+
+def own_reals(teacher: Model, images: Images | None) -> str:
+    """Why no further pictures can be real beside these images, as words; "": they can."""
+    name = teacher.family.name
+    if from_noise(teacher):
+        return f"a '{name}' generator reads noise, so that the images are what is real"
+    if "semantics" in reads(teacher):
+        return "each label map comes with its photo"
+    return "each photo comes with its target" if images is not None and images.paired else ""
 
 
 def check_mask(teacher: Model, images: Images | None, settings: MethodSettings) -> None:
@@ -101,8 +126,8 @@ def check_discriminator(
     sizes: dict[str, Size] | None = None,
     resolve: Callable[[Given, Any], Any],
 ) -> None:
-    """Refuse a discriminator that the teacher does not have (NotPossible), or that cannot read the
-    pictures it will be shown (ConfigError).
+    """Refuse a discriminator that the teacher does not have (NotPossible), that cannot read the
+    pictures it will be shown, or that reads beside them what the images do not have (ConfigError).
 
     Args:
         settings: resolved ones.
@@ -123,11 +148,15 @@ def check_discriminator(
     layers = fewer("discriminator.layers", d.layers)
     check = partial(resolve, given)
     if own is not None:
+        anew = [start, *({**start, **f} for f in layers)]
         try:
-            check_size(starting_discriminator(d, own, reads(teacher), channels_of(teacher)), seen)
+            shown = starting_discriminator(d, own, reads(teacher), channels_of(teacher))
+            check_size(shown, seen)
         except ConfigError as error:
-            how = ways(settings, [start, *({**start, **f} for f in layers)], check=check)
+            how = ways(settings, anew, check=check)
             raise ConfigError(f"{error} Enlarge the crop, or start from a new one{how}.") from error
+        if d.real == "images" and d.weight > 0 and (why := _lacking(shown, given.images)):
+            raise ConfigError(f"{why}, or start from a new one{ways(settings, anew, check=check)}.")
     elif d.weight > 0 and seen < (smallest := 3 * 2**d.layers):
         fits = [f for f in layers if 3 * 2 ** f["discriminator.layers"] <= seen]
         larger = [] if from_noise(teacher) else [{"data.size": smallest}]
@@ -136,6 +165,50 @@ def check_discriminator(
             f"{smallest} pixels, got {seen}: {'enlarge the crops or ' if larger else ''}lower "
             f"discriminator.layers{ways(settings, larger, fits, check=check)}."
         )
+
+
+def check_features(
+    given: Given,
+    settings: MethodSettings,
+    *,
+    sizes: dict[str, Size] | None = None,
+    resolve: Callable[[Given, Any], Any],
+) -> None:
+    """Refuse pictures that the feature network of the settings cannot read, by which students are
+    evaluated at the end, whatever they are trained by: ConfigError.
+
+    Args: as of `check_discriminator`.
+    """
+    name, crops = settings.distance.features, [settings.data.size, *(sizes or {}).values()]
+    drawn = from_noise(given.teacher)
+    seen = made_size(given.teacher) if drawn else min(map(shorter, crops))
+    if seen < (smallest := smallest_side(name)):
+        others = [{"distance.features": n} for n in ("vgg16", "tiny") if smallest_side(n) <= seen]
+        raise ConfigError(
+            f"distance.features={name} reads pictures of at least {smallest} pixels, and these "
+            f"have {seen}{ways(settings, others[::-1], check=partial(resolve, given))}."
+        )
+
+
+def _lacking(shown: DiscriminatorWithLoss, images: Images | None) -> str:
+    """What a conditional discriminator reads of real pictures and these images do not have, as the
+    beginning of a message; "": nothing."""
+    classes = images.classes if images is not None else None
+    if shown.kind == "patch" and shown.is_conditional and not (images and images.paired):
+        return (
+            "The teacher's discriminator reads each picture beside the photo that it was made "
+            "from, and pictures of the target domain (reals) are of no photo: give targets "
+            "(pairs), leave reals out"
+        )
+    if shown.kind != "sngan" or not shown.is_conditional:
+        return ""
+    asked = "The teacher's discriminator reads classes"
+    if images is None or classes is None:
+        return f"{asked}, which the images do not have: give a pack (.npz) with 'labels'"
+    if (top := int(classes.max())) >= shown.extra_channels:
+        name, most = images.names[int(classes.argmax())], shown.extra_channels - 1
+        return f"{asked} 0 to {most}, and '{name}' is of class {top}: check the pack's labels"
+    return ""
 
 
 def binding(

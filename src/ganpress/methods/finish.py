@@ -24,9 +24,9 @@ from ganpress.measures.fidelity import (
     cost_size,
     evaluate,
     evaluation_size,
-    named,
     with_shipped,
 )
+from ganpress.measures.protocol import named
 from ganpress.measures.timing import shipped
 from ganpress.measures.timing.latency_target import in_words, verified
 from ganpress.models.checkpoint import Model

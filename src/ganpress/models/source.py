@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,24 @@ class HeldOut(NamedTuple):
 
     inputs: Inputs
     masks: Tensor | None
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Inputs of a generator in parts, the same whenever they are gone through; each part is made
+    when it is wanted, as one-hot label maps are many times as large as what they are made of."""
+
+    model: Model
+    batch: Batch
+    parts: int
+    device: str
+
+    def __iter__(self) -> Iterator[Inputs]:
+        draw = torch.Generator().manual_seed(0)
+        each, more = divmod(len(self.batch.x), self.parts)
+        ends = [k * each + min(k, more) for k in range(self.parts + 1)]
+        for start, end in pairwise(ends):
+            yield inputs_of(self.model, self.batch.rows(start, end).to(self.device), draw)
 
 
 @dataclass(frozen=True)
@@ -78,13 +97,16 @@ class Source:
 
     def sample(self, count: int, size: Size) -> Inputs:
         """The same ``count`` inputs each time, of crops of ``size`` pixels."""
+        return next(iter(self.sampled(count, size)))
+
+    def sampled(self, count: int, size: Size, parts: int = 1) -> Sampled:
+        """`sample` in so many parts, whose lengths differ by one at most."""
         if self.images is None or self.is_noise:
             batch = blank(count)
         else:
             drawn = Crops(size, count, workers=0)
             batch = next(_stream(self.images, drawn, 0, 1, salt=0))
-        seed = torch.Generator().manual_seed(0)
-        return inputs_of(self.model, batch.to(self.device), seed)
+        return Sampled(self.model, batch, parts, self.device)
 
     def split(self, count: int, size: Size, seed: int) -> tuple[Source, HeldOut]:
         """What is left to train on, and ``count`` inputs that are never trained on.

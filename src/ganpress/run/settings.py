@@ -87,10 +87,18 @@ def multiple_of(step: int) -> AfterValidator:
 
 
 class CropSettings(Settings):
-    """What every description of training crops has; subclasses declare the fields."""
+    """What every description of training crops has; subclasses say which sizes can be."""
 
     size: PixelSize
-    load_size: PixelSize | None = None
+    load_size: PixelSize | None = Field(
+        default=None,
+        description="shorter side before the crop, or height x width that the picture is to cover, "
+        "pixels; None: as size",
+    )
+    flip: bool = Field(default=True, description="mirror each crop with probability 1/2")
+    workers: int = Field(
+        default=1, ge=0, description="processes that decode images; 0: the training process itself"
+    )
 
     def with_given(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """As of every group; a default ``load_size`` keeps its proportion to a given size."""

@@ -63,17 +63,8 @@ class TrainData(CropSettings):
     size: Annotated[PixelSize, at_least(16)] = Field(
         default=256, description='training crop, pixels, or height x width as "256x512"'
     )
-    load_size: PixelSize | None = Field(
-        default=None,
-        description="shorter side before the crop, or height x width that the picture is to cover, "
-        "pixels; None: as size",
-    )
     enlarge: bool = Field(
         default=False, description="enlarge images smaller than the crop; false: they are refused"
-    )
-    flip: bool = Field(default=True, description="mirror each crop with probability 1/2")
-    workers: int = Field(
-        default=1, ge=0, description="processes that decode images; 0: the training process itself"
     )
 
 

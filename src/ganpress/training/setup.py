@@ -22,7 +22,7 @@ from ganpress.measures.interest.interest import (
 )
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.inputs import channels_of, inputs_of, is_drawn, reads
-from ganpress.models.source import Crops, HeldOut, Source
+from ganpress.models.source import Crops, HeldOut, Sampled, Source
 from ganpress.quantisation.attach import attach_quantiser
 from ganpress.run.files import replace_file
 from ganpress.run.run import Run
@@ -32,7 +32,6 @@ from ganpress.training.distil import Networks, mask_of
 from ganpress.training.kit import place
 from ganpress.training.shared_settings import MethodSettings
 from ganpress.training.teacher import CachedTeacher, cached_teacher
-from ganpress.types import Inputs
 from ganpress.types.sizes import Size, scaled
 
 QUANTISED_ON = 16  # pictures over which activation ranges are read
@@ -147,13 +146,12 @@ def training_crops(
     )
 
 
-def calibration_batches(setup: Setup, settings: MethodSettings) -> list[Inputs]:
+def calibration_batches(setup: Setup, settings: MethodSettings) -> Sampled:
     """What BatchNorm's statistics are read from after a cut or a training: `CALIBRATED` pictures,
     in batches of ``data.batch``, or of `CALIBRATED_AT_ONCE` where that is more."""
     batch = max(settings.data.batch, CALIBRATED_AT_ONCE)
     count = max(1, CALIBRATED // batch) * batch
-    drawn = setup.source.sample(count, settings.data.size)
-    return list(zip(*(t.split(batch) for t in drawn), strict=True))
+    return setup.source.sampled(count, settings.data.size, count // batch)
 
 
 def quantise_student(

@@ -40,21 +40,12 @@ class DataSettings(CropSettings):
         default=256,
         description='training crop, pixels, or height x width as "256x512"; divisible by 4',
     )
-    load_size: PixelSize | None = Field(
-        default=None,
-        description="shorter side before the crop, or height x width that the picture is to cover, "
-        "pixels; None: as size",
-    )
     batch: int = Field(default=8, ge=1, description="crops in a batch")
-    flip: bool = Field(default=True, description="mirror each crop with probability 1/2")
     cached_crops: int = Field(
         default=0,
         ge=0,
         description="crops kept of each photo, so that the teacher's outputs can be cached; "
         "0: a fresh crop each time and no cache",
-    )
-    workers: int = Field(
-        default=1, ge=0, description="processes that decode images; 0: the training process itself"
     )
     teacher_cache: str | None = Field(
         default=None,

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ganpress.data import Images, evaluation, open_images, stream
 from ganpress.errors import ConfigError, ImagesError
-from ganpress.measures.interest.interest import masked_images, resolved_mask
+from ganpress.measures.interest.interest import Counted, masked_images, resolved_mask
 from ganpress.measures.interest.settings import MaskSettings
 
 
@@ -177,3 +177,10 @@ def test_the_digest_is_of_the_files_contents_and_of_what_the_card_says(tmp_path:
 
 def test_ones_are_no_mask_at_all() -> None:
     assert resolved_mask(MaskSettings(source="ones")) == MaskSettings()
+
+
+@pytest.mark.parametrize("side", [17, 48, 50])
+def test_a_mask_that_is_resized_stays_within_its_range(side: int) -> None:
+    """The weights of a resize sum to 1 but for rounding, and scores refuse what is beyond 1."""
+    mask = Counted("masks", None)((), torch.zeros(1, 3, side, side), torch.ones(1, 1, 64, 64))
+    assert float(mask.max()) <= 1

@@ -20,6 +20,7 @@ from nets import WIRINGS, Wiring, difference, every_quick_family
 from ofa_runs import given_for, log_of
 from PIL import Image
 from safetensors.torch import load_file
+from slim_setup import pictures_of
 from thin import thinned
 from torch import Tensor
 
@@ -48,6 +49,23 @@ def done(run: Path, stage: str) -> dict[str, Any]:
 
 def wiring_name(wiring: Wiring) -> str:
     return next(n for n, w in WIRINGS.items() if w is wiring)
+
+
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [("cyclegan instance", 1), ("gaugan instance", 1), ("sngan", 2), ("munit", 2)],
+)
+def test_the_teacher_runs_once_a_step_where_both_passes_read_the_same(
+    name: str, times: int
+) -> None:
+    net, teacher = WIRINGS[name].net(1), CachedTeacher(WIRINGS[name].net(0))
+    passes, batches = Passes(net, 2), pictures_of(name.split()[0], 2)
+    for number, batch in enumerate(batches, 1):
+        first, second = (passes(batch, shifted=s).wanted(teacher).picture for s in (False, True))
+        assert teacher.computed == number * times * len(batch.x)
+        assert torch.equal(first, second) == (times == 1)
+        alone = teacher.net(*passes(batch).inputs)
+        assert torch.equal(first, alone) == (times == 1)  # of this batch, not of the last one
 
 
 @every_quick_family

@@ -13,11 +13,7 @@ from ofa_runs import brief, teacher_of
 from thin import thinned
 
 from ganpress.errors import ConfigError
-from ganpress.methods.base import Given
-from ganpress.methods.content_aware.requests import check_terms, resolve
-from ganpress.methods.content_aware.settings import ContentAwareConfig
 from ganpress.models.checkpoint import save
-from ganpress.run.settings import checked
 
 SETS = [
     *("min_channels=1", "data.size=32", "data.batch=2", "data.workers=0"),
@@ -135,18 +131,6 @@ def test_what_cannot_be_is_refused_with_what_to_do(
     assert found.code == 2 and re.search(words, found.err), found.err
     assert "Traceback" not in found.err
     assert not (tmp_path / "r" / "score").exists()
-
-
-def test_pictures_that_the_distances_network_cannot_read_are_refused_before_any_stage() -> None:
-    given = Given(teacher_of("cyclegan instance"), None)
-
-    def asked_for(features: str) -> ContentAwareConfig:
-        small = {"data": {"size": 16, "batch": 2}, "distance": {"features": features}}
-        return resolve(given, checked(ContentAwareConfig, small))
-
-    check_terms(given, asked_for("tiny"))
-    with pytest.raises(ConfigError, match="at least 17 pixels, and these have 16"):
-        check_terms(given, asked_for("squeezenet"))
 
 
 def test_a_file_without_discriminator_goes_on_with_a_warning(

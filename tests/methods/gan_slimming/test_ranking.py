@@ -37,6 +37,14 @@ def test_importance_is_divided_by_the_cost_in_units_of_its_mean(power: float) ->
     torch.testing.assert_close(found["b"], SIZES["b"] / 0.5**power)
 
 
+def test_where_no_channel_saves_anything_all_are_alike() -> None:
+    """A latency does not fall with every channel."""
+    found = importance_per_cost(SIZES, lambda widths: 7.0, 1.0)
+    scale = float(found["a"][0] / SIZES["a"][0])
+    for group, sizes in SIZES.items():
+        torch.testing.assert_close(found[group], sizes * scale)
+
+
 def test_channels_to_prune_are_zeroed_and_the_others_keep_their_scales() -> None:
     scale = nn.Parameter(torch.tensor([-2.0, 0.5, 1.0, 3.0]))
     relative, told = {"g": scale.detach().abs()}, {"g": torch.tensor([True, True, False, False])}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,9 +23,12 @@ from ganpress.losses.distance import Distance, DistanceSettings
 from ganpress.losses.features import load_features
 from ganpress.methods.base import Given
 from ganpress.methods.once_for_all.holdout import hold_out, scorer_for, unmeasurable
+from ganpress.methods.once_for_all.method import identity_of
 from ganpress.methods.once_for_all.requests import resolve
 from ganpress.methods.once_for_all.scoring import At, Held, Scorer, check_quality
 from ganpress.models.checkpoint import Model
+from ganpress.models.inputs import inputs_of
+from ganpress.models.source import Source
 from ganpress.run.run import Run
 from ganpress.run.settings import checked
 from ganpress.training.setup import set_up
@@ -279,6 +283,27 @@ def test_statistics_are_read_where_there_are_any(home: Path, tmp_path: Path) -> 
     assert list(instance.calibration) == []
 
 
+@pytest.mark.parametrize("name", ["gaugan", "sngan conditional", "munit", "cyclegan batch"])
+def test_parts_of_a_sample_are_the_whole_and_are_made_one_by_one(
+    name: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One-hot label maps of Cityscapes take 12 times as much memory as the photos."""
+    given, made = given_for(name, home), list[int]()
+    source, pixels = Source(given.teacher, given.images), WIRINGS[name].pixels
+    whole, parts = source.sample(5, pixels), source.sampled(5, pixels, 3)
+
+    def counted(of: Any, batch: Any, draw: Any) -> Any:
+        made.append(len(batch.x))
+        return inputs_of(of, batch, draw)
+
+    monkeypatch.setattr("ganpress.models.source.inputs_of", counted)
+    assert made == []
+    for _ in range(2):  # the same again
+        found = list(zip(*parts, strict=True))
+        assert all(torch.equal(torch.cat(f), w) for f, w in zip(found, whole, strict=True))
+    assert made == [2, 2, 1, 2, 2, 1]
+
+
 @pytest.mark.parametrize(
     ("name", "count", "paired"),
     [("pix2pix", 3, True), ("munit", 6, False), ("gaugan instance", 3, True)],
@@ -299,15 +324,70 @@ def test_the_real_pictures_of_frechet_are_truths_or_those_of_the_domain(
     assert "frechet" in scorer({})
 
 
+def test_of_many_real_pictures_some_are_taken_that_are_not_the_first(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of a set are often all of one class."""
+    monkeypatch.setattr("ganpress.methods.once_for_all.holdout.REALS", 3)
+    _, scorer, _ = scorer_of("munit", home, tmp_path, quality="frechet")
+    found = [float(x.sum()) for batch in scorer.reals for x in batch]
+    every = pictures_in(open_images(home / "y"))
+    assert len(found) == 3 and set(found) < set(every) and found != every[:3]
+
+
+def identity(given: Given, run: Path, **changes: Any) -> dict[str, Any]:
+    """Of a search whose supernet is the same whatever changes."""
+    c = resolve(given, settings(**changes))
+    setup = set_up(given.teacher, hold_out(given, c)[0], given.reals, None, c, Run(run, quiet=True))
+    return identity_of(setup, given.teacher, given, c)
+
+
+def test_a_study_of_other_inputs_real_pictures_or_segmenter_is_of_another_search(
+    home: Path, tmp_path: Path
+) -> None:
+    """All that a reused supernet does not pin down (`reuse.FREE`)."""
+    labels = given_for("gaugan instance", home)
+    size = {"data": {"size": 64}}
+    same, other = (
+        identity(labels, tmp_path / name, **size, search={"quality": "miou", "segmenter": net})
+        for name, net in (("a", "facades"), ("b", "drn-d-105-cityscapes"))
+    )
+    assert same != other
+    noise = replace(given_for("sngan", home), images=open_images(home / "x"))
+    how = {"search": {"quality": "frechet"}, "discriminator": {"real": "teacher"}}
+    seeds = [identity(noise, tmp_path / f"seed {seed}", seed=seed, **how) for seed in (3, 4)]
+    assert seeds[0] != seeds[1]
+    reals = replace(noise, images=open_images(home / "y"))
+    assert identity(reals, tmp_path / "reals", seed=3, **how) != seeds[0]
+    assert identity(noise, tmp_path / "again", seed=3, **how) == seeds[0]
+    photos = given_for("cyclegan instance", home)
+    assert identity(photos, tmp_path / "c", seed=3) == identity(photos, tmp_path / "d", seed=4)
+
+
 # --- what can be measured -------------------------------------------------------------------------
+
+
+class Some(SimpleNamespace):
+    """A few images."""
+
+    def __len__(self) -> int:
+        return 6
 
 
 def given_with(
     name: str, *, paired: bool = False, reals: bool = False, images: bool = True
 ) -> Given:
-    some = SimpleNamespace(paired=paired) if images else None
-    real = SimpleNamespace() if reals else None
+    some = Some(paired=paired) if images else None
+    real = Some() if reals else None
     return Given(WIRINGS[name].model(), cast(Any, some), cast(Any, real))
+
+
+def test_a_distance_of_sets_is_refused_of_a_single_picture() -> None:
+    given = given_with("pix2pix", paired=True)
+    found = unmeasurable(given, settings(search={"images": 1}))
+    with pytest.raises(ConfigError, match="frechet needs at least 2 held-out inputs"):
+        check_quality("frechet", found)
+    assert "frechet" not in unmeasurable(given, settings(search={"images": 2}))
 
 
 @pytest.mark.parametrize(

@@ -181,4 +181,5 @@ def _digest(mask: MaskSettings) -> str:
 def _resized(masks: Tensor, size: tuple[int, int]) -> Tensor:
     if tuple(masks.shape[-2:]) == size:
         return masks
-    return F.interpolate(masks, size, mode="bilinear", align_corners=False, antialias=True)
+    resized = F.interpolate(masks, size, mode="bilinear", align_corners=False, antialias=True)
+    return resized.clamp(0, 1)  # the weights of a place sum to 1 but for rounding

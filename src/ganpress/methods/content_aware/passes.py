@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ganpress.data import Batch
 from ganpress.methods.content_aware.scores.diversity import Directions
 from ganpress.models.families.stylegan2 import StyleGAN2
-from ganpress.models.inputs import inputs_of
+from ganpress.models.inputs import inputs_of, is_drawn
 from ganpress.nn.taps import tapped
 from ganpress.run import distributed
 from ganpress.training.styles import RandomInputs, random_inputs
@@ -50,20 +50,23 @@ class Shown(Protocol):
         """What the teacher makes of it, without gradients."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Read:
     """A batch of any family's inputs."""
 
     inputs: Inputs
     ids: Tensor
+    _seen: Made | None = field(default=None, init=False)
 
     def made(self, net: nn.Module) -> Made:
         """See `Shown`."""
         return Made([net(*self.inputs)])
 
     def wanted(self, teacher: CachedTeacher) -> Made:
-        """See `Shown`; from the teacher's cache, where there is one."""
-        return Made([teacher(self.inputs, self.ids).pictures])
+        """See `Shown`; from the teacher's cache, where there is one. Made once."""
+        if self._seen is None:
+            self._seen = Made([teacher(self.inputs, self.ids).pictures])
+        return self._seen
 
 
 @dataclass(frozen=True)
@@ -102,9 +105,10 @@ class Styled:
         return self.made(teacher.net)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Passes:
-    """The passes of a stage; what is drawn comes from torch's state, which is the step's.
+    """The passes of a stage; what is drawn comes from torch's state, which is the step's. Where
+    nothing is drawn, all passes on a batch are one, and the teacher runs once.
 
     Attributes:
         batch: pictures of a step over all processes.
@@ -120,11 +124,14 @@ class Passes:
     taps: tuple[str, ...] = ()
     shift: float = 0.0
     directions: Directions | None = None
+    _last: tuple[Batch, Read] | None = field(default=None, init=False)
 
     def __call__(self, batch: Batch, *, shifted: bool = False) -> Shown:
         """A pass on this batch. Args: shifted: with a second copy, where maps are compared."""
         if not isinstance(self.net, StyleGAN2):
-            return Read(inputs_of(self.net, batch), batch.ids)
+            if self._last is None or self._last[0] is not batch or is_drawn(self.net):
+                self._last = batch, Read(inputs_of(self.net, batch), batch.ids)
+            return self._last[1]
         random = random_inputs(self.net, self.mixing, self.batch)
         if not (shifted and self.taps):
             return Styled(random)

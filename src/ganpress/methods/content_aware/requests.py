@@ -8,10 +8,9 @@ from functools import partial
 from typing import Any
 
 from ganpress.errors import ConfigError
-from ganpress.losses.features import smallest_side
 from ganpress.losses.lpips import PictureDistance
 from ganpress.methods.base import Given
-from ganpress.methods.checks import check_discriminator, check_images
+from ganpress.methods.checks import check_discriminator, check_features, check_images
 from ganpress.methods.content_aware.passes import relation_taps
 from ganpress.methods.content_aware.pruning import check_pruning
 from ganpress.methods.content_aware.settings import (
@@ -23,14 +22,13 @@ from ganpress.methods.content_aware.tasks import SMALL_BATCH, SMALLER, TASKS
 from ganpress.methods.latency import resolved_latency
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.stylegan2 import StyleGAN2
-from ganpress.models.inputs import from_noise, made_size
+from ganpress.models.inputs import from_noise
 from ganpress.nn.discriminators.stylegan2 import StyleGAN2Discriminator
 from ganpress.run import distributed
 from ganpress.run.proposals import ways
 from ganpress.training.discriminator import family_discriminator
 from ganpress.training.shared_settings import resolved_alike
 from ganpress.training.student_form import in_form
-from ganpress.types.sizes import shorter
 
 
 def resolve(given: Given, config: ContentAwareConfig) -> ContentAwareConfig:
@@ -111,6 +109,7 @@ def check(given: Given, settings: ContentAwareConfig) -> None:
     check_images(teacher, given.images, given.reals, c)
     with_own, played = discriminator_to_play(teacher, c)
     check_discriminator(replace(given, teacher=with_own), played, resolve=resolve)
+    check_features(given, c, resolve=resolve)
     check_processes(c)
     check_terms(given, c)
     check_pruning(teacher, c, partial(check, given))
@@ -170,14 +169,6 @@ def check_terms(given: Given, c: ContentAwareConfig) -> None:
                 f"distil.{term} compares the pictures of a batch with one another: it needs at "
                 f"least 2 for each process{how}."
             )
-    seen = made_size(teacher) if from_noise(teacher) else shorter(c.data.size)
-    smallest = smallest_side(c.distance.features)
-    if (d.perceptual or d.mmd) and seen < smallest:
-        how = ways(c, [{"distil.perceptual": 0.0, "distil.mmd": 0.0}], check=accepted)
-        raise ConfigError(
-            f"A feature network reads pictures of at least {smallest} pixels, and these have "
-            f"{seen}{how}."
-        )
 
 
 def remarks(given: Given, c: ContentAwareConfig, distance: PictureDistance | None) -> Iterator[str]:

@@ -133,9 +133,11 @@ class ContentAwareFinetune(FinetuneSettings):
 class ContentAwareConfig(MethodSettings):
     """Content-Aware GAN Compression (Liu et al., CVPR 2021).
 
-    The defaults are the paper's for StyleGAN2 at 256 pixels. Departures: teacher and student are
-    given the same noise maps, ToRGB keeps its gain when channels are cut, and R1 and the path
-    length are those that the teacher was trained with.
+    The defaults are the paper's for StyleGAN2 at 256 pixels, but for batches of 8 (theirs: 16).
+    Departures: teacher and student are given the same noise maps, ToRGB keeps its gain when
+    channels are cut, R1 and the path length are those that the teacher was trained with, groups
+    keep ``min_channels``, and the decay of the weights' average is ramped up (`run.ema.Average`;
+    theirs starts with the pruned weights, which so stay in it for thousands of steps).
     """
 
     recipe_kinds: ClassVar[tuple[str, ...]] = ("content-aware", "ablate")

@@ -58,6 +58,6 @@ def importance_per_cost(
     alive = {g: int((s > 0).sum()) for g, s in importance.items()}
     now = cost(alive)
     saved = {g: now - cost({**alive, g: max(0, n - 1)}) for g, n in alive.items()}
-    mean = sum(saved.values()) / len(saved)
+    mean = sum(saved.values()) / len(saved) or 1.0  # nothing is saved anywhere: all alike
     prices = {g: max(v / mean, 1e-3) ** exponent for g, v in saved.items()}
     return {g: s / prices[g] for g, s in importance.items()}

@@ -37,6 +37,10 @@ EXPLODED = 100.0
 has diverged, which the losses show only later, where a norm downstream hides it."""
 
 
+LOWEST_RATE = 0.01
+"""Of a learning rate at the start: with it falls the threshold of the scales."""
+
+
 @dataclass(frozen=True)
 class Pruning:
     """How a round of the joint loop prunes.
@@ -79,7 +83,7 @@ def joint(
     Departures from the paper, each a setting: a channel among the last of its group's floor is
     never zeroed, and a group of floor 0 stays empty once it is (`hold_empty`); thresholds are
     relative to each group's first scales (``references``), since imported teachers do not start at
-    gamma = 1.
+    gamma = 1. And without one: no rate falls below `LOWEST_RATE` of its first value (theirs to 0).
 
     Args:
         networks: the student with scales on every group that is to be pruned (`add_gates`).
@@ -110,7 +114,7 @@ def joint(
     for step in loop:
         decays = rate_factors(s.schedule, pruning.overall(stage.progress))
         for optimiser, lr, factor in zip(optimisers, first_lrs, decays, strict=True):
-            optimiser.param_groups[0]["lr"] = lr * max(factor, 0.01)
+            optimiser.param_groups[0]["lr"] = lr * max(factor, LOWEST_RATE)
         batch = next(stream)
         inputs = inputs_of(student, batch)
         target = networks.teacher(inputs, batch.ids).pictures

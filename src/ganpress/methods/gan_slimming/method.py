@@ -13,7 +13,7 @@ from ganpress.data import Batch
 from ganpress.errors import ConfigError
 from ganpress.measures.cost import CostOf
 from ganpress.methods.base import Given
-from ganpress.methods.checks import check_discriminator, check_images
+from ganpress.methods.checks import check_discriminator, check_features, check_images
 from ganpress.methods.gan_slimming.extract import cut, first_scales, floors_of, scaled_copy
 from ganpress.methods.gan_slimming.importance import Goal
 from ganpress.methods.gan_slimming.joint import Pruning, joint
@@ -124,6 +124,7 @@ def check(given: Given, settings: SlimConfig) -> None:
     sizes = {} if c.procedure == "gd" else {"sparsify.size": c.sparsify.size or c.data.size}
     check_images(teacher, given.images, given.reals, c, sizes=sizes)
     check_discriminator(given, c, sizes=sizes, resolve=resolve_for)
+    check_features(given, c, sizes=sizes, resolve=resolve_for)
     _check_start(given, c)
     check_target(teacher, c, given.begin)
 
@@ -267,7 +268,7 @@ def prune_in_rounds(
         )
         stage = joint_round(setup, c, part, student, distillation, pruning)
         inputs = setup.source.sample(EXTRACT_IMAGES, c.data.size)
-        calibration = calibration_batches(setup, c) if batch_norms(student.net) else []
+        calibration = calibration_batches(setup, c) if batch_norms(student.net) else ()
         student = cut(student, inputs, c, pruning, to_budget=part.is_last, calibration=calibration)
         keep(stage.root, student, setup.discriminator)
         stage.finish(widths=student.widths, cost=cost(student.widths))

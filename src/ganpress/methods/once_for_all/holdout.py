@@ -24,10 +24,9 @@ from ganpress.methods.once_for_all.settings import OnceForAllConfig
 from ganpress.methods.once_for_all.truth import has_truth, truth_in
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import drawn, from_noise, inputs_of
-from ganpress.models.source import blank, split_images
+from ganpress.models.source import Sampled, blank, split_images
 from ganpress.training.distil import mask_of
 from ganpress.training.setup import Setup
-from ganpress.types import Inputs
 
 BATCH = 8  # pictures that are scored at a time
 CALIBRATED = 32  # pictures that BatchNorm's statistics are read from at a time
@@ -57,7 +56,7 @@ def scorer_for(
     """What scores width sets of ``net``: held-out batches; the teacher's pictures are made once."""
     teacher = setup.teacher
     batches = list(_held(teacher, held, c, copy.copy(setup.interest)))
-    calibrated = calibration(setup, c) if batch_norms(net) else []
+    calibrated = calibration(setup, c) if batch_norms(net) else ()
     scored = c.search.quality == "frechet"
     features = _features(c, given.weights) if scored else None
     reals = list(_reals(given, held, c)) if scored else []
@@ -81,13 +80,11 @@ def _segmenting(
     return measure
 
 
-def calibration(setup: Setup, c: OnceForAllConfig) -> list[Inputs]:
+def calibration(setup: Setup, c: OnceForAllConfig) -> Sampled:
     """What BatchNorm's statistics are read from for each width set (`search.calibrate`), in
     batches of one length, or lengths that differ by one: `recalibrate` counts all alike."""
-    size = max(c.data.batch, CALIBRATED)
-    count = -(-c.search.calibrate // size)
-    drawn_inputs = setup.source.sample(c.search.calibrate, c.data.size)
-    return list(zip(*(t.tensor_split(count) for t in drawn_inputs), strict=True))
+    parts = -(-c.search.calibrate // max(c.data.batch, CALIBRATED))
+    return setup.source.sampled(c.search.calibrate, c.data.size, parts)
 
 
 @torch.no_grad()
@@ -112,12 +109,13 @@ def _held(
 
 
 def _reals(given: Given, held: Images | None, c: OnceForAllConfig) -> Iterator[Tensor]:
-    """Real pictures of the target domain."""
+    """Real pictures of the target domain: of more than `REALS` some at random, since sets are often
+    in the order of their classes."""
     is_true = held is not None and has_truth(given.teacher, held)
     images = held if is_true else given.reals or given.images
     if images is None:
         return
-    some = images.some(range(min(len(images), REALS)))
+    some = split_images(images, REALS)[1] if len(images) > REALS else images
     for batch in evaluation(some, batch=BATCH, size=c.data.size):
         true = truth_in(given.teacher, batch, is_paired=True) if is_true else None
         yield (batch.x if true is None else true).to(c.device)
@@ -134,8 +132,11 @@ def unmeasurable(given: Given, c: OnceForAllConfig) -> dict[str, str]:
     found = {}
     if not truth:
         found["truth"] = "needs the truth of each input: targets (--pairs), or label maps"
-    if not (truth or given.reals or (from_noise(teacher) and images)):
+    reals = images if from_noise(teacher) else given.reals
+    if not (truth or reals):
         found["frechet"] = "needs real pictures of the target domain (--reals)"
+    elif min(c.search.images, len(reals) if reals and not truth else 2) < 2:
+        found["frechet"] = "needs at least 2 held-out inputs (search.images) and 2 real pictures"
     if c.search.segmenter is None:
         why = "needs a segmenter, such as --set search.segmenter=facades"
         found |= {"miou": why, "accuracy": why}

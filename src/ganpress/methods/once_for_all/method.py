@@ -15,6 +15,7 @@ from torch import nn
 
 from ganpress.channels.recalibrate import batch_norms, recalibrate
 from ganpress.data import Batch, Images
+from ganpress.measures.segmenter import digest_of
 from ganpress.methods.base import Given
 from ganpress.methods.once_for_all.beginning import (
     cut_to,
@@ -43,6 +44,7 @@ from ganpress.methods.once_for_all.terms import picture_terms
 from ganpress.methods.once_for_all.truth import has_truth
 from ganpress.methods.once_for_all.variants import budgets
 from ganpress.models.checkpoint import Model, fingerprint
+from ganpress.models.inputs import is_drawn
 from ganpress.run.files import read_json, replace_file
 from ganpress.run.progress import Progress
 from ganpress.run.restarts import with_restarts
@@ -276,7 +278,7 @@ def searched(
             budget=budget_of(given.teacher, c),
             settings=c.search,
             folder=stage.root,
-            identity=identity_of(setup, supernet, c),
+            identity=identity_of(setup, supernet, given, c),
             seed=c.seed,
             quality=c.search.quality,
             maximise=c.search.quality in LARGER_IS_BETTER,
@@ -289,14 +291,19 @@ def searched(
     return found.widths
 
 
-def identity_of(setup: Setup, supernet: Model, c: OnceForAllConfig) -> dict[str, Any]:
+def identity_of(setup: Setup, supernet: Model, given: Given, c: OnceForAllConfig) -> dict[str, Any]:
     """What the figures of a width set depend on."""
-    images = setup.source.images
-    return {
+    images, segmenter = setup.source.images, c.search.segmenter
+    reals = (given.reals or given.images) if c.search.quality == "frechet" else None
+    found = {
         "supernet": fingerprint(supernet.net),
         "teacher": fingerprint(setup.teacher.net),
         "images": images.digest() if images else "none",
         "data": [str(c.data.size), c.search.images, c.search.calibrate],
         "distance": c.distance.model_dump(),
-        **({"mask": c.mask.digest} if c.mask.digest else {}),
+        "mask": c.mask.digest,
+        "seed": c.seed + 1 if is_drawn(setup.teacher) else None,  # of noise, styles and classes
+        "reals": reals.digest() if reals else None,
+        "segmenter": segmenter and (digest_of(segmenter) or segmenter),
     }
+    return {name: value for name, value in found.items() if value is not None}

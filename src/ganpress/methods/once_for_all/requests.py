@@ -17,7 +17,12 @@ from ganpress.measures.cost import CostTable
 from ganpress.measures.target import LATENCY
 from ganpress.measures.timing.latency_target import latency_cost
 from ganpress.methods.base import Given
-from ganpress.methods.checks import check_discriminator, check_images, rounded_up
+from ganpress.methods.checks import (
+    check_discriminator,
+    check_features,
+    check_images,
+    rounded_up,
+)
 from ganpress.methods.latency import resolved_latency
 from ganpress.methods.once_for_all.beginning import full_widths, options_of
 from ganpress.methods.once_for_all.holdout import hold_out, unmeasurable
@@ -117,6 +122,7 @@ def check(given: Given, settings: OnceForAllConfig) -> None:
         )
     check_images(teacher, given.images, given.reals, c)
     check_discriminator(given, c, resolve=resolve)
+    check_features(given, c, resolve=resolve)
     hold_out(given, c)
     check_quality(c.search.quality, unmeasurable(given, c))
     if c.procedure == "scratch":

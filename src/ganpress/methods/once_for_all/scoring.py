@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -56,7 +56,7 @@ class Scorer:
     net: nn.Module
     held: Sequence[Held]
     distance: Distance
-    calibration: Sequence[Inputs] = ()
+    calibration: Iterable[Inputs] = ()
     reals: Sequence[Tensor] = ()
     segment: Callable[[Sequence[Tensor]], Mapping[str, float]] | None = None
     features: Features | None = None

@@ -60,4 +60,6 @@ TASKS = {
     "stylegan2": Task(lr=2e-3, d_lr=2e-3, betas=(0.0, 0.99), taps_weight=(0.01, 0.01)),
 }
 """By family. The authors have no values for CartoonGAN, SNGAN and StyleGAN2: the first has the
-unpaired task's, the others that task's weights with their own teacher's optimisers."""
+unpaired task's, the others that task's weights with their own teacher's optimisers. MUNIT's rate
+they halve every 200,000 steps; here all fall as ``supernet.decay`` says. Their perceptual
+loss is on VGG-19, here on ``distance.features``."""

@@ -49,6 +49,8 @@ def longer(c: OnceForAllConfig) -> dict[str, str]:
 def shortened(c: OnceForAllConfig, steps: int, minutes: float) -> OnceForAllConfig:
     """The same compression in stages of so many steps or minutes, one width set scored."""
     brief: dict[str, Any] = {"steps": steps, "minutes": minutes}
+    search = {"kind": "random", "evaluations": 1, "storage": None}
+    search["images"] = 2 if c.search.quality == "frechet" else 1
     return c.model_copy(
         update={
             "predistil": c.predistil.model_copy(update=brief if c.predistil.steps else {}),
@@ -56,9 +58,7 @@ def shortened(c: OnceForAllConfig, steps: int, minutes: float) -> OnceForAllConf
             "finetune": c.finetune.model_copy(
                 update={**(brief if c.finetune.steps else {}), "select": "last"}
             ),
-            "search": c.search.model_copy(
-                update={"kind": "random", "evaluations": 1, "images": 1, "storage": None}
-            ),
+            "search": c.search.model_copy(update=search),
             "data": c.data.model_copy(update={"teacher_cache": None, "workers": 0}),
             "reuse": c.reuse if c.procedure == "scratch" else None,
             "restarts": 0,
