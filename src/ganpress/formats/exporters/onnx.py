@@ -52,9 +52,9 @@ def export_onnx(job: Job) -> ExportFacts:
                 f"Export to ONNX needs the package '{package}': pip install 'ganpress[onnx]'"
             ) from error
     model, form, path = job.model, job.form, job.path
-    data = to_bytes(model, form, job.calibration)
     plain = in_form(model, form)
-    found = compare(plain, data, session, form, layers=as_traced(model, form))
+    data, layers = with_layers(plain, form, job.calibration)
+    found = compare(plain, data, session, form, layers=layers)
     parity = check_seen(job, plain, lambda: open_file(data), FLOAT_MAX, Tolerance().mean)
     make_folder(path.parent)
     replace_file(path, lambda file: file.write(data))
@@ -83,10 +83,52 @@ def to_bytes(
     Raises: ExportError where torch's exporter cannot take the network; ConfigError for an operator
         set that the graph cannot have, or a precision that the network cannot.
     """
+    plain = in_form(model, form)
+    return _finished(_graph(plain, form), plain, form, calibration, runtime, passes=passes)
+
+
+def with_layers(
+    plain: Model,
+    form: Form,
+    calibration: Sequence[Inputs] = (),
+    *,
+    runtime: Runtime = "onnxruntime",
+) -> tuple[bytes, bytes | None]:
+    """`to_bytes`, and where the network has trained quantisers the file whose layers are the
+    network's, for the check of layers: passes merge layers with what is around them. Else None.
+
+    Args: plain: what `in_form` made.
+    """
+    graph = _graph(plain, form)
+    data = _finished(graph, plain, form, calibration, runtime, passes=True)
+    if quantiser_of(plain.net) is None:
+        return data, None
+    lowest = replace(form, opset=None)
+    return data, _finished(graph, plain, lowest, (), runtime, passes=False)
+
+
+def _graph(plain: Model, form: Form) -> bytes:
+    """The network as it was traced; of what its file will say only what passes ask for."""
+    from onnx import helper
+
+    file = _spelled_out(traced(plain, form))
+    helper.set_model_props(file, {"multiple": str(plain.multiple)})
+    data: bytes = file.SerializeToString()
+    return data
+
+
+def _finished(
+    data: bytes,
+    plain: Model,
+    form: Form,
+    calibration: Sequence[Inputs],
+    runtime: Runtime,
+    *,
+    passes: bool,
+) -> bytes:
+    """The file of a graph that was traced."""
     import onnx
 
-    plain = in_form(model, form)
-    data: bytes = _spelled_out(traced(plain, form)).SerializeToString()
     if form.precision == "int8" and quantiser_of(plain.net) is None:
         data = calibrated(data, _feeds(plain, calibration), runtime=runtime)
     elif passes:
@@ -102,14 +144,6 @@ def to_bytes(
         described["inference_precision_hint"] = OPENVINO_HINTS[described["precision"]]
     onnx.helper.set_model_props(file, described)
     return at_opset(file.SerializeToString(), form.opset)
-
-
-def as_traced(model: Model, form: Form, *, runtime: Runtime = "onnxruntime") -> bytes | None:
-    """The file whose layers are those of the network, for the check of layers, where it has
-    trained quantisers: passes merge layers with what is around them. Else None."""
-    if quantiser_of(in_form(model, form).net) is None:
-        return None
-    return to_bytes(model, replace(form, opset=None), runtime=runtime, passes=False)
 
 
 def _feeds(model: Model, calibration: Sequence[Inputs]) -> Iterator[dict[str, Any]]:
