@@ -182,7 +182,8 @@ def remarks(found: Bench) -> list[str]:
     is not in it and why, where files were exported to."""
     from ganpress.report.latencies import advice
 
-    out, cores = [], found.device["usable_cores"]
+    out: list[str] = []
+    cores = found.device["usable_cores"]
     if found.threads > cores:
         out.append(
             f"{found.threads} threads on {cores} usable core{'s' if cores != 1 else ''} wait for "
