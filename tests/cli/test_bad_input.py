@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from forked import CONTEXT
+from nets import WIRINGS
 from patience import PATIENCE_S
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -276,6 +277,18 @@ def test_a_pickle_is_no_model_of_ours(verb: str, tmp_path: Path, ganpress: Comma
     assert code == 2
     assert "ganpress import" in told
     assert not marker.exists()
+
+
+def test_instance_maps_without_their_label_maps_are_refused(
+    home: Path, tmp_path: Path, ganpress: Command
+) -> None:
+    line = ["-o", tmp_path / "x.onnx", "--instances", home / "photos"]
+    code, told = ganpress("export", home / "cartoongan.safetensors", *line)
+    assert code == 2 and "reads no label maps: leave --instances out" in " ".join(told.split())
+    maps = save(WIRINGS["gaugan"].model(), tmp_path / "gaugan.safetensors")
+    code, told = ganpress("export", maps, *line)
+    assert code == 2 and "of --images or --calibrate" in " ".join(told.split())
+    assert not (tmp_path / "x.onnx").exists()
 
 
 @pytest.mark.parametrize("part", [0.0, 0.1, 0.9])

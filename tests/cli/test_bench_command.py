@@ -90,6 +90,12 @@ def test_what_is_slower_in_8_bits_is_said_of_each_model() -> None:
     assert "not timed: a, torch fp32: because" in left
 
 
+def test_more_threads_than_cores_are_said_to_wait_for_one_another() -> None:
+    lines = command.remarks(a_bench(a_row(), threads=3))
+    assert lines[0].startswith("3 threads on 2 usable cores wait") and "--threads 2" in lines[0]
+    assert not any("threads on" in line for line in command.remarks(a_bench(a_row())))
+
+
 def test_json_has_every_row_and_the_device(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = run_cli(
         capsys, "bench", file, "--runtime", "onnxruntime", "--size", 16, "--threads", 1,
@@ -189,6 +195,18 @@ def test_measure_times_an_exported_file_in_the_runtimes_that_take_it(
     for part in ("onnxruntime", "3.25", "4.50", "openvino", "bf16", "1.75", "threads: 1"):
         assert part in told.out
     assert f"not timed: {file}, openvino int8: it will not" in told.out
+
+
+def test_measure_refuses_flags_that_say_nothing_of_what_is_measured(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = run_cli(capsys, "measure", "sngan", "--input", "z=1x128")
+    assert told.code == 2 and "--input is for .onnx and .xml files" in told.err
+    for name in (file, "a.safetensors"):
+        told = run_cli(capsys, "measure", "sngan", name, "--option", "classes=4")
+        assert told.code == 2 and f"{name} has its options inside" in told.err
+    told = run_cli(capsys, "measure", "sngann", "--option", "classes=4")
+    assert told.code == 2 and "did you mean 'sngan'" in told.err
 
 
 def test_measure_asks_for_dims_that_it_cannot_know(

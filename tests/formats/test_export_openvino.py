@@ -21,7 +21,8 @@ from ganpress.errors import ConfigError, DiskFull, ExportError, MissingExtra
 from ganpress.formats.exporters import export
 from ganpress.formats.exporters import openvino as exporter
 from ganpress.formats.exporters.form import Form
-from ganpress.formats.exporters.onnx import to_bytes
+from ganpress.formats.exporters.onnx import to_bytes, with_layers
+from ganpress.formats.exporters.trace import in_form
 from ganpress.formats.runtimes import open_file
 from ganpress.models.checkpoint import Model
 from ganpress.nn.layers import convolutions
@@ -123,20 +124,18 @@ def test_a_file_that_differs_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, coarser = quantised(), to_bytes(quantised(bits=5), Form(32), passes=False)
-    for made in ("to_bytes", "as_traced"):
-        monkeypatch.setattr(exporter, made, lambda *a, **k: coarser)
+    monkeypatch.setattr(exporter, "with_layers", lambda *a, **k: (coarser, coarser))
     with pytest.raises(ExportError, match=r"in what layer '[\w.]+' reads: .*Nothing was written"):
         export(model, tmp_path / "net.xml", to="openvino", size=32)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")
-def converted() -> dict[str, bytes]:
-    """The ONNX files of a float and a quantised network, made once."""
-    return {
-        "float": to_bytes(SHALLOW.model(), Form(32)),
-        "quantised": to_bytes(quantised(), Form(32)),
-    }
+def converted() -> dict[str, tuple[bytes, bytes | None]]:
+    """What a float and a quantised network's .xml are made of, made once."""
+    form = Form(32)
+    made = {"float": SHALLOW.model(), "quantised": quantised()}
+    return {kind: with_layers(in_form(model, form), form) for kind, model in made.items()}
 
 
 Pair = tuple[bytes, bytes]
@@ -163,13 +162,13 @@ def cut_short(xml: bytes, weights: bytes) -> Pair:
 def test_the_very_bytes_that_are_written_are_checked(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    converted: dict[str, bytes],
+    converted: dict[str, tuple[bytes, bytes | None]],
     kind: str,
     damage: Callable[..., Pair],
     told: str,
 ) -> None:
     whole, model = exporter.files, SHALLOW.model() if kind == "float" else quantised()
-    monkeypatch.setattr(exporter, "to_bytes", lambda *a, **k: converted[kind])
+    monkeypatch.setattr(exporter, "with_layers", lambda *a, **k: converted[kind])
     monkeypatch.setattr(exporter, "files", lambda data, precision: damage(*whole(data, precision)))
     with pytest.raises(ExportError, match=rf"(?s){told}.*Nothing was written"):
         export(model, tmp_path / "net.xml", to="openvino", size=32)
@@ -179,7 +178,7 @@ def test_the_very_bytes_that_are_written_are_checked(
 def test_a_graph_that_openvino_cannot_convert_is_an_export_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporter, "to_bytes", lambda *a, **k: b"no graph")
+    monkeypatch.setattr(exporter, "with_layers", lambda *a, **k: (b"no graph", None))
     with pytest.raises(ExportError, match=r"(?s)cannot convert .*Nothing was written"):
         export(SHALLOW.model(), tmp_path / "net.xml", to="openvino", size=32)
     assert not list(tmp_path.iterdir())
@@ -208,7 +207,10 @@ def replace(folder: Path) -> None:
 
 @pytest.mark.parametrize("whole", [0, 1])
 def test_a_full_disk_leaves_the_previous_pair(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, converted: dict[str, bytes], whole: int
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    converted: dict[str, tuple[bytes, bytes | None]],
+    whole: int,
 ) -> None:
     synced: list[int] = []
 
@@ -217,7 +219,7 @@ def test_a_full_disk_leaves_the_previous_pair(
         if len(synced) > 2 * whole:  # each file, and then its folder
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(exporter, "to_bytes", lambda *a, **k: converted["float"])
+    monkeypatch.setattr(exporter, "with_layers", lambda *a, **k: converted["float"])
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(DiskFull, match=r"net\.(bin|xml)"):
         export(SHALLOW.model(), folder / "net.xml", to="openvino", size=32)

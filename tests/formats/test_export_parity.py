@@ -131,14 +131,18 @@ def test_a_file_that_differs_on_a_picture_is_not_written(
     other = to_bytes(SHALLOW.model(seed=1), form)
     found = export(SHALLOW.model(), tmp_path / "net.onnx", form=form, images=images)
     before = found.file.read_bytes()
-    monkeypatch.setattr("ganpress.formats.exporters.onnx.to_bytes", lambda *a, **k: other)
+    monkeypatch.setattr(
+        "ganpress.formats.exporters.onnx.with_layers", lambda *a, **k: (other, None)
+    )
     monkeypatch.setattr("ganpress.formats.exporters.verify.FLOAT_MAX", 10.0)
     monkeypatch.setattr("ganpress.formats.exporters.verify._check_float", lambda *a: None)
     with pytest.raises(ExportError, match=r"On 0\.png the exported .*Nothing was written"):
         export(SHALLOW.model(), tmp_path / "net.onnx", form=form, images=images)
     assert found.file.read_bytes() == before
     monkeypatch.undo()
-    monkeypatch.setattr("ganpress.formats.exporters.onnx.to_bytes", lambda *a, **k: before)
+    monkeypatch.setattr(
+        "ganpress.formats.exporters.onnx.with_layers", lambda *a, **k: (before, None)
+    )
     export(SHALLOW.model(), tmp_path / "net.onnx", form=form)
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["net.onnx"]  # no old parity
 

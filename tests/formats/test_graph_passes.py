@@ -154,6 +154,15 @@ def test_a_quantised_transposed_convolution_that_would_stay_in_float_stays(data:
     assert left_alone(data, integer_transposed)
 
 
+def test_a_transposed_convolution_with_a_bias_that_is_no_constant_stays() -> None:
+    d = Drawing(1, 4, 6, 6)
+    w = d.constant(d.normal(4, 2, 4, 4))
+    bias = d.node("Mul", d.constant(d.normal(2)), d.constant(d.normal(2)))
+    kernel = {"kernel_shape": [4, 4], "strides": [2, 2], "pads": [1] * 4}
+    data = d.file(d.node("ConvTranspose", "x", w, bias, **kernel))
+    assert left_alone(data, everywhere(as_one, "ConvTranspose"))
+
+
 def test_a_transposed_convolution_takes_the_bias_behind_it_along() -> None:
     data, x = quantised_transposed(then=None), picture((1, 6, 5, 4))
     made = changed(data, everywhere(as_one, "ConvTranspose"))
@@ -343,6 +352,17 @@ def written(
 
 
 FREE = (1, 4, "height", "width")
+
+
+def within() -> bytes:
+    """A convolution of three channels at half the size, which can be odd, doubled behind it."""
+    d = Drawing(*FREE)
+    half = d.node("MaxPool", "x", kernel_shape=[2, 2], strides=[2, 2])
+    y = d.node("Conv", half, d.constant(d.normal(3, 4, 3, 3)), pads=[1] * 4)
+    scales = d.constant(np.array([1, 1, 2, 2], np.float32))
+    return d.file(d.node("Resize", y, "", scales, mode="nearest"), multiple=2)
+
+
 PICTURES = {
     "RGB": written(3),
     "grey, 3x3": written(1, kernel=3),
@@ -369,8 +389,19 @@ def test_a_picture_is_written_four_pixels_at_a_time(data: bytes) -> None:
         written(3, shape=(1, 4, 11, 10)),
         written(3, shape=FREE),
         written(3, shape=FREE, multiple=3),
+        written(3, shape=(1, 4, 11, "width"), multiple=2),
+        within(),
     ],
-    ids=["5 channels", "1x1", "stride 2", "odd height", "any height", "multiple of 3"],
+    ids=[
+        "5 channels",
+        "1x1",
+        "stride 2",
+        "odd height",
+        "any height",
+        "multiple of 3",
+        "odd height, any width",
+        "no picture",
+    ],
 )
 def test_what_is_no_picture_or_of_odd_sides_stays(data: bytes) -> None:
     assert left_alone(data, picture_in_squares)

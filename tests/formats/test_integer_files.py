@@ -20,7 +20,7 @@ from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.graph.early import quantise_early
 from ganpress.formats.exporters.graph.editor import Editor
 from ganpress.formats.exporters.graph.quantised import weight_of
-from ganpress.formats.exporters.onnx import as_traced, session, to_bytes
+from ganpress.formats.exporters.onnx import session, to_bytes
 from ganpress.formats.exporters.plain import export_plain
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.forms import integer_form
@@ -72,7 +72,7 @@ def form_of(name: str) -> Form:
 
 def check(model: Model, data: bytes, form: Form) -> verify.Agreement:
     """As an export does it: layer by layer to single roundings, and as a whole."""
-    return verify.compare(model, data, session, form, layers=as_traced(model, form))
+    return verify.compare(model, data, session, form, layers=to_bytes(model, form, passes=False))
 
 
 def kinds(data: bytes) -> Counter[str]:

@@ -66,7 +66,8 @@ def file_of(wiring: str) -> Iterator[None]:
     data = in_onnx(wiring)
     with pytest.MonkeyPatch.context() as patch:
         for target in ENDINGS:
-            patch.setattr(f"ganpress.formats.exporters.{target}.to_bytes", lambda *a, **k: data)
+            made = f"ganpress.formats.exporters.{target}.with_layers"
+            patch.setattr(made, lambda *a, **k: (data, None))
         yield
 
 

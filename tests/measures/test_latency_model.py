@@ -15,6 +15,13 @@ from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.graph import optimised
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.formats.exporters.trace import TRACED_OPSET
+from ganpress.measures.timing.codes import (
+    Count,
+    coded,
+    counts_in,
+    numbers_of_size,
+    with_products,
+)
 from ganpress.measures.timing.cost_model import (
     Fit,
     Grid,
@@ -26,14 +33,7 @@ from ganpress.measures.timing.cost_model import (
 )
 from ganpress.measures.timing.cut_graph import QUANTISERS, parts_of
 from ganpress.measures.timing.layer_table import LayerTable
-from ganpress.measures.timing.template import (
-    Count,
-    Template,
-    coded,
-    counts_in,
-    numbers_of_size,
-    with_products,
-)
+from ganpress.measures.timing.template import Template
 from ganpress.measures.timing.timer import Conditions
 from ganpress.models.checkpoint import Model
 from ganpress.quantisation.quantise import FakeQuantiser, quantise

@@ -18,7 +18,13 @@ from ganpress.measures.timing.layer_table import (
     kept_conditions,
     table_of,
 )
-from ganpress.measures.timing.timer import Conditions, conditions_here, time_of, usual_runtime
+from ganpress.measures.timing.timer import (
+    Conditions,
+    conditions_here,
+    installed,
+    time_of,
+    usual_runtime,
+)
 
 HERE = Conditions("A CPU", "openvino", "1.0", "fp32", 1)
 
@@ -148,6 +154,7 @@ def test_a_runs_own_copy_holds_what_was_asked_for_and_wins(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(timer, "processor", lambda: "A CPU")
+    monkeypatch.setattr(timer, "installed", lambda _: "1.0")
     monkeypatch.setattr(layer_table, "_open", {})
     monkeypatch.setattr(timer, "time_of", lambda data, _: float(len(data)))
     own = table_of(HERE, quiet=True)
@@ -163,16 +170,33 @@ def test_a_runs_own_copy_holds_what_was_asked_for_and_wins(
     monkeypatch.setattr(layer_table, "_open", {})
     later = table_of(HERE, copy, quiet=True)
     assert later.ms("part", (1, 2)) == 99.0 and later.ms("part", (2, 4)) == 2.0
+    assert later.fact("teacher", lambda _: 8.0) == 7.0
+    later.keep(copy)
+    assert json.loads(copy.read_text())["parts"]["part"]["ms"] == {"1x2": 99.0, "2x4": 2.0}
+    later.fill(jobs(3), "it")  # what it lacks is measured and kept for all; its own stays its own
+    assert later.path is not None
+    assert json.loads(later.path.read_text())["parts"]["part"]["ms"]["1x2"] == 1.0
+    other = table_of(HERE, quiet=True)  # another run of this process
+    assert other.ms("part", (1, 2)) == 1.0 and other.ms("part", (3, 6)) == 3.0
     assert kept_conditions(copy) == HERE and kept_conditions(tmp_path / "none.json") is None
     copy.write_text("{}")
     with pytest.raises(ConfigError, match=r"is no latency table\. Restore it"):
         kept_conditions(copy)
 
 
-def test_another_machine_reads_a_runs_copy_and_measures_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("processor", "version", "words"),
+    [
+        ("Another CPU", "1.0", "this is Another CPU"),
+        ("A CPU", "1.1", "openvino is 1.1 here"),
+        ("A CPU", None, "openvino is not installed here"),
+    ],
+)
+def test_another_machine_or_version_reads_a_runs_copy_and_measures_nothing(
+    processor: str, version: str | None, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timer, "processor", lambda: "Another CPU")
+    monkeypatch.setattr(timer, "processor", lambda: processor)
+    monkeypatch.setattr(timer, "installed", lambda _: version)
     monkeypatch.setattr(layer_table, "_open", {})
     one = table(None, Clock())
     one.fill(jobs(2), "it")
@@ -181,7 +205,7 @@ def test_another_machine_reads_a_runs_copy_and_measures_nothing(
     there = table_of(HERE, copy, quiet=True)
     there.fill(jobs(2), "it")
     assert there.ms("part", (2, 4)) == 2.0 and there.path is None
-    with pytest.raises(ConfigError, match=r"of A CPU, and lacks .* this is Another CPU: go on"):
+    with pytest.raises(ConfigError, match=rf"openvino 1\.0, .*A CPU, and lacks .*; {words}: go on"):
         there.fill(jobs(3), "it")
 
 
@@ -199,6 +223,20 @@ def test_a_runtime_that_is_not_installed_is_refused_with_its_extra(
     there.clear()
     with pytest.raises(MissingExtra, match=r"none is installed: pip install"):
         usual_runtime()
+
+
+def test_a_runtime_is_found_that_is_installed_under_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "some_runtime").mkdir()
+    (tmp_path / "some_runtime" / "__init__.py").write_bytes(b"")
+    about = tmp_path / "some_runtime_gpu-1.2.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: some-runtime-gpu\nVersion: 1.2\n")
+    (about / "top_level.txt").write_text("some_runtime\n")
+    assert installed("some_runtime") is None
+    monkeypatch.syspath_prepend(tmp_path)
+    assert installed("some_runtime") == "1.2"
 
 
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])

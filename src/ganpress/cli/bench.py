@@ -179,11 +179,17 @@ def _spelled(ratio: Ratio | None) -> str:
 
 
 def remarks(found: Bench) -> list[str]:
-    """What has to be known beside the table: 8 bits that are slower, what is not in it and why,
-    where files were exported to."""
+    """What has to be known beside the table: more threads than cores, 8 bits that are slower, what
+    is not in it and why, where files were exported to."""
     from ganpress.report.latencies import advice
 
-    out = []
+    out: list[str] = []
+    cores = found.device["usable_cores"]
+    if found.threads > cores:
+        out.append(
+            f"{found.threads} threads on {cores} usable core{'s' if cores != 1 else ''} wait for "
+            f"one another: some passes take many times as long as others. Give --threads {cores}."
+        )
     for name in dict.fromkeys(row.model for row in found.rows):
         rows = [
             {"model": "student", "runtime": r.runtime, "precision": r.precision,

@@ -182,6 +182,7 @@ def measure(
     from ganpress.measures.files.feeds import read_dims
 
     given = dict(read_dims(text) for text in dims or [])
+    _check_flags(models, options or [], given)
     found: dict[str, dict[str, Any]] = {}
     sizes: dict[str, Size] = {}
     for name in models:
@@ -195,6 +196,23 @@ def measure(
         print(json.dumps(found[models[0]] if len(models) == 1 else found, indent=2))
     else:
         print_costs(found, sizes)
+
+
+def _check_flags(models: list[str], options: list[str], given: Mapping[str, Any]) -> None:
+    """Refuse flags that say something of none of the models, or of another kind: ConfigError."""
+    from ganpress.errors import ConfigError
+
+    if given and not any(is_exported(Path(name)) for name in models):
+        raise ConfigError("--input is for .onnx and .xml files: of a ganpress model say --size.")
+    if options and (inside := next(filter(_is_path, models), None)):
+        raise ConfigError(f"--option is for the name of a family; {inside} has its options inside.")
+
+
+def _is_path(name: str) -> bool:
+    """Whether it is meant as a file, and not as the name of a family."""
+    from ganpress.models.families import FAMILIES
+
+    return name not in FAMILIES and ("." in name or "/" in name or Path(name).exists())
 
 
 def _of_model(model: Model, size: Size, *, time: bool) -> dict[str, Any]:
@@ -293,9 +311,7 @@ def _model_or_family(name: str, options: list[str]) -> Model:
 
     if name in FAMILIES:
         return full_model(name, **pairs(options, "--option"))
-    if options:
-        raise ConfigError(f"--option is for the name of a family; {name} has its options inside.")
-    if not Path(name).exists() and "." not in name and "/" not in name:
+    if not _is_path(name):
         raise ConfigError(
             f"'{name}' is neither a file nor a family{did_you_mean(name, FAMILIES)}. "
             f"Families: {', '.join(FAMILIES)}."

@@ -148,6 +148,7 @@ def export(
     if to in SUFFIXES:
         check_suffix(out, to)
     student = load(model)
+    _check_instances(student, given=instances is not None, of_maps=bool(images or calibrate))
     form = Form(
         student.resolve_size(size), batch, dynamic, opset,
         None if precision is None else as_precision(precision), as_bytes,
@@ -188,6 +189,21 @@ def _checked_on(
             "place of --images."
         )
     return count if count is not None else _opened(model, images, instances)
+
+
+def _check_instances(model: Model, *, given: bool, of_maps: bool) -> None:
+    """Refuse instance maps without the label maps that they belong to: ConfigError."""
+    from ganpress.models.inputs import reads
+
+    if given and "semantics" not in reads(model):
+        raise ConfigError(
+            f"A '{model.family.name}' generator reads no label maps: leave --instances out."
+        )
+    if given and not of_maps:
+        raise ConfigError(
+            "--instances belong to the label maps of --images or --calibrate: give one of these, "
+            "or leave --instances out."
+        )
 
 
 def _opened(model: Model, folders: list[Path] | None, instances: Path | None) -> Images | None:

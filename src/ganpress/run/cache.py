@@ -7,6 +7,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from ganpress.errors import ConfigError
+from ganpress.run.files import make_folder
+
 UNUSED_DAYS = 90
 """How long what nobody uses is kept, by `clear_unused`."""
 
@@ -15,6 +18,16 @@ def cache_dir() -> Path:
     """$XDG_CACHE_HOME/ganpress, or ~/.cache/ganpress."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "ganpress"
+
+
+def cache_folder(folder: Path) -> Path:
+    """Make a folder of the cache. Raises: ConfigError where it may not be made; DiskFull."""
+    try:
+        return make_folder(folder)
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error} That is where the cache lies: XDG_CACHE_HOME=FOLDER names another."
+        ) from error
 
 
 def mark_used(path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ganpress.errors import ConfigError
 from ganpress.formats.runtimes import Port
-from ganpress.measures.files.feeds import dims_of, draw_feeds, read_dims
+from ganpress.measures.files.feeds import batch_of, dims_of, draw_feeds, read_dims
 
 N = None
 
@@ -35,6 +35,21 @@ def test_free_dims_become_batch_and_size_where_their_place_or_name_says_it(
     given: Port, wanted: tuple[int, ...]
 ) -> None:
     assert dims_of({"x": given}, size=(64, 96), batch=2) == {"x": wanted}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "batch"),
+    [
+        ({"x": port(4, 3, 8, 8)}, 4),
+        ({"z": port(512)}, 1),  # one code, and no 512 pictures
+        ({"truncation": port(1), "z": port(6, 512)}, 6),
+        ({"scale": port(), "x": port(64, 96, 3, 2, names="w,h,,batch")}, 2),
+    ],
+)
+def test_the_batch_is_that_of_the_first_input_that_has_one(
+    inputs: dict[str, Port], batch: int
+) -> None:
+    assert batch_of(inputs, dims_of(inputs, size=None, batch=None)) == batch
 
 
 def test_without_a_size_pictures_have_256_pixels_and_come_alone() -> None:

@@ -150,6 +150,16 @@ def test_a_candidate_that_fails_says_why_and_the_others_go_on(file: Path, tmp_pa
     assert len(found["whole"].rounds) == 3
 
 
+def test_a_process_imports_nothing_from_the_folder_that_a_user_is_in(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "statistics", "onnxruntime"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('a file of the user')")
+    monkeypatch.chdir(tmp_path)
+    found, _ = run_in_turn({"a": task(file)}, BRIEF)
+    assert found["a"].error == "" and len(found["a"].rounds) == BRIEF.rounds
+
+
 def test_a_process_that_dies_is_told_of(file: Path) -> None:
     running = Worker(task(file))
     os.kill(running._process.pid, 9)
@@ -256,6 +266,27 @@ def test_a_file_is_exported_once_for_each_network_form_and_precision(
     ):
         assert exports.exported_file(*other)[0] != path
     assert len(made) == 6
+    monkeypatch.setattr(exports, "source_digest", lambda rooms: f"another version of {rooms}")
+    assert exports.exported_file(model, "onnxruntime", "fp32", 16)[0] != path
+
+
+def test_what_a_network_computes_decides_which_file_it_is_exported_to() -> None:
+    import ganpress.nn.blocks
+
+    at = Path(ganpress.__file__).parent
+    rooms = [at / room for room in exports.TRACED]
+    for module in sys.modules[ganpress.nn.blocks.__name__], sys.modules[tiny().net.__module__]:
+        assert any(room in Path(str(module.__file__)).parents for room in rooms)
+    assert exports.source_digest(exports.TRACED) != exports.source_digest()
+
+
+def test_a_cache_that_may_not_be_written_is_said_with_how_to_name_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match=r"cannot be made: .* XDG_CACHE_HOME=FOLDER names"):
+        exports.exported_file(tiny(), "onnxruntime", "fp32", 16)
 
 
 def test_the_float_file_of_an_8_bit_student_has_no_quantisers() -> None:
@@ -296,8 +327,8 @@ def test_models_and_files_are_timed_side_by_side_against_the_first(
 ) -> None:
     teacher = save(tiny(4), tmp_path / "teacher.safetensors")
     found = ganpress.bench(
-        [teacher, file], runtimes=["torch", "onnxruntime"], size=16, threads=1, seconds=0.03,
-        rounds=3,
+        [teacher, file], runtimes=["torch", "onnxruntime", "torch"], size=16, threads=1,
+        seconds=0.03, rounds=3,
     )  # fmt: skip
     timed = [(row.model, row.runtime, row.precision) for row in found.rows]
     assert timed == [

@@ -14,7 +14,6 @@ import importlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,9 +52,9 @@ def export_onnx(job: Job) -> ExportFacts:
                 f"Export to ONNX needs the package '{package}': pip install 'ganpress[onnx]'"
             ) from error
     model, form, path = job.model, job.form, job.path
-    graph = Graph(model, form)
-    data, plain = to_bytes(model, form, job.calibration, graph=graph), graph.plain
-    found = compare(plain, data, session, form, layers=as_traced(model, form, graph=graph))
+    plain = in_form(model, form)
+    data, layers = with_layers(plain, form, job.calibration)
+    found = compare(plain, data, session, form, layers=layers)
     parity = check_seen(job, plain, lambda: open_file(data), FLOAT_MAX, Tolerance().mean)
     make_folder(path.parent)
     replace_file(path, lambda file: file.write(data))
@@ -66,24 +65,6 @@ def export_onnx(job: Job) -> ExportFacts:
     )  # fmt: skip
 
 
-class Graph:
-    """What torch's exporter makes of a model in a form, which takes seconds: made when it is first
-    asked for, for the file and for the one in which its layers are checked.
-
-    Attributes:
-        plain: the model whose function the file computes (`trace.in_form`).
-    """
-
-    def __init__(self, model: Model, form: Form) -> None:
-        self.plain, self._form = in_form(model, form), form
-
-    @cached_property
-    def data(self) -> bytes:
-        """As an ONNX file. Raises: ExportError where torch's exporter cannot take the network."""
-        made: bytes = _spelled_out(traced(self.plain, self._form)).SerializeToString()
-        return made
-
-
 def to_bytes(
     model: Model,
     form: Form,
@@ -91,7 +72,6 @@ def to_bytes(
     *,
     runtime: Runtime = "onnxruntime",
     passes: bool = True,
-    graph: Graph | None = None,
 ) -> bytes:
     """The ONNX file of a model in this form, metadata included.
 
@@ -100,14 +80,55 @@ def to_bytes(
         runtime: the program that the file is for. For OpenVINO fp16 and bf16 stay float32 here:
             its own files store them.
         passes: False: the graph as it was traced, before the runtime's passes (`exporters.graph`).
-        graph: of this model in this form, where another file is made of it, too.
     Raises: ExportError where torch's exporter cannot take the network; ConfigError for an operator
         set that the graph cannot have, or a precision that the network cannot.
     """
+    plain = in_form(model, form)
+    return _finished(_graph(plain, form), plain, form, calibration, runtime, passes=passes)
+
+
+def with_layers(
+    plain: Model,
+    form: Form,
+    calibration: Sequence[Inputs] = (),
+    *,
+    runtime: Runtime = "onnxruntime",
+) -> tuple[bytes, bytes | None]:
+    """`to_bytes`, and where the network has trained quantisers the file whose layers are the
+    network's, for the check of layers: passes merge layers with what is around them. Else None.
+
+    Args: plain: what `in_form` made.
+    """
+    graph = _graph(plain, form)
+    data = _finished(graph, plain, form, calibration, runtime, passes=True)
+    if quantiser_of(plain.net) is None:
+        return data, None
+    lowest = replace(form, opset=None)
+    return data, _finished(graph, plain, lowest, (), runtime, passes=False)
+
+
+def _graph(plain: Model, form: Form) -> bytes:
+    """The network as it was traced; of what its file will say only what passes ask for."""
+    from onnx import helper
+
+    file = _spelled_out(traced(plain, form))
+    helper.set_model_props(file, {"multiple": str(plain.multiple)})
+    data: bytes = file.SerializeToString()
+    return data
+
+
+def _finished(
+    data: bytes,
+    plain: Model,
+    form: Form,
+    calibration: Sequence[Inputs],
+    runtime: Runtime,
+    *,
+    passes: bool,
+) -> bytes:
+    """The file of a graph that was traced."""
     import onnx
 
-    graph = graph or Graph(model, form)
-    plain, data = graph.plain, graph.data
     if form.precision == "int8" and quantiser_of(plain.net) is None:
         data = calibrated(data, _feeds(plain, calibration), runtime=runtime)
     elif passes:
@@ -123,18 +144,6 @@ def to_bytes(
         described["inference_precision_hint"] = OPENVINO_HINTS[described["precision"]]
     onnx.helper.set_model_props(file, described)
     return at_opset(file.SerializeToString(), form.opset)
-
-
-def as_traced(
-    model: Model, form: Form, *, runtime: Runtime = "onnxruntime", graph: Graph | None = None
-) -> bytes | None:
-    """The file whose layers are those of the network, for the check of layers, where it has
-    trained quantisers: passes merge layers with what is around them. Else None."""
-    graph = graph or Graph(model, form)
-    if quantiser_of(graph.plain.net) is None:
-        return None
-    lowest = replace(form, opset=None)
-    return to_bytes(model, lowest, runtime=runtime, passes=False, graph=graph)
 
 
 def _feeds(model: Model, calibration: Sequence[Inputs]) -> Iterator[dict[str, Any]]:

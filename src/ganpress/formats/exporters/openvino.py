@@ -25,7 +25,7 @@ from ganpress.formats.exporters import verify
 from ganpress.formats.exporters.described import precision_of
 from ganpress.formats.exporters.form import OPENVINO_HINTS, Job, Precision
 from ganpress.formats.exporters.layerwise import Session
-from ganpress.formats.exporters.onnx import Graph, as_traced, to_bytes, versions_of
+from ganpress.formats.exporters.onnx import versions_of, with_layers
 from ganpress.formats.exporters.parity import check_seen, write_parity
 from ganpress.formats.exporters.verify import GREY, ExportFacts, Tolerance, compare
 from ganpress.formats.runtimes import Opened, open_file
@@ -47,11 +47,8 @@ def export_openvino(job: Job) -> ExportFacts:
                 f"Export to OpenVINO needs the package '{package}': pip install 'ganpress[{extra}]'"
             ) from error
     model, form, path = job.model, job.form, job.path
-    graph = Graph(model, form)
-    data, plain = (
-        to_bytes(model, form, job.calibration, runtime="openvino", graph=graph),
-        graph.plain,
-    )
+    plain = in_form(model, form)
+    data, layers = with_layers(plain, form, job.calibration, runtime="openvino")
     xml, weights = files(data, form.precision)
     precision = precision_of(plain, form)
 
@@ -63,9 +60,8 @@ def export_openvino(job: Job) -> ExportFacts:
         return open_file(xml, runtime="openvino", weights=weights)
 
     found = compare(
-        plain, data, open_, form, float_max=FLOAT_MAX, quantised=QUANTISED,
-        layers=as_traced(model, form, runtime="openvino", graph=graph),
-    )  # fmt: skip
+        plain, data, open_, form, float_max=FLOAT_MAX, quantised=QUANTISED, layers=layers
+    )
     parity = check_seen(job, plain, opened, FLOAT_MAX, GREY)
     make_folder(path.parent)
     replace_pair(path, xml, path.with_suffix(".bin"), weights)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ganpress.formats.runtimes import Port, open_file
 from ganpress.measures.files import onnx_graph, openvino_graph
-from ganpress.measures.files.feeds import Dims, dims_of, draw_feeds
+from ganpress.measures.files.feeds import Dims, batch_of, dims_of, draw_feeds
 from ganpress.measures.files.operations import FileCost, summed
 from ganpress.run.hub.fetch import local_file
 from ganpress.types.sizes import Size
@@ -46,8 +46,7 @@ def read_file(
     with open_file(path, threads=1) as opened:
         inputs, described = opened.inputs, opened.described
     dims = dims_of(inputs, size=size, batch=batch, given=given, where=str(path))
-    first = next(iter(dims.values()), (1,))
-    return Read(path, inputs, dims, described, first[0] if first else 1)
+    return Read(path, inputs, dims, described, batch_of(inputs, dims))
 
 
 def measure_file(

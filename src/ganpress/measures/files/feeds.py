@@ -57,6 +57,13 @@ def dims_of(
     }
 
 
+def batch_of(inputs: Mapping[str, Port], dims: Mapping[str, Dims]) -> int:
+    """Pictures at a time: the batch of the first input that has one; 1 where none has (a single
+    code, a number)."""
+    found = (d for n, port in inputs.items() for i, d in enumerate(dims[n]) if _is_batch(port, i))
+    return next(found, 1)
+
+
 def _checked(name: str, port: Port, dims: Dims, where: str) -> Dims:
     fits = len(dims) == len(port.dims) and all(
         fixed in (None, asked) for fixed, asked in zip(port.dims, dims, strict=True)

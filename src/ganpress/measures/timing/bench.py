@@ -62,8 +62,8 @@ def bench(
         threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory(prefix="ganpress-bench-") as folder:
         asked = Asked(
-            runtimes=runtimes,
-            precisions=precisions,
+            runtimes=_each_once(runtimes),
+            precisions=_each_once(precisions),
             size=None if size is None else as_size(size),
             batch=batch,
             dims=dims or {},
@@ -85,6 +85,10 @@ def named(files: Sequence[Path | str]) -> dict[str, Path]:
         twice = next(path for path in paths if paths.count(path) > 1)
         raise ConfigError(f"{twice} is named twice: name each model once.")
     return {name: local_file(path) for name, path in found.items()}
+
+
+def _each_once(names: Sequence[str] | None) -> list[str] | None:
+    return None if names is None else list(dict.fromkeys(names))
 
 
 def _check(threads: int | None, batch: int | None, seconds: float, rounds: int) -> None:

@@ -1,7 +1,8 @@
 """Files that are exported to be timed, kept in the user's cache so that no second run exports them.
 
 A file is kept under a hash of all that decides what is in it: the network's weights and card, the
-form asked for, the versions of the packages that write it, and the exporters' own source.
+form asked for, the versions of the packages that write it, and the source of networks, quantisers
+and exporters.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import cast
 
 import torch
 
+import ganpress
 from ganpress.errors import MissingExtra
-from ganpress.formats import exporters
 from ganpress.formats.exporters import openvino as openvino_exporter
 from ganpress.formats.exporters.form import Form, Precision
 from ganpress.formats.exporters.graph import Runtime
@@ -26,22 +27,26 @@ from ganpress.measures.timing.timer import installed
 from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.families.base import draw_inputs
 from ganpress.quantisation.quantise import quantiser_of
-from ganpress.run.cache import cache_dir, clear_unused, mark_used
+from ganpress.run.cache import cache_dir, cache_folder, clear_unused, mark_used
 from ganpress.run.files import alone, replace_file, replace_pair
 from ganpress.types import Inputs
 from ganpress.types.sizes import Size
 
+FOLDER = "timing"
 WRITERS = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino", "nncf")
 CALIBRATED = (
     "8 bits after training, calibrated on noise: the time is that of a student of these widths, "
     "the pictures are not"
 )
 CALIBRATION_BATCHES = 4
+WRITING = ("formats/exporters",)
+TRACED = (*WRITING, "models", "nn", "quantisation")
+"""Rooms of the package whose source decides what is in a file: what a network computes, too."""
 
 
 def folder() -> Path:
     """Where the files are kept."""
-    return cache_dir() / "timing"
+    return cache_dir() / FOLDER
 
 
 def exported_file(
@@ -66,7 +71,7 @@ def exported_file(
         if runtime == "openvino":
             mark_used(path.with_suffix(".bin"))
         return path, note
-    folder().mkdir(parents=True, exist_ok=True)
+    cache_folder(folder())
     clear_unused(folder())
     with alone(folder() / "lock"):
         if not path.is_file():
@@ -124,16 +129,16 @@ def _digest(model: Model, runtime: str, stored: str, size: Size, batch: int) -> 
         "card": card,
         "form": [runtime, stored, size, batch],
         "versions": {name: installed(name) for name in WRITERS},
-        "exporters": source_digest(),
+        "source": source_digest(TRACED),
     }
     return hashlib.sha256(json.dumps(seen, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 @cache
-def source_digest() -> str:
-    """Of the source that writes the files."""
+def source_digest(rooms: tuple[str, ...] = WRITING) -> str:
+    """Of the source in some of the package's rooms: of that which writes the files."""
     seen = hashlib.sha256()
-    at = Path(exporters.__file__).parent
-    for file in sorted(at.rglob("*.py")):
+    at = Path(ganpress.__file__).parent
+    for file in sorted(file for room in rooms for file in (at / room).rglob("*.py")):
         seen.update(f"{file.relative_to(at)}".encode() + file.read_bytes())
     return seen.hexdigest()

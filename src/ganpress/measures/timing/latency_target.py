@@ -107,10 +107,10 @@ def resolved_target(
             f"target.{LATENCY}={found.latency_ms:g}: the teacher takes {teacher_ms:.4g} ms already "
             f"({conditions.words}): nothing has to be cut for that.", kept
         )  # fmt: skip
-    if conditions.processor != timer.processor():
+    if away := timer.elsewhere(conditions):
         _say_once(
-            f"This run's milliseconds are those of {conditions.processor}, where it began; this is "
-            f"{timer.processor()}: its target stays, and the student is not timed here.", kept
+            f"This run's milliseconds are those of {conditions.words}, with which it began; {away}:"
+            " its target stays, and the student is not timed here.", kept
         )  # fmt: skip
     return found
 
@@ -196,11 +196,12 @@ def _digest(*what: Any) -> str:
 
 def _warn(fit: Fit, table: LayerTable, kept: Kept) -> None:
     if fit.error > ERROR_MOST:
-        where = f"remove {table.path}" if table.path else "measure them anew"
+        where = f"remove {table.path}, " if table.path else ""
         _say_once(
             f"The latency table is up to {100 * fit.error:.0f} % off whole networks that it was "
             f"not fitted to; {100 * ERROR_MOST:.0f} % is the aim. Where other programs were "
-            f"running, stop them, {where} and start again: everything is then timed anew.", kept
+            f"running, stop them, {where}and start again in another run folder, since this one "
+            "keeps its copy: everything is then timed anew.", kept
         )  # fmt: skip
 
 
@@ -246,10 +247,11 @@ def verified(student: Model, target: TargetSettings) -> dict[str, Any]:
         "processor": target.processor,
         "channels_round_to": target.round,
     }
-    if target.processor != timer.processor():
-        return {**found, "not measured": f"this is {timer.processor()}"}
+    conditions = _table(target).conditions
+    if away := timer.elsewhere(conditions):
+        return {**found, "not measured": away}
     try:
-        measured = _whole_ms(student, _size(target), _table(target).conditions)
+        measured = _whole_ms(student, _size(target), conditions)
     except ExportError as error:
         return {**found, "not measured": str(error)}
     found["measured_ms"] = round(measured, 3)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
@@ -20,8 +20,8 @@ from ganpress.errors import ConfigError
 from ganpress.measures.timing import timer
 from ganpress.measures.timing.exports import source_digest
 from ganpress.measures.timing.timer import Conditions, Timer
-from ganpress.run.cache import cache_dir, mark_used
-from ganpress.run.files import alone, make_folder, read_json, write_json
+from ganpress.run.cache import cache_dir, cache_folder, mark_used
+from ganpress.run.files import alone, read_json, write_json
 from ganpress.run.progress import Progress, say
 
 FORMAT = 1
@@ -48,13 +48,51 @@ class Job:
 
 
 @dataclass
+class Times:
+    """What has been measured.
+
+    Attributes:
+        ms: milliseconds by a part's key and its numbers of channels. labels: of parts, for people.
+        facts: what else is kept, JSON values by key.
+    """
+
+    ms: dict[tuple[str, str], float] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Times:
+        """What `content` made. Raises: KeyError, TypeError, ValueError, AttributeError."""
+        parts = dict(content["parts"])
+        ms = {(key, at): float(t) for key, part in parts.items() for at, t in part["ms"].items()}
+        labels = {key: str(part["label"]) for key, part in parts.items()}
+        return cls(ms, labels, dict(content["facts"]))
+
+    def over(self, other: Times) -> Times:
+        """These times, and those of another that are not among them."""
+        return Times({**other.ms, **self.ms}, {**other.labels, **self.labels},
+                     {**other.facts, **self.facts})  # fmt: skip
+
+    def content(self, keys: set[str] | None) -> dict[str, Any]:
+        """JSON values. Args: keys: those that are kept; None: all."""
+        parts: dict[str, Any] = {}
+        for (key, at), ms in sorted(self.ms.items()):
+            if keys is None or key in keys:
+                parts.setdefault(key, {"label": self.labels[key], "ms": {}})["ms"][at] = ms
+        facts = {k: v for k, v in sorted(self.facts.items()) if keys is None or k in keys}
+        return {"facts": facts, "parts": parts}
+
+
+@dataclass
 class LayerTable:
     """Milliseconds by part and numbers of channels, under one set of conditions.
 
     Attributes:
         path: the file that keeps them; None: this process alone.
-        timer: measures what is not known yet; None where this is not the machine.
+        timer: measures what is not known yet; None where these are times of elsewhere.
         used: keys that were asked for: what a run keeps a copy of.
+        own: what the run's copy holds. It goes before what is known here, and stays with the run:
+            other runs of this process, and the file, get none of it.
     """
 
     conditions: Conditions
@@ -62,20 +100,21 @@ class LayerTable:
     timer: Timer | None
     quiet: bool = False
     used: set[str] = field(default_factory=set)
-    _known: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _facts: dict[str, Any] = field(default_factory=dict)
+    own: Times = field(default_factory=Times)
+    _known: Times = field(default_factory=Times)
     _held: bool = False
 
     def ms(self, key: str, point: Sequence[int]) -> float:
         """A time that is known."""
         self.used.add(key)
-        return float(self._known[key]["ms"][_name(point)])
+        at = key, _name(point)
+        return self.own.ms[at] if at in self.own.ms else self._known.ms[at]
 
     def fill(self, jobs: Iterable[Job], what: str) -> None:
         """Measure what is not known of these; in another process's table it may be by now.
 
         What has been measured is kept when this is stopped. Args: what: for the progress.
-        Raises: ConfigError on another machine than the table's.
+        Raises: ConfigError elsewhere than where the table is from.
         """
         jobs = list({(job.key, job.point): job for job in jobs}.values())
         if not (left := self._unknown(jobs)):
@@ -91,29 +130,28 @@ class LayerTable:
     def fact(self, key: str, work_out: Callable[[Timer], Any]) -> Any:
         """What is kept under a key beside the times, JSON values; worked out once."""
         self.used.add(key)
-        if key not in self._facts:
+        if key in self.own.facts:
+            return self.own.facts[key]
+        if key not in self._known.facts:
             with self._alone():
-                if key not in self._facts:
-                    self._facts[key] = work_out(self._timer())
+                if key not in self._known.facts:
+                    self._known.facts[key] = work_out(self._timer())
                     self._save()
-        return self._facts[key]
-
-    def is_known(self, key: str) -> bool:
-        """Whether there is a fact of this key."""
-        return key in self._facts
+        return self._known.facts[key]
 
     def _unknown(self, jobs: Sequence[Job]) -> list[Job]:
         return [job for job in jobs if not self._has(job)]
 
     def _has(self, job: Job) -> bool:
-        return _name(job.point) in self._known.get(job.key, {}).get("ms", {})
+        at = job.key, _name(job.point)
+        return at in self.own.ms or at in self._known.ms
 
     def _timer(self) -> Timer:
         if self.timer is None:
             raise ConfigError(
-                f"The latency table of this run is of {self.conditions.processor}, and lacks what "
-                f"is asked for now; this is {timer.processor()}: go on there, or start another run "
-                "here."
+                f"The latency table of this run is of {self.conditions.words}, and lacks what is "
+                f"asked for now; {timer.elsewhere(self.conditions)}: go on there, or start another "
+                "run here."
             )
         return self.timer
 
@@ -124,8 +162,8 @@ class LayerTable:
             try:
                 for done, job in enumerate(jobs):
                     ms = self._timer()(job.file())
-                    entry = self._known.setdefault(job.key, {"label": job.label, "ms": {}})
-                    entry["ms"][_name(job.point)] = ms
+                    self._known.labels.setdefault(job.key, job.label)
+                    self._known.ms[job.key, _name(job.point)] = ms
                     bar.update(done + 1, time.monotonic() - began)
                     if time.monotonic() - saved > SAVE_EVERY_S:
                         self._save()
@@ -140,7 +178,7 @@ class LayerTable:
         if self.path is None or self._held:
             yield
             return
-        make_folder(self.path.parent)
+        cache_folder(self.path.parent)
         with alone(self.path.with_name(self.path.name + ".lock")):
             self.read(self.path)
             self._held = True
@@ -149,49 +187,40 @@ class LayerTable:
             finally:
                 self._held = False
 
-    def read(self, path: Path, *, wins: bool = False) -> None:
-        """Take in what a file of the same conditions holds; a broken one is made anew.
+    def read(self, path: Path) -> None:
+        """Take in what a file of the same conditions holds and is not known here."""
+        if (found := self.times_in(path)) is not None:
+            self._known = self._known.over(found)
 
-        Args: wins: over what is known already.
-        """
+    def times_in(self, path: Path) -> Times | None:
+        """What a file of the same conditions holds; None where there is none. A broken one is put
+        aside."""
         if not path.exists():
-            return
+            return None
         try:
-            found = read_json(path)
-            known, facts = dict(found["parts"]), dict(found["facts"])
-            fits = found["format"] == FORMAT and found["conditions"] == asdict(self.conditions)
-            times = {key: {n: float(ms) for n, ms in e["ms"].items()} for key, e in known.items()}
+            content = read_json(path)
+            found = Times.of(content)
+            fits = content["format"] == FORMAT and content["conditions"] == asdict(self.conditions)
         except (ConfigError, KeyError, TypeError, ValueError, AttributeError):
-            fits, times = False, {}
+            fits = False
         if not fits:
             say(f"{path} is no latency table of {self.conditions.words}: it is measured anew.",
                 quiet=self.quiet)  # fmt: skip
             path.rename(path.with_name(path.name + ".broken"))
-            return
-        for key, ms in times.items():
-            entry = self._known.setdefault(key, {"label": known[key]["label"], "ms": {}})
-            entry["ms"] = {**entry["ms"], **ms} if wins else {**ms, **entry["ms"]}
-        self._facts = {**self._facts, **facts} if wins else {**facts, **self._facts}
+            return None
         mark_used(path)
+        return found
 
     def _save(self) -> None:
         if self.path is not None:
-            write_json(self.path, self._content())
+            write_json(self.path, self._content(self._known))
 
     def keep(self, path: Path) -> None:
-        """Write what was asked for to a file, from which `read` takes it."""
-        write_json(path, self._content(self.used))
+        """Write what was asked for to a file, a run's own copy."""
+        write_json(path, self._content(self.own.over(self._known), self.used))
 
-    def _content(self, keys: set[str] | None = None) -> dict[str, Any]:
-        def kept(items: dict[str, Any]) -> dict[str, Any]:
-            return {k: v for k, v in sorted(items.items()) if keys is None or k in keys}
-
-        return {
-            "format": FORMAT,
-            "conditions": asdict(self.conditions),
-            "facts": kept(self._facts),
-            "parts": kept(self._known),
-        }
+    def _content(self, times: Times, keys: set[str] | None = None) -> dict[str, Any]:
+        return {"format": FORMAT, "conditions": asdict(self.conditions), **times.content(keys)}
 
 
 def _name(point: Sequence[int]) -> str:
@@ -213,15 +242,14 @@ def table_of(
     if table is None:
         hangs_on = [asdict(conditions), source_digest()]  # files of another exporter are others
         digest = sha256(json.dumps(hangs_on, sort_keys=True).encode()).hexdigest()[:16]
-        here = conditions.processor == timer.processor()
+        here = timer.elsewhere(conditions) is None
         path = cache_dir() / FOLDER / f"{digest}.json" if here else None
         table = LayerTable(conditions, path, timer.timer_for(conditions) if here else None, quiet)
         if path is not None:
             table.read(path)
         _open[conditions] = table
     table.quiet = quiet
-    if kept is not None and kept.exists():
-        table.read(kept, wins=True)
+    table.own = (table.times_in(kept) if kept else None) or Times()
     return table
 
 

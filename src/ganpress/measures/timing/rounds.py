@@ -7,6 +7,7 @@ falls on all alike. The order within a round is drawn anew each time.
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -73,12 +74,17 @@ known)."""
 
 
 class Worker:
-    """A process of `worker`, asked by `ask`; it is ended by `close`."""
+    """A process of `worker`, asked by `ask`; it is ended by `close`.
+
+    It imports what this process does: ``-m`` alone would look in the working folder first, where a
+    user's random.py or json.py can lie.
+    """
 
     def __init__(self, task: Task) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ganpress.measures.timing.worker"],
+            [sys.executable, "-P", "-m", "ganpress.measures.timing.worker"],
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ganpress.measures.timing.template import LISTED, Count, Template, numbers_of, with_numbers
+from ganpress.measures.timing.codes import Count
+from ganpress.measures.timing.template import LISTED, Template, numbers_of, with_numbers
 from ganpress.measures.timing.thin_layers import thin, widen
 from ganpress.types import Widths
 

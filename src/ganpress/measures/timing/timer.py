@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -46,11 +47,13 @@ class Conditions:
 
 
 def installed(package: str) -> str | None:
-    """The version of a package; None where it is not installed."""
+    """The version of a package; None where it is not installed. onnxruntime can be installed under
+    another name, such as onnxruntime-gpu."""
     try:
         return version(package)
     except PackageNotFoundError:
-        return None
+        others = packages_distributions().get(package) if find_spec(package) else None
+        return version(others[0]) if others else None
 
 
 def usual_runtime() -> str:
@@ -79,6 +82,17 @@ def conditions_here(runtime: str, precision: str, threads: int) -> Conditions:
             "a CPU: set target.runtime=openvino, or leave target.precision out."
         )
     return Conditions(processor(), runtime, found, precision, threads)
+
+
+def elsewhere(conditions: Conditions) -> str | None:
+    """Why these times cannot be taken here: this is another processor, or the runtime has another
+    version; None where they can."""
+    if conditions.processor != processor():
+        return f"this is {processor()}"
+    found = installed(conditions.runtime)
+    if found != conditions.version:
+        return f"{conditions.runtime} is {found or 'not installed'} here"
+    return None
 
 
 def timer_for(conditions: Conditions) -> Timer:

@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
 Pass: TypeAlias = Callable[["Editor"], None]
+PIXELWISE = ("Add", "Cast", "Clip", "DequantizeLinear", "Max", "Mul", "QuantizeLinear", "Sigmoid",
+             "Tanh")  # fmt: skip
+"""What can stand between the convolution that writes a picture and the picture."""
 
 
 class Editor:
@@ -77,7 +80,8 @@ class Editor:
 
     def sides_divide_by(self, name: str, number: int) -> bool:
         """Whether height and width of a value, (n, c, h, w), are surely multiples of a number: by
-        the shapes of the graph's inputs, or where these are free, by the file's ``multiple``."""
+        the shapes of the graph's inputs, or where these are free, of a picture that the graph
+        returns, by the file's ``multiple``."""
         import onnx
 
         said = {p.key: p.value for p in self.model.metadata_props}.get("multiple", "1")
@@ -86,8 +90,19 @@ class Editor:
             values = [*shaped.graph.value_info, *shaped.graph.output]
             self._shapes = {v.name: v.type.tensor_type.shape.dim for v in values}
         sides = [d.dim_value for d in self._shapes.get(name, [])][-2:]
-        free = not sides or 0 in sides
-        return int(said) % number == 0 if free else all(side % number == 0 for side in sides)
+        if any(side % number for side in sides):
+            return False
+        known = bool(sides) and 0 not in sides
+        return known or (int(said) % number == 0 and self._is_returned(name))
+
+    def _is_returned(self, name: str) -> bool:
+        """Whether the graph returns a value, or what is made of it pixel by pixel alone."""
+        while name not in self.outputs:
+            node = self.only_reader(name)
+            if node is None or node.op_type not in PIXELWISE:
+                return False
+            name = node.output[0]
+        return True
 
     def replace(self, old: Iterable[Any], new: Iterable[Any]) -> None:
         """Take nodes out of the graph and put others in; their order is that of `to_bytes`."""

@@ -81,19 +81,15 @@ def integer_transposed(editor: Editor) -> None:
 
 def as_one(editor: Editor, layer: Any) -> bool:
     """Put one convolution and DepthToSpace in the place of a transposed convolution of stride 2,
-    with the bias that is added behind it; False where it is of another kind."""
-    doubling, whole, plain = (
-        doubling_of(layer),
-        weight_of(editor, layer),
-        editor.array(layer.input[1]),
-    )
-    if doubling is None or (whole is None and plain is None):
-        return False
+    with the bias that is added behind it; False where it is of another kind, or where the bias is
+    no constant."""
+    doubling, whole = doubling_of(layer), weight_of(editor, layer)
+    levels = editor.array(layer.input[1]) if whole is None else whole.levels
     found = bias_of(editor, layer)
+    if doubling is None or levels is None or (found is None and any(layer.input[2:])):
+        return False
     bias, last = found if found is not None else (None, layer)
     name, nodes = last.output[0], []
-    levels = whole.levels if whole is not None else plain
-    assert levels is not None
     made, pads = subpixel_weight(levels, **doubling)
     if whole is not None:
         node = Weight(made, np.repeat(whole.step, 4), 0).dequantise(editor, f"{name}/places")

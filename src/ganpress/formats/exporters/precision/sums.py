@@ -16,6 +16,7 @@ import numpy as np
 from ganpress.errors import ExportError
 from ganpress.formats.exporters.graph.editor import Array, Editor, attributes
 from ganpress.formats.exporters.graph.quantised import Weight, weight_of
+from ganpress.formats.runtimes import open_file
 
 RANGE = 16.0
 """Half the range to which channels are scaled: so wide that the norm's epsilon is nothing."""
@@ -43,30 +44,30 @@ def channel_ranges(data: bytes, names: list[str], feeds: Iterable[Mapping[str, A
     Raises: ExportError where a value is not finite.
     """
     import onnx
-    import onnxruntime
 
     model = onnx.load_from_string(data)
     known = {output.name for output in model.graph.output}
     model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
     found: Ranges = {}
-    for feed in feeds:
-        for name, made in zip(names, session.run(names, dict(feed)), strict=True):
-            if not np.isfinite(made).all():
-                raise ExportError(
-                    f"Calibration: the values of '{name}' are not finite. Is the float network "
-                    "sound on these pictures? Nothing was written."
-                )
-            others = tuple(k for k in range(made.ndim) if k != 1)
-            low, high = made.min(others), made.max(others)
-            if name in found:
-                low, high = np.minimum(low, found[name][0]), np.maximum(high, found[name][1])
-            found[name] = low, high
+    with open_file(model.SerializeToString()) as opened:
+        for made in map(opened.run, feeds):
+            for name in names:
+                found[name] = _wider(found.get(name), name, made[name])
     return found
+
+
+def _wider(range_: tuple[Array, Array] | None, name: str, made: Array) -> tuple[Array, Array]:
+    """A range by channel, and that of one more value. Raises: ExportError."""
+    if not np.isfinite(made).all():
+        raise ExportError(
+            f"Calibration: the values of '{name}' are not finite. Is the float network sound on "
+            "these pictures? Nothing was written."
+        )
+    others = tuple(k for k in range(made.ndim) if k != 1)
+    low, high = made.min(others), made.max(others)
+    if range_ is None:
+        return low, high
+    return np.minimum(low, range_[0]), np.maximum(high, range_[1])
 
 
 def even_sums(editor: Editor, ranges: Ranges) -> None:
