@@ -27,6 +27,7 @@ from ganpress.formats.exporters.form import OPENVINO_HINTS, Job, Precision
 from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.onnx import versions_of, with_layers
 from ganpress.formats.exporters.parity import check_seen, write_parity
+from ganpress.formats.exporters.trace import in_form
 from ganpress.formats.exporters.verify import GREY, ExportFacts, Tolerance, compare
 from ganpress.formats.runtimes import Opened, open_file
 from ganpress.run.files import make_folder, replace_pair
