@@ -12,7 +12,6 @@ that precision (a CPU without it computes in float32), and the metadata name the
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ganpress.errors import CheckpointError, ExportError, MissingExtra
+from ganpress.errors import CheckpointError, ExportError, require
 from ganpress.formats.exporters import verify
 from ganpress.formats.exporters.described import precision_of
 from ganpress.formats.exporters.form import OPENVINO_HINTS, Job, Precision
@@ -34,19 +33,12 @@ from ganpress.run.files import make_folder, replace_pair
 
 FLOAT_MAX = 1e-3  # its float kernels reorder and fuse more than onnxruntime's
 QUANTISED = Tolerance(mean=GREY, share=0.0, exact=None)
-PACKAGES = {"openvino": "openvino", "onnx": "onnx", "onnxscript": "onnx"}
 
 
 def export_openvino(job: Job) -> ExportFacts:
     """Write a .xml, and its weights in a .bin; errors as in `ganpress.export`. A quantised network
     may be off by a mean of one grey level."""
-    for package, extra in PACKAGES.items():
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise MissingExtra(
-                f"Export to OpenVINO needs the package '{package}': pip install 'ganpress[{extra}]'"
-            ) from error
+    require("Export to OpenVINO", "openvino", "onnx", "onnxscript")
     model, form, path = job.model, job.form, job.path
     data = to_bytes(model, form, job.calibration, runtime="openvino")
     xml, weights = files(data, form.precision)

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import median_high
 from typing import Any, get_args
 
-from ganpress.errors import CheckpointError
+from ganpress.errors import CheckpointError, require
 from ganpress.formats.runtimes.base import (
     Arrays,
     Hint,
@@ -16,7 +16,6 @@ from ganpress.formats.runtimes.base import (
     Opened,
     Port,
     Source,
-    missing,
     unreadable,
 )
 
@@ -37,10 +36,9 @@ def open_with_openvino(
 
     Args: settings: of the CPU plugin by name (``ENABLE_CPU_PINNING``).
     """
-    try:
-        import openvino
-    except ImportError as error:
-        raise missing(source, NAME, "openvino") from error
+    require(f"Running {source.name}", NAME)
+    import openvino
+
     read = read_network(source)
     chosen: Hint = hint or _hint_of(read)
     wanted = {
@@ -70,10 +68,9 @@ def open_with_openvino(
 
 def read_network(source: Source) -> Any:
     """The network as openvino.Model. Raises: CheckpointError, MissingExtra."""
-    try:
-        import openvino
-    except ImportError as error:
-        raise missing(source, NAME, "openvino") from error
+    require(f"Running {source.name}", NAME)
+    import openvino
+
     file = source.file
     if isinstance(file, Path) and file.suffix.lower() == ".xml":
         weights = file.with_suffix(".bin")
