@@ -186,7 +186,7 @@ def remarks(found: Bench) -> list[str]:
     for name in dict.fromkeys(row.model for row in found.rows):
         rows = [
             {"model": "student", "runtime": r.runtime, "precision": r.precision,
-             "median_ms": r.median_ms}
+             "median_ms": r.median_ms, "ratio": r.ratio and list(vars(r.ratio).values())}
             for r in found.rows
             if r.model == name
         ]  # fmt: skip
