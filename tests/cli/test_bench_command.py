@@ -99,6 +99,13 @@ def test_what_is_slower_in_8_bits_is_said_of_each_model() -> None:
     assert "not timed: a, torch fp32: because" in left
 
 
+def test_what_was_assumed_of_a_file_is_said_once() -> None:
+    alike = [a_row(model="a.xml", precision=p, note="its input x is noise") for p in ("fp32", "b")]
+    lines = command.remarks(a_bench(*alike, a_row(model="b.onnx", note="so")))
+    assert lines[:2] == ["a.xml: its input x is noise.", "b.onnx, onnxruntime fp32: so."]
+    assert len(lines) == 3
+
+
 def test_json_has_every_row_and_the_device(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = run_cli(
         capsys, "bench", file, "--runtime", "onnxruntime", "--size", 16, "--threads", 1,

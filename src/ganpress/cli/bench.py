@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -191,12 +191,27 @@ def remarks(found: Bench) -> list[str]:
             if r.model == name
         ]  # fmt: skip
         out += [f"{name}: {line}" for line in advice(rows)]
-    out += [f"{r.model}, {r.runtime} {r.precision}: {r.note}." for r in found.rows if r.note]
+    out += _notes(found.rows)
     out += [f"not timed: {e.model}, {e.runtime} {e.precision}: {e.reason}" for e in found.left]
     if found.interrupted:
         out.append("Stopped early: the numbers are of the passes so far.")
     if found.exports:
         out.append(f"exported files are kept in {found.exports}")
+    return out
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    """The rows' notes; one that all of several rows of a model have is said once."""
+    noted: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.note:
+            noted.setdefault((row.model, row.note), []).append(row)
+    out = []
+    for (model, note), some in noted.items():
+        if len(some) > 1 and len(some) == sum(row.model == model for row in rows):
+            out.append(f"{model}: {note}.")
+        else:
+            out += [f"{model}, {row.runtime} {row.precision}: {note}." for row in some]
     return out
 
 

@@ -204,7 +204,7 @@ def of_file(name: str, path: Path, asked: Asked, at: Path) -> list[Candidate | L
             out.append(
                 Candidate(
                     name, runtime, precision, path, cost.file_bytes(path), feeds, read.dims,
-                    read.batch,
+                    read.batch, read.assumed,
                 )
             )  # fmt: skip
     return out
