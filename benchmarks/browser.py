@@ -1,4 +1,4 @@
-"""Models in the browser: milliseconds and pictures a second by WebAssembly with one and two threads.
+"""Models in the browser, by WebAssembly with one and two threads: milliseconds, pictures a second.
 
 Command:  .venv/bin/python -m benchmarks.browser PAGE | MODEL... [--size 256] [--threads 1,2]
 Needs:    a chromium on the PATH; of MODELs ganpress[onnx], and onnxruntime-web as `ganpress site`
@@ -124,7 +124,7 @@ def row_of(model: dict[str, Any], threads: int, runs: Sequence[dict[str, Any]]) 
 def page_of(found: dict[str, Any]) -> str:
     """The results as Markdown."""
     lines = [
-        "| model | px | file, MB | MACs | threads | network, ms | low to high | pictures a second |",
+        "| model | px | file, MB | MACs | threads | network, ms | low to high | pictures / s |",
         "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     for row in found["rows"]:

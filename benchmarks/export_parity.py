@@ -1,6 +1,6 @@
 """Exported files against torch: every teacher, an 8-bit student of every family, every precision.
 
-Command:  .venv/bin/python -m benchmarks.export_parity [--only NAME] [--again] [--calibrations]
+Command:  .venv/bin/python -m benchmarks.export_parity [--only NAME] [--again]
 Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS, the extras `onnx` and `openvino`.
 Time:     about a quarter of an hour of one core; not timed, so that a busy one will do. A row that
           is there, made by the exporters as they are, is not made again: stop it, and start again.
@@ -13,9 +13,6 @@ generator of random weights, as there is no small one that is trained. A student
 teacher's channels, in 8 bits, and was distilled for some steps: long enough to make the teacher's
 pictures roughly. Its 8-bit file is compared with the fake-quantised network, and by the distance
 that `ganpress evaluate` gives: both pictures to the teacher's, and the ratio of the two.
-
-With --calibrations: 8 bits after training, ours and NNCF's beside each other (ADR 32's table); wants
-`pip install nncf`, else its column is empty.
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ import copy
 import json
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,10 +30,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganpress import Images, Model, export, import_model, load, open_images
+from ganpress import Images, Model, export, import_model, load, open_images, save
 from ganpress.channels.take import shrink
 from ganpress.errors import GanpressError
-from ganpress.formats.exporters.form import PRECISIONS, Form, Seen
+from ganpress.formats.exporters.form import PRECISIONS, Form, Seen, as_precision
 from ganpress.formats.exporters.parity import seen_of
 from ganpress.generation.program import open_program
 from ganpress.losses.features import Features, load_features
@@ -47,17 +44,22 @@ from ganpress.measures.timing.exports import source_digest
 from ganpress.methods.once_for_all.beginning import sorted_by_importance
 from ganpress.models.checkpoint import full_model
 from ganpress.models.inputs import from_noise
-from ganpress.quantisation.quantise import FakeQuantiser, calibrate, quantise
+from ganpress.quantisation.quantise import FakeQuantiser, calibrate, quantise, quantiser_of
 
 ZOO = Path(__file__).parents[1] / "zoo"
 RESULT = Path(__file__).parent / "results" / "export-parity"
-COUNT, TRAIN, BATCH, STEPS, RATE = 20, 32, 4, 60, 5e-4
+COUNT, TRAIN, BATCH, STEPS, RATE = 20, 32, 4, 40, 5e-4
 SEED = 0
 FP32, HALF, SHARE = 1e-4, 2.0, 0.01
 """Limits: the largest difference in fp32, in [-1, 1]; the mean one in fp16 and bf16, grey levels;
 of the distance of an 8-bit student."""
 TARGETS = {"onnxruntime": ("onnx", ".onnx"), "openvino": ("openvino", ".xml")}
 METRIC = "unit-distance"
+ORDER = (
+    ("teacher", "fp32"), ("student", "int8"), ("teacher", "bf16"), ("teacher", "fp16"),
+    ("teacher", "int8"), ("student", "fp32"), ("student", "bf16"), ("student", "fp16"),
+)  # fmt: skip
+"""What is asked for most comes first, of all networks."""
 
 
 @dataclass(frozen=True)
@@ -148,18 +150,26 @@ def student_of(case: Case, teacher: Model, form: Form) -> Model:
     return student
 
 
+def kept_student(name: str, case: Case, teacher: Model, form: Form, runs: Path) -> Model:
+    """The student of an earlier start, or a new one."""
+    file = runs / f"{name.split(',')[0]}-{STEPS}.safetensors"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save(student_of(case, teacher, Form(form.size)), file)
+    return load(file)
+
+
 # --- rows -----------------------------------------------------------------------------------------
 
 
-def row_of(model: Model, case: Case, runtime: str, form: Form, folder: Path) -> dict[str, Any]:
-    """What the file's parity says, or why there is none; ``file`` for what comes after."""
-    to, suffix = TARGETS[runtime]
-    path = folder / f"net{suffix}"
-    is_student = model is not None and form.precision == "int8" and has_quantiser(model)
-    calibrates = form.precision == "int8" and not is_student and not from_noise(model)
+def row_of(model: Model, case: Case, runtime: str, form: Form, path: Path) -> dict[str, Any]:
+    """What the parity of the file says, or why it was refused."""
+    is_trained = quantiser_of(model.net) is not None
+    calibrates = form.precision == "int8" and not is_trained and not from_noise(model)
     try:
         facts = export(
-            model, path, to=to, form=form, images=COUNT if case.test is None else case.test,
+            model, path, to=TARGETS[runtime][0], form=form,
+            images=COUNT if case.test is None else case.test,
             calibrate=case.train if calibrates else None,
         )  # fmt: skip
     except GanpressError as error:
@@ -168,13 +178,6 @@ def row_of(model: Model, case: Case, runtime: str, form: Form, folder: Path) -> 
     found = json.loads(facts.parity.read_text())
     kept = ("largest", "mean_grey_levels", "largest_grey_levels", "allowed", "version", "against")
     return {**{name: found[name] for name in kept}, "bytes": facts.bytes}
-
-
-def has_quantiser(model: Model) -> bool:
-    """Whether a network was trained in 8 bits."""
-    from ganpress.quantisation.quantise import quantiser_of
-
-    return quantiser_of(model.net) is not None
 
 
 def distances(
@@ -191,12 +194,11 @@ def distances(
 
 
 def with_distances(
-    row: dict[str, Any], path: Path, net: Features, student: Model, teacher: Model,
-    seen: Sequence[Seen],
-) -> dict[str, Any]:  # fmt: skip
+    row: dict[str, Any], path: Path, student: Model, teacher: Model, seen: Sequence[Seen]
+) -> dict[str, Any]:
     """The row of an 8-bit student with its distance to the teacher: the file's, and that of the
     fake-quantised network."""
-    program = open_program(path)
+    net, program = load_features("squeezenet"), open_program(path)
     teachers = [teacher(*one.inputs) for one in seen]
     fake = distances(net, [student(*one.inputs) for one in seen], teachers)
     file = distances(net, [program(one.inputs) for one in seen], teachers)
@@ -206,37 +208,30 @@ def with_distances(
     }  # fmt: skip
 
 
-def measured(name: str, case: Case, found: dict[str, Any], keep: Callable[[], None]) -> None:
-    """All rows of a teacher and of its student that are not there; ``keep`` writes what is."""
+def measured(
+    name: str, case: Case, role: str, precision: str, a: argparse.Namespace
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of one network in one precision, each with its key; those that are there already,
+    made by the same exporters, are left out."""
+    wanted = {runtime: f"{name}/{role}/{runtime}/{precision}" for runtime in TARGETS}
     source = source_digest()[:12]
-    rows: dict[str, Any] = found["rows"]
-    wanted = [
-        (role, runtime, precision)
-        for role in ("teacher", "student")
-        for precision in PRECISIONS
-        for runtime in TARGETS
-    ]
-    keys = {"/".join((name, *one)): one for one in wanted}
-    left = {k: one for k, one in keys.items() if rows.get(k, {}).get("exporters") != source}
+    rows = a.found["rows"]
+    left = [r for r, key in wanted.items() if rows.get(key, {}).get("exporters") != source]
     if not left:
         return
     teacher = case.teacher()
-    size = teacher.resolve_size(case.size)
-    plain = Form(size)
-    net = load_features("squeezenet")
-    student = student_of(case, teacher, plain) if any("student" in k for k in left) else teacher
-    seen = seen_of(teacher, case.test, plain, COUNT)
-    for key, (role, runtime, precision) in left.items():
-        model = teacher if role == "teacher" else student
+    form = Form(teacher.resolve_size(case.size), precision=as_precision(precision))
+    model = teacher if role == "teacher" else kept_student(name, case, teacher, form, a.runs)
+    for runtime in left:
         with tempfile.TemporaryDirectory() as folder:
-            form = Form(size, precision=precision)
-            row = row_of(model, case, runtime, form, Path(folder))
+            path = Path(folder) / f"net{TARGETS[runtime][1]}"
+            row = row_of(model, case, runtime, form, path)
             if role == "student" and precision == "int8" and "refused" not in row:
-                path = Path(folder) / f"net{TARGETS[runtime][1]}"
-                row = with_distances(row, path, net, student, teacher, seen)
-        rows[key] = {"family": teacher.family.name, "size": size, "exporters": source, **row}
-        keep()
-        print(key, said(rows[key]), flush=True)
+                seen = seen_of(teacher, case.test, form, COUNT)
+                row = with_distances(row, path, model, teacher, seen)
+        yield wanted[runtime], {
+            "family": teacher.family.name, "size": form.size, "exporters": source, **row,
+        }  # fmt: skip
 
 
 def said(row: dict[str, Any]) -> str:
@@ -267,7 +262,7 @@ def cell(precision: str, row: dict[str, Any] | None) -> str:
         return ""
     if "refused" in row:
         return "**refused**"
-    text = f"{row['mean_grey_levels']:.2f}"
+    text = f"{row['mean_grey_levels']:.2g}"
     if precision == "fp32":
         text = f"{row['largest']:.1e}"
     if "ratio" in row:
@@ -280,7 +275,8 @@ def page(found: dict[str, Any]) -> str:
     rows = found["rows"]
     heads = [f"{runtime} {precision}" for precision in PRECISIONS for runtime in TARGETS]
     lines = [f"| network | {' | '.join(heads)} |", f"|---|{'---:|' * len(heads)}"]
-    for name, role in dict.fromkeys(tuple(key.split("/")[:2]) for key in rows):
+    networks = dict.fromkeys(tuple(key.split("/")[:2]) for key in rows)
+    for name, role in sorted(networks, key=lambda one: (one[0], one[1] == "student")):
         cells = [
             cell(precision, rows.get(f"{name}/{role}/{runtime}/{precision}"))
             for precision in PRECISIONS
@@ -309,27 +305,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", nargs="*", help="of these names")
     parser.add_argument("--again", action="store_true", help="rows that are there, too")
+    parser.add_argument("--runs", type=Path, default=Path("runs/export-parity"), help="students")
     parser.add_argument("--out", type=Path, default=RESULT, help="without an ending")
     a = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     file = a.out.with_suffix(".json")
-    found = json.loads(file.read_text()) if file.exists() and not a.again else {"rows": {}}
-    found |= {
+    a.found = json.loads(file.read_text()) if file.exists() and not a.again else {"rows": {}}
+    a.found |= {
         "processor": processor(), "torch": torch.__version__, "seed": SEED,
         "onnxruntime": onnxruntime.__version__, "openvino": openvino.__version__.split("-")[0],
     }  # fmt: skip
+    chosen = {n: c for n, c in cases().items() if a.only is None or n.split(",")[0] in a.only}
+    for role, precision in ORDER:
+        for name, case in chosen.items():
+            for key, row in measured(name, case, role, precision, a):
+                a.found["rows"][key] = row
+                write(a.found, a.out)
+                print(key, said(row), flush=True)
+    write(a.found, a.out)
+    print(page(a.found))
 
-    def keep() -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(found, indent=1) + "\n")
-        a.out.with_suffix(".md").write_text(page(found))
 
-    for name, case in cases().items():
-        if a.only is None or name.split(",")[0] in a.only:
-            measured(name, case, found, keep)
-    keep()
-    print(page(found))
+def write(found: dict[str, Any], out: Path) -> None:
+    """The rows, and the table of them."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
+    out.with_suffix(".md").write_text(page(found))
 
 
 if __name__ == "__main__":
