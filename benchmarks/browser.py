@@ -93,7 +93,7 @@ def measured(folder: Path, threads: Sequence[int], rounds: int) -> dict[str, Any
     with browser() as page, served(folder) as url:
         facts = {
             "device": describe(),
-            "browser": page.ask("Browser.getVersion")["product"],
+            "browser": next(p for p in page.run("navigator.userAgent").split() if "Chrome/" in p),
             "onnxruntime-web": listing["onnxruntime"]["version"],
             "simd": all("simd" in name for name in WASM if name.endswith(".wasm")),
         }
