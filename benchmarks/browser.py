@@ -161,8 +161,8 @@ def main() -> None:
             folder = site(a.models, Path(temporary) / "page", size=a.size, webgpu=False).folder
         found = measured(folder, counts, a.rounds)
     a.out.parent.mkdir(parents=True, exist_ok=True)
-    a.out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
-    a.out.with_suffix(".md").write_text(page_of(found))
+    Path(f"{a.out}.json").write_text(json.dumps(found, indent=1) + "\n")
+    Path(f"{a.out}.md").write_text(page_of(found))
     print(page_of(found))
 
 

@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULT, help="without an ending")
     a = parser.parse_args()
     torch.set_num_threads(1)
-    file = a.out.with_suffix(".json")
+    file = Path(f"{a.out}.json")
     found = json.loads(file.read_text()) if file.exists() else {"networks": {}}
     found |= {
         "processor": processor(), "onnxruntime": onnxruntime.__version__,
@@ -182,7 +182,7 @@ def main() -> None:
         found["networks"][name] = measured(case, a.size)
         a.out.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(found, indent=1) + "\n")
-        a.out.with_suffix(".md").write_text(page(found))
+        Path(f"{a.out}.md").write_text(page(found))
         print(name, json.dumps(found["networks"][name]["rows"]), flush=True)
     print(page(found))
 

@@ -1,9 +1,10 @@
 """Exported files against torch: every teacher, an 8-bit student of every family, every precision.
 
-Command:  .venv/bin/python -m benchmarks.export_parity [--only NAME] [--again]
+Command:  .venv/bin/python -m benchmarks.export_parity [--only NAME...] [--stale | --again]
 Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS, the extras `onnx` and `openvino`.
 Time:     about a quarter of an hour of one core; not timed, so that a busy one will do. A row that
-          is there, made by the exporters as they are, is not made again: stop it, and start again.
+          is there is not made again, so it can be stopped and started; `--stale` makes those anew
+          that exporters of another source wrote, `--again` all.
 Result:   benchmarks/results/export-parity.json, and the tables export-parity.md written from it.
 
 Each row is one file, made by `ganpress.export` for onnxruntime or OpenVINO and checked there on 20
@@ -211,12 +212,15 @@ def with_distances(
 def measured(
     name: str, case: Case, role: str, precision: str, a: argparse.Namespace
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The rows of one network in one precision, each with its key; those that are there already,
-    made by the same exporters, are left out."""
+    """The rows of one network in one precision, each with its key; those that are there already
+    are left out; with ``a.stale`` not those that other exporters made."""
     wanted = {runtime: f"{name}/{role}/{runtime}/{precision}" for runtime in TARGETS}
     source = source_digest()[:12]
     rows = a.found["rows"]
-    left = [r for r, key in wanted.items() if rows.get(key, {}).get("exporters") != source]
+    left = [
+        r for r, key in wanted.items()
+        if key not in rows or (a.stale and rows[key]["exporters"] != source)
+    ]  # fmt: skip
     if not left:
         return
     teacher = case.teacher()
@@ -304,13 +308,14 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", nargs="*", help="of these names")
+    parser.add_argument("--stale", action="store_true", help="rows of other exporters, too")
     parser.add_argument("--again", action="store_true", help="rows that are there, too")
     parser.add_argument("--runs", type=Path, default=Path("runs/export-parity"), help="students")
     parser.add_argument("--out", type=Path, default=RESULT, help="without an ending")
     a = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
-    file = a.out.with_suffix(".json")
+    file = Path(f"{a.out}.json")
     a.found = json.loads(file.read_text()) if file.exists() and not a.again else {"rows": {}}
     a.found |= {
         "processor": processor(), "torch": torch.__version__, "seed": SEED,
@@ -330,8 +335,8 @@ def main() -> None:
 def write(found: dict[str, Any], out: Path) -> None:
     """The rows, and the table of them."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_suffix(".json").write_text(json.dumps(found, indent=1) + "\n")
-    out.with_suffix(".md").write_text(page(found))
+    Path(f"{out}.json").write_text(json.dumps(found, indent=1) + "\n")
+    Path(f"{out}.md").write_text(page(found))
 
 
 if __name__ == "__main__":

@@ -27,11 +27,10 @@ from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.onnx import as_traced, to_bytes, versions_of
 from ganpress.formats.exporters.parity import check_seen, write_parity
 from ganpress.formats.exporters.trace import in_form
-from ganpress.formats.exporters.verify import GREY, ExportFacts, Tolerance, compare
+from ganpress.formats.exporters.verify import FLOAT_MAX, GREY, ExportFacts, Tolerance, compare
 from ganpress.formats.runtimes import Opened, open_file
 from ganpress.run.files import make_folder, replace_pair
 
-FLOAT_MAX = 1e-3  # its float kernels reorder and fuse more than onnxruntime's
 QUANTISED = Tolerance(mean=GREY, share=0.0, exact=None)
 
 
@@ -54,7 +53,7 @@ def export_openvino(job: Job) -> ExportFacts:
         return open_file(xml, runtime="openvino", weights=weights)
 
     found = compare(
-        plain, data, open_, form, float_max=FLOAT_MAX, quantised=QUANTISED,
+        plain, data, open_, form, quantised=QUANTISED,
         layers=as_traced(model, form, runtime="openvino"),
     )  # fmt: skip
     parity = check_seen(job, plain, opened, FLOAT_MAX, GREY)
