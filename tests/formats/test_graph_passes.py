@@ -381,6 +381,23 @@ def test_what_is_no_picture_or_of_odd_sides_stays(data: bytes) -> None:
     assert left_alone(data, picture_in_squares)
 
 
+def test_a_pass_knows_the_shapes_whatever_an_earlier_one_changed() -> None:
+    """A norm is folded through a shuffle, and the file says the shapes of its ports alone."""
+    d = Drawing(1, 4, 12, 10)
+    layer = d.node("Conv", "x", d.constant(d.normal(24, 4, 3, 3)), pads=[1, 1, 1, 1])
+    shuffled = d.node("DepthToSpace", layer, blocksize=2, mode="CRD")
+    norm = [d.constant(np.abs(d.normal(6)) + 0.5) for _ in range(4)]
+    relu = d.node("Relu", d.node("BatchNormalization", shuffled, *norm))
+    last = d.node("Conv", relu, d.constant(d.normal(3, 6, 3, 3)), pads=[1, 1, 1, 1])
+    file = onnx.load_from_string(d.file(d.node("Tanh", last)))
+    del file.graph.value_info[:]
+    made = optimised(file.SerializeToString(), "openvino")
+    assert "BatchNormalization" not in kinds(made) and kinds(made).count("DepthToSpace") == 2
+    x = picture((1, 4, 12, 10))
+    [want], [got] = run(file.SerializeToString(), x), run(made, x)
+    assert np.abs(got - want).max() < 1e-4
+
+
 def first_layer(o: int = 8) -> bytes:
     d = Drawing(1, 4, 12, 10)
     return d.file(d.quantised(d.node("Relu", d.node("Conv", "x", d.weight(o, 4, 3, 3)))))

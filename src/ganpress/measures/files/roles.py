@@ -1,6 +1,6 @@
 """What the inputs of an exported file are: pictures, whose sides are a size, or anything else.
 
-A file of ganpress's says it in its metadata. Of others' it is told by shape and name, and said as
+A file of ganpress's says it in its metadata. Of others' it is known by shape and name, and said as
 what was assumed: of StyleGAN2's noise maps, one for each resolution, none is a picture.
 """
 
