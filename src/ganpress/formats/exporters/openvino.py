@@ -29,6 +29,7 @@ from ganpress.formats.exporters.parity import check_seen, write_parity
 from ganpress.formats.exporters.trace import in_form
 from ganpress.formats.exporters.verify import FLOAT_MAX, GREY, ExportFacts, Tolerance, compare
 from ganpress.formats.runtimes import Opened, open_file
+from ganpress.formats.runtimes.openvino import DYNAMIC
 from ganpress.run.files import make_folder, replace_pair
 
 QUANTISED = Tolerance(mean=GREY, share=0.0, exact=None)
@@ -96,7 +97,9 @@ def files(data: bytes, precision: Precision | None = None) -> tuple[bytes, bytes
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "net.xml"
             half = precision in ("fp16", "bf16")
-            openvino.save_model(openvino.Core().read_model(data), path, compress_to_fp16=half)
+            network = openvino.Core().read_model(data)
+            network.set_rt_info("0", ["runtime_options", DYNAMIC])
+            openvino.save_model(network, path, compress_to_fp16=half)
             return path.read_bytes(), path.with_suffix(".bin").read_bytes()
     except Exception as error:  # openvino's errors share no public base
         raise _cannot("convert", error) from error

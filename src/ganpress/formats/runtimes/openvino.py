@@ -20,6 +20,9 @@ from ganpress.formats.runtimes.base import (
 )
 
 NAME = "openvino"
+DYNAMIC = "DYNAMIC_QUANTIZATION_GROUP_SIZE"
+"""0: a dense layer of 8-bit weights reads floats as floats; by default their numbers are rounded to
+8 bits on the way, in groups, which no quantiser of the file asked for."""
 SPELLED = "OpenVINO"
 HINT_AT = "inference_precision_hint"
 """Where a file's metadata say what it is to be computed in."""
@@ -43,6 +46,7 @@ def open_with_openvino(
     chosen: Hint = hint or _hint_of(read)
     wanted = {
         "INFERENCE_PRECISION_HINT": chosen,
+        DYNAMIC: 0,
         "INFERENCE_NUM_THREADS": threads,
         **({"PERF_COUNT": True} if profile else {}),
         **settings,
