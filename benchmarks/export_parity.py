@@ -3,8 +3,8 @@
 Command:  .venv/bin/python -m benchmarks.export_parity [--only NAME...] [--stale | --again]
 Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS, the extras `onnx` and `openvino`.
 Time:     about a quarter of an hour of one core; not timed, so that a busy one will do. A row that
-          is there is not made again, so it can be stopped and started; `--stale` makes those anew
-          that exporters of another source wrote, `--again` all.
+          is there and was not refused is not made again: stop it, and start again. `--stale` makes
+          those anew that exporters of another source wrote, `--again` all.
 Result:   benchmarks/results/export-parity.json, and the tables export-parity.md written from it.
 
 Each row is one file, made by `ganpress.export` for onnxruntime or OpenVINO and checked there on 20
@@ -218,9 +218,11 @@ def measured(
     source = source_digest()[:12]
     rows = a.found["rows"]
     left = [
-        r for r, key in wanted.items()
-        if key not in rows or (a.stale and rows[key]["exporters"] != source)
-    ]  # fmt: skip
+        runtime
+        for runtime, key in wanted.items()
+        if "refused" in rows.get(key, {"refused": ""})
+        or (a.stale and rows[key]["exporters"] != source)
+    ]
     if not left:
         return
     teacher = case.teacher()
