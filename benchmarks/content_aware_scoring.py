@@ -28,8 +28,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.once_for_all_step import cpu_name
 from ganpress import full_model
+from ganpress.measures.timing.device import processor
 from ganpress.methods.content_aware.score_settings import ScoreSettings
 from ganpress.methods.content_aware.scores.drawn import Drawn, drawn_from
 from ganpress.methods.content_aware.scores.table import SCORES, score_channels
@@ -136,7 +136,7 @@ def main() -> None:
         print(peak_after(model, a.memory, a.batch))
         return
     out: dict[str, Any] = {
-        "cpu": cpu_name(), "threads": 1, "seed": a.seed, "torch": torch.__version__,
+        "cpu": processor(), "threads": 1, "seed": a.seed, "torch": torch.__version__,
         "python": platform.python_version(), "size": a.size, "most": a.most, "limit": LIMIT,
         "given": "".join(f" {word}" for word in sys.argv[1:]), "load_before": os.getloadavg()[0],
         "scoring": scoring_cost(model, a.samples, a.batch, a.seed),

@@ -31,6 +31,7 @@ from torch import Tensor
 from ganpress import Images, Model, Run, SlimConfig, evaluate, import_model, measure, open_images
 from ganpress.data import evaluation
 from ganpress.errors import Diverged, InfeasibleTarget
+from ganpress.measures.timing.device import processor
 from ganpress.methods.base import Given
 from ganpress.methods.gan_slimming.extract import scaled_copy
 from ganpress.methods.gan_slimming.method import slim
@@ -104,7 +105,7 @@ def main() -> None:
 def protocol(a: argparse.Namespace) -> dict[str, Any]:
     """What holds for every row."""
     return {
-        "device": f"cpu, {platform.processor() or platform.machine()}, one pinned thread",
+        "device": f"cpu, {processor()}, one pinned thread",
         "torch": torch.__version__,
         "python": platform.python_version(),
         "seed": SEED,

@@ -29,7 +29,6 @@ from typing import Any
 
 import torch
 
-from benchmarks.once_for_all_step import cpu_name
 from ganpress import bench, compress, load
 from ganpress.data import Images, open_images
 from ganpress.data.drawn.draw import write_folder
@@ -39,6 +38,7 @@ from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.measures.target import TargetSettings
 from ganpress.measures.timing import timer
 from ganpress.measures.timing.cost_model import LatencyModel
+from ganpress.measures.timing.device import processor
 from ganpress.measures.timing.latency_target import model_of, quantised, resolved_target
 from ganpress.methods import METHODS
 from ganpress.models.checkpoint import Model
@@ -199,12 +199,12 @@ def pictures(teacher: Model, root: Path) -> Images | None:
 
 def write(rows: Sequence[dict[str, Any]], given: argparse.Namespace) -> None:
     """The JSON, and a table beside it."""
-    facts = {"processor": cpu_name(), "threads": given.threads, "clock": given.clock, "rows": rows}
+    facts = {"processor": processor(), "threads": given.threads, "clock": given.clock, "rows": rows}
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(facts, indent=1) + "\n")
     heads = ["teacher", "runtime", "precision", "teacher, ms", "rounds to", "mean error",
              "largest", "table, s", *given.methods]  # fmt: skip
-    lines = [f"{cpu_name()}, {given.threads} thread(s), {given.clock} clock. Errors: of "
+    lines = [f"{processor()}, {given.threads} thread(s), {given.clock} clock. Errors: of "
              f"{given.sets} width sets that the table was not fitted to. Students: asked for "
              f"{SHARE:g} of the teacher's time in fp32, how far `bench` finds them from that.", "",
              "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]  # fmt: skip

@@ -36,6 +36,7 @@ import torch
 from ganpress import full_model, load, save
 from ganpress.data import Batch
 from ganpress.losses.distance import Distance
+from ganpress.measures.timing.device import processor as cpu_name
 from ganpress.methods.base import Given
 from ganpress.methods.once_for_all import OnceForAllConfig
 from ganpress.methods.once_for_all.beginning import cut_to, first_student
@@ -269,7 +270,7 @@ def main() -> None:
         print(train_at(a.memory, a.seed))
         return
     out: dict[str, Any] = {
-        "device": platform.processor() or platform.machine(), "cpu": cpu_name(), "threads": 1,
+        "cpu": cpu_name(), "threads": 1,
         "seed": a.seed, "torch": torch.__version__, "python": platform.python_version(),
         "batch": 1, "limit": LIMIT, "load_before": os.getloadavg()[0], "steps": {},
     }  # fmt: skip
@@ -283,14 +284,6 @@ def main() -> None:
     (RESULTS / "once-for-all-step.json").write_text(json.dumps(out, indent=1) + "\n")
     (RESULTS / "once-for-all-step.md").write_text(page(out))
     print(page(out))
-
-
-def cpu_name() -> str:
-    """As the system calls it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else "unknown"
 
 
 def page(out: dict[str, Any]) -> str:

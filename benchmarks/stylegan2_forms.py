@@ -30,6 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganpress.measures.timing.device import processor
 from ganpress.models.families.stylegan2 import STYLEGAN2, StyleGAN2
 from ganpress.nn.modulated import ModulatedConv
 
@@ -51,7 +52,7 @@ def main() -> None:
         return
     found = {str(n): compare(net, n, a.threads, a.repeats) for n in BATCHES}
     facts = {
-        "device": cpu(),
+        "device": processor(),
         "threads": a.threads,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -199,14 +200,6 @@ def in_a_child(form: str, n: int, threads: int) -> float:
     command += ["--memory", form, str(n)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.strip().splitlines()[-1])
-
-
-def cpu() -> str:
-    """The processor's name."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
 
 
 if __name__ == "__main__":

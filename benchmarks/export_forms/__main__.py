@@ -18,7 +18,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from benchmarks.export_forms.floats import normed_transposed, norms, pads, trans
 from benchmarks.export_forms.integers import int8_biased, int8_normed, int8_transposed, to_picture
 from benchmarks.export_forms.styles import doubled, modulated, modulated_up
 from benchmarks.export_forms.timing import RUNTIMES, measured, versions
+from ganpress.measures.timing.device import processor
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -44,7 +44,7 @@ def main() -> None:
         name: measured(forms, a.threads, a.passes) for name, forms in cases() if a.only in name
     }
     facts = {
-        "device": cpu(), "threads": a.threads, "passes": a.passes, "load": os.getloadavg()[0],
+        "device": processor(), "threads": a.threads, "passes": a.passes, "load": os.getloadavg()[0],
         "versions": versions(), "cases": found,
     }  # fmt: skip
     a.out.mkdir(exist_ok=True)
@@ -111,14 +111,6 @@ def table(facts: dict[str, Any]) -> str:
                 cells.append(f"{f['ratio']:.2f} ({f['ms']:.1f})" if f else "refused")
             lines.append(f"| {case if name == names[0] else ''} | {name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def cpu() -> str:
-    """The processor's name."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import torch
 
 from benchmarks.gpu.summary import FACTS, summary
 from ganpress.errors import ConfigError, Interrupted
+from ganpress.measures.timing.device import processor
 from ganpress.run.card import now_utc
 from ganpress.run.files import make_folder, read_json, replace_file, write_json
 
@@ -42,9 +43,7 @@ class Device:
     @property
     def name(self) -> str:
         """As the maker calls it."""
-        return (
-            torch.cuda.get_device_name() if self.kind == "cuda" else platform.processor() or "cpu"
-        )
+        return torch.cuda.get_device_name() if self.kind == "cuda" else processor()
 
     def wait(self) -> None:
         """Until the device has done all that it was given."""

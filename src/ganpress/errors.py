@@ -22,10 +22,21 @@ GanpressError                exit code 2
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from ganpress.sniff import folder_of, not_there
+
+EXTRAS = {
+    "onnx": "onnx",
+    "onnxscript": "onnx",
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
+    "huggingface_hub": "hub",
+    "optuna": "search",
+}
+"""Optional packages, and the extra of ganpress that each comes with."""
 
 
 class GanpressError(Exception):
@@ -109,6 +120,32 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     same = [each for each in known if each.lower() == name.lower()]
     near = same or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f" (did you mean '{near[0]}'?)" if near else ""
+
+
+def require(doing: str, *packages: str) -> None:
+    """Refuse what cannot be done here for want of an optional package.
+
+    Args:
+        doing: what needs them, the subject of the message: "Export to ONNX".
+        packages: keys of `EXTRAS`; others come with ganpress itself.
+
+    Raises: MissingExtra for the first that is missing, or that is there and cannot be imported.
+    """
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            extra = f"[{EXTRAS[package]}]" if package in EXTRAS else ""
+            line = f"pip install 'ganpress{extra}'"
+            if isinstance(error, ModuleNotFoundError) and error.name == package:
+                message = f"{doing} needs the package '{package}': {line}"
+            else:
+                message = (
+                    f"{doing} needs the package '{package}', which is installed and cannot be "
+                    f"imported ({error}): pip install --force-reinstall {package}, or in a new "
+                    f"environment {line}"
+                )
+            raise MissingExtra(message) from error
 
 
 def no_file(path: Path, what: str, patterns: Iterable[str]) -> CheckpointError:

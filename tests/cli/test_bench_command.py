@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,18 @@ def test_the_table_cuts_no_name_and_no_number(
 
 
 def test_what_is_slower_in_8_bits_is_said_of_each_model() -> None:
-    slow = [a_row(model="s"), a_row(model="s", precision="int8", median_ms=15.0, note="calibrated")]
+    slow = [
+        a_row(model="s", ratio=Ratio(1.0, 1.0, 1.0)),
+        a_row(
+            model="s", precision="int8", median_ms=15.0, note="calibrated",
+            ratio=Ratio(0.8, 0.7, 0.9),
+        ),
+    ]  # fmt: skip
     lines = command.remarks(a_bench(*slow))
-    assert lines[0].startswith("s: In onnxruntime the 8-bit file is no faster on this device")
+    assert lines[0].startswith("s: In onnxruntime the 8-bit file is slower on this device")
     assert "s, onnxruntime int8: calibrated." in lines
+    near = replace(slow[1], ratio=Ratio(0.8, 0.7, 1.1))
+    assert "not measurably faster" in command.remarks(a_bench(slow[0], near))[0]
     left = command.remarks(a_bench(a_row(), left=(Left("a", "torch", "fp32", "because"),)))
     assert "not timed: a, torch fp32: because" in left
 
@@ -94,6 +103,13 @@ def test_more_threads_than_cores_are_said_to_wait_for_one_another() -> None:
     lines = command.remarks(a_bench(a_row(), threads=3))
     assert lines[0].startswith("3 threads on 2 usable cores wait") and "--threads 2" in lines[0]
     assert not any("threads on" in line for line in command.remarks(a_bench(a_row())))
+
+
+def test_what_was_assumed_of_a_file_is_said_once() -> None:
+    alike = [a_row(model="a.xml", precision=p, note="its input x is noise") for p in ("fp32", "b")]
+    lines = command.remarks(a_bench(*alike, a_row(model="b.onnx", note="so")))
+    assert lines[:2] == ["a.xml: its input x is noise.", "b.onnx, onnxruntime fp32: so."]
+    assert len(lines) == 3
 
 
 def test_json_has_every_row_and_the_device(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,15 @@ from ganpress.formats.exporters.graph.editor import Editor, Pass
 from ganpress.formats.exporters.graph.fold import fold_batch_norms
 from ganpress.formats.exporters.graph.picture import float_weights, picture_in_squares
 from ganpress.formats.exporters.graph.subpixel import (
+    WIDE,
     as_one,
     integer_transposed,
     split_transposed,
     subpixel_weight,
 )
 from ganpress.formats.exporters.graph.unsigned import unsigned_levels
+
+ROOT = Path(__file__).parents[2]
 
 
 def changed(data: bytes, change: Pass) -> bytes:
@@ -407,6 +412,23 @@ def test_what_is_no_picture_or_of_odd_sides_stays(data: bytes) -> None:
     assert left_alone(data, picture_in_squares)
 
 
+def test_a_pass_knows_the_shapes_whatever_an_earlier_one_changed() -> None:
+    """A norm is folded through a shuffle, and the file says the shapes of its ports alone."""
+    d = Drawing(1, 4, 12, 10)
+    layer = d.node("Conv", "x", d.constant(d.normal(24, 4, 3, 3)), pads=[1, 1, 1, 1])
+    shuffled = d.node("DepthToSpace", layer, blocksize=2, mode="CRD")
+    norm = [d.constant(np.abs(d.normal(6)) + 0.5) for _ in range(4)]
+    relu = d.node("Relu", d.node("BatchNormalization", shuffled, *norm))
+    last = d.node("Conv", relu, d.constant(d.normal(3, 6, 3, 3)), pads=[1, 1, 1, 1])
+    file = onnx.load_from_string(d.file(d.node("Tanh", last)))
+    del file.graph.value_info[:]
+    made = optimised(file.SerializeToString(), "openvino")
+    assert "BatchNormalization" not in kinds(made) and kinds(made).count("DepthToSpace") == 2
+    x = picture((1, 4, 12, 10))
+    [want], [got] = run(file.SerializeToString(), x), run(made, x)
+    assert np.abs(got - want).max() < 1e-4
+
+
 def first_layer(o: int = 8) -> bytes:
     d = Drawing(1, 4, 12, 10)
     return d.file(d.quantised(d.node("Relu", d.node("Conv", "x", d.weight(o, 4, 3, 3)))))
@@ -453,3 +475,16 @@ def test_each_runtime_s_passes_leave_a_graph_without_their_patterns_alone() -> N
     data = d.file(d.node("Tanh", d.node("Add", "x", d.constant(np.float32(1)))))
     for runtime in PASSES:
         assert kinds(optimised(data, runtime)) == ["Add", "Tanh"]
+
+
+def test_the_threshold_of_four_convolutions_is_what_the_measured_table_says() -> None:
+    """Where the pass applies they were clearly faster in onnxruntime, and nowhere else."""
+    found = json.loads((ROOT / "benchmarks/results/export-forms.json").read_text())["cases"]
+    seen = set()
+    for name, runtimes in found.items():
+        if match := re.match(r"transposed \dx\d, (\d+) to (\d+), ", name):
+            applies = int(match[1]) >= WIDE[0] and int(match[2]) >= WIDE[1]
+            four = [f for form, f in runtimes["onnxruntime"].items() if "four" in form]
+            assert (four[0]["ratio"] < 0.9) == applies, name
+            seen.add(applies)
+    assert seen == {True, False}

@@ -24,7 +24,7 @@ from thin import thinned
 from ganpress.data import evaluation, open_images
 from ganpress.models.checkpoint import Model, load
 from ganpress.models.families.base import draw_inputs
-from ganpress.web import site
+from ganpress.web import server, site
 
 pytestmark = [pytest.mark.chromium, pytest.mark.onnxruntime_web]
 
@@ -216,6 +216,25 @@ def test_a_model_that_cannot_be_loaded_is_named_and_the_other_is_shown(
     )
     page.wait_for("document.getElementById('right').width > 1")
     assert page.run(WARNINGS) == ""
+
+
+def test_an_isolated_page_has_the_threads_that_are_asked_for(shown: Shown) -> None:
+    page = shown.open("left=student&right=none&input=draw&backend=wasm&threads=3")
+    assert page.run("globalThis.crossOriginIsolated") is True
+    started = [e for e in page.events if e.get("method") == "Target.attachedToTarget"]
+    assert len(started) == 3  # the page's worker, which computes, and two more
+    assert "3 threads" in page.run("document.getElementById('ways').textContent")
+
+
+def test_a_host_without_the_headers_gives_one_thread_whatever_is_asked_for(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {k: v for k, v in server.HEADERS.items() if not k.startswith("Cross-Origin-")}
+    monkeypatch.setattr(server, "HEADERS", kept)
+    page = shown.open("left=student&right=none&input=draw&backend=wasm&threads=3")
+    assert page.run(f"{DATA}.threads") == "1"
+    assert "1 thread" in page.run("document.getElementById('ways').textContent")
+    assert "One thread only" in page.run("document.getElementById('say').textContent")
 
 
 def test_a_page_whose_runtime_is_missing_says_so(shown: Shown, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -193,17 +193,32 @@ def remarks(found: Bench) -> list[str]:
     for name in dict.fromkeys(row.model for row in found.rows):
         rows = [
             {"model": "student", "runtime": r.runtime, "precision": r.precision,
-             "median_ms": r.median_ms}
+             "median_ms": r.median_ms, "ratio": r.ratio and list(vars(r.ratio).values())}
             for r in found.rows
             if r.model == name
         ]  # fmt: skip
         out += [f"{name}: {line}" for line in advice(rows)]
-    out += [f"{r.model}, {r.runtime} {r.precision}: {r.note}." for r in found.rows if r.note]
+    out += _notes(found.rows)
     out += [f"not timed: {e.model}, {e.runtime} {e.precision}: {e.reason}" for e in found.left]
     if found.interrupted:
         out.append("Stopped early: the numbers are of the passes so far.")
     if found.exports:
         out.append(f"exported files are kept in {found.exports}")
+    return out
+
+
+def _notes(rows: Sequence[Row]) -> list[str]:
+    """The rows' notes; one that all of several rows of a model have is said once."""
+    noted: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.note:
+            noted.setdefault((row.model, row.note), []).append(row)
+    out = []
+    for (model, note), some in noted.items():
+        if len(some) > 1 and len(some) == sum(row.model == model for row in rows):
+            out.append(f"{model}: {note}.")
+        else:
+            out += [f"{model}, {row.runtime} {row.precision}: {note}." for row in some]
     return out
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ganpress.report.amounts import milliseconds, number, optional, size_bytes, times
@@ -10,7 +11,7 @@ from ganpress.report.reading import section
 from ganpress.report.table import Table
 
 _WHERE = "results.json"
-INT8 = "int8"
+FP32, INT8 = "fp32", "int8"
 _NONE = (None, None, None)
 HEADS = ("Network", "Runtime", "Precision", "Median", "95th percentile", "File", "Teacher / this")
 
@@ -26,8 +27,7 @@ def latency_table(results: Mapping[str, Any]) -> tuple[Table | None, str, list[s
 
 
 def _row(row: Mapping[str, Any]) -> list[Any]:
-    ratio = row.get("ratio")
-    value, low, high = map(number, ratio if isinstance(ratio, list) and len(ratio) == 3 else _NONE)
+    value, low, high = _interval(row)
     text = optional(value, times)
     if low is not None and high is not None and not isinstance(text, str):
         text = text._replace(shown=f"{text.shown} ({times(low)}–{times(high)})")
@@ -40,6 +40,13 @@ def _row(row: Mapping[str, Any]) -> list[Any]:
         optional(number(row.get("file_bytes")), size_bytes),
         text,
     ]
+
+
+def _interval(row: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
+    """How many times as fast as the first row, and from what to what that is sure."""
+    ratio = row.get("ratio")
+    value, low, high = map(number, ratio if isinstance(ratio, list) and len(ratio) == 3 else _NONE)
+    return value, low, high
 
 
 def conditions(found: Mapping[str, Any]) -> str:
@@ -61,32 +68,56 @@ def conditions(found: Mapping[str, Any]) -> str:
     return "; ".join(part for part in parts if part)
 
 
+@dataclass(frozen=True)
+class _Timed:
+    """A row's median, and how many times as fast it is as the first row: what covers that."""
+
+    ms: float
+    low: float | None
+    high: float | None
+
+    def against(self, other: _Timed) -> str:
+        """ "faster", "slower", or "alike" where the two intervals overlap; by the medians where the
+        measurement had one round, and so no intervals."""
+        if self.low is None or self.high is None or other.low is None or other.high is None:
+            return "faster" if self.ms < other.ms else "slower" if self.ms > other.ms else "alike"
+        return "faster" if self.low > other.high else "slower" if self.high < other.low else "alike"
+
+
 def advice(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A sentence for each runtime in which the student's 8-bit file is no faster than float32 of
-    the same widths, with the fastest way to run it on that device.
+    """A sentence for each runtime in which the student's 8-bit file is not surely faster than
+    float32 of the same widths, with the fastest way to run it on that device.
 
     Args: rows: ``model`` ("student", and its float form "student, float"), ``runtime``,
-        ``precision`` and ``median_ms`` of each.
+        ``precision``, ``median_ms`` and ``ratio`` (times as fast as the first row: its value, and
+        what covers it) of each.
     """
-    ours = [r for r in rows if str(r.get("model", "")).startswith("student")]
-    timed = {
-        (str(r.get("runtime")), str(r.get("precision"))): ms
-        for r in ours
-        if (ms := number(r.get("median_ms")))
-    }
-    slower = [
-        (runtime, timed[runtime, INT8], timed[runtime, "fp32"])
-        for runtime, precision in timed
-        if precision == INT8
-        and timed.get((runtime, "fp32"), 0)
-        and timed[runtime, INT8] >= timed[runtime, "fp32"]
+    timed = _timed([r for r in rows if str(r.get("model", "")).startswith("student")])
+    pairs = [
+        (runtime, ours, timed[runtime, FP32])
+        for (runtime, precision), ours in timed.items()
+        if precision == INT8 and (runtime, FP32) in timed
     ]
-    if not slower:
-        return []
-    best = min(timed, key=lambda key: timed[key])
-    fastest = f"{best[1]} in {best[0]} ({milliseconds(timed[best])})"
+    best = min(timed.values(), key=lambda one: one.ms, default=None)
+    fastest = " or ".join(
+        f"{precision} in {runtime} ({milliseconds(one.ms)})"
+        for (runtime, precision), one in sorted(timed.items(), key=lambda item: item[1].ms)
+        if one is best or (best is not None and one.against(best) == "alike")
+    )
+    how = {"slower": "slower", "alike": "not measurably faster"}
     return [
-        f"In {runtime} the 8-bit file is no faster on this device than float32 of the same widths "
-        f"({milliseconds(ours_ms)} against {milliseconds(float_ms)}). Fastest: {fastest}."
-        for runtime, ours_ms, float_ms in slower
+        f"In {runtime} the 8-bit file is {how[found]} on this device than float32 of the same "
+        f"widths ({milliseconds(ours.ms)} against {milliseconds(other.ms)}). Fastest: {fastest}."
+        for runtime, ours, other in pairs
+        if (found := ours.against(other)) != "faster"
     ]
+
+
+def _timed(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], _Timed]:
+    """By runtime and precision: the rows that have a time."""
+    found = {}
+    for row in rows:
+        if ms := number(row.get("median_ms")):
+            _, low, high = _interval(row)
+            found[str(row.get("runtime")), str(row.get("precision"))] = _Timed(ms, low, high)
+    return found

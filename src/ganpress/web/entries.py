@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ganpress.editing.directions import Directions
-from ganpress.errors import ConfigError, ExportError, MissingExtra
+from ganpress.errors import ConfigError, ExportError, require
 from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.onnx import runner, to_bytes
 from ganpress.formats.exporters.verify import (
@@ -72,14 +71,7 @@ def onnx_bytes(given: Given, wanted: Wanted, directions: Directions | None) -> b
     """
     if given.data is not None:
         return given.data
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise MissingExtra(
-                f"A page needs the package '{package}' to export models: pip install "
-                "'ganpress[onnx]'"
-            ) from error
+    require("Exporting models for a page", "onnx", "onnxscript", "onnxruntime")
     model = given.model if directions is None else editable(given.model, directions)
     size = size_for(given, wanted.size)
     data = to_bytes(model, Form(size, dynamic=wanted.dynamic))
@@ -108,12 +100,9 @@ def ports(data: bytes, where: str) -> tuple[dict[str, Any], str, dict[str, str]]
 
     Raises: ConfigError for a file whose weights are elsewhere, MissingExtra.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingExtra(
-            "A page needs the package 'onnx': pip install 'ganpress[onnx]'"
-        ) from error
+    require("A page", "onnx")
+    import onnx
+
     file = onnx.load_model_from_string(data)
     if any(t.data_location == onnx.TensorProto.EXTERNAL for t in file.graph.initializer):
         raise ConfigError(

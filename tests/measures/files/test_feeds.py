@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,14 @@ import pytest
 
 from ganpress.errors import ConfigError
 from ganpress.formats.runtimes import Port
-from ganpress.measures.files.feeds import batch_of, dims_of, draw_feeds, read_dims
+from ganpress.measures.files.feeds import (
+    assumed,
+    batch_of,
+    check_made,
+    dims_of,
+    draw_feeds,
+    read_dims,
+)
 
 N = None
 
@@ -112,3 +120,66 @@ def test_inputs_have_the_files_type_and_its_usual_range(dtype: str, low: int, hi
 def test_a_type_that_no_input_can_be_made_of_is_named() -> None:
     with pytest.raises(ConfigError, match="as string, of which no input can be made up"):
         draw_feeds({"x": port(N, dtype="string")}, {"x": (1,)}, 0)
+
+
+STYLEGAN2 = {"z": port(N, 512), "noise_4": port(1, 1, 4, 4), "noise_8": port(1, 1, 8, 8)}
+UNNAMED = {"a": port(N, 512), "b": port(1, 1, 4, 4), "c": port(1, 1, 8, 8), "d": port(1, 1, 8, 8)}
+
+
+@pytest.mark.parametrize("inputs", [STYLEGAN2, UNNAMED], ids=["named", "by their shapes"])
+def test_noise_maps_of_other_peoples_files_are_no_pictures(inputs: dict[str, Port]) -> None:
+    """Neither their sides nor their batch of one is what a user asks pictures to be."""
+    found = dims_of(inputs, size=1024, batch=4)
+    own = {name: p.dims for name, p in inputs.items()}
+    assert found == {**own, next(iter(inputs)): (4, 512)}
+    said = assumed(inputs, {}, size=1024)
+    names = [*inputs][1:]
+    assert said == f"its inputs {', '.join(names)} are taken for noise, not for pictures"
+    assert assumed(inputs, {}, size=1024, given={n: own[n] for n in names}) == ""
+
+
+def test_noise_maps_of_free_sides_are_asked_for_and_never_256_pixels() -> None:
+    with pytest.raises(ConfigError, match=r"leaves dim 2 of its input 'noise' free"):
+        dims_of({"z": port(N, 8), "noise": port(N, 1, N, N)}, size=64, batch=1)
+
+
+def test_a_code_of_one_pixel_is_no_picture_beside_the_one_that_is() -> None:
+    inputs = {"image": port(N, 3, N, N), "style": port(N, 8, 1, 1)}
+    assert dims_of(inputs, size=64, batch=2) == {"image": (2, 3, 64, 64), "style": (2, 8, 1, 1)}
+
+
+def test_two_grey_pictures_of_one_size_are_pictures() -> None:
+    inputs = {"a": port(1, 1, 64, 64), "b": port(1, 1, 64, 64)}
+    with pytest.raises(ConfigError, match="takes pictures of 64x64 pixels and no others"):
+        dims_of(inputs, size=128, batch=1)
+    assert assumed(inputs, {}, size=64) == ""
+
+
+def test_ganpress_files_say_what_their_inputs_are_whatever_their_shapes() -> None:
+    """A label map, a code that looks like a picture, and what looks like noise maps."""
+    inputs = {"semantics": port(1, 1, N, N), "code": port(1, 3, 32, 32), "a": port(1, 1, 8, 8)}
+    kinds = {"semantics": "label map", "code": "numbers", "a": "noise map"}
+    told = {"producer": "ganpress", "preprocessing": json.dumps(
+        {"inputs": {name: {"is": kind} for name, kind in kinds.items()}})}  # fmt: skip
+    found = dims_of(inputs, size=64, batch=1, described=told)
+    assert found == {"semantics": (1, 1, 64, 64), "code": (1, 3, 32, 32), "a": (1, 1, 8, 8)}
+    assert assumed(inputs, told, size=None) == ""
+    old = {"producer": "ganpress", "family": "stylegan2"}  # from before it said so
+    assert dims_of(STYLEGAN2, size=1024, batch=2, described=old)["noise_4"] == (1, 1, 4, 4)
+
+
+def test_pictures_whose_size_nobody_gave_are_said_to_be_assumed() -> None:
+    inputs = {"x": port(N, 3, N, N)}
+    assert assumed(inputs, {}, size=None) == (
+        "its input x is taken for pictures of 256 pixels (--size, --input)"
+    )
+    assert assumed(inputs, {}, size=64) == assumed({"x": port(1, 3, 64, 64)}, {}, size=None) == ""
+
+
+def test_of_noise_alone_the_size_is_that_of_what_is_made() -> None:
+    made = {"image": port(N, 3, 64, 64)}
+    check_made(64, STYLEGAN2, made, {}, "a.xml")
+    check_made(None, STYLEGAN2, made, {}, "a.xml")
+    check_made(32, STYLEGAN2, {"image": port(N, 3, N, N)}, {}, "a.xml")  # nobody knows
+    with pytest.raises(ConfigError, match=r"a\.xml reads no pictures, and makes those of 64x64"):
+        check_made(256, STYLEGAN2, made, {}, "a.xml")

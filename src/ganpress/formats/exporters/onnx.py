@@ -10,7 +10,6 @@ file is small and a runtime with int8 kernels can use them.
 
 from __future__ import annotations
 
-import importlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ganpress.errors import CheckpointError, ExportError, MissingExtra
+from ganpress.errors import CheckpointError, ExportError, require
 from ganpress.formats.exporters import verify
 from ganpress.formats.exporters.byte_door import with_bytes
 from ganpress.formats.exporters.described import describe
@@ -44,13 +43,7 @@ NORMS = ("InstanceNormalization", "BatchNormalization")
 
 def export_onnx(job: Job) -> ExportFacts:
     """Write one ONNX file; errors as in `ganpress.export`."""
-    for package in ("onnx", "onnxscript", "onnxruntime"):
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise MissingExtra(
-                f"Export to ONNX needs the package '{package}': pip install 'ganpress[onnx]'"
-            ) from error
+    require("Export to ONNX", "onnx", "onnxscript", "onnxruntime")
     model, form, path = job.model, job.form, job.path
     plain = in_form(model, form)
     data, layers = with_layers(plain, form, job.calibration)

@@ -12,7 +12,6 @@ that precision (a CPU without it computes in float32), and the metadata name the
 
 from __future__ import annotations
 
-import importlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ganpress.errors import CheckpointError, ExportError, MissingExtra
+from ganpress.errors import CheckpointError, ExportError, require
 from ganpress.formats.exporters import verify
 from ganpress.formats.exporters.described import precision_of
 from ganpress.formats.exporters.form import OPENVINO_HINTS, Job, Precision
@@ -28,25 +27,18 @@ from ganpress.formats.exporters.layerwise import Session
 from ganpress.formats.exporters.onnx import versions_of, with_layers
 from ganpress.formats.exporters.parity import check_seen, write_parity
 from ganpress.formats.exporters.trace import in_form
-from ganpress.formats.exporters.verify import GREY, ExportFacts, Tolerance, compare
+from ganpress.formats.exporters.verify import FLOAT_MAX, GREY, ExportFacts, Tolerance, compare
 from ganpress.formats.runtimes import Opened, open_file
+from ganpress.formats.runtimes.openvino import DYNAMIC
 from ganpress.run.files import make_folder, replace_pair
 
-FLOAT_MAX = 1e-3  # its float kernels reorder and fuse more than onnxruntime's
 QUANTISED = Tolerance(mean=GREY, share=0.0, exact=None)
-PACKAGES = {"openvino": "openvino", "onnx": "onnx", "onnxscript": "onnx"}
 
 
 def export_openvino(job: Job) -> ExportFacts:
     """Write a .xml, and its weights in a .bin; errors as in `ganpress.export`. A quantised network
     may be off by a mean of one grey level."""
-    for package, extra in PACKAGES.items():
-        try:
-            importlib.import_module(package)
-        except ImportError as error:
-            raise MissingExtra(
-                f"Export to OpenVINO needs the package '{package}': pip install 'ganpress[{extra}]'"
-            ) from error
+    require("Export to OpenVINO", "openvino", "onnx", "onnxscript")
     model, form, path = job.model, job.form, job.path
     plain = in_form(model, form)
     data, layers = with_layers(plain, form, job.calibration, runtime="openvino")
@@ -60,9 +52,7 @@ def export_openvino(job: Job) -> ExportFacts:
     def opened() -> Opened:
         return open_file(xml, runtime="openvino", weights=weights)
 
-    found = compare(
-        plain, data, open_, form, float_max=FLOAT_MAX, quantised=QUANTISED, layers=layers
-    )
+    found = compare(plain, data, open_, form, quantised=QUANTISED, layers=layers)
     parity = check_seen(job, plain, opened, FLOAT_MAX, GREY)
     make_folder(path.parent)
     replace_pair(path, xml, path.with_suffix(".bin"), weights)
@@ -103,7 +93,9 @@ def files(data: bytes, precision: Precision | None = None) -> tuple[bytes, bytes
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "net.xml"
             half = precision in ("fp16", "bf16")
-            openvino.save_model(openvino.Core().read_model(data), path, compress_to_fp16=half)
+            network = openvino.Core().read_model(data)
+            network.set_rt_info("0", ["runtime_options", DYNAMIC])
+            openvino.save_model(network, path, compress_to_fp16=half)
             return path.read_bytes(), path.with_suffix(".bin").read_bytes()
     except Exception as error:  # openvino's errors share no public base
         raise _cannot("convert", error) from error

@@ -115,7 +115,6 @@ def compare(
     open_: Callable[[bytes], Session],
     form: Form,
     *,
-    float_max: float = FLOAT_MAX,
     quantised: Tolerance = Tolerance(),
     layers: bytes | None = None,
 ) -> Agreement:
@@ -126,8 +125,6 @@ def compare(
         model: what the file computes (`trace.in_form`).
         data: the ONNX file.
         open_: loads such a file in the program that it is for.
-        float_max: the largest difference allowed to a float network, and to a quantised one whose
-            layers are fed torch's values.
         quantised: what is allowed to a fake-quantised one as a whole; where torch's own noise is
             more, twice that.
         layers: the file in which the layers of a quantised network are checked; None: ``data``.
@@ -139,12 +136,12 @@ def compare(
     model.net = copy.deepcopy(model.net).cpu().eval()  # a GPU's convolutions are less exact
     if form.bytes_io:
         open_, batches = on_floats(open_), [_on_levels(model, inputs) for inputs in batches]
-        float_max = max(float_max, BYTE_MAX)
+    most = max(FLOAT_MAX, BYTE_MAX) if form.bytes_io else FLOAT_MAX
     found = agreement(model, runner(open_(data), reads(model)), batches, levels=form.bytes_io)
     if quantiser_of(model.net) is None:
-        _check_float(found, form, float_max)
+        _check_float(found, form, most)
         return found
-    _compare_layers(model, layers or data, open_, batches, float_max, form)
+    _compare_layers(model, layers or data, open_, batches, most, form)
     if quantised.exact is not None and claims_exactness(model):
         most = BYTE_MAX if form.bytes_io else quantised.exact
         if not found.most <= most:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from ganpress.errors import CheckpointError, MissingExtra
+from ganpress.errors import CheckpointError
 from ganpress.sniff import misplaced
 
 Hint = Literal["f32", "bf16", "f16"]
@@ -94,13 +94,6 @@ class Source:
     def name(self) -> str:
         """For messages."""
         return str(self.file) if isinstance(self.file, Path) else "the exported network"
-
-
-def missing(source: Source, package: str, extra: str) -> MissingExtra:
-    """The error for a runtime that is not installed."""
-    return MissingExtra(
-        f"Running {source.name} needs the package '{package}': pip install 'ganpress[{extra}]'"
-    )
 
 
 def unreadable(source: Source, program: str, error: Exception) -> CheckpointError:

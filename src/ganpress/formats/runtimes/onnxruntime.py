@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median_high
 from typing import Any
 
-from ganpress.errors import ConfigError
+from ganpress.errors import ConfigError, require
 from ganpress.formats.runtimes.base import (
     Arrays,
     Hint,
@@ -18,7 +18,6 @@ from ganpress.formats.runtimes.base import (
     Opened,
     Port,
     Source,
-    missing,
     unreadable,
 )
 
@@ -32,10 +31,9 @@ def open_with_onnxruntime(
     source: Source, *, threads: int, hint: Hint | None, profile: bool, settings: Mapping[str, Any]
 ) -> Opened:
     """See `open_file`. Args: settings: session options by name (``session.intra_op...``)."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise missing(source, NAME, "onnx") from error
+    require(f"Running {source.name}", NAME)
+    import onnxruntime
+
     if hint not in (None, "f32"):
         raise ConfigError(
             f"onnxruntime computes in the precision that the file has: it cannot be asked for "

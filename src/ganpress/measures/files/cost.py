@@ -8,7 +8,14 @@ from pathlib import Path
 
 from ganpress.formats.runtimes import Port, open_file
 from ganpress.measures.files import onnx_graph, openvino_graph
-from ganpress.measures.files.feeds import Dims, batch_of, dims_of, draw_feeds
+from ganpress.measures.files.feeds import (
+    Dims,
+    assumed,
+    batch_of,
+    check_made,
+    dims_of,
+    draw_feeds,
+)
 from ganpress.measures.files.operations import FileCost, summed
 from ganpress.run.hub.fetch import local_file
 from ganpress.types.sizes import Size
@@ -22,6 +29,7 @@ class Read:
         inputs: as the file says them. dims: of each, every one a number.
         described: the file's metadata.
         batch: pictures at a time.
+        assumed: what was taken for known (`feeds.assumed`).
     """
 
     path: Path
@@ -29,6 +37,7 @@ class Read:
     dims: Mapping[str, Dims]
     described: Mapping[str, str]
     batch: int
+    assumed: str = ""
 
 
 def read_file(
@@ -44,9 +53,13 @@ def read_file(
     """
     path = local_file(path)
     with open_file(path, threads=1) as opened:
-        inputs, described = opened.inputs, opened.described
-    dims = dims_of(inputs, size=size, batch=batch, given=given, where=str(path))
-    return Read(path, inputs, dims, described, batch_of(inputs, dims))
+        inputs, outputs, described = opened.inputs, opened.outputs, opened.described
+    check_made(size, inputs, outputs, described, str(path))
+    dims = dims_of(
+        inputs, size=size, batch=batch, given=given, where=str(path), described=described
+    )
+    said = assumed(inputs, described, size=size, given=given)
+    return Read(path, inputs, dims, described, batch_of(inputs, dims, described), said)
 
 
 def measure_file(

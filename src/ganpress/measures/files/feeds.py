@@ -1,26 +1,27 @@
 """Inputs for a file that says no more of itself than names, dims and types.
 
 Free dims are filled in where their place or name says what they are: the first is the batch, the
-two sides of a picture are its size. What cannot be known is asked for, never guessed.
+two sides of a picture are its size (`roles` tells pictures from noise maps and codes). What cannot
+be known is asked for, never guessed; what was taken for known is said (`assumed`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.formats.runtimes import Port
+from ganpress.measures.files.roles import Roles, roles_of, sides_of
 from ganpress.types.sizes import Size, height_width, spelled, words
 
 Dims = tuple[int, ...]
 FLAG = "--input"
-_SIDES = {"height": 0, "h": 0, "width": 1, "w": 1}
 _BATCH = ("batch", "batch_size", "n", "b")
-_CHANNELS = (1, 2, 3, 4)
-"""Of a picture whose channels stand last: no net has so few rows."""
+USUAL = 256
+"""Pixels of free sides, where no size is asked for."""
 
 
 def dims_of(
@@ -30,6 +31,7 @@ def dims_of(
     batch: int | None,
     given: Mapping[str, Dims] | None = None,
     where: str = "The file",
+    described: Mapping[str, str] | None = None,
 ) -> dict[str, Dims]:
     """The dims of each input of a file, every one a number.
 
@@ -38,6 +40,7 @@ def dims_of(
             256 and 1.
         given: dims of inputs by name, which go before everything else.
         where: the file's name, for messages.
+        described: its metadata.
 
     Raises: ConfigError for a name in ``given`` that the file does not read, for a size, batch or
         dims that differ from what the file fixes, and for a free dim of unknown meaning.
@@ -49,19 +52,73 @@ def dims_of(
                 f"{where} reads no '{name}'{did_you_mean(name, inputs)}: {FLAG} is for "
                 f"{', '.join(inputs)}."
             )
+    roles = roles_of(inputs, described or {})
     return {
         name: _checked(name, port, said[name], where)
         if name in said
-        else _filled(name, port, size, batch, where)
+        else _filled(name, port, size if name in roles.pictures else None, batch, where, roles)
         for name, port in inputs.items()
     }
 
 
-def batch_of(inputs: Mapping[str, Port], dims: Mapping[str, Dims]) -> int:
-    """Pictures at a time: the batch of the first input that has one; 1 where none has (a single
-    code, a number)."""
-    found = (d for n, port in inputs.items() for i, d in enumerate(dims[n]) if _is_batch(port, i))
+def batch_of(
+    inputs: Mapping[str, Port],
+    dims: Mapping[str, Dims],
+    described: Mapping[str, str] | None = None,
+) -> int:
+    """Pictures at a time: the batch of the first input that has one, noise maps aside, of which a
+    row serves a whole batch; 1 where none has (a single code, a number)."""
+    noise = roles_of(inputs, described or {}).noise
+    read = {name: port for name, port in inputs.items() if name not in noise}
+    found = (d for n, port in read.items() for i, d in enumerate(dims[n]) if _is_batch(port, i))
     return next(found, 1)
+
+
+def check_made(
+    size: Size | None, inputs: Mapping[str, Port], outputs: Mapping[str, Port],
+    described: Mapping[str, str], where: str,
+) -> None:  # fmt: skip
+    """Refuse a size of a file that reads no pictures and makes those of another: ConfigError."""
+    if size is None or roles_of(inputs, described).pictures:
+        return
+    made = [tuple(port.dims[k] for k in sides_of(port)) for port in outputs.values()]
+    fixed = [sides for sides in made if len(sides) == 2 and None not in sides]
+    if fixed and height_width(size) not in fixed:
+        there = (fixed[-1][0] or 0, fixed[-1][1] or 0)
+        raise ConfigError(
+            f"{where} reads no pictures, and makes those of {spelled(there)} pixels and no others: "
+            f"leave --size out, or give --size {words(there)}."
+        )
+
+
+def assumed(
+    inputs: Mapping[str, Port],
+    described: Mapping[str, str],
+    *,
+    size: Size | None,
+    given: Mapping[str, Dims] | None = None,
+) -> str:
+    """What was taken for known of a file that does not say what it reads; "" where nothing was."""
+    roles, said = roles_of(inputs, described), given or {}
+    if roles.known:
+        return ""
+    open_ = [
+        name for name in roles.pictures
+        if size is None and name not in said
+        and any(inputs[name].dims[place] is None for place in sides_of(inputs[name]))
+    ]  # fmt: skip
+    noise = [name for name in roles.noise if name not in said]
+    parts = [
+        f"{_listed(noise)} taken for noise, not for pictures" if noise else "",
+        f"{_listed(open_)} taken for pictures of {USUAL} pixels (--size, {FLAG})" if open_ else "",
+    ]
+    return "; ".join(part for part in parts if part)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """'its inputs a, b, c are'; of many the first and the last."""
+    shown = ", ".join(names) if len(names) < 4 else f"{names[0]} to {names[-1]} ({len(names)})"
+    return f"its input {shown} is" if len(names) == 1 else f"its inputs {shown} are"
 
 
 def _checked(name: str, port: Port, dims: Dims, where: str) -> Dims:
@@ -76,8 +133,10 @@ def _checked(name: str, port: Port, dims: Dims, where: str) -> Dims:
     return dims
 
 
-def _filled(name: str, port: Port, size: Size | None, batch: int | None, where: str) -> Dims:
-    sides = _sides(port)
+def _filled(
+    name: str, port: Port, size: Size | None, batch: int | None, where: str, roles: Roles
+) -> Dims:
+    sides = sides_of(port) if name in roles.pictures else {}
     found = []
     for place, fixed in enumerate(port.dims):
         if place in sides:
@@ -85,27 +144,17 @@ def _filled(name: str, port: Port, size: Size | None, batch: int | None, where: 
         else:
             asked = batch if _is_batch(port, place) else None
         if fixed is not None:
-            if asked not in (None, fixed):
+            serves_all = fixed == 1 and name in roles.noise
+            if asked not in (None, fixed) and not serves_all:
                 raise ConfigError(_fixed(name, port, place in sides, where))
             found.append(fixed)
         elif place in sides:
-            found.append(asked or 256)
+            found.append(asked or USUAL)
         elif _is_batch(port, place):
             found.append(asked or 1)
         else:
             raise ConfigError(_unknown(name, port, place, where))
     return tuple(found)
-
-
-def _sides(port: Port) -> dict[int, int]:
-    """Place of a dim -> 0 for the height, 1 for the width of a picture."""
-    named = {i: _SIDES[n.lower()] for i, n in enumerate(port.names) if n.lower() in _SIDES}
-    if named or len(port.dims) != 4:
-        return named
-    last, second = port.dims[3], port.dims[1]
-    if last in _CHANNELS and second not in _CHANNELS:
-        return {1: 0, 2: 1}
-    return {2: 0, 3: 1}
 
 
 def _is_batch(port: Port, place: int) -> bool:
@@ -115,7 +164,7 @@ def _is_batch(port: Port, place: int) -> bool:
 
 def _fixed(name: str, port: Port, is_side: bool, where: str) -> str:
     if is_side:
-        sides = {side: port.dims[place] for place, side in _sides(port).items()}
+        sides = {side: port.dims[place] for place, side in sides_of(port).items()}
         there = (sides.get(0) or 0, sides.get(1) or 0)
         free = 0 in there
         what = "one side of its pictures fixed" if free else f"pictures of {spelled(there)} pixels"

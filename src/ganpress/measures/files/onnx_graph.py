@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from ganpress.errors import CheckpointError, MissingExtra
+from ganpress.errors import CheckpointError, require
 from ganpress.formats.runtimes import Arrays, open_file
 from ganpress.measures.files.feeds import Dims
 from ganpress.measures.files.operations import Operation
@@ -30,12 +30,9 @@ _SCALES = {"QuantizeLinear": (1, 2), "DequantizeLinear": (1, 2), "DynamicQuantiz
 
 def read_graph(path: Path) -> Any:
     """The file as onnx.ModelProto, its weights included. Raises: CheckpointError, MissingExtra."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise MissingExtra(
-            f"Reading the graph of {path} needs the package 'onnx': pip install 'ganpress[onnx]'"
-        ) from error
+    require(f"Reading the graph of {path}", "onnx")
+    import onnx
+
     try:
         return onnx.load(path)
     except Exception as error:  # protobuf's errors, missing files of weights

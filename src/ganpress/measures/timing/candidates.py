@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganpress.errors import ConfigError, ExportError, MissingExtra
+from ganpress.errors import ConfigError, ExportError, MissingExtra, require
 from ganpress.formats.runtimes import ENDINGS, is_exported
 from ganpress.measures.files import cost
 from ganpress.measures.files.feeds import FLAG, Dims, draw_feeds
@@ -105,8 +105,8 @@ def candidates_of(
         runtime that was named.
     """
     check_inputs(models, asked)
-    if asked.runtimes:
-        _check_installed(asked.runtimes)
+    for runtime in asked.runtimes or ():
+        require(f"The runtime '{runtime}'", PACKAGES[runtime])
     found: list[Candidate] = []
     left: list[Left] = []
     for number, (name, given) in enumerate(models.items()):
@@ -127,16 +127,6 @@ def check_inputs(models: Mapping[str, Model | Path], asked: Asked) -> None:
         raise ConfigError(
             f"{FLAG} is for .onnx and .xml files: of a ganpress model say --size and --batch."
         )
-
-
-def _check_installed(runtimes: Sequence[str]) -> None:
-    extras = {"onnxruntime": "onnx", "openvino": "openvino"}
-    for name in runtimes:
-        if find_spec(PACKAGES[name]) is None:
-            raise MissingExtra(
-                f"The runtime '{name}' needs the package '{PACKAGES[name]}': "
-                f"pip install 'ganpress[{extras[name]}]'"
-            )
 
 
 def _runtimes(asked: Asked) -> list[str]:
@@ -214,7 +204,7 @@ def of_file(name: str, path: Path, asked: Asked, at: Path) -> list[Candidate | L
             out.append(
                 Candidate(
                     name, runtime, precision, path, cost.file_bytes(path), feeds, read.dims,
-                    read.batch,
+                    read.batch, read.assumed,
                 )
             )  # fmt: skip
     return out

@@ -10,14 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import cast
 
 import torch
 
 import ganpress
-from ganpress.errors import MissingExtra
+from ganpress.errors import require
 from ganpress.formats.exporters import openvino as openvino_exporter
 from ganpress.formats.exporters.form import Form, Precision
 from ganpress.formats.exporters.graph import Runtime
@@ -61,7 +60,7 @@ def exported_file(
 
     Raises: ExportError, ConfigError, MissingExtra.
     """
-    _check_packages(runtime)
+    require(f"Exporting a model for {runtime}", "onnx", "onnxscript", runtime)
     stored = stored_in(precision)
     note = CALIBRATED if stored == "int8" and quantiser_of(model.net) is None else ""
     suffix = ".xml" if runtime == "openvino" else ".onnx"
@@ -106,20 +105,6 @@ def onnx_bytes(
 def _noise(model: Model, size: Size, batch: int) -> list[Inputs]:
     draw = torch.Generator().manual_seed(0)
     return [draw_inputs(model.net, batch, size, draw) for _ in range(CALIBRATION_BATCHES)]
-
-
-def _check_packages(runtime: str) -> None:
-    needed = {
-        "onnx": "onnx",
-        "onnxscript": "onnx",
-        runtime: {"onnxruntime": "onnx"}.get(runtime, runtime),
-    }
-    for package, extra in needed.items():
-        if find_spec(package) is None:
-            raise MissingExtra(
-                f"Exporting a model for {runtime} needs the package '{package}': "
-                f"pip install 'ganpress[{extra}]'"
-            )
 
 
 def _digest(model: Model, runtime: str, stored: str, size: Size, batch: int) -> str:

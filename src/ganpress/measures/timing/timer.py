@@ -10,14 +10,14 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from ganpress.errors import ConfigError, MissingExtra
+from ganpress.errors import ConfigError, MissingExtra, require
 from ganpress.measures.timing.device import processor as processor
 
 Timer = Callable[[bytes], float]
 """An ONNX file -> the median milliseconds of a run."""
 
-EXTRAS = {"openvino": "openvino", "onnxruntime": "onnx"}
-"""Runtimes, the usual one first, and the extra that each comes with."""
+RUNTIMES = ("openvino", "onnxruntime")
+"""The usual one first."""
 clock: Callable[[], float] = time.perf_counter
 """Seconds; benchmarks on a busy machine put the process's own time in its place."""
 WARM_UP = 2
@@ -58,7 +58,7 @@ def installed(package: str) -> str | None:
 
 def usual_runtime() -> str:
     """OpenVINO where it is installed, else onnxruntime. Raises: MissingExtra where neither is."""
-    for runtime in EXTRAS:
+    for runtime in RUNTIMES:
         if installed(runtime):
             return runtime
     raise MissingExtra(
@@ -69,19 +69,13 @@ def usual_runtime() -> str:
 
 def conditions_here(runtime: str, precision: str, threads: int) -> Conditions:
     """The conditions of this machine. Raises: MissingExtra, ConfigError."""
-    found = installed(runtime)
-    if found is None or installed("onnx") is None or installed("onnxscript") is None:
-        lacking = runtime if found is None else "onnx"
-        raise MissingExtra(
-            f"A latency in {runtime} needs the package '{lacking}': pip install "
-            f"'ganpress[{EXTRAS.get(lacking, 'onnx')}]'"
-        )
+    require(f"A latency in {runtime}", runtime, "onnx", "onnxscript")
     if precision in ("fp16", "bf16") and runtime != "openvino":
         raise ConfigError(
             f"{runtime} computes in the precision that a file has, and has no fast {precision} on "
             "a CPU: set target.runtime=openvino, or leave target.precision out."
         )
-    return Conditions(processor(), runtime, found, precision, threads)
+    return Conditions(processor(), runtime, version(runtime), precision, threads)
 
 
 def elsewhere(conditions: Conditions) -> str | None:

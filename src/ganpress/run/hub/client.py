@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ganpress.errors import DiskFull, GanpressError, HubError, MissingExtra
+from ganpress.errors import DiskFull, GanpressError, HubError, require
 from ganpress.run.files import raise_if_full
 from ganpress.run.hub.address import Address
 
@@ -25,12 +25,9 @@ def endpoint() -> str:
 def hub() -> Any:
     """The client of huggingface_hub. Raises: MissingExtra."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # it would send what runs it
-    try:
-        from huggingface_hub import HfApi
-    except ImportError as error:
-        raise MissingExtra(
-            "The hub needs the package 'huggingface_hub': pip install 'ganpress[hub]'"
-        ) from error
+    require("The hub", "huggingface_hub")
+    from huggingface_hub import HfApi
+
     return HfApi(endpoint=endpoint(), library_name="ganpress")
 
 

@@ -3,9 +3,11 @@
 export const STOPPED = "stopped";
 const WAYS = { webgpu: "WebGPU", wasm: "WebAssembly" };
 
-// As many as pay: all cores where there are few, half of many (the others are slow ones, or busy).
-export function threadsHere() {
+// As many as are asked for, or as pay: all cores where there are few, half of many (the others are
+// slow ones, or busy). Always one where the page is not isolated: WebAssembly then has no more.
+export function threadsHere(asked) {
   if (!globalThis.crossOriginIsolated) return 1;
+  if (asked >= 1) return Math.floor(asked);
   const cores = navigator.hardwareConcurrency || 1;
   return cores <= 4 ? cores : Math.min(8, cores >> 1);
 }

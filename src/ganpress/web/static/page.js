@@ -7,6 +7,7 @@ import { fit, toTensor } from "./pictures.js";
 const $ = (id) => document.getElementById(id);
 const root = document.documentElement;
 const asked = new URLSearchParams(location.search);
+const threads = threadsHere(Number(asked.get("threads")));
 const SIDES = ["left", "right"];
 const MODULES = {
   photo: ["Photo", "./photo.js"],
@@ -48,7 +49,7 @@ const reads = (model) => JSON.stringify(Object.entries(model.inputs).map(([n, { 
 
 // --- engine ---------------------------------------------------------------------------------------
 
-async function startEngine(backends, threads) {
+async function startEngine(backends) {
   for (const backend of backends) {
     try {
       engine?.stop();
@@ -64,13 +65,13 @@ async function startEngine(backends, threads) {
   return false;
 }
 
-function offerBackends(backends, threads) {
+function offerBackends(backends) {
   const select = $("ways");
   select.replaceChildren(...backends.map((b) => new Option(nameOf(b, threads), b)));
   select.value = engine?.backend ?? backends[0];
   select.disabled = backends.length < 2;
   select.onchange = async () => {
-    if (!(await startEngine([select.value], threads))) return state("failed");
+    if (!(await startEngine([select.value]))) return state("failed");
     for (const side of SIDES) if (shown[side]) await loadSide(side);
     submit(feeds);
   };
@@ -101,7 +102,7 @@ const canFallBack = () => engine?.backend === "webgpu" && [...$("ways").options]
 
 async function fallBack(error) {
   say(`WebGPU cannot run these models (${error.message}): WebAssembly does.`);
-  await startEngine(["wasm"], threadsHere());
+  await startEngine(["wasm"]);
   $("ways").value = "wasm";
   for (const side of SIDES) await loadSide(side);
 }
@@ -331,11 +332,10 @@ async function open() {
   document.title = `${site.models.map((m) => m.title).join(" and ")} – ganpress`;
   $("about").textContent = `ganpress ${site.ganpress}, onnxruntime-web ${site.onnxruntime.version}.`;
   offerModels();
-  const threads = Number(asked.get("threads")) || threadsHere();
   const here = await backendsHere(site.onnxruntime.webgpu);
   const wanted = here.includes(asked.get("backend")) ? [asked.get("backend")] : here;
-  await startEngine(wanted, threads);
-  offerBackends(here, threads);
+  await startEngine(wanted);
+  offerBackends(here);
   const first = site.models.find((m) => m.id === asked.get("left")) ?? site.models[0];
   $("pick-left").value = first.id;
   await choose("left", first.id);

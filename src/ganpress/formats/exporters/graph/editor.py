@@ -26,6 +26,7 @@ class Editor:
     def __init__(self, data: bytes) -> None:
         import onnx
 
+        self._data = data
         self.model = onnx.load_from_string(data)
         self.graph: Any = self.model.graph
         self.nodes: list[Any] = list(self.graph.node)
@@ -86,7 +87,8 @@ class Editor:
 
         said = {p.key: p.value for p in self.model.metadata_props}.get("multiple", "1")
         if self._shapes is None:
-            shaped = onnx.shape_inference.infer_shapes(self.model)
+            whole = onnx.load_from_string(self._data)  # passes change nodes in place
+            shaped = onnx.shape_inference.infer_shapes(whole)
             values = [*shaped.graph.value_info, *shaped.graph.output]
             self._shapes = {v.name: v.type.tensor_type.shape.dim for v in values}
         sides = [d.dim_value for d in self._shapes.get(name, [])][-2:]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ganpress.errors import ConfigError, Interrupted, MissingExtra, SearchFailed
+from ganpress.errors import ConfigError, Interrupted, MissingExtra, SearchFailed, require
 from ganpress.run.files import alone
 
 if TYPE_CHECKING:
@@ -130,14 +130,10 @@ class Storage:
 
 
 def _parsed(url: str) -> Any:
-    try:
-        import optuna  # noqa: F401
-        from sqlalchemy.engine import make_url
-        from sqlalchemy.exc import ArgumentError
-    except ImportError as error:
-        raise MissingExtra(
-            "The search needs Optuna. Install it: pip install 'ganpress[search]'."
-        ) from error
+    require("The search", "optuna")
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
     try:
         return make_url(url)
     except ArgumentError as error:
