@@ -10,9 +10,10 @@ Result:   benchmarks/results/latency-target.json and .md; rows of other teachers
 For each teacher, runtime and precision, the table of this machine is built in a cache of its own
 (``--cache``), with the fit on whole networks that goes with it. Then whole networks of random
 widths that were not used for it are exported by the exporter itself, timed, and compared with the
-prediction. Then each method makes a student of three quarters of the teacher's time from drawn
-pictures, with so few steps that its widths alone mean something; its results.json says what was
-asked for, predicted and measured, and `ganpress.bench` times it once more.
+prediction. Then each method makes a student of the time half way between those of the teacher's
+widths and of the narrowest ones, from drawn pictures, with so few steps that its widths alone mean
+something; its results.json says what was asked for, predicted and measured, and `ganpress.bench`
+times it once more.
 """
 
 from __future__ import annotations
@@ -53,7 +54,6 @@ TEACHERS = (
     "stylegan2-lfw",
 )  # fmt: skip
 LIMIT = 0.10
-SHARE = 0.75  # of the teacher's time, which the students are asked for
 BRIEF: dict[str, dict[str, Any]] = {
     "slim": {"sparsify": {"steps": 30, "batch": 1, "scale_lr": 0.01}},
     "once-for-all": {
@@ -127,7 +127,9 @@ def of_teacher(name: str, runtime: str, bits: int, given: argparse.Namespace) ->
     row |= {"mean_error": statistics.mean(errors), "max_error": max(errors)}
     print(f"{name} {runtime} {target.precision}: {row['mean_error']:.1%} off, at most "
           f"{row['max_error']:.1%}; table {built_s:.0f} s", flush=True)  # fmt: skip
-    row["students"] = {m: student(teacher, m, target, how) for m in given.methods}
+    least = {group: min(width, model.step) for group, width in teacher.widths.items()}
+    asked_ms = (model(teacher.widths) + model(least)) / 2
+    row["students"] = {m: student(teacher, m, target, how, asked_ms) for m in given.methods}
     return row
 
 
@@ -147,11 +149,11 @@ def compared(
 
 
 def student(
-    teacher: Model, method: str, target: TargetSettings, how: QuantiseSettings
+    teacher: Model, method: str, target: TargetSettings, how: QuantiseSettings, asked_ms: float
 ) -> dict[str, Any]:
     """What a run of a method says of its student's time; or why there is none."""
     asked = {
-        "latency_ms": round(SHARE * (target.teacher_ms or 0.0), 3),
+        "latency_ms": round(asked_ms, 3),
         "runtime": target.runtime, "threads": target.threads,
         "size": None if teacher.is_fixed else target.size,
     }  # fmt: skip
@@ -205,8 +207,9 @@ def write(rows: Sequence[dict[str, Any]], given: argparse.Namespace) -> None:
     heads = ["teacher", "runtime", "precision", "teacher, ms", "rounds to", "mean error",
              "largest", "table, s", *given.methods]  # fmt: skip
     lines = [f"{processor()}, {given.threads} thread(s), {given.clock} clock. Errors: of "
-             f"{given.sets} width sets that the table was not fitted to. Students: asked for "
-             f"{SHARE:g} of the teacher's time in fp32, how far `bench` finds them from that.", "",
+             f"{given.sets} width sets that the table was not fitted to. Students: asked for the "
+             "time half way between those of the teacher's widths and of the narrowest ones, how "
+             "far `bench` finds them from it.", "",
              "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]  # fmt: skip
     for row in rows:
         cells = [row["teacher"], row["runtime"], row["precision"], f"{row['teacher_ms']:.4g}",
