@@ -194,7 +194,7 @@ def test_a_file_that_lacks_a_tensor_names_it(files: Path, tmp_path: Path, refuse
         ("spade", "upsmpling=more", ["did you mean 'upsampling'?"]),
         ("spade", "labels=0", ["a number from 1 to 999", "got 0"]),
         ("spade", "labels=many", ["a number from 1 to 999", "'many'"]),
-        ("spade", "edges=yes", ["one of True, False", "'yes'"]),
+        ("spade", "edges=yes", ["one of true, false", "'yes'"]),
         ("spade", "labels=9", ["labels"]),
         ("spade", "upsampling", ["write key=value"]),
         ("munit", "direction=a", ["one of a2b, b2a"]),

@@ -19,7 +19,6 @@ EVALUATE = ("evaluate", "m.safetensors")
         (ABLATE, ("--test-pairs", "p"), "--test"),
         (EVALUATE, ("-t", "t.safetensors", "--labels", "p"), "--images"),
         (EVALUATE, ("--images", "i", "--mask-min-area", "0.1"), "--mask"),
-        (("export", "m.safetensors", "-o", "x.onnx"), ("--instances", "p"), "--images"),
         (("site", "m.safetensors", "-o", "page"), ("--side-by-side", "AB"), "--images"),
         (("serve", "m.safetensors"), ("--side-by-side", "AB"), "--images"),
     ],
@@ -33,7 +32,7 @@ def test_an_option_that_goes_with_another_is_refused_alone(
     done = run_cli(capsys, *command, *alone)
     name = [word for word in alone if word.startswith("--")][-1]
     assert done.code == 2
-    assert f"{name}: what for? It goes with {needed}: give that, too, or leave it out." in done.err
+    assert f"{name} says more of {needed}, which is not given: give that, too" in done.err
 
 
 def test_the_device_is_not_chosen_where_it_would_not_be_used(

@@ -10,7 +10,7 @@ from rich.table import Table
 from typer.core import TyperCommand
 
 from ganpress.cli.lines import say
-from ganpress.cli.options import check_file, check_goes_with, size_option
+from ganpress.cli.options import check_file, size_option
 from ganpress.cli.tables import print_table
 from ganpress.errors import ConfigError
 
@@ -143,7 +143,6 @@ def export(
     from ganpress.formats.exporters.form import as_precision
     from ganpress.models.checkpoint import load
 
-    check_goes_with("--images", images or calibrate, instances=instances)
     check_file(out, f"model{SUFFIXES.get(to, ('.onnx',))[0]}")
     if to in SUFFIXES:
         check_suffix(out, to)

@@ -122,8 +122,8 @@ def check_goes_with(option: str, given: object, **others: object) -> None:
     alone = [f"--{name.replace('_', '-')}" for name, value in others.items() if value]
     if alone and not given:
         raise ConfigError(
-            f"{' and '.join(alone)}: what for? It goes with {option}: give that, too, or leave "
-            f"{'it' if len(alone) == 1 else 'them'} out."
+            f"{' and '.join(alone)} {'says' if len(alone) == 1 else 'say'} more of {option}, which "
+            f"is not given: give that, too, or leave {'it' if len(alone) == 1 else 'them'} out."
         )
 
 
