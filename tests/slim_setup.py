@@ -32,7 +32,7 @@ from ganpress.training.discriminator import DiscriminatorWithLoss
 from ganpress.training.distil import Batches, Budget, Distillation, Networks
 from ganpress.training.teacher import CachedTeacher
 
-STEPS, BATCH = 5, 2
+STEPS, BATCH = 5, 3
 TOLERANCE = 1e-6
 SETTINGS: dict[str, Any] = {
     "min_channels": 1,

@@ -49,8 +49,6 @@ def test_a_recipe_is_accepted_for_its_teacher(
 ) -> None:
     teacher = teacher_of(name)
     c = read_config(ContentAwareConfig, name, ["device=cpu"])
-    where = "ganpress.methods.content_aware.requests.made_size"
-    monkeypatch.setattr(where, lambda of: of.size)
     monkeypatch.setattr("ganpress.methods.checks.made_size", lambda of: of.size)
     images = open_images(write_folder(tmp_path / "x", 2, size=c.data.size))
     if "ffhq" in name:

@@ -97,7 +97,7 @@ def test_a_recipe_resolves_and_passes_the_check_of_its_teacher(
     task = name.partition("-")[2]
     teacher = teacher_of(task)
     given = given_for(teacher, task, given_images)
-    sets = ["device=cpu", "search.images=1"]  # the test has three pictures and no GPU
+    sets = ["device=cpu", "search.images=2"]  # the test has three pictures and no GPU
     config = resolve(given, read_config(OnceForAllConfig, RECIPES[f"gan-compression-{name}"], sets))
     check(given, config)
     space = space_of(teacher, config)
