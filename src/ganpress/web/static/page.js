@@ -127,8 +127,8 @@ function refreshCaptions() {
   for (const side of SIDES) {
     const one = shown[side];
     const time = one?.card.median ? ` · ${one.card.median.toFixed(1)} ms` : "";
-    const name = byRole ? one.model.role : one?.model.title;
-    document.querySelector(`.side.${side} figcaption`).textContent = one ? `${name}${time}` : "";
+    const parts = one ? [byRole ? one.model.role : one.model.title, time] : [];
+    document.querySelector(`.side.${side} figcaption`).replaceChildren(...parts.map((textContent) => Object.assign(document.createElement("span"), { textContent })));
   }
 }
 
