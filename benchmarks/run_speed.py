@@ -76,7 +76,7 @@ def ways_of(model: Model, work: Path, threads: int) -> dict[str, Callable[[Path,
     ways = {"bare loop": partial(bare_loop, model), "ganpress, torch": partial(ours, model)}
     for target, name in (("onnx", "net.onnx"), ("openvino", "net.xml")):
         try:
-            export(model, work / name, to=target, size=64)
+            export(model, work / name, to=target, size=SIZE)
         except MissingExtra:
             continue
         ways[f"ganpress, .{name.split('.')[1]}"] = partial(ours, work / name)
