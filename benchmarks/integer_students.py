@@ -36,7 +36,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.once_for_all_step import cpu_name
 from ganpress import load, open_images
 from ganpress.data import Images
 from ganpress.formats.exporters.form import Form
@@ -44,6 +43,7 @@ from ganpress.formats.exporters.graph import Runtime
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.measures.cost import measure
 from ganpress.measures.fidelity import evaluate
+from ganpress.measures.timing.device import processor
 from ganpress.methods.base import Given
 from ganpress.methods.once_for_all import ONCE_FOR_ALL, OnceForAllConfig
 from ganpress.models.checkpoint import Model
@@ -230,7 +230,7 @@ def main() -> None:
     import openvino
 
     how = {
-        "cpu": cpu_name(),
+        "cpu": processor(),
         "threads": 1,
         "seed": a.seed,
         "minutes": a.minutes,

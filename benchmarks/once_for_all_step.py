@@ -36,7 +36,7 @@ import torch
 from ganpress import full_model, load, save
 from ganpress.data import Batch
 from ganpress.losses.distance import Distance
-from ganpress.measures.timing.device import processor as cpu_name
+from ganpress.measures.timing.device import processor
 from ganpress.methods.base import Given
 from ganpress.methods.once_for_all import OnceForAllConfig
 from ganpress.methods.once_for_all.beginning import cut_to, first_student
@@ -270,7 +270,7 @@ def main() -> None:
         print(train_at(a.memory, a.seed))
         return
     out: dict[str, Any] = {
-        "cpu": cpu_name(), "threads": 1,
+        "cpu": processor(), "threads": 1,
         "seed": a.seed, "torch": torch.__version__, "python": platform.python_version(),
         "batch": 1, "limit": LIMIT, "load_before": os.getloadavg()[0], "steps": {},
     }  # fmt: skip

@@ -20,7 +20,7 @@ from ganpress.measures.quality import evaluate_quality, trained_size
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.checkpoint import fingerprint as weights_of
 from ganpress.models.discriminator_file import save_discriminator
-from ganpress.run.files import check_name, read_json, replace_file, write_json
+from ganpress.run.files import check_name, copy_file, read_json, write_file, write_json
 from ganpress.run.grid import grid
 from ganpress.training.train import samples_of
 
@@ -64,7 +64,9 @@ def add(
             "files": {file.name: _facts(file) for file in files},
         }
         zoo.mkdir(parents=True, exist_ok=True)
-        kept = [_moved(file, zoo / file.name) for file in files]
+        kept = [zoo / file.name for file in files]
+        for file, to in zip(files, kept, strict=True):
+            copy_file(file, to)
     picture = write_grid(model, images, zoo / name, how.get("size"))
     write_json(zoo / f"{name}.json", card | {"grid": picture.name})
     return [*kept, zoo / f"{name}.json", picture, write_table(zoo)]
@@ -156,12 +158,6 @@ def _check_room(files: list[Path], zoo: Path) -> None:
         raise CheckpointError(f"The zoo would have {total:,} bytes, and at most {ZOO_BYTES:,}.")
 
 
-def _moved(file: Path, to: Path) -> Path:
-    data = file.read_bytes()
-    replace_file(to, lambda out: out.write(data))
-    return to
-
-
 def _facts(file: Path) -> dict[str, Any]:
     return {"bytes": file.stat().st_size, "sha256": fingerprint(file)}
 
@@ -186,6 +182,6 @@ def write_grid(model: Model, images: Images, stem: Path, size: int | None = None
         image.save(out, format=kind, **how)
         if out.tell() <= GRID_BYTES:
             data, path = out.getvalue(), stem.with_suffix(suffix)
-            replace_file(path, lambda file: file.write(data))  # noqa: B023 (called at once)
+            write_file(path, data)
             return path
     raise CheckpointError(f"The samples do not fit into {GRID_BYTES:,} bytes: show fewer.")

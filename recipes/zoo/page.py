@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ganpress.run.files import replace_file
+from ganpress.run.files import write_file
 
 
 def write_table(zoo: Path) -> Path:
     """zoo/README.md from the cards."""
     text = table({path.stem: json.loads(path.read_text()) for path in sorted(zoo.glob("*.json"))})
     path = zoo / "README.md"
-    replace_file(path, lambda file: file.write(text.encode()))
+    write_file(path, text.encode())
     return path
 
 

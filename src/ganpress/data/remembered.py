@@ -17,7 +17,7 @@ from ganpress.data.listing import Stamp
 from ganpress.data.sources import Facts
 from ganpress.errors import GanpressError
 from ganpress.run.cache import cache_dir, clear_unused, mark_used
-from ganpress.run.files import alone, make_folder, replace_file
+from ganpress.run.files import alone, make_folder, write_file
 
 Known: TypeAlias = dict[str, tuple[Stamp, Facts]]
 """By an image's name below its path: which file it was, and what was found in it."""
@@ -59,7 +59,7 @@ def remember(root: Path, kind: str, known: Mapping[str, tuple[Stamp, Facts]]) ->
     with suppress(OSError, GanpressError):
         make_folder(path.parent)
         with alone(path.with_suffix(".lock")):
-            replace_file(path, lambda file: file.write(_head(body) + b"\n" + body))
+            write_file(path, _head(body) + b"\n" + body)
         clear_unused(path.parent)
 
 

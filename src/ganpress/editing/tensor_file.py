@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ganpress.errors import CheckpointError
 from ganpress.models.stored import not_finite
-from ganpress.run.files import make_folder, replace_file
+from ganpress.run.files import make_folder, write_file
 from ganpress.sniff import misplaced
 
 FORMAT = 1
@@ -32,7 +32,7 @@ def write_tensors(
         raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
     data = to_bytes(whole, metadata={key: json.dumps({"format": FORMAT, **card})})
     make_folder(path.parent)
-    replace_file(path, lambda file: file.write(data))
+    write_file(path, data)
     return path
 
 

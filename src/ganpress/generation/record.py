@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError
-from ganpress.run.files import append, as_json, make_folder, raise_if_full, replace_file
+from ganpress.run.files import append, as_json, make_folder, raise_if_full, write_file
 
 NAME = ".ganpress-run.jsonl"
 
@@ -70,7 +70,7 @@ def open_record(
         )
     if not is_same:
         line = json.dumps({"settings": as_json(dict(settings)), "overwrite": overwrite})
-        replace_file(folder / NAME, lambda file: file.write(f"{line}\n".encode()))
+        write_file(folder / NAME, f"{line}\n".encode())
     return Record(folder, made)
 
 

@@ -9,7 +9,7 @@ from ganpress.methods.base import Method
 from ganpress.methods.content_aware import CONTENT_AWARE
 from ganpress.methods.gan_slimming import GAN_SLIMMING
 from ganpress.methods.once_for_all import ONCE_FOR_ALL
-from ganpress.run.files import read_json, replace_file
+from ganpress.run.files import read_json, write_file
 
 METHODS: dict[str, Method] = {
     "slim": GAN_SLIMMING,
@@ -45,7 +45,7 @@ def tables_of(run: Path) -> str:
 def write_tables(run: Path) -> str:
     """Write `tables_of` a folder to its paper.md; returns the text. Raises as it does, DiskFull."""
     text = tables_of(run)
-    replace_file(Path(run) / "paper.md", lambda file: file.write(text.encode()))
+    write_file(Path(run) / "paper.md", text.encode())
     return text
 
 

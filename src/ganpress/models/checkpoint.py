@@ -44,7 +44,7 @@ from ganpress.quantisation.quantise import (
     ranges_of,
     set_ranges,
 )
-from ganpress.run.files import replace_file
+from ganpress.run.files import write_file
 from ganpress.run.hub.fetch import local_file
 from ganpress.types import State
 from ganpress.types.sizes import Size, as_size, height_width, words
@@ -185,7 +185,7 @@ def save(model: Model, path: Path | str, *, half: bool = False, trainable: bool 
     plain = {n: t.contiguous().clone() for n, t in state.items()}
     data = to_bytes(plain, metadata=metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, lambda file: file.write(data))
+    write_file(path, data)
     return path
 
 

@@ -14,7 +14,7 @@ from ganpress.errors import CheckpointError, GanpressError
 from ganpress.models.discriminator import Discriminator
 from ganpress.models.stored import FORMAT, fill, not_finite, read_stored, unpack
 from ganpress.nn.discriminators import build_discriminator
-from ganpress.run.files import replace_file
+from ganpress.run.files import write_file
 
 
 def save_discriminator(discriminator: Discriminator, path: Path, *, half: bool = False) -> Path:
@@ -30,7 +30,7 @@ def save_discriminator(discriminator: Discriminator, path: Path, *, half: bool =
     card = {"format": FORMAT, "discriminator": discriminator.card()}
     plain = {n: t.contiguous().clone() for n, t in state.items()}
     data = to_bytes(plain, metadata={"ganpress": json.dumps(card)})
-    replace_file(path, lambda file: file.write(data))
+    write_file(path, data)
     return path
 
 

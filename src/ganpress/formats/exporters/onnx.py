@@ -34,7 +34,7 @@ from ganpress.formats.runtimes import open_file
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import reads
 from ganpress.quantisation.quantise import quantiser_of
-from ganpress.run.files import make_folder, replace_file
+from ganpress.run.files import make_folder, write_file
 from ganpress.types import Inputs
 
 HALVES = {"fp16": to_half, "bf16": to_bfloat}
@@ -50,7 +50,7 @@ def export_onnx(job: Job) -> ExportFacts:
     found = compare(plain, data, session, form, layers=layers)
     parity = check_seen(job, plain, lambda: open_file(data), FLOAT_MAX, Tolerance().mean)
     make_folder(path.parent)
-    replace_file(path, lambda file: file.write(data))
+    write_file(path, data)
     opset, ir = versions_of(data)
     return ExportFacts(
         path, len(data), found.most, found.mean, found.sizes, opset, found.near, found.noise,

@@ -33,7 +33,7 @@ from ganpress.formats.runtimes import Opened
 from ganpress.formats.runtimes.base import Arrays, Port
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import reads
-from ganpress.run.files import make_folder, replace_file
+from ganpress.run.files import make_folder, write_file
 
 SUFFIX = ".pt2"
 DESCRIBED = "ganpress.json"
@@ -95,7 +95,7 @@ def export_program(job: Job) -> ExportFacts:
     found = compare_program(plain, run, form)
     parity = check_seen(job, plain, lambda: opened, FLOAT_MAX, FLOAT_MAX)
     make_folder(path.parent)
-    replace_file(path, lambda file: file.write(data))
+    write_file(path, data)
     return ExportFacts(
         path, len(data), found.most, found.mean, found.sizes, None, found.near,
         parity=write_parity(job, parity, data),

@@ -52,7 +52,7 @@ from ganpress.models.upstream.resnet import AFFINE
 from ganpress.nn.layers import fold_gates
 from ganpress.nn.norms import Shift
 from ganpress.quantisation.quantise import quantiser_of
-from ganpress.run.files import make_folder, replace_file
+from ganpress.run.files import make_folder, write_file
 from ganpress.types import State
 from ganpress.types.sizes import Size
 
@@ -115,7 +115,7 @@ def export_pth(
     torch.save(_as_filed(target, padded, state), data)
     make_folder(path.parent)
     beside = write_beside(plain, path, size)
-    replace_file(path, lambda file: file.write(data.getvalue()))
+    write_file(path, data.getvalue())
     if chosen.of.norms == "scaled":
         warnings.warn(f"{path}: {_advice(target)}", stacklevel=3)
     return ExportFacts(

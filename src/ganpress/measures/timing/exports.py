@@ -27,7 +27,7 @@ from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.families.base import draw_inputs
 from ganpress.quantisation.quantise import quantiser_of
 from ganpress.run.cache import cache_dir, cache_folder, clear_unused, mark_used
-from ganpress.run.files import alone, replace_file, replace_pair
+from ganpress.run.files import alone, replace_pair, write_file
 from ganpress.types import Inputs
 from ganpress.types.sizes import Size
 
@@ -83,7 +83,7 @@ def _write(path: Path, data: bytes, stored: Precision) -> None:
         xml, weights = openvino_exporter.files(data, stored)
         replace_pair(path, xml, path.with_suffix(".bin"), weights)
     else:
-        replace_file(path, lambda file: file.write(data))
+        write_file(path, data)
 
 
 def onnx_bytes(

@@ -26,7 +26,7 @@ from ganpress.models.checkpoint import Model
 from ganpress.quantisation.attach import quantiser_of_settings
 from ganpress.quantisation.quantise import quantise
 from ganpress.run import distributed
-from ganpress.run.files import replace_file
+from ganpress.run.files import write_file
 from ganpress.run.proposals import ways
 from ganpress.training.kit import place
 from ganpress.training.setup import Setup, calibration_batches
@@ -51,7 +51,7 @@ def scored(setup: Setup, c: ContentAwareConfig) -> dict[str, Tensor]:
         )  # fmt: skip
         found = score_channels(setup.teacher, drawn, s)
         plain = {group: score.float().contiguous() for group, score in found.items()}
-        distributed.first(lambda: replace_file(path, lambda file: file.write(to_bytes(plain))))
+        distributed.first(lambda: write_file(path, to_bytes(plain)))
         stage.finish(samples=s.samples)
         distributed.wait()
     return load_file(path)
