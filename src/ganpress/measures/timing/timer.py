@@ -75,7 +75,7 @@ def conditions_here(runtime: str, precision: str, threads: int) -> Conditions:
             f"{runtime} computes in the precision that a file has, and has no fast {precision} on "
             "a CPU: set target.runtime=openvino, or leave target.precision out."
         )
-    return Conditions(processor(), runtime, version(runtime), precision, threads)
+    return Conditions(processor(), runtime, installed(runtime) or "", precision, threads)
 
 
 def elsewhere(conditions: Conditions) -> str | None:
@@ -83,7 +83,7 @@ def elsewhere(conditions: Conditions) -> str | None:
     version; None where they can."""
     if conditions.processor != processor():
         return f"this is {processor()}"
-    found = installed(conditions.runtime)
+    found = installed(conditions.runtime) or ""
     if found != conditions.version:
         return f"{conditions.runtime} is {found or 'not installed'} here"
     return None
