@@ -296,6 +296,8 @@ def largest_difference(found: Any, wanted: Any) -> tuple[float, str]:
     assert a.keys() == b.keys(), sorted(a.keys() ^ b.keys())[:4]
     worst = (0.0, "")
     for name, value in b.items():
+        if name.endswith(".fused"):  # which kernel an optimiser's step is
+            continue
         if value is None or isinstance(value, bool | str):
             assert a[name] == value, name
             continue
@@ -328,6 +330,8 @@ def assert_close(found: Any, wanted: Any) -> None:
     )  # the same step in one kernel
     assert a.keys() == b.keys(), sorted(a.keys() ^ b.keys())[:4]
     for name, value in b.items():
+        if name.endswith(".fused"):  # which kernel an optimiser's step is
+            continue
         if value is None or isinstance(value, bool | str):
             assert a[name] == value, name
             continue

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from ganpress.data import Images
 from ganpress.errors import ConfigError
@@ -26,6 +25,7 @@ from ganpress.run.proposals import Changes, fewer
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
 from ganpress.training import kit
+from ganpress.training.optimisers import adam
 from ganpress.training.settings import TrainConfig
 from ganpress.training.start import Start
 
@@ -126,8 +126,8 @@ def train_cartoongan(
     D = kit.place(kit.discriminator(run, "patch", options, _initialised, start), c, device)
     features = _features(c, weights).to(device)
     tap = features.taps[-1]
-    opt_g = Adam(G.parameters(), c.lr, betas=(0.5, 0.999))
-    opt_d = Adam(D.parameters(), c.lr, betas=(0.5, 0.999))
+    opt_g = adam(G.parameters(), c.lr, betas=(0.5, 0.999))
+    opt_d = adam(D.parameters(), c.lr, betas=(0.5, 0.999))
     average = kit.average_of(G, c, start)
     stage = run.stage("train")
     loop = stage.steps(

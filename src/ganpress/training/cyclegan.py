@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from ganpress.data import Images
 from ganpress.errors import ConfigError
@@ -24,6 +23,7 @@ from ganpress.run.grid import first_rows
 from ganpress.run.progress import say
 from ganpress.run.run import Run
 from ganpress.training import kit
+from ganpress.training.optimisers import adam
 from ganpress.training.pool import Pool
 from ganpress.training.settings import PatchTraining, TrainData
 from ganpress.training.start import Start
@@ -103,8 +103,8 @@ def train_cyclegan(
         own = {"inputs": channels[way[-1]], **patch}
         net = kit.discriminator(run, "patch", own, normal, start, way)
         D[way[-1]] = kit.place(net, c, device)
-    opt_g = Adam(learning(G), c.lr, betas=(0.5, 0.999))
-    opt_d = Adam(learning(D), c.discriminator.lr, betas=(0.5, 0.999))
+    opt_g = adam(learning(G), c.lr, betas=(0.5, 0.999))
+    opt_d = adam(learning(D), c.discriminator.lr, betas=(0.5, 0.999))
     average, pool_a, pool_b = kit.average_of(G, c, start), Pool(c.pool), Pool(c.pool)
     stage = run.stage("train")
     loop = stage.steps(

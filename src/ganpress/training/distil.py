@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from ganpress.data import Batch
 from ganpress.measures.interest.interest import Interest
@@ -18,6 +17,7 @@ from ganpress.run.ema import Average
 from ganpress.run.restarts import Best, Watch
 from ganpress.run.run import Stage
 from ganpress.training.discriminator import DiscriminatorWithLoss
+from ganpress.training.optimisers import adam
 from ganpress.training.pool import Pool
 from ganpress.training.shared_settings import MethodSettings
 from ganpress.training.teacher import CachedTeacher
@@ -103,8 +103,8 @@ def distil(
     """
     c, f = settings, settings.finetune
     student, discriminator = networks.student, networks.discriminator
-    opt_g = Adam(student.parameters(), f.lr, betas=(0.5, 0.999), weight_decay=f.weight_decay)
-    opt_d = Adam(
+    opt_g = adam(student.parameters(), f.lr, betas=(0.5, 0.999), weight_decay=f.weight_decay)
+    opt_d = adam(
         discriminator.parameters(), c.discriminator.lr, betas=(0.5, 0.999), weight_decay=1e-3
     )
     average, pool = Average(student, f.ema), Pool(c.discriminator.pool)

@@ -11,7 +11,6 @@ from typing import ClassVar, Literal, cast
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from ganpress.data import Batch, Images
 from ganpress.errors import ConfigError
@@ -30,6 +29,7 @@ from ganpress.run.proposals import Changes
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
 from ganpress.training import kit
+from ganpress.training.optimisers import adam
 from ganpress.training.settings import TrainConfig
 from ganpress.training.start import Start
 from ganpress.types import State
@@ -121,8 +121,8 @@ def train_gaugan(
     compare = None
     if c.perceptual > 0 and c.features != "none":
         compare = perceptual_features(c.features, weights).to(device)
-    opt_g = Adam(G.parameters(), c.lr_g, betas=(0.0, 0.9))
-    opt_d = Adam(D.parameters(), c.lr_d, betas=(0.0, 0.9))
+    opt_g = adam(G.parameters(), c.lr_g, betas=(0.0, 0.9))
+    opt_d = adam(D.parameters(), c.lr_d, betas=(0.0, 0.9))
     average = kit.average_of(G, c, start)
     G.train()
     D.train()

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from ganpress.data import Images
 from ganpress.errors import ConfigError
@@ -25,6 +24,7 @@ from ganpress.run.proposals import Changes, fewer
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
 from ganpress.training import kit
+from ganpress.training.optimisers import adam
 from ganpress.training.settings import TrainConfig
 from ganpress.training.start import Start
 
@@ -147,8 +147,8 @@ def train_munit(
         net = kit.discriminator(run, "munit", seen[end], _initialised, start, way)
         D[end] = kit.place(net, c, device)
     decay, dim = c.weight_decay, A.style_dim
-    opt_g = Adam(G.parameters(), c.lr, betas=(0.5, 0.999), weight_decay=decay)
-    opt_d = Adam(D.parameters(), c.lr, betas=(0.5, 0.999), weight_decay=decay)
+    opt_g = adam(G.parameters(), c.lr, betas=(0.5, 0.999), weight_decay=decay)
+    opt_d = adam(D.parameters(), c.lr, betas=(0.5, 0.999), weight_decay=decay)
     average = kit.average_of(G, c, start)
     stage = run.stage("train")
     loop = stage.steps(

@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
-from torch.optim import Adam
 
 from ganpress.data import Batch, Images
 from ganpress.errors import ConfigError
@@ -25,6 +24,7 @@ from ganpress.run.grid import first_rows
 from ganpress.run.proposals import Changes, fewer
 from ganpress.run.run import Run
 from ganpress.training import kit
+from ganpress.training.optimisers import adam
 from ganpress.training.settings import PatchSettings, PatchTraining, TrainData
 from ganpress.training.start import Start
 
@@ -130,8 +130,8 @@ def train_pix2pix(
         **c.discriminator.model_dump(exclude={"lr"}),
     }
     D = kit.place(kit.discriminator(run, "patch", patch, normal, start), c, device)
-    opt_g = Adam(learning(G), c.lr, betas=(0.5, 0.999))
-    opt_d = Adam(learning(D), c.discriminator.lr, betas=(0.5, 0.999))
+    opt_g = adam(learning(G), c.lr, betas=(0.5, 0.999))
+    opt_d = adam(learning(D), c.discriminator.lr, betas=(0.5, 0.999))
     average = kit.average_of(G, c, start)
     stage = run.stage("train")
     loop = stage.steps(

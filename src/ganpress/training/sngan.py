@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from ganpress.data import Batch, Images
 from ganpress.errors import ConfigError
@@ -24,6 +23,7 @@ from ganpress.run.proposals import Changes, is_held, ways
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
 from ganpress.training import kit
+from ganpress.training.optimisers import adam
 from ganpress.training.settings import TrainConfig, TrainData
 from ganpress.training.start import Start
 from ganpress.types import Inputs
@@ -127,8 +127,8 @@ def train_sngan(
     discriminator = {"inputs": made, "classes": classes, **c.discriminator.model_dump()}
     G = kit.place(kit.generator(SNGAN, c, glorot, start), c, device)
     D = kit.place(kit.discriminator(run, "sngan", discriminator, glorot, start), c, device)
-    opt_g = Adam(G.parameters(), c.lr_g, betas=(0.0, 0.9))
-    opt_d = Adam(D.parameters(), c.lr_d, betas=(0.0, 0.9))
+    opt_g = adam(G.parameters(), c.lr_g, betas=(0.0, 0.9))
+    opt_d = adam(D.parameters(), c.lr_d, betas=(0.0, 0.9))
     average = kit.average_of(G, c, start)
     shown = fixed_inputs(G, classes, c.seed)
     G.train()

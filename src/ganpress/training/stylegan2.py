@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self
 import torch
 from pydantic import Field, model_validator
 from torch import nn
-from torch.optim import Adam
 
 from ganpress.data import Images
 from ganpress.errors import ConfigError
@@ -23,6 +22,7 @@ from ganpress.run.proposals import Changes, ways
 from ganpress.run.run import Run
 from ganpress.run.settings import Settings
 from ganpress.training import kit
+from ganpress.training.optimisers import adam
 from ganpress.training.settings import TrainConfig, TrainData
 from ganpress.training.start import Start
 from ganpress.training.styles import PathPenalty, lazy_ratio, path_loss, random_inputs
@@ -124,8 +124,8 @@ def train_stylegan2(
     D = kit.place(net, c, device)
     shown = torch.randn(SHOWN, G.style_dim).to(device)
     ratio_g, ratio_d = lazy_ratio(c.path, c.path_every), lazy_ratio(c.r1, c.r1_every)
-    opt_g = Adam(G.parameters(), c.lr_g * ratio_g, betas=(0.0, 0.99**ratio_g))
-    opt_d = Adam(D.parameters(), c.lr_d * ratio_d, betas=(0.0, 0.99**ratio_d))
+    opt_g = adam(G.parameters(), c.lr_g * ratio_g, betas=(0.0, 0.99**ratio_g))
+    opt_d = adam(D.parameters(), c.lr_d * ratio_d, betas=(0.0, 0.99**ratio_d))
     average, path = kit.average_of(G, c, start), PathPenalty().to(device)
     stage = run.stage("train")
     loop = stage.steps(

@@ -25,6 +25,7 @@ from ganpress.methods.once_for_all.search.evolution import (
     mutate,
     narrowed,
     propose,
+    widened,
 )
 from ganpress.methods.once_for_all.search.settings import SearchSettings
 from ganpress.methods.once_for_all.search.space import Choice, Slot, Space
@@ -132,6 +133,45 @@ def test_a_set_over_the_budget_is_repaired_by_shrinking_random_slots() -> None:
     settings = SearchSettings(population=4)
     found = propose(tight, [], fits, settings, 0)
     assert found is not None and fits(found)
+
+
+def wider_by_a_step(space: Space, choice: Choice) -> list[Choice]:
+    """The set with one slot at its next larger number, for each slot that has one."""
+    found = []
+    for i, slot in enumerate(space.slots):
+        larger = [number for number in slot.numbers if number > choice[i]]
+        if larger:
+            found.append((*choice[:i], min(larger), *choice[i + 1 :]))
+    return found
+
+
+def test_a_widened_set_holds_what_it_was_and_no_slot_of_it_could_be_wider() -> None:
+    made = {widened(SMALL, SMALL.smallest, affords, Random(i)) for i in range(20)}
+    assert len(made) > 5  # another slot goes up each time
+    for choice in made:
+        assert affords(choice)
+        assert not any(affords(wider) for wider in wider_by_a_step(SMALL, choice))
+    full = widened(SMALL, SMALL.smallest, lambda _: True, Random(0))
+    assert full == SMALL.largest
+    start = (SMALL.slots[0].numbers[1], *SMALL.smallest[1:])
+    assert all(a >= b for a, b in zip(widened(SMALL, start, affords, Random(3)), start, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["evolution", "random"])
+def test_with_widening_every_proposed_set_is_new_and_as_wide_as_the_budget_and_the_seen_allow(
+    kind: str,
+) -> None:
+    found = [scored.choice for scored in run(separable, 0, 48, kind=kind, widen=True)]
+    assert len(set(found)) == 48
+    for k, choice in enumerate(found):
+        free = [w for w in wider_by_a_step(SMALL, choice) if affords(w) and w not in found[:k]]
+        assert not free
+    plain = [scored.choice for scored in run(separable, 0, 48, kind=kind)]
+    assert mean_cost(found[:16]) > 1.1 * mean_cost(plain[:16])
+
+
+def mean_cost(choices: list[Choice]) -> float:
+    return sum(cost(SMALL.widths(c))["macs"] for c in choices) / len(choices)
 
 
 def test_the_first_generation_can_be_biased_to_small_sets() -> None:

@@ -24,6 +24,7 @@ from ganpress.run.run import Stage
 from ganpress.training.discriminator import DiscriminatorWithLoss
 from ganpress.training.distil import Batches, Budget, Networks, mask_of
 from ganpress.training.kit import frozen
+from ganpress.training.optimisers import adam
 from ganpress.training.pool import Pool
 from ganpress.training.styles import PathPenalty, lazy_ratio, path_loss
 
@@ -160,11 +161,11 @@ def optimisers(
     ratio_g = lazy_ratio(c.path.weight or 0.0, c.path.every or 1)
     ratio_d = lazy_ratio(discriminator.r1, discriminator.r1_every)
 
-    def adam(net: nn.Module, rate: float, ratio: float) -> Adam:
+    def of(net: nn.Module, rate: float, ratio: float) -> Adam:
         betas = beta1**ratio, beta2**ratio
-        return Adam(net.parameters(), rate * ratio, betas=betas, weight_decay=f.weight_decay)
+        return adam(net.parameters(), rate * ratio, betas=betas, weight_decay=f.weight_decay)
 
-    return adam(student, lr, ratio_g), adam(discriminator, c.discriminator.lr or lr, ratio_d)
+    return of(student, lr, ratio_g), of(discriminator, c.discriminator.lr or lr, ratio_d)
 
 
 def take_step(optimiser: Adam, net: nn.Module, loss: Tensor) -> None:

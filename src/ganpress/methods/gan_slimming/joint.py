@@ -29,6 +29,7 @@ from ganpress.nn.axes import widths
 from ganpress.run.run import Stage
 from ganpress.training.discriminator import DiscriminatorWithLoss
 from ganpress.training.distil import Batches, Budget, Distillation, Networks
+from ganpress.training.optimisers import adam
 from ganpress.training.pool import Pool
 from ganpress.types import Scores, Widths
 
@@ -219,9 +220,9 @@ def _optimisers(
     weights = [p for p in student.parameters() if id(p) not in ids]
     decay, d_lr = c.sparsify.weight_decay, c.discriminator.lr
     return (
-        Adam(weights, c.sparsify.lr, betas=(0.5, 0.999), weight_decay=decay),
+        adam(weights, c.sparsify.lr, betas=(0.5, 0.999), weight_decay=decay),
         SGD(prunable, c.sparsify.scale_lr, momentum=0.5),
-        Adam(discriminator.parameters(), d_lr, betas=(0.5, 0.999), weight_decay=1e-3),
+        adam(discriminator.parameters(), d_lr, betas=(0.5, 0.999), weight_decay=1e-3),
     )
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from ganpress.measures.interest.interest import Interest
 from ganpress.methods.once_for_all.passes import STYLE, Passes
@@ -24,6 +23,7 @@ from ganpress.run.restarts import Best, Watch
 from ganpress.run.run import Stage
 from ganpress.training.distil import Batches, Budget, Networks, mask_of
 from ganpress.training.kit import frozen
+from ganpress.training.optimisers import adam
 from ganpress.training.pool import Pool
 from ganpress.types import Keep
 
@@ -89,9 +89,9 @@ def distil_at_widths(
     taps, gan_weight = objective.taps, c.discriminator.weight
     betas, d_lr = s.betas or (0.5, 0.999), c.discriminator.lr or rates.lr
     learned = [*student.parameters(), *(taps.parameters() if taps else ())]
-    opt_g = Adam(learned, rates.lr, betas=betas, weight_decay=rates.weight_decay, fused=True)
+    opt_g = adam(learned, rates.lr, betas=betas, weight_decay=rates.weight_decay)
     of_d = discriminator.parameters()
-    opt_d = Adam(of_d, d_lr, betas=betas, weight_decay=s.weight_decay or 0.0, fused=True)
+    opt_d = adam(of_d, d_lr, betas=betas, weight_decay=s.weight_decay or 0.0)
     average, pool = Average(student, rates.ema), Pool(c.discriminator.pool)
     watch, best = Watch(), Best(student, validate, c.finetune.validate_every)
     names = taps.taps if taps else ()

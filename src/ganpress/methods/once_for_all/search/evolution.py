@@ -45,12 +45,19 @@ def propose(
     if how.kind == "brute-force":
         return next((c for c in space.enumerate() if c not in seen and affords(c)), None)
     rng = Random(f"{seed}/{len(history)}")
+
+    def new(make: Callable[[], Choice]) -> Choice | None:
+        drawn = _new(make, space, affords, seen, rng)
+        if drawn is None or not how.widen:
+            return drawn
+        return widened(space, drawn, lambda c: c not in seen and affords(c), rng)
+
     if how.kind == "random":
-        return _new(lambda: space.sample(rng), space, affords, seen, rng)
+        return new(lambda: space.sample(rng))
     generation, place = divmod(len(history), how.population)
     parents = parents_of(history[: generation * how.population], how)
     if not parents:
-        return _new(lambda: space.sample(rng, how.small_bias), space, affords, seen, rng)
+        return new(lambda: space.sample(rng, how.small_bias))
     mutants = round(how.mutants * how.population)
 
     def child() -> Choice:
@@ -59,7 +66,7 @@ def propose(
         one, other = rng.sample(parents, 2)
         return cross(one, other, rng)
 
-    return _new(child, space, affords, seen, rng)
+    return new(child)
 
 
 def parents_of(earlier: Sequence[Scored], how: SearchSettings) -> list[Choice]:
@@ -118,6 +125,22 @@ def narrowed(space: Space, choice: Choice, affords: Affords, rng: Random) -> Cho
         i = rng.choice(larger)
         of = space.slots[i].numbers
         numbers[i] = of[of.index(numbers[i]) + 1]
+    return tuple(numbers)
+
+
+def widened(space: Space, choice: Choice, affords: Affords, rng: Random) -> Choice:
+    """Random slots go to their next larger number for as long as the set stays within the budget:
+    then no slot can."""
+    numbers, left = list(choice), list(range(len(choice)))
+    while left:
+        i = rng.choice(left)
+        of = space.slots[i].numbers
+        at = of.index(numbers[i])
+        wider = (*numbers[:i], of[at - 1], *numbers[i + 1 :])
+        if at and affords(wider):
+            numbers = list(wider)
+        else:
+            left.remove(i)
     return tuple(numbers)
 
 

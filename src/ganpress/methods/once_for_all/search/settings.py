@@ -68,6 +68,11 @@ class SearchSettings(Settings):
         description="in the first generation, each next smaller number of a slot is so many times "
         "as likely; 1: all alike",
     )
+    widen: bool = Field(
+        default=False,
+        description="every drawn set is widened, slot by slot, for as long as it is within the "
+        "budget",
+    )
     generations: int = Field(default=500, ge=1, description="generations at most")
     patience: int | None = Field(
         default=20,
