@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from cli_runs import run_cli, teacher_file
 
 from ganpress.errors import ConfigError
-from ganpress.run.files import check_ordinary, replace_file, replace_pair
+from ganpress.run.files import check_ordinary, replace_file, replace_pair, write_file
 
 
 def test_a_pipe_is_refused_and_stays_a_pipe(tmp_path: Path) -> None:
@@ -48,3 +51,39 @@ def test_a_command_refuses_a_pipe_before_it_works(
     os.mkfifo(tmp_path / "pipe")
     told = run_cli(capsys, "export", model, "--to", "onnx", "-o", tmp_path / "pipe")
     assert told.code == 2 and "is a device or a pipe" in told.err
+
+
+def test_what_a_killed_process_had_begun_goes_with_the_next_file_of_that_name(
+    tmp_path: Path,
+) -> None:
+    code = f"""
+import os
+from pathlib import Path
+from ganpress.run.files import replace_file
+for name in ("net.onnx", "other.onnx"):
+    if os.fork() == 0:
+        path = Path({str(tmp_path)!r}) / name
+        replace_file(path, lambda file: (file.write(b"half"), os._exit(9)))
+    os.wait()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    begun = {path.name for path in tmp_path.iterdir()}
+    assert len(begun) == 2 and all(name.endswith(".tmp") for name in begun)
+    write_file(tmp_path / "net.onnx", b"whole")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert "net.onnx" in left and len(left & begun) == 1  # the other file's
+    write_file(tmp_path / "other.onnx", b"whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"net.onnx", "other.onnx"}
+
+
+def test_what_a_living_process_has_begun_stays(tmp_path: Path) -> None:
+    def write(file: BinaryIO) -> None:
+        file.write(b"first")
+        write_file(tmp_path / "net.onnx", b"second")  # as from another thread
+
+    mine, get_ident = iter(range(100)), "ganpress.run.files.threading.get_ident"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(get_ident, lambda: next(mine))
+        replace_file(tmp_path / "net.onnx", write)
+    assert (tmp_path / "net.onnx").read_bytes() == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]

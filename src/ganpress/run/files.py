@@ -6,8 +6,10 @@ import codecs
 import errno
 import json
 import os
+import platform
 import shutil
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -143,7 +145,9 @@ def replace_file(path: Path, write: Callable[[Any], object]) -> None:
         device or a pipe.
     """
     check_ordinary(path)
-    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}{TEMPORARY}")
+    ours = _mark(path)
+    _clear_abandoned(path.parent, ours)
+    temporary = path.with_name(f"{ours}{os.getpid()}-{threading.get_ident()}{TEMPORARY}")
     writer: _Writer | None = None
     try:
         with open(temporary, "wb") as file:
@@ -160,6 +164,24 @@ def replace_file(path: Path, write: Callable[[Any], object]) -> None:
         raise_if_full(cause, path)
         raise
     _sync_folder(path.parent)
+
+
+def _mark(path: Path) -> str:
+    """How the temporary files of this name begin on this machine; short, as names have a limit."""
+    return f".{zlib.crc32(f'{platform.node()}/{path.name}'.encode()):08x}-"
+
+
+def _clear_abandoned(folder: Path, mark: str) -> None:
+    """Remove what processes that were killed had begun to write under a mark. Where a process that is
+    gone cannot be known from one that lives (Windows), nothing."""
+    for path in folder.glob(f"{mark}*{TEMPORARY}") if os.name == "posix" else ():
+        process = path.name.removeprefix(mark).partition("-")[0]
+        try:
+            os.kill(int(process), 0)
+        except ProcessLookupError:
+            path.unlink(missing_ok=True)
+        except (OSError, ValueError, OverflowError):  # another user's; no number
+            continue
 
 
 def clear_unfinished(folder: Path) -> None:
