@@ -172,8 +172,8 @@ def _mark(path: Path) -> str:
 
 
 def _clear_abandoned(folder: Path, mark: str) -> None:
-    """Remove what processes that were killed had begun to write under a mark. Where a process that is
-    gone cannot be known from one that lives (Windows), nothing."""
+    """Remove what processes that were killed had begun to write under a mark: nothing on Windows,
+    where it cannot be seen whether a process lives."""
     for path in folder.glob(f"{mark}*{TEMPORARY}") if os.name == "posix" else ():
         process = path.name.removeprefix(mark).partition("-")[0]
         try:
