@@ -58,7 +58,7 @@ BRIEF: dict[str, dict[str, Any]] = {
     "slim": {"sparsify": {"steps": 30, "batch": 1, "scale_lr": 0.01}},
     "once-for-all": {
         "supernet": {"steps": 30},
-        "search": {"evaluations": 60, "population": 12, "images": 2, "calibrate": 2},
+        "search": {"evaluations": 60, "population": 12, "images": 2, "calibrate": 2, "widen": True},
     },
     "content-aware": {"score": {"samples": 2, "batch": 2}},
 }

@@ -213,8 +213,8 @@ def page(found: dict[str, Any]) -> str:
         f"{found['minutes']:g} minutes of training each; distances to the teacher at {SIZE} px on "
         f"photos never trained on, theirs in floats and as NNCF's file makes them; medians at {AT} "
         f"px, {found['threads']} thread(s), {found['device']['processor']}, OpenVINO "
-        f"{found['versions']['openvino']}, torch {found['torch']}. Networks of floats are in 8 bits "
-        "after training there. Written by `python -m benchmarks.published_student`."
+        f"{found['versions']['openvino']}, torch {found['torch']}. Networks of floats are in 8 "
+        "bits after training there. Written by `python -m benchmarks.published_student`."
     )]  # fmt: skip
     return "\n".join([*lines, ""])
 
