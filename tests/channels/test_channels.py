@@ -419,5 +419,8 @@ def test_a_multiple_is_respected_unless_the_group_is_smaller() -> None:
 
 
 def test_an_infeasible_budget_says_what_the_smallest_network_costs() -> None:
-    with pytest.raises(InfeasibleTarget, match=r"allows 10.*at least 8 channels.*costs 48"):
+    said = r"allows 10,.*at least 8 channels a group\) costs 48.*or lower min_channels\.$"
+    with pytest.raises(InfeasibleTarget, match=said):
         keep_top({"a": torch.rand(20)}, budget=10, cost=product)
+    with pytest.raises(InfeasibleTarget, match=r"1 channels a group in steps of 4.*the target\.$"):
+        keep_top({"a": torch.rand(20)}, budget=10, cost=product, floors=1, multiple=4)

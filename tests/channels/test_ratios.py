@@ -1,48 +1,45 @@
-"""The best of each group by a ratio: groups do not compete."""
+"""The same ratio of every group's channels, and the largest ratio that fits."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-import torch
 
-from ganpress.channels.ranking import keep_ratio
+from ganpress.channels.ranking import largest_ratio, widths_at_ratio
 
-SCORES = {
-    "a": torch.tensor([0.1, 0.9, 0.3, 0.8, 0.2, 0.7]),
-    "b": torch.tensor([30.0, 10.0, 20.0, 40.0]),
-}
+WIDTHS = {"a": 6, "b": 4}
 
 
-def kept(ratio: float, **more: object) -> dict[str, list[int]]:
-    found = keep_ratio(SCORES, ratio, **{"floors": 1, **more})  # type: ignore[arg-type]
-    return {g: index.tolist() for g, index in found.items()}
+def left(ratio: float, **more: Any) -> tuple[int, int]:
+    found = widths_at_ratio(WIDTHS, ratio, **{"floors": 1, **more})
+    return found["a"], found["b"]
 
 
-def test_the_best_of_each_group_stay_in_the_order_of_the_network() -> None:
-    assert kept(0.5) == {"a": [1, 3, 5], "b": [0, 3]}
-    assert kept(0.75) == {"a": [1, 2, 3, 5], "b": [0, 2, 3]}  # 4.5 is rounded to even
-    assert kept(1.0) == {"a": [0, 1, 2, 3, 4, 5], "b": [0, 1, 2, 3]}
-
-
-def test_a_group_of_larger_scores_takes_no_channel_from_another() -> None:
-    found = keep_ratio({**SCORES, "b": 1e-6 * SCORES["b"]}, 0.5, floors=1)
-    assert {g: index.tolist() for g, index in found.items()} == kept(0.5)
+def test_each_group_keeps_the_ratio_of_its_own() -> None:
+    assert left(0.5) == (3, 2)
+    assert left(0.75) == (4, 3)  # 4.5 is rounded to even
+    assert left(1.0) == (6, 4)
 
 
 def test_no_group_falls_below_its_own_floor_or_above_what_it_has() -> None:
-    assert kept(0.01, floors=2) == {"a": [1, 3], "b": [0, 3]}
-    assert kept(0.01, floors={"a": 3, "b": 1}) == {"a": [1, 3, 5], "b": [3]}
-    assert kept(0.5, floors=5) == {"a": [1, 2, 3, 4, 5], "b": [0, 1, 2, 3]}
+    assert left(0.01, floors=2) == (2, 2)
+    assert left(0.01, floors={"a": 3, "b": 1}) == (3, 1)
+    assert left(0.5, floors=5) == (5, 4)
 
 
 @pytest.mark.parametrize(("ratio", "wanted"), [(0.5, (4, 2)), (0.2, (2, 2)), (0.9, (6, 4))])
 def test_widths_are_multiples(ratio: float, wanted: tuple[int, int]) -> None:
     """Of twos: 3 and 2 channels are 1.5 and 1 of them, which round to 2 and 1."""
-    found = kept(ratio, multiple=2)
-    assert (len(found["a"]), len(found["b"])) == wanted
+    assert left(ratio, multiple=2) == wanted
 
 
-def test_of_equal_scores_the_first_stay() -> None:
-    found = keep_ratio({"a": torch.ones(300)}, 0.5, floors=1)["a"]
-    assert found.tolist() == list(range(150))
-    assert found.dtype == torch.int64
+def test_widths_are_raised_to_what_is_allowed() -> None:
+    assert left(0.5, bind=lambda w: {"a": max(w.values()), "b": 4}) == (3, 4)
+
+
+@pytest.mark.parametrize("most", [0.0, 0.25, 0.7, 1.0])
+def test_the_largest_ratio_is_the_last_that_fits(most: float) -> None:
+    found = largest_ratio(lambda ratio: ratio <= most)
+    assert found <= most
+    assert found == pytest.approx(most, abs=1e-8)
