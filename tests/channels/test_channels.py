@@ -132,6 +132,9 @@ def test_a_concatenation_with_spans_and_fixed_axes_is_cut_row_by_row() -> None:
     assert torch.equal(state["bias"], layer.bias[rows])
     by_count = take(layer, {"dec": 2, "out": 2})
     assert torch.equal(by_count["weight"], layer.weight[:6][:, [0, 1, *range(3, 13)]])
+    turned = conv((enc, labels, dec), Axis("out", 5, span=3), 1)
+    state = take(turned, keep)
+    assert torch.equal(state["weight"], turned.weight[rows][:, [2, 3, 6, 7, 8, 9, 12]])
 
 
 @pytest.mark.parametrize(
