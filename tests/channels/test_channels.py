@@ -132,6 +132,9 @@ def test_a_concatenation_with_spans_and_fixed_axes_is_cut_row_by_row() -> None:
     assert torch.equal(state["bias"], layer.bias[rows])
     by_count = take(layer, {"dec": 2, "out": 2})
     assert torch.equal(by_count["weight"], layer.weight[:6][:, [0, 1, *range(3, 13)]])
+    turned = conv((enc, labels, dec), Axis("out", 5, span=3), 1)
+    state = take(turned, keep)
+    assert torch.equal(state["weight"], turned.weight[rows][:, [2, 3, 6, 7, 8, 9, 12]])
 
 
 @pytest.mark.parametrize(
@@ -419,5 +422,8 @@ def test_a_multiple_is_respected_unless_the_group_is_smaller() -> None:
 
 
 def test_an_infeasible_budget_says_what_the_smallest_network_costs() -> None:
-    with pytest.raises(InfeasibleTarget, match=r"allows 10.*at least 8 channels.*costs 48"):
+    said = r"allows 10,.*at least 8 channels a group\) costs 48.*or lower min_channels\.$"
+    with pytest.raises(InfeasibleTarget, match=said):
         keep_top({"a": torch.rand(20)}, budget=10, cost=product)
+    with pytest.raises(InfeasibleTarget, match=r"1 channels a group in steps of 4.*the target\.$"):
+        keep_top({"a": torch.rand(20)}, budget=10, cost=product, floors=1, multiple=4)

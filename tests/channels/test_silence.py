@@ -412,6 +412,14 @@ def test_each_group_keeps_as_many_as_its_own_floor() -> None:
     assert {g: len(k) for g, k in survivors(net, floors=floors).items()} == wanted != alive
 
 
+def test_the_magnitude_of_a_channel_is_the_root_mean_square_of_its_producers_scales() -> None:
+    net = WIRINGS["cyclegan affine"].net()
+    with torch.no_grad():
+        for scale, value in zip(scales(net)["trunk"], (3.0, -4.0, 0.0), strict=True):
+            scale[2] = value
+    assert float(scale_magnitudes(net)["trunk"][2]) == pytest.approx((25 / 3) ** 0.5)
+
+
 @every_scaled_wiring
 def test_survivors_fit_the_network_they_are_cut_from(wiring: Wiring) -> None:
     net = wiring.net(gates=True)

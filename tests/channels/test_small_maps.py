@@ -16,6 +16,7 @@ from ganpress.channels.response import SMALL, border_share
 from ganpress.channels.silence import absorb_constants, extract
 from ganpress.channels.take import scales
 from ganpress.nn.axes import Axis, fixed, widths
+from ganpress.nn.integer_layers import sub_pixel
 from ganpress.nn.layers import (
     Conv2d,
     ConvTranspose2d,
@@ -135,6 +136,23 @@ def test_on_small_maps_a_strided_transposed_convolution_keeps_its_mean_borders_i
 ) -> None:
     error = errors(chain(deconv(A, B, 4, stride=2, padding=1)), side)
     assert error.mean((0, 2, 3)).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("side", [1, 2, 4])
+def test_on_small_maps_each_pixel_of_a_sub_pixel_convolution_keeps_its_mean(side: int) -> None:
+    """Of the places at the ends of its output, which are cut off, none counts."""
+    error = errors(chain(sub_pixel(A, B)), side)
+    phases = [error[:, :, i::2, j::2].mean((0, 2, 3)) for i in (0, 1) for j in (0, 1)]
+    assert torch.stack(phases).abs().max() <= 1e-5
+    assert side == 1 or error.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("side", [1, 2, 7, 8])
+def test_a_sub_pixel_convolution_has_the_border_of_the_transposed_one_that_it_stands_for(
+    side: int,
+) -> None:
+    of = deconv(A, B, 4, stride=2, padding=1)
+    assert border_share(sub_pixel(A, B), side, 8) == pytest.approx(border_share(of, side, 8))
 
 
 def test_on_larger_maps_it_keeps_the_mean_inside() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from upstream_classes import build
 
 from ganpress.channels.widen import widen
-from ganpress.errors import ExportError, GanpressError, WidthsError
+from ganpress.errors import ConfigError, ExportError, GanpressError, WidthsError
 from ganpress.formats.exporters import export
 from ganpress.formats.exporters.pth import LAYOUTS
 from ganpress.formats.importers import import_model
@@ -252,6 +252,37 @@ def held(layout: str, name: str, options: dict[str, Any]) -> dict[str, Any]:
     for option, values in HOLDS.get(layout, {}).get(name, {}).items():
         made[option] = made[option] if made[option] in values else values[0]
     return made
+
+
+@pytest.mark.parametrize(
+    ("layout", "name", "channels"),
+    [
+        ("pth-rosinality", "stylegan2", {"out_channels": 1}),
+        ("pth-sngan", "sngan", {"out_channels": 1}),
+        ("pth-cartoongan", "cartoongan", {"in_channels": 1, "blocks": 8}),
+        ("pth-nvlabs", "gaugan", {"out_channels": 4}),
+        ("pth-gan-compression", "gaugan", {"out_channels": 1}),
+        ("pth-nvlabs", "munit", {"in_channels": 1}),
+        ("pth-gan-compression", "munit", {"out_channels": 4}),
+        ("pth-pytorch-gan", "cyclegan", {"up": "nearest", "in_channels": 1}),
+    ],
+)
+def test_a_class_of_rgb_or_of_as_many_channels_each_way_holds_no_other_network(
+    layout: str, name: str, channels: dict[str, Any]
+) -> None:
+    options = FAMILIES[name].resolve(channels)
+    with pytest.raises(ConfigError, match=r"(channels=\d|as many channels as).*'?pth-plain'? or"):
+        classes_of(layout, name, options, scaled=False)
+
+
+@pytest.mark.parametrize(
+    ("layout", "call"),
+    [("pth-nvlabs", "AdaINGen(1, "), ("pth-gan-compression", "--input_nc 1 --output_nc 1")],
+)
+def test_munits_call_says_the_channels_of_grey_pictures(layout: str, call: str) -> None:
+    options = FAMILIES["munit"].resolve({"in_channels": 1, "out_channels": 1})
+    [of] = classes_of(layout, "munit", options, scaled=False)
+    assert call in fit(of, FAMILIES["munit"].full(options)).call
 
 
 def test_the_table_has_every_group_of_every_family() -> None:

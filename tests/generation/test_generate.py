@@ -24,6 +24,7 @@ from ganpress.generation.jobs import out_names
 from ganpress.generation.record import NAME, open_record
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.families.gaugan import semantics
+from ganpress.quantisation.quantise import FakeQuantiser, quantise
 
 
 def noise(height: int, width: int, seed: int = 0) -> Any:
@@ -283,6 +284,24 @@ def test_munits_style_is_one_for_all_by_seed_or_by_a_picture(tmp_path: Path) -> 
     assert torch.equal(seen[4], seen[5]) and not torch.equal(seen[0], seen[4])
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_a_style_is_read_in_the_channels_of_the_pictures_that_are_made(
+    channels: int, tmp_path: Path
+) -> None:
+    """The style encoder sees pictures of the second domain."""
+    model = Wiring("munit", {"out_channels": channels}).model()
+    model.net.train()
+    source, like = photos(tmp_path / "in", a=(32, 32)), tmp_path / "s.png"
+    Image.fromarray(noise(40, 44)).convert("L").save(like)
+    ganpress.generate(model, tmp_path / "out", images=source, style=like, quiet=True)
+    assert model.net.training
+    grey = torch.from_numpy(pixels(like).copy())[None, None].float() / 127.5 - 1
+    colours = grey.expand(-1, channels - 1 + channels % 2, -1, -1)
+    shown = torch.cat([colours, torch.ones_like(grey)], 1) if channels in (2, 4) else grey
+    want = as_bytes(model(unit(source / "a.png"), model.net.encode_style(shown).detach()))
+    assert near(pixels(tmp_path / "out" / "a.png"), want[:, :, 0] if channels == 1 else want)
+
+
 # --- what is there already ------------------------------------------------------------------------
 
 
@@ -339,6 +358,18 @@ def test_a_signal_ends_with_whole_files_its_exit_code_and_what_to_do(
     assert (
         "3 made, 3 were there" in ran(capsys, file, "--images", source, "-o", tmp_path / "out").out
     )
+
+
+def test_the_same_weights_under_other_quantisers_are_another_model(tmp_path: Path) -> None:
+    model, source = WIRINGS["cyclegan instance"].model(), photos(tmp_path / "in", a=(32, 32))
+    ganpress.generate(model, tmp_path / "out", images=source, quiet=True)
+    again = ganpress.generate(model, tmp_path / "out", images=source, quiet=True)
+    assert (again.made, again.skipped) == (0, 1)
+    quantise(model.net, FakeQuantiser(bits=2))
+    with pytest.raises(ConfigError, match="this model did not make them"):
+        ganpress.generate(model, tmp_path / "out", images=source, quiet=True)
+    ganpress.generate(model, tmp_path / "out", images=source, overwrite=True, quiet=True)
+    assert near(pixels(tmp_path / "out/a.png"), as_bytes(model(unit(source / "a.png"))))
 
 
 def test_files_of_another_origin_are_never_overwritten_unasked(
@@ -463,6 +494,26 @@ def test_what_cannot_be_run_is_refused_with_what_to_do(
     out = [] if "-o" in arguments else ["-o", "out"]
     told = run_cli(capsys, "run", file, *arguments, *out)
     assert told.code == 2 and said in told.err, told.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"threads": 0}, "threads is 0; it must be at least 1"),
+        ({"workers": 0}, "workers is 0; it must be at least 1"),
+        ({"quality": 101}, "quality is 101; it must be from 1 to 100"),
+        ({"device": "gpu"}, "device is 'gpu'.*cpu or cuda"),
+    ],
+)
+def test_numbers_and_devices_that_cannot_be_are_refused_from_python_too(
+    asked: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    source = photos(tmp_path / "in", a=(32, 32))
+    with pytest.raises(ConfigError, match=said):
+        ganpress.generate(
+            WIRINGS["cyclegan instance"].model(), tmp_path / "out", images=source, **asked
+        )
     assert not (tmp_path / "out").exists()
 
 

@@ -55,3 +55,37 @@ def test_the_distance_is_the_weighted_sum_of_its_terms_written_out() -> None:
     whole = Distance(DistanceSettings(features="tiny", **weights))
     wanted = sum(float(weights[name] * term) for name, term in terms.items())
     assert float(whole(a, b)) == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["perceptual", "mse"])
+def test_a_mask_is_laid_over_both_pictures_first(kind: str) -> None:
+    a, b = photos(2), photos(2, seed=9)
+    mask = torch.zeros(2, 1, *a.shape[2:])
+    mask[:, :, 4:20] = 0.75
+    weights = {"content": 1.0, "style": 10.0, "unit": 0.2, "pixel": 3.0}
+    distance = Distance(DistanceSettings(kind=kind, features="tiny", **weights))
+    wanted = float(distance(mask * a, mask * b))
+    assert float(distance(a, b, mask)) == pytest.approx(wanted, rel=1e-6)
+    assert float(distance(a * (mask > 0) + b * (mask == 0), b * (mask > 0), mask)) == pytest.approx(
+        wanted, rel=1e-6
+    )
+
+
+def test_the_teachers_maps_are_made_without_a_graph() -> None:
+    b = photos(2, seed=9).requires_grad_()
+    distance = Distance(DistanceSettings(features="tiny", unit=0.2))
+    assert not any(maps.requires_grad for maps in distance.seen(b).values())
+    a = photos(2).requires_grad_()
+    distance(a, b).backward()
+    assert a.grad is not None and float(a.grad.abs().max()) > 0
+
+
+@pytest.mark.parametrize(
+    ("features", "wanted"), [("squeezenet", (0.01, 0.002)), ("vgg16", (1, 1e5)), ("tiny", (1, 1e5))]
+)
+def test_content_and_style_have_the_weights_that_fit_their_network(
+    features: str, wanted: tuple[float, float]
+) -> None:
+    assert DistanceSettings(features=features).content_and_style == wanted
+    own = DistanceSettings(features=features, content=0.0, style=7.0)
+    assert own.content_and_style == (0.0, 7.0)

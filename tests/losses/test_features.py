@@ -227,6 +227,15 @@ def test_unknown_names_taps_and_choices_are_refused_with_the_nearest() -> None:
         load_features("tiny", normalise=True)
 
 
+def test_a_folder_of_weights_for_other_networks_is_no_hindrance_to_our_own(tmp_path: Path) -> None:
+    assert load_features("tiny", weights=tmp_path).name == "tiny"
+    own = tmp_path / "mine.safetensors"
+    own.write_bytes(zoo_path("tiny_features.safetensors").read_bytes())
+    assert load_features("tiny", weights=own).name == f"tiny@{fingerprint(own)[:8]}"
+    with pytest.raises(WeightsError, match=r"mine\.pth"):
+        load_features("tiny", weights=tmp_path / "mine.pth")
+
+
 @pytest.mark.parametrize("shape", [(3, 64, 64), (1, 5, 64, 64), (1, 3, 8, 8)])
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"\(n, 1 to 4, h, w\)"):

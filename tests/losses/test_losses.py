@@ -113,6 +113,15 @@ def test_a_gram_matrix_is_the_mean_product_of_channels() -> None:
     assert torch.allclose(gram(x), slow, atol=1e-12)
 
 
+def test_the_gradient_of_a_gram_matrix_is_that_of_the_definition() -> None:
+    """Also where what comes back is not symmetric."""
+    x = maps(0)["first"].requires_grad_()
+    upstream = torch.randn(2, 5, 5, dtype=torch.float64)
+    slow = torch.einsum("ncij,ndij->ncd", x, x) / x[0].numel()
+    (found,), (wanted,) = (torch.autograd.grad(g, x, upstream) for g in (gram(x), slow))
+    assert torch.allclose(found, wanted, rtol=1e-9, atol=1e-12)
+
+
 def test_content_is_the_mean_absolute_difference() -> None:
     a, b = maps(0)["first"], maps(1)["first"]
     assert float(content(a, b)) == pytest.approx(float((a - b).abs().mean()))

@@ -103,6 +103,13 @@ def test_the_class_changes_the_picture() -> None:
     assert (pictures[1:] - pictures[:1]).abs().amax((1, 2, 3)).min() > 1e-3
 
 
+@pytest.mark.parametrize("count", [1, 3, 4])
+def test_a_picture_without_its_class_is_refused(count: int) -> None:
+    """Not made of one row of the norms of classes each, as many as there happen to be."""
+    with pytest.raises(ConfigError, match=r"class of each picture: give y, \(n, 4\)"):
+        tiny(4)(torch.randn(count, 6))
+
+
 def test_training_with_classes_keeps_the_statistics_that_plain_batch_norm_keeps() -> None:
     model = tiny(4)
     norm = model.net.b5.train()

@@ -18,7 +18,6 @@ from ganpress.quantisation.quantise import (
     calibrate,
     fake_activation,
     fake_weight,
-    fix_ranges,
     learn_ranges,
     quantise,
     quantiser_of,
@@ -335,6 +334,12 @@ def test_ranges_can_be_written_down_and_put_back() -> None:
     assert ranges_of(wiring.net()) == {}
 
 
+def test_learned_ranges_go_on_from_those_that_are_put_back() -> None:
+    net = learn_ranges(quantise(Wiring("cyclegan").net(), FakeQuantiser()))
+    wanted = {name: 0.5 + 0.25 * k for k, name in enumerate(ranges_of(net))}
+    assert ranges_of(set_ranges(net, wanted)) == wanted
+
+
 @every_wiring
 def test_learned_ranges_train_with_the_weights_and_are_fixed_exactly(wiring: Wiring) -> None:
     net, x = quantise(wiring.net(), FakeQuantiser(bits=4)), wiring.inputs()
@@ -353,7 +358,7 @@ def test_learned_ranges_train_with_the_weights_and_are_fixed_exactly(wiring: Wir
         layer = name.removesuffix(".range")
         assert (moved[layer] != started[layer]) == wiring.runs(name), name
     after = net(*x)
-    assert ranges_of(fix_ranges(net)) == moved
+    assert ranges_of(set_ranges(quantise(net, FakeQuantiser(bits=4)), moved)) == moved
     assert not [n for n, _ in net.named_parameters() if n.endswith(".range")]
     assert torch.equal(net(*x), after)
 

@@ -1,4 +1,4 @@
-"""Which channels stay: the best over all groups within a budget, or the best of each group."""
+"""Which channels stay: the best over all groups within a budget, or a ratio of each group."""
 
 from __future__ import annotations
 
@@ -82,8 +82,9 @@ def cut_level(
         floor, may_vanish = max(minimum.values(), default=0), any(not n for n in minimum.values())
         raise InfeasibleTarget(
             f"The target allows {budget:.4g}, but the smallest network (at least {floor} channels "
-            f"a group{', or none where it may vanish' if may_vanish else ''}) costs "
-            f"{cost(smallest):.4g}. Raise the target or lower min_channels."
+            f"a group{f' in steps of {multiple}' if multiple > 1 else ''}"
+            f"{', or none where it may vanish' if may_vanish else ''}) costs {cost(smallest):.4g}. "
+            f"Raise the target{' or lower min_channels' if floor > 1 else ''}."
         )
     low, high = 0, len(ladder) - 1  # the top rung leaves the smallest network, which fits
     while low < high:
@@ -155,20 +156,6 @@ def beyond(scores: Scores, widths: Widths) -> dict[str, Tensor]:
         gone[torch.argsort(score, descending=True, stable=True)[: widths[group]]] = False
         found[group] = gone
     return found
-
-
-def keep_ratio(
-    scores: Scores, ratio: float, *, floors: int | Mapping[str, int] = 8, multiple: int = 1
-) -> dict[str, Tensor]:
-    """Keep the best-scored ``ratio`` of each group's channels: groups do not compete.
-
-    Args: ratio: 0 to 1. floors, multiple: as of `keep_top`.
-    Returns: group -> sorted indices, (k,) int64.
-    """
-    widths = {g: len(s) for g, s in scores.items()}
-    chosen = widths_at_ratio(widths, ratio, floors=floors, multiple=multiple)
-    order = {g: torch.argsort(s, descending=True, stable=True) for g, s in scores.items()}
-    return {g: order[g][:n].sort().values.cpu() for g, n in chosen.items()}
 
 
 def widths_at_ratio(

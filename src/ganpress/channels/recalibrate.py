@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ganpress.nn.modes import in_eval
 from ganpress.types import Inputs
 
 
@@ -43,23 +44,20 @@ def recalibrate(net: nn.Module, inputs_stream: Iterable[Inputs]) -> nn.Module:
 @contextmanager
 def _collecting(net: nn.Module, norms: list[_BatchNorm]) -> Iterator[None]:
     """Norms in train mode and counting from nothing, all else in eval mode; put back at the end."""
-    modes = {module: module.training for module in net.modules()}
     counted = [
         (n.momentum, None if n.num_batches_tracked is None else n.num_batches_tracked.clone())
         for n in norms
     ]
-    net.eval()
-    for norm in norms:
-        norm.momentum = None
-        norm.train()
-        if norm.num_batches_tracked is not None:
-            norm.num_batches_tracked.zero_()
-    try:
-        yield
-    finally:
-        for norm, (momentum, batches) in zip(norms, counted, strict=True):
-            norm.momentum = momentum
-            if norm.num_batches_tracked is not None and batches is not None:
-                norm.num_batches_tracked.copy_(batches)
-        for module, training in modes.items():
-            module.training = training
+    with in_eval(net):
+        for norm in norms:
+            norm.momentum = None
+            norm.train()
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked.zero_()
+        try:
+            yield
+        finally:
+            for norm, (momentum, batches) in zip(norms, counted, strict=True):
+                norm.momentum = momentum
+                if norm.num_batches_tracked is not None and batches is not None:
+                    norm.num_batches_tracked.copy_(batches)

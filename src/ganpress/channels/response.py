@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ganpress.nn.integer_layers import SubPixelConv2d
 from ganpress.nn.layers import Conv2d, ConvTranspose2d
 
 SMALL = 0.25
@@ -27,7 +28,8 @@ def _inside(layer: Conv2d | ConvTranspose2d, d: int, n: int) -> Tensor:
     if isinstance(layer, Conv2d):
         outputs = torch.arange((n + 2 * pad - reach - 1) // stride + 1)
         places = outputs[:, None] * stride - pad + taps
-        return ((places >= 0) & (places < n)).all(1)
+        inside = ((places >= 0) & (places < n)).all(1)
+        return inside[1:] if isinstance(layer, SubPixelConv2d) else inside  # either end is cut off
     outputs = torch.arange((n - 1) * stride - 2 * pad + reach + layer.output_padding[d] + 1)
     ahead = outputs[:, None] + pad - taps
     places, used = ahead // stride, ahead % stride == 0
@@ -53,5 +55,17 @@ def mean_response(layer: Conv2d | ConvTranspose2d, x: Tensor) -> Tensor:
             layer.groups,
             layer.dilation,
         )
+    if isinstance(layer, SubPixelConv2d):
+        out = _kept(out)
     mean: Tensor = out.mean((0, 2, 3))
     return mean
+
+
+def _kept(rows: Tensor) -> Tensor:
+    """(n, 4 out, h + 1, w + 1) of a sub-pixel convolution -> (n, 4 out, h, w): of each row the
+    places that become pixels."""
+    phases = rows.unflatten(1, (-1, 2, 2))
+    h, w = rows.shape[2] - 1, rows.shape[3] - 1
+    down = torch.stack([phases[:, :, k, :, 1 - k : 1 - k + h] for k in (0, 1)], 2)
+    across = torch.stack([down[:, :, :, k, :, 1 - k : 1 - k + w] for k in (0, 1)], 3)
+    return across.flatten(1, 3)

@@ -27,6 +27,7 @@ from ganpress.nn.layers import (
     quantisable,
     read_inputs,
 )
+from ganpress.nn.modes import in_eval
 from ganpress.types import Inputs, Keep
 
 SEEN = 1e-3
@@ -111,19 +112,19 @@ def _warn_of_loss(model: nn.Module, lost: Mapping[str, Tensor], inputs: Inputs) 
     some = {name: e.mean(0) for name, e in lost.items() if e.any()}
     if not some:
         return
-    was_training, found = model.training, []
-    before: Tensor = model.eval()(*inputs)
-    for name, constant in some.items():
+    found = []
+    with in_eval(model):
+        before: Tensor = model(*inputs)
+        for name, constant in some.items():
 
-        def without(_m: object, _i: object, out: Tensor, c: Tensor = constant) -> Tensor:
-            return out - c.view(1, -1, 1, 1)
+            def without(_m: object, _i: object, out: Tensor, c: Tensor = constant) -> Tensor:
+                return out - c.view(1, -1, 1, 1)
 
-        handle = model.get_submodule(name).register_forward_hook(without)
-        after: Tensor = model(*inputs)
-        handle.remove()
-        if float((after - before).abs().max()) > SEEN:
-            found.append(name)
-    model.train(was_training)
+            handle = model.get_submodule(name).register_forward_hook(without)
+            after: Tensor = model(*inputs)
+            handle.remove()
+            if float((after - before).abs().max()) > SEEN:
+                found.append(name)
     if found:
         more = f" and {len(found) - NAMED} layers more" if len(found) > NAMED else ""
         warnings.warn(

@@ -38,12 +38,13 @@ def widen(build: Build, model: nn.Module, wanted: Mapping[str, int]) -> nn.Modul
     with torch.device("meta"):
         wide = build({**have, **wanted})
     ones, new, old = _ones(wide), axes(wide), axes(model)
+    device = next(model.parameters()).device
     own = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     state = {}
     for name, shape in wide.state_dict().items():
         blank = float(name in ones)
         if name not in own:  # of a block that was emptied
-            state[name] = torch.full(shape.shape, blank, dtype=shape.dtype)
+            state[name] = torch.full(shape.shape, blank, dtype=shape.dtype, device=device)
             continue
         tensor = own[name].clone()
         for d, dim in enumerate(new.get(name, ())):

@@ -20,6 +20,7 @@ from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import reads
 from ganpress.models.spaces import LatentCode, code_dim, has_mapping, latent_of
+from ganpress.nn.modes import in_eval
 from ganpress.types import Inputs
 
 AT_ONCE = 8
@@ -126,11 +127,8 @@ def in_parts(net: nn.Module, count: int, make: Callable[[Tensor], Tensor]) -> Te
 
     Args: make: numbers of the pictures, (k,) int64 from 0 to ``count`` -> these, on any device.
     """
-    was_training = net.training
-    net.eval()
-    made = [make(rows).float().cpu() for rows in torch.arange(count).split(AT_ONCE)]
-    net.train(was_training)
-    return torch.cat(made)
+    with in_eval(net):
+        return torch.cat([make(rows).float().cpu() for rows in torch.arange(count).split(AT_ONCE)])
 
 
 def latent_space(model: Model) -> LatentSpace:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganpress.data import read_rgb
 from ganpress.data.endings import is_picture
+from ganpress.data.sources import File, pixels_of
 from ganpress.errors import ConfigError
 from ganpress.generation.jobs import jobs_of
 from ganpress.generation.pipeline import Generated, Plan, make
@@ -20,7 +21,8 @@ from ganpress.generation.program import Program, open_program
 from ganpress.generation.record import open_record
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
-from ganpress.models.inputs import from_noise, reads
+from ganpress.models.inputs import channels_of, from_noise, reads
+from ganpress.nn.modes import in_eval
 from ganpress.types.sizes import Size, as_size, words
 
 
@@ -72,7 +74,13 @@ def generate(
     Raises: ConfigError, ImagesError, CheckpointError, MissingExtra, DiskFull; Interrupted by SIGINT
         and SIGTERM, when what was begun is written.
     """
-    for name, value, least in (("seed", seed, 0), ("batch", batch, 1), ("workers", workers, 1)):
+    whole = {
+        "seed": (seed, 0),
+        "batch": (batch, 1),
+        "threads": (threads, 1),
+        "workers": (workers, 1),
+    }
+    for name, (value, least) in whole.items():
         if value is not None and value < least:
             raise ConfigError(f"{name} is {value}; it must be at least {least}.")
     if not 1 <= quality <= 100:
@@ -163,7 +171,6 @@ def _size_of(program: Program, size: Size | None) -> Size | None:
 def _shared(program: Program, seed: int | None, style: Path | str | None) -> dict[str, Tensor]:
     """The inputs beside pictures, the same for all, by name; (1, ...) each."""
     model = program.model
-    net: Any = model.net
     names = (
         [] if from_noise(model) else [n for n in reads(model) if n not in ("image", "semantics")]
     )
@@ -175,8 +182,14 @@ def _shared(program: Program, seed: int | None, style: Path | str | None) -> dic
         raise ConfigError("The style comes from --style or is drawn by --seed: give only one.")
     if style is None:
         draw = torch.Generator().manual_seed(seed_of(seed or 0, 0))
-        drawn = zip(reads(model), draw_inputs(net, 1, model.min_size, draw), strict=True)
+        drawn = zip(reads(model), draw_inputs(model.net, 1, model.min_size, draw), strict=True)
         return {name: value for name, value in drawn if name in names}
+    return {"style": _style_of(program, Path(style))}
+
+
+def _style_of(program: Program, path: Path) -> Tensor:
+    """The style of a picture, (1, style_dim). Raises: ConfigError (no encoder), ImagesError."""
+    net: Any = program.model.net
     if not program.is_torch:
         raise ConfigError(
             f"{program.name} has no style encoder: --style works with the ganpress model "
@@ -184,12 +197,15 @@ def _shared(program: Program, seed: int | None, style: Path | str | None) -> dic
         )
     if getattr(net, "style", None) is None:
         raise ConfigError("This generator has no style encoder: draw a style (--seed 0).")
-    pixels = torch.from_numpy(read_rgb(Path(style))).permute(2, 0, 1)[None].float() / 127.5 - 1
-    low = [max(0, 16 - side) for side in pixels.shape[2:]]
-    pixels = torch.nn.functional.pad(pixels, (0, low[1], 0, low[0]), mode="replicate")
-    with torch.no_grad():
-        found = net.eval().encode_style(pixels.to(next(net.parameters()).device))
-    return {"style": found.flatten(1).cpu()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's
+        pixels = torch.from_numpy(pixels_of(File(str(path)), channels_of(net)[1]))
+    picture = pixels.permute(2, 0, 1)[None].float() / 127.5 - 1
+    low = [max(0, 16 - side) for side in picture.shape[2:]]
+    picture = torch.nn.functional.pad(picture, (0, low[1], 0, low[0]), mode="replicate")
+    with torch.no_grad(), in_eval(net):
+        code: Tensor = net.encode_style(picture.to(next(net.parameters()).device))
+    return code.flatten(1).cpu()
 
 
 def _check_class(model: Model, label: int | None) -> None:

@@ -88,8 +88,8 @@ class Features(nn.Module):
         differ by less than the rounding error of bfloat16.
 
         Args:
-            x: (n, 1 to 4, h, w) in [-1, 1], at least 16 x 16, seen as `pictures.as_rgb` has it; the
-                gradient flows back to it.
+            x: (n, 1 to 4, h, w) in [-1, 1], at least `min_size` high and wide, seen as
+                `pictures.as_rgb` has it; the gradient flows back to it.
         Returns: tap name -> (n, c, h', w'), after the ReLU, so >= 0; EfficientNet's stages have
             none.
         Raises: ValueError for another shape.
@@ -161,8 +161,8 @@ def load_features(
     heads = _fill(layers, path, net)
     digest = fingerprint(path)
     full = f"{key}-normalised" if normalise else key
-    known = published(path, net.file)
-    if not known and weights is not None:
+    known = published(path, digest, net.file)
+    if not known and path == weights:
         full = f"{full}@{digest[:8]}"
     range_ = IMAGENET if normalise else net.preprocessing
     features = Features(layers, full, chosen, range_, digest, net=net)
@@ -202,7 +202,8 @@ def without_weights(name: str, weights: Path | None = None) -> str:
 def _found(name: str, weights: Path | None) -> tuple[str, Path]:
     """(name of the network, its weight file); resolves which SqueezeNet is meant."""
     if name == "tiny":
-        return name, weights if weights is not None else zoo_path("tiny_features.safetensors")
+        own = weights is not None and not weights.is_dir()
+        return name, weights if weights and own else zoo_path("tiny_features.safetensors")
     if name != "squeezenet":
         file = NETS[name].file
         if file is None:

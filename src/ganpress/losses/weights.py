@@ -133,11 +133,14 @@ def fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def published(path: Path, entry: WeightFile | None) -> bool:
-    """Whether this is the published file: its hash, or its name where no hash was published."""
+def published(path: Path, digest: str, entry: WeightFile | None) -> bool:
+    """Whether this is the published file: its hash, or its name where no hash was published.
+
+    Args: digest: the file's `fingerprint`.
+    """
     if entry is None:
         return False
-    return fingerprint(path).startswith(entry.sha256) if entry.sha256 else path.name == entry.file
+    return digest.startswith(entry.sha256) if entry.sha256 else path.name == entry.file
 
 
 def check_hash(path: Path, entry: WeightFile) -> None:

@@ -25,7 +25,7 @@ from ganpress.measures.looked import Columns, Looked
 from ganpress.measures.path_length import check_paths, path_lengths
 from ganpress.measures.protocol import distance_protocol, protocol_of
 from ganpress.measures.timing.latency_rows import BOTH, headline
-from ganpress.models.checkpoint import Model, fingerprint
+from ganpress.models.checkpoint import Model, digest
 from ganpress.models.inputs import (
     channels_of,
     check_given,
@@ -183,8 +183,7 @@ def _compared(
     interest: Counted | None,
 ) -> dict[str, Tensor]:
     """Every distance of each picture to the teacher's, (count,) by name."""
-    whose = (fingerprint(teacher.net), repr(teacher.options), teacher.family.name)
-    _teacher_pictures.of((whose, given.key))
+    _teacher_pictures.of((digest(teacher), given.key))
     columns = Columns()
     for place, (inputs, masks) in enumerate(given.batches):
         wanted, made = Looked(_teacher_pictures(teacher, place, inputs)), Looked(student(*inputs))

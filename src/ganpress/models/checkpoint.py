@@ -35,6 +35,7 @@ from ganpress.models.stored import (
 )
 from ganpress.nn.axes import widths
 from ganpress.nn.layers import add_gates, quantisable
+from ganpress.nn.modes import in_eval
 from ganpress.quantisation.exact import quantiser_from_card
 from ganpress.quantisation.quantise import (
     FakeQuantiser,
@@ -121,9 +122,8 @@ class Model:
     @torch.no_grad()
     def __call__(self, *inputs: Tensor) -> Tensor:
         """What the network makes of its inputs (see its `reads`): (n, 3, h, w) in [-1, 1]."""
-        was_training = self.net.training
-        out: Tensor = self.net.eval()(*inputs)
-        self.net.train(was_training)
+        with in_eval(self.net):
+            out: Tensor = self.net(*inputs)
         return out
 
     def build(self, widths: Mapping[str, int]) -> nn.Module:
@@ -163,24 +163,23 @@ def save(model: Model, path: Path | str, *, half: bool = False, trainable: bool 
     """
     path = Path(path)
     state = {n: t.detach().cpu() for n, t in model.net.state_dict().items()}
+    if model.discriminator:
+        own = model.discriminator.net.state_dict()
+        state |= {f"{PREFIX}{n}": t.detach().cpu() for n, t in own.items()}
     if bad := not_finite(state):
         raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
     if not trainable:
         state = _pack(state, model.net)
-    if model.discriminator:
-        own = model.discriminator.net.state_dict()
-        state |= {f"{PREFIX}{n}": t.detach().cpu() for n, t in own.items()}
-        if bad := not_finite(state):
-            raise CheckpointError(f"{path}: not saved, {bad[0]} has values that are not finite.")
     if half:
         state = {
             n: t.half() if t.is_floating_point() and not n.endswith((STEP, RANGE)) else t
             for n, t in state.items()
         }
-    if bad := not_finite(state):
-        raise CheckpointError(
-            f"{path}: not saved, {bad[0]} has values beyond half precision (65504): save it full."
-        )
+        if bad := not_finite(state):
+            raise CheckpointError(
+                f"{path}: not saved, {bad[0]} has values beyond half precision (65504): save it "
+                "full."
+            )
     metadata = {"ganpress": json.dumps(model.card())}
     plain = {n: t.contiguous().clone() for n, t in state.items()}
     data = to_bytes(plain, metadata=metadata)
@@ -264,3 +263,10 @@ def fingerprint(net: nn.Module) -> str:
         seen.update(f"{name}{tuple(tensor.shape)}".encode())
         seen.update(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())
     return seen.hexdigest()
+
+
+def digest(model: Model) -> str:
+    """SHA-256 in hex of all that decides a model's pictures: weights, wiring, quantiser, ranges."""
+    card = {k: v for k, v in model.card().items() if k not in ("provenance", "discriminator")}
+    seen = json.dumps([fingerprint(model.net), card], sort_keys=True)
+    return hashlib.sha256(seen.encode()).hexdigest()

@@ -12,6 +12,7 @@ from ganpress.data import Batch, Images
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
+from ganpress.nn.modes import in_eval
 from ganpress.run import distributed
 from ganpress.run.grid import first_rows
 from ganpress.run.run import Stage
@@ -128,11 +129,8 @@ def made_size(of: Model | nn.Module) -> int:
     net = _net(of)
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     example = draw_inputs(net, 1, 16, torch.Generator().manual_seed(0))
-    was_training = net.training
-    with torch.no_grad():
-        side = net.eval()(*(t.to(device) for t in example)).shape[-1]
-    net.train(was_training)
-    return int(side)
+    with torch.no_grad(), in_eval(net):
+        return int(net(*(t.to(device) for t in example)).shape[-1])
 
 
 def draw_sample(

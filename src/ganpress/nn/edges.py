@@ -64,8 +64,12 @@ def _is_ridge(magnitude: Tensor, dx: Tensor, dy: Tensor) -> Tensor:
 
 
 def gaussian(x: Tensor, size: int) -> Tensor:
-    """Blur (n, c, h, w) with a size x size Gaussian, reflecting at the borders."""
-    sigma = 0.3 * ((size - 1) / 2 - 1) + 0.8  # what OpenCV takes for a kernel of this size
+    """Blur (n, c, h, w) with a size x size Gaussian, reflecting at the borders.
+
+    Its deviation is OpenCV's formula for a size, 1.1 of 5 (for kernels of up to 7 OpenCV itself has
+    a table, [1, 4, 6, 4, 1] / 16; the paper says neither).
+    """
+    sigma = 0.3 * ((size - 1) / 2 - 1) + 0.8
     along = torch.arange(size, device=x.device, dtype=x.dtype) - (size - 1) / 2
     weights = (-along.square() / (2 * sigma**2)).exp()
     kernel = (weights / weights.sum()).expand(x.shape[1], 1, 1, size)

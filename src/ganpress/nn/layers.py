@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganpress.nn.axes import Axis, AxisLike, as_dim, size, tag, tags
+from ganpress.nn.modes import in_eval
 from ganpress.types import Inputs
 
 T = TypeVar("T")
@@ -259,11 +260,12 @@ def read_inputs(
         return hook
 
     hooks = [layer.register_forward_pre_hook(watch(name)) for name, layer in layers.items()]
-    was_training = model.training
-    model.eval()(*inputs)
-    model.train(was_training)
-    for handle in hooks:
-        handle.remove()
+    try:
+        with in_eval(model):
+            model(*inputs)
+    finally:
+        for handle in hooks:
+            handle.remove()
     return found
 
 

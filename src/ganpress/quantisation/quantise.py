@@ -274,15 +274,6 @@ def learn_ranges(net: nn.Module) -> nn.Module:
     return net
 
 
-def fix_ranges(net: nn.Module) -> nn.Module:
-    """Write learned ranges into the quantisers and remove the parameters, in place: exact."""
-    for layer in quantisable(net).values():
-        if isinstance(layer.quantiser, FakeQuantiser) and layer.range is not None:
-            layer.quantiser = replace(layer.quantiser, p=range_of(layer))
-            layer.range = None
-    return net
-
-
 def range_of(layer: Quantisable) -> float:
     """The range in use in a quantised layer, learned or not."""
     if not isinstance(layer.quantiser, FakeQuantiser):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ganpress.models.checkpoint import fingerprint
+from ganpress.models.checkpoint import digest
 from ganpress.models.inputs import channels_of, is_drawn
 from ganpress.models.source import Source
 from ganpress.nn.taps import tapped
@@ -95,7 +95,7 @@ def cached_teacher(source: Source, data: DataSettings, root: Path, size: Size) -
     if images is None or is_drawn(teacher):
         return CachedTeacher(teacher.net)
     what = [
-        fingerprint(teacher.net),
+        digest(teacher),
         images.digest(),
         0,  # the seed of the cached crops
         size,

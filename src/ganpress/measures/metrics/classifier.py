@@ -116,7 +116,7 @@ def load_classifier(name: str = "resnet56", *, weights: Path | None = None) -> C
         )
     path = find_weights(CLASSIFIERS[name], given=weights)
     digest = fingerprint(path)
-    known = published(path, CLASSIFIERS[name])
+    known = published(path, digest, CLASSIFIERS[name])
     blocks = (int(name.removeprefix("resnet")) - 2) // 6
     net = CifarResNet(blocks, name if known else f"{name}@{digest[:8]}", digest)
     _fill(net, read_weights(path), path)

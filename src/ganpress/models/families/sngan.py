@@ -150,10 +150,15 @@ class SnganGenerator(Generator):
         self.c5 = conv(a[outs[-1]], image_axis(options, "out_channels"), 3, padding=1)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """(n, latent_dim), (n, classes) or None -> (n, out_channels, s, s)."""
+        """(n, latent_dim), and (n, classes) where it has any -> (n, out_channels, s, s)."""
         self.check_rows(z, "z", self.latent_dim)
         if y is not None:
             self.check_rows(y, "y", self.classes)
+        elif self.classes:
+            raise ConfigError(
+                "This 'sngan' generator reads the class of each picture: give y, "
+                f"(n, {self.classes})."
+            )
         x = self.l1(z).unflatten(1, (-1, self.side, self.side))
         for block in self.blocks:
             x = block(x, y)

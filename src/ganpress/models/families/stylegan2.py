@@ -82,12 +82,10 @@ class StyleGAN2(Generator):
         maps = (torch.randn(n, 1, side, side, generator=generator) for side in self.sides)
         return (z, *maps)
 
-    def noise(self, n: int, generator: torch.Generator | None = None) -> tuple[Tensor, ...]:
+    def noise(self, n: int) -> tuple[Tensor, ...]:
         """Fresh noise maps on the network's device, (n, 1, h, w) for each layer."""
         device = self.const.device
-        return tuple(
-            torch.randn(n, 1, side, side, generator=generator, device=device) for side in self.sides
-        )
+        return tuple(torch.randn(n, 1, side, side, device=device) for side in self.sides)
 
     def forward(self, z: Tensor, *noise: Tensor) -> Tensor:
         """(n, style_dim) -> (n, out, size, size); without maps the stored ones are used."""

@@ -42,9 +42,14 @@ CLASSES: dict[str, dict[str, Classes]] = {
 
 PLAIN_RESNET = {"downsamplings": (2,), "antialias": (0,), "up": ("transposed",)}
 PLAIN_UNET = {"leaky_skips": (False,), "upsampling": ("deconv",)}
+MAKES_RGB = {"out_channels": (3,)}
 HOLDS: dict[str, dict[str, Mapping[str, tuple[object, ...]]]] = {
     "pth-junyanz": {"cyclegan": {**PLAIN_RESNET, "separable": (False,)}, "pix2pix": PLAIN_UNET},
-    "pth-gan-compression": {"cyclegan": PLAIN_RESNET},
+    "pth-gan-compression": {"cyclegan": PLAIN_RESNET, "gaugan": MAKES_RGB},
+    "pth-nvlabs": {"gaugan": MAKES_RGB},
+    "pth-cartoongan": {"cartoongan": {"in_channels": (3,), **MAKES_RGB}},
+    "pth-rosinality": {"stylegan2": MAKES_RGB},
+    "pth-sngan": {"sngan": MAKES_RGB},
     "pth-cut": {
         "cyclegan": {
             "downsamplings": (2,),

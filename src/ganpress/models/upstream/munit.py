@@ -10,6 +10,17 @@ from ganpress.types import Options
 GAN_COMPRESSION = "mit-han-lab/gan-compression"
 
 
+def _channels(options: Options) -> int:
+    """Channels of the pictures, of which these classes make as many as they read (ConfigError)."""
+    seen, made = int(options.get("in_channels", 3)), int(options.get("out_channels", 3))
+    if seen != made:
+        raise ConfigError(
+            "MUNIT's classes make pictures of as many channels as they read, and this network "
+            f"makes {made} of {seen}. Export to 'pth-plain' or to onnx."
+        )
+    return made
+
+
 def _munit_widths(options: Options) -> dict[str, tuple[str, int]]:
     down, res = options["down"], options["res"]
     top = 2**down
@@ -32,6 +43,7 @@ def nvlabs_munit(options: Options, scaled: bool) -> list[UpstreamClass]:
             f"NVlabs' AdaINGen has {lacking}; GAN Compression's classes fit: export to "
             "'pth-gan-compression'."
         )
+    channels = _channels(options)
     rest = (
         f"'style_dim': {options['style_dim']}, 'n_downsample': {options['down']}, "
         f"'n_res': {options['res']}, 'activ': 'relu', 'pad_type': 'reflect'"
@@ -41,7 +53,9 @@ def nvlabs_munit(options: Options, scaled: bool) -> list[UpstreamClass]:
             name="AdaINGen",
             of="NVlabs/MUNIT",
             widths=_munit_widths(options),
-            call=lambda n: f"AdaINGen(3, {{'dim': {n['dim']}, {rest}, 'mlp_dim': {n['mlp_dim']}}})",
+            call=lambda n: (
+                f"AdaINGen({channels}, {{'dim': {n['dim']}, {rest}, 'mlp_dim': {n['mlp_dim']}}})"
+            ),
         )
     ]
 
@@ -52,6 +66,8 @@ def gc_munit(options: Options, scaled: bool) -> list[UpstreamClass]:
         f"--style_dim {options['style_dim']} --n_downsample {options['down']} "
         f"--n_res {options['res']}{'' if options['style_encoder'] else ' --no_style_encoder'}"
     )
+    if (channels := _channels(options)) != 3:
+        flags += f" --input_nc {channels} --output_nc {channels}"
     if options["separable"]:
         return [_gc_munit_student(options, flags)]
     return [

@@ -137,8 +137,15 @@ def pix2pixhd_resnet(options: Options, scaled: bool) -> list[UpstreamClass]:
 
 
 def pytorch_gan_resnet(options: Options, scaled: bool) -> list[UpstreamClass]:
-    """PyTorch-GAN's GeneratorResNet, which has 64 channels for an ngf in its code."""
-    blocks, seen = options["blocks"], options.get("in_channels", 3)
+    """PyTorch-GAN's GeneratorResNet, which has 64 channels for an ngf in its code, and makes
+    pictures of as many channels as it reads (ConfigError)."""
+    blocks = options["blocks"]
+    seen, made = (options.get(f"{which}_channels", 3) for which in ("in", "out"))
+    if seen != made:
+        raise ConfigError(
+            "PyTorch-GAN's GeneratorResNet makes pictures of as many channels as it reads, and "
+            f"this network makes {made} of {seen}. Export to 'pth-plain' or to onnx."
+        )
     return [
         UpstreamClass(
             name="GeneratorResNet",

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ganpress.nn.resample import check_word
+
+NORMS = ("instance", "instance-affine", "batch")
+
 
 class PatchDiscriminator(nn.Module):
     """PatchGAN (Isola et al., CVPR 2017): (n, c, h, w) -> (n, 1, h', w') logits.
@@ -17,6 +21,7 @@ class PatchDiscriminator(nn.Module):
     ) -> None:
         """Args: norm: "instance" (no affine), "instance-affine" (GAN Slimming) or "batch"."""
         super().__init__()
+        check_word("norm", norm, NORMS)
         stack: list[nn.Module] = [nn.Conv2d(inputs, width, 4, 2, 1), nn.LeakyReLU(0.2)]
         bias = norm != "batch"
         c = width

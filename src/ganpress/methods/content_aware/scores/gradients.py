@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ganpress.methods.content_aware.scores.drawn import Drawn, Noise, interest_in, noise_loss
 from ganpress.methods.content_aware.scores.readers import Rgb, Share, entrance, readers
 from ganpress.nn.axes import widths
+from ganpress.nn.modes import in_eval
 from ganpress.types import Scores
 
 Shares = Mapping[str, list[Share]]
@@ -97,15 +98,13 @@ def zeros(net: nn.Module) -> dict[str, Tensor]:
 @contextmanager
 def evaluating(net: nn.Module) -> Iterator[None]:
     """Within, the network is in eval mode and its parameters want no gradients."""
-    was_training, wanted = net.training, [(p, p.requires_grad) for p in net.parameters()]
-    net.eval()
+    wanted = [(p, p.requires_grad) for p in net.parameters()]
     for parameter, _ in wanted:
         parameter.requires_grad_(False)
     try:
-        with torch.enable_grad():
+        with in_eval(net), torch.enable_grad():
             yield
     finally:
-        net.train(was_training)
         for parameter, want in wanted:
             parameter.requires_grad_(want)
 
