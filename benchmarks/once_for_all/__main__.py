@@ -16,8 +16,8 @@ that is trained for ten minutes by the sandwich, students at 1/4, 1/9, 1/16 and 
 fine-tuned for a minute each, and a GAN Slimming run of five minutes for each. `longer`: the student
 at 1/9 of that supernet fine-tuned for five minutes, and uniformly narrow ones trained for the same
 five and for all fifteen (after `openmoji` and `students`). `rank`: eight width
-sets by their quality inside the supernet and after separate training. `evolution`: against brute
-force on a small space of the same supernet.
+sets by their quality inside that supernet and after separate training. `evolution`: against brute
+force on a small space of it (both after `students`).
 """
 
 from __future__ import annotations
@@ -162,21 +162,22 @@ def longer(runs: Path) -> None:
 
 
 def rank(runs: Path) -> None:
-    """Eight width sets, in the supernet and trained separately."""
-    supernet = runs / "openmoji" / "fast-0"
+    """Eight width sets, in the supernet of `students` and trained separately."""
+    supernet, as_it_is = supernet_of(runs)
     for name in parts.spread_sets(supernet / "search"):
         inside, alone = runs / "rank" / f"in-{name}", f"rank/alone-{name}"
-        chosen = [f"reuse={supernet}", f"search.choose={name}"]
+        chosen = [*as_it_is, f"search.choose={name}"]
         compress(runs, "once-for-all", f"rank/in-{name}", "openmoji", *chosen)
-        own = ["procedure=scratch", f"reuse={inside}", "supernet.minutes=2.5"]
+        own = ["procedure=scratch", f"reuse={inside}", "supernet.minutes=2.5", "finetune.steps=0"]
         compress(runs, "once-for-all", alone, "openmoji", *own)
 
 
 def evolution(runs: Path) -> None:
     """Brute force and evolution on a small space of the same supernet."""
+    supernet, as_it_is = supernet_of(runs)
     space = runs / "small-space.toml"
-    parts.write_small_space(runs / "openmoji" / "fast-0" / "search", space)
-    common = [f"reuse={runs / 'openmoji' / 'fast-0'}", f'search.space="{space}"']
+    parts.write_small_space(supernet / "search", space)
+    common = [*as_it_is, f'search.space="{space}"']
     compress(
         runs, "once-for-all", "evolution/brute-force", "openmoji", *common,
         "search.kind=brute-force", "search.evaluations=",
@@ -188,6 +189,13 @@ def evolution(runs: Path) -> None:
             f"search.evaluations={most // 4}", f"search.population={max(4, most // 16)}",
             f"seed={seed}",
         )  # fmt: skip
+
+
+def supernet_of(runs: Path) -> tuple[Path, list[str]]:
+    """The run at 1/9 of `students`, and settings that take its supernet over and train no more."""
+    run = runs / "students" / "once-9"
+    trained = [f"supernet.minutes={parts.SUPERNET_MINUTES}", "supernet.sampling=sandwich"]
+    return run, [f"reuse={run}", *trained, "finetune.steps=0"]
 
 
 PARTS = {

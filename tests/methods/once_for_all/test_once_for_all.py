@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,9 @@ from ganpress.methods.compress import compress
 from ganpress.methods.once_for_all import holdout, method, supernet
 from ganpress.methods.once_for_all.method import sampler
 from ganpress.methods.once_for_all.requests import affordable, fixed_widths, resolve, space_of
+from ganpress.methods.once_for_all.reuse import check_reuse
 from ganpress.methods.once_for_all.scoring import At, Scorer
+from ganpress.methods.once_for_all.search.settings import SearchSettings
 from ganpress.methods.once_for_all.search.space import Slot, Space
 from ganpress.methods.once_for_all.variants import budgets
 from ganpress.models.checkpoint import Model, load, save
@@ -401,6 +404,25 @@ def test_a_run_of_another_training_is_not_taken_over(
         NotPossible, "its stage 'search' has not finished", reuse=str(torn), procedure="scratch"
     )
     refused(ConfigError, "--set reuse=DIR", reuse=None, procedure="scratch")
+
+
+def test_a_run_from_before_some_settings_is_taken_over_as_if_it_had_their_defaults(
+    home: Path, base: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(base, old)
+    config = json.loads((old / "config.json").read_text())
+    del config["mask"], config["search"]["images"], config["supernet"]["sampling"]
+    (old / "config.json").write_text(json.dumps(config))
+    kept = {"predistil": {"steps": 1}, "reuse": str(old)}
+    given = given_for("cyclegan instance", home)
+    images = {"images": SearchSettings().images}
+    check_reuse(given, resolve(given, settings(**kept, search=images)))
+    with pytest.raises(ConfigError, match=r"supernet.sampling: \"uniform\" in the run"):
+        check_reuse(
+            given,
+            resolve(given, settings(**kept, search=images, supernet={"sampling": "sandwich"})),
+        )
 
 
 def test_from_scratch_are_the_widths_and_not_the_weights(

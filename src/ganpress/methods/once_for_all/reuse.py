@@ -75,9 +75,9 @@ def found_widths(root: Path) -> dict[str, int]:
 
 
 def _trained_by(settings: dict[str, Any]) -> dict[str, Any]:
-    """What the supernet depends on, of settings as JSON values."""
+    """What the supernet depends on, of settings as JSON values; a run of before lacks some."""
     values: dict[str, Any] = as_json(settings)
-    kept = {name: values[name] for name in OnceForAllConfig.model_fields if name not in FREE}
-    kept["data"] = {n: v for n, v in kept["data"].items() if n not in ("teacher_cache", "workers")}
-    searched = values["search"]
-    return {**kept, "search": {name: searched[name] for name in OF_SEARCH}}
+    kept = {n: v for n, v in values.items() if n in OnceForAllConfig.model_fields and n not in FREE}
+    data = {n: v for n, v in kept["data"].items() if n not in ("teacher_cache", "workers")}
+    searched = {n: v for n, v in values["search"].items() if n in OF_SEARCH}
+    return {**kept, "data": data, "search": searched}
