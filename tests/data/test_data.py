@@ -361,6 +361,31 @@ def test_the_digest_depends_on_names_and_sizes_only(tmp_path: Path) -> None:
     assert open_images(one).digest() != first
 
 
+def test_the_identity_tells_apart_what_a_digest_does_not(tmp_path: Path) -> None:
+    for name, most in (("dark", 40), ("bright", 256)):
+        some = np.random.default_rng(0).integers(0, most, (2, 8, 8, 3), np.uint8)
+        np.savez(tmp_path / f"{name}.npz", images=some)
+        for i, pixels in enumerate(some):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.bmp")
+    for end in ("", ".npz"):
+        dark, bright = (open_images(tmp_path / f"{name}{end}") for name in ("dark", "bright"))
+        assert dark.digest() == bright.digest() and dark.identity() != bright.identity()
+        assert dark.identity() == open_images(tmp_path / f"dark{end}").identity()
+        assert (dark.frames_digest() != bright.frames_digest()) == bool(end)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert dark.with_channels(1, 1).identity() != dark.identity()
+    assert open_images(tmp_path / "dark").frames_digest() == ""
+
+
+def test_a_file_whose_name_is_no_text_has_a_digest(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    os.rename(os.fsencode(tmp_path / "000.png"), os.fsencode(tmp_path) + b"/caf\xe9.png")
+    images = open_images(tmp_path)
+    assert len(images.digest()) == 64 and images.identity() != images.digest()
+
+
 def test_two_thousand_small_jpegs_open_in_a_few_seconds(tmp_path: Path) -> None:
     smooth = Image.fromarray(noise(0, 8, 8)).resize((128, 128))
     stored = encoded(smooth, "JPEG")

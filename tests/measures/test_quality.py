@@ -133,6 +133,37 @@ def test_label_maps_are_judged_by_the_photos_they_belong_to(tmp_path: Path) -> N
     assert found.count == 5
 
 
+def pixels(path: Path, brightest: int) -> Images:
+    """A pack of six pictures, from black to ``brightest``."""
+    draw = np.random.default_rng(brightest)
+    np.savez(path, images=draw.integers(0, brightest, (6, 32, 32, 3), dtype=np.uint8))
+    return open_images(path)
+
+
+def test_packs_that_differ_in_their_pixels_alone_are_not_taken_for_each_other(
+    tmp_path: Path, photos: Images
+) -> None:
+    dark, bright = (pixels(tmp_path / f"{most}.npz", most) for most in (40, 256))
+    assert dark.digest() == bright.digest()  # names, sizes and numbers of bytes
+    for other in (dark, bright):
+        found = evaluate_quality(model(0), photos, other=other, size=32, features="tiny")
+        wanted = frechet_distance(
+            pooled(pictures(other)), pooled(eight_bit(model(0)(pictures(photos))))
+        )
+        assert found.metrics["frechet-tiny"] == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::ganpress.data.colours.ColoursLost")
+def test_the_same_pictures_in_grey_are_measured_anew(photos: Images) -> None:
+    like = model(0)
+    for channels in (3, 1):
+        net = Copies()
+        net.in_channels = net.out_channels = channels  # type: ignore[assignment]
+        same = Model(net, like.family, like.options)
+        found = evaluate_quality(same, photos, other=photos, size=32, features="tiny")
+        assert found.metrics["frechet-tiny"] == pytest.approx(0, abs=1e-4)
+
+
 @pytest.mark.parametrize("name", ["sngan", "sngan conditional", "stylegan2"])
 def test_noise_is_judged_against_as_many_real_images(name: str, photos: Images) -> None:
     found = [

@@ -81,6 +81,11 @@ class Frame:
 Source: TypeAlias = File | Packed | Member | Frame
 
 
+def stamp_in(source: Source) -> Stamp:
+    """The stamp of the file that a source lies in; () where it is not known."""
+    return () if isinstance(source, Frame) else source.stamp
+
+
 @dataclass(frozen=True)
 class Found:
     """What lies at one path: its images by name, and the files there that are not read."""

@@ -69,7 +69,7 @@ class Context:
 
     def identity(self, images: Images, part: object) -> object:
         """Of real pictures, in this comparison's geometry."""
-        return images.digest(), self.size, self.device, part
+        return images.identity(), self.size, self.device, part
 
     def generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)

@@ -171,7 +171,7 @@ def _given(
     each = every_image(photos, batch=batch, size=size)
     inputs = ((inputs_of(teacher, b, draw), b.masks) for b in each)
     count = len(photos)
-    return _Given(inputs, count, photos, (photos.digest(), size, batch, count, seed))
+    return _Given(inputs, count, photos, (photos.identity(), size, batch, count, seed))
 
 
 def _compared(

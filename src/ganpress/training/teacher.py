@@ -103,6 +103,7 @@ def cached_teacher(source: Source, data: DataSettings, root: Path, size: Size) -
         data.size,
         data.flip,
     ]
+    what += [frames] if (frames := images.frames_digest()) else []
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
     folder = Path(data.teacher_cache) if data.teacher_cache else root / "teacher-cache"
     crops = data.cached_crops * len(images)
