@@ -280,6 +280,18 @@ def test_a_pack_of_encoded_files_opens(tmp_path: Path) -> None:
     assert named.names == ("ada", "bob")
 
 
+@pytest.mark.parametrize("name", ["../../up", "/etc/passwd", "C:/x", "a/../..", "..\\up", ".", ""])
+def test_a_pack_whose_names_lead_elsewhere_is_refused(name: str, tmp_path: Path) -> None:
+    """Pictures that are made of these are written under their names."""
+    with pytest.raises(ImagesError, match="which is no path below a folder"):
+        open_images(pack(tmp_path / "a.npz", 2, names=np.array([name, "b"])))
+
+
+def test_names_of_a_pack_may_be_bytes_and_have_folders(tmp_path: Path) -> None:
+    images = open_images(pack(tmp_path / "a.npz", 2, names=np.array([b"day/ada", b"bob"])))
+    assert images.names == ("day/ada", "bob")
+
+
 def test_a_pack_of_pixels_opens(tmp_path: Path) -> None:
     pixels = np.stack([noise(i, 16, 16) for i in range(3)])
     np.savez_compressed(tmp_path / "a.npz", images=pixels)

@@ -7,14 +7,14 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganpress.data.archives import Packed, is_archive, members
+from ganpress.data.archives import Packed, is_archive, leads_out, members
 from ganpress.data.decode import Ids, NotIds, converted, decode, decode_ids, encoded, probe
 from ganpress.data.endings import ENDINGS, is_picture
 from ganpress.data.frames import frames
@@ -247,10 +247,23 @@ def _pack(path: Path) -> dict[str, Source]:
         ]
     if not sources:
         raise ImagesError(f"The pack {path} holds no images.")
-    names = [str(name) for name in arrays.get("names", ())]
-    if len(names) != len(sources) or len(set(names)) != len(names):
-        names = [f"{i:05d}" for i in range(len(sources))]
-    return dict(zip(names, sources, strict=True))
+    return dict(zip(_names(path, arrays.get("names"), len(sources)), sources, strict=True))
+
+
+def _names(path: Path, given: NDArray[np.generic] | None, count: int) -> list[str]:
+    """The names of a pack's images: those given where they are whole and without repeats, else
+    five-digit numbers. Raises ImagesError: one that is no name of a file below a folder."""
+    said: list[object] = [] if given is None else given.ravel().tolist()
+    names = [n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in said]
+    if len(names) != count or len(set(names)) != count:
+        return [f"{i:05d}" for i in range(count)]
+    for name in names:
+        if leads_out(name) or not PurePosixPath(name).name:
+            raise ImagesError(
+                f"The pack {path} calls a picture '{name}', which is no path below a folder that "
+                "pictures could be written to. Give it other 'names', or none."
+            )
+    return names
 
 
 def classes_at(path: Path, count: int) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
