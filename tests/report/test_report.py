@@ -19,10 +19,12 @@ from typing import Any
 
 import pytest
 from patience import PATIENCE_S
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
 from ganpress.errors import ConfigError, DiskFull, ImagesError
 from ganpress.report import write_report
+from ganpress.report.ablation import _shared
+from ganpress.report.ablation_figures import picture_grid
 from ganpress.report.amounts import duration, moment, si, significant
 from ganpress.report.curves import exponential_mean
 from ganpress.report.pictures import difference, whole_picture
@@ -568,6 +570,48 @@ def test_a_broken_or_misfitting_picture_is_named(tmp_path: Path) -> None:
     (root / "samples" / "a_student.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     with pytest.raises(ImagesError, match=r"a_student\.png' cannot be read"):
         write_report(root)
+
+
+def test_a_student_of_other_channels_than_its_teacher_is_named(tmp_path: Path) -> None:
+    root = bare_run(tmp_path / "run")
+    (root / "samples").mkdir()
+    drawing(1).save(root / "samples" / "a_teacher.png")
+    drawing(1).convert("L").save(root / "samples" / "a_student.png")
+    with pytest.raises(ImagesError, match=r"a_student\.png' differ in channels \(RGB and L\)"):
+        write_report(root)
+
+
+@pytest.mark.parametrize(("shape", "side"), [((40, 20), (192, 96)), ((120, 240), (120, 240))])
+def test_the_grid_of_an_ablation_keeps_the_proportions_of_its_pictures(
+    shape: tuple[int, int], side: tuple[int, int], tmp_path: Path
+) -> None:
+    samples = tmp_path / "gd-0" / "samples"
+    samples.mkdir(parents=True)
+    colours = {"photo": "red", "teacher": "lime", "student": "blue"}
+    for kind, colour in colours.items():
+        Image.new("RGB", shape, colour).save(samples / f"a_{kind}.png")
+    assert picture_grid(tmp_path, [{"variant": "gd", "runs": ["gd-0"]}], tmp_path / "grid.png")
+    with Image.open(tmp_path / "grid.png") as grid:
+        for row, colour in enumerate(colours.values()):
+            top = row * (side[1] + 4)
+            shown = grid.crop((132, top, 132 + side[0], top + side[1]))
+            assert shown.getcolors() == [(side[0] * side[1], ImageColor.getrgb(colour))]
+        assert grid.size == (132 + side[0] + 4, 3 * (side[1] + 4))
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ({"macs": 0.05, "latency_ms": None}, "at most 0.05 of the teacher's macs, 5"),
+        ({"macs": None, "latency_ms": 12.5, "runtime": "openvino"}, "at most 12.5\u00a0ms, 5"),
+        ({"macs": None, "layout": "pth-junyanz", "threads": 2}, "no target, 5"),
+    ],
+)
+def test_an_ablation_says_the_cost_that_all_variants_keep_to(
+    target: dict[str, object], words: str
+) -> None:
+    found = {"settings": {"target": target}, "minutes": 5}
+    assert _shared(found).startswith(f"Every variant: {words}\u00a0min of training each, ")
 
 
 def test_a_full_disk_leaves_the_previous_report(
