@@ -221,6 +221,21 @@ def test_other_pictures_have_a_yardstick_of_their_own(home: Path, maps: Images) 
     assert real == pytest.approx([want["miou"], want["accuracy"]])
 
 
+def test_a_yardstick_that_is_known_stays_while_others_make_room(
+    home: Path, maps: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segmentation, "_MOST_REAL", 2)
+    net, other = WIRINGS["gaugan"].model(), write_torchscript(tmp_path / "other.pt")
+    with other.with_suffix(".toml").open("a") as file:
+        file.write("# another file, and so another segmenter\n")
+    how: dict[str, Any] = {"size": 64, "features": "tiny"}
+    first = evaluate_quality(net, maps, **how, metrics=names(home))
+    evaluate_quality(net, maps.some([0, 1]), **how, metrics=names(home))
+    both = evaluate_quality(net, maps, **how, metrics=[*names(home), f"miou-{other}"])
+    assert len(both.yardsticks) == len(first.yardsticks) + 2
+    assert first.yardsticks.items() <= both.yardsticks.items()
+
+
 def test_one_class_everywhere_is_counted_where_others_are_true() -> None:
     matrix = torch.tensor([[1, 2, 0], [3, 4, 0], [0, 1, 0]])
     assert segmentation._one_class(matrix).tolist() == [[0, 3, 0], [0, 7, 0], [0, 1, 0]]

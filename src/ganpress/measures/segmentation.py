@@ -189,9 +189,9 @@ class LabelMetrics:
         """The metrics of the real pictures, and of a picture that is one class everywhere."""
         for key, tally in self.fresh.items():
             _real[self.keys[key]] = tally.matrix
-        while len(_real) > max(_MOST_REAL, len(self.keys)):
-            del _real[next(iter(_real))]
         matrices = {key: _real[self.keys[key]] for key in self.nets}
+        while len(_real) > _MOST_REAL:
+            del _real[next(iter(_real))]
         dull = {key: _one_class(matrix) for key, matrix in matrices.items()}
         return self._named(matrices, ", the real pictures") | self._named(
             dull, ", the commonest class everywhere"
