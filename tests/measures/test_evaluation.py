@@ -187,6 +187,15 @@ def test_a_family_that_reads_noise_needs_no_photos(photos: Images) -> None:
         evaluate(model, model, None, size=64, features="tiny")
 
 
+def test_a_count_that_says_nothing_is_refused(photos: Images) -> None:
+    noise = WIRINGS["sngan"].model()
+    with pytest.raises(ConfigError, match="count is for pictures made from noise"):
+        evaluate(model(0), model(1), photos, size=32, features="tiny", count=3)
+    for count in (0, -1):
+        with pytest.raises(ConfigError, match="at least 1"):
+            evaluate(noise, noise, None, features="tiny", count=count)
+
+
 def test_label_maps_are_read_by_both(labelled: Images, photos: Images) -> None:
     teacher, student = (WIRINGS["gaugan"].model(seed) for seed in (0, 1))
     same = evaluate(teacher, teacher, labelled, size=32, features="tiny")
@@ -234,3 +243,7 @@ def test_what_is_not_opened_images_is_refused_with_what_opens_them(photos: Image
     opens = r"images is a str \(photos\).*ganpress\.open_images\(\.\.\.\)"
     with pytest.raises(ConfigError, match=opens):
         evaluate(model(0), model(0), "photos", size=32, features="tiny")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=opens):
+        evaluate_quality(model(0), "photos", features="tiny")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"other is a str \(o\)"):
+        evaluate_quality(model(0), photos, other="o", features="tiny")  # type: ignore[arg-type]

@@ -203,6 +203,9 @@ def test_pictures_of_the_classes_of_cifar_are_scored_by_a_classifier(
     assert found.metrics["is-resnet56"] == pytest.approx(score.mean, rel=1e-4)
     assert 1 <= found.yardsticks["is-resnet56, real"] <= 10
     assert "abababababab" in found.protocol["is-resnet56"]
+    assert "splits: 10;" in found.protocol["is-resnet56"]
+    few = evaluate_quality(generator, images, count=4, features="tiny")
+    assert "splits: 4;" in few.protocol["is-resnet56"]
     others = cifar(tmp_path / "digits.npz", tuple("0123456789"))
     assert "is-resnet56" not in evaluate_quality(generator, others, features="tiny").metrics
 
@@ -241,6 +244,8 @@ def test_what_does_not_suit_the_generator_is_refused(
         ("cyclegan instance", pairs, {"other": other}, "leave --other out"),
         ("cyclegan instance", pairs, {"count": 4}, "count is for pictures made from noise"),
         ("cyclegan instance", pairs, {"size": 30}, "divisible by 4"),
+        ("cyclegan instance", pairs, {"batch": -1}, "batch is -1; it must be at least 1"),
+        ("cyclegan instance", pairs, {"device": "gpu"}, "device is 'gpu': it is one of cpu, cuda"),
     ]
     if not torch.cuda.is_available():
         cases.append(("cyclegan instance", pairs, {"device": "cuda"}, "no CUDA device"))

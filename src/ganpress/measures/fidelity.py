@@ -101,8 +101,11 @@ def evaluate(
         count: pictures made from noise; default: as many as the images, or `FROM_NOISE`.
         mask: where the teacher's pictures matter. Warns, at the end, of pictures whose mask is
             empty.
+    Raises: ConfigError, ImagesError for what does not suit the generators; WeightsError.
     """
     _check_comparable(student, teacher, images)
+    if count is not None and (count < 1 or not from_noise(teacher)):
+        raise ConfigError("count is for pictures made from noise, and at least 1.")
     size, at = teacher.resolve_size(size), None if weights is None else Path(weights)
     kinds = ["pairs", "paths"] if from_noise(teacher) else ["pairs"]
     chosen = choose(metrics, kinds=kinds, side=shorter(size), weights=at)
