@@ -25,6 +25,7 @@ from PIL import Image
 from thin import thinned
 
 from ganpress.data import Batch, Images, ImagesWarning, evaluation, open_images, read_rgb, stream
+from ganpress.data import sources
 from ganpress.errors import ConfigError, ImagesError
 
 SHARED = Path(os.environ.get("GANPRESS_DATA", "/nowhere"))
@@ -187,6 +188,16 @@ def test_folders_are_searched_to_the_bottom_in_name_order(tmp_path: Path) -> Non
     assert images.sizes[0] == (8, 8) and not images.paired and len(images) == 4
 
 
+def test_names_have_slashes_whatever_stands_between_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, of which the walk gives paths with its own separator."""
+    paths = [(f"{tmp_path}{os.sep}a\\b.png", ())]
+    monkeypatch.setattr(sources, "walk", lambda *_: paths)
+    monkeypatch.setattr(sources.os, "sep", "\\")
+    assert [*sources._folder(tmp_path, sources.Passed())] == ["a/b.png"]
+
+
 def test_several_folders_join_under_their_names(tmp_path: Path) -> None:
     one, two = write(tmp_path / "one", 1), write(tmp_path / "two", 1, start=9)
     images = open_images([two, one])
@@ -290,6 +301,8 @@ def test_a_pack_whose_names_lead_elsewhere_is_refused(name: str, tmp_path: Path)
 def test_names_of_a_pack_may_be_bytes_and_have_folders(tmp_path: Path) -> None:
     images = open_images(pack(tmp_path / "a.npz", 2, names=np.array([b"day/ada", b"bob"])))
     assert images.names == ("day/ada", "bob")
+    more = {"labels": np.array([0, 1]), "classes": np.array([b"cat", b"dog"])}
+    assert open_images(pack(tmp_path / "b.npz", 2, **more)).class_names == ("cat", "dog")
 
 
 def test_a_pack_of_pixels_opens(tmp_path: Path) -> None:

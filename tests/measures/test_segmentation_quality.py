@@ -18,11 +18,12 @@ from segmenter_files import COLOURS, colour_segmenter, described, write_torchscr
 from test_quality import copies
 from torch import Tensor, nn
 
-from ganpress.data import Images, evaluation, open_images
+from ganpress.data import Batch, Images, evaluation, open_images
 from ganpress.errors import ConfigError, ImagesError
 from ganpress.losses.weights import zoo_path
 from ganpress.measures import segmentation
 from ganpress.measures.fidelity import evaluate
+from ganpress.measures.label_sets import CITYSCAPES
 from ganpress.measures.labels import truth_of
 from ganpress.measures.quality import evaluate_quality
 from ganpress.measures.segmentation import segmentation_quality
@@ -139,6 +140,25 @@ def test_the_truth_keeps_its_own_resolution(maps: Images) -> None:
     assert found["accuracy"] == pytest.approx(counted(spoilt)[1], abs=0.03)
     small = segmentation_quality(made, batches, colour_segmenter())
     assert small != found
+
+
+def test_maps_whose_first_batch_could_be_in_another_encoding_are_not_counted_wrongly() -> None:
+    """Cityscapes: 7 and 8 are road and sidewalk in labelIds, and known to trainIds, too; 26 is a
+    car in labelIds alone. The segmenter sees roads everywhere."""
+    segmenter = colour_segmenter()
+    segmenter.labelling = CITYSCAPES
+    road = torch.eye(19)[0].view(1, 19, 1, 1).expand(1, 19, 16, 16)
+    segmenter.net.register_forward_hook(lambda *_: road)
+    x = torch.zeros(1, 3, 16, 16)
+
+    def batch(*ids: int) -> Batch:
+        rows = torch.tensor(ids).repeat_interleave(16 // len(ids)).repeat(16, 1)[None]
+        return Batch(x, torch.tensor([-1]), None, rows)
+
+    batches = [batch(7, 26), batch(7, 8)]
+    assert segmentation_quality([x, x], batches, segmenter)["accuracy"] == 0.5
+    with pytest.raises(ImagesError, match=r"could have been trainIds, and a later one is labelIds"):
+        segmentation_quality([x, x], batches[::-1], segmenter)
 
 
 @pytest.mark.parametrize("lacking", ["pictures", "truth"])

@@ -198,8 +198,9 @@ def _missing(path: Path) -> str:
 
 
 def _folder(root: Path, passed: Passed) -> dict[str, Source]:
-    below = len(str(root).rstrip("/")) + 1
-    return {path[below:]: File(path, stamp) for path, stamp in walk(root, passed)}
+    below = len(os.path.join(root, ""))
+    found = walk(root, passed)
+    return {path[below:].replace(os.sep, "/"): File(path, stamp) for path, stamp in found}
 
 
 def _archive(path: Path, passed: Passed) -> dict[str, Source]:
@@ -253,8 +254,7 @@ def _pack(path: Path) -> dict[str, Source]:
 def _names(path: Path, given: NDArray[np.generic] | None, count: int) -> list[str]:
     """The names of a pack's images: those given where they are whole and without repeats, else
     five-digit numbers. Raises ImagesError: one that is no name of a file below a folder."""
-    said: list[object] = [] if given is None else given.ravel().tolist()
-    names = [n.decode("utf-8", "replace") if isinstance(n, bytes) else str(n) for n in said]
+    names = [] if given is None else _texts(given)
     if len(names) != count or len(set(names)) != count:
         return [f"{i:05d}" for i in range(count)]
     for name in names:
@@ -264,6 +264,12 @@ def _names(path: Path, given: NDArray[np.generic] | None, count: int) -> list[st
                 "pictures could be written to. Give it other 'names', or none."
             )
     return names
+
+
+def _texts(given: NDArray[np.generic]) -> list[str]:
+    """The elements of an array as texts; bytes are UTF-8."""
+    said: list[object] = given.ravel().tolist()
+    return [one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one) for one in said]
 
 
 def classes_at(path: Path, count: int) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
@@ -276,7 +282,8 @@ def classes_at(path: Path, count: int) -> tuple[NDArray[np.int64], tuple[str, ..
     arrays = _arrays(path, ("labels", "classes"))
     if "labels" not in arrays:
         return None
-    labels, names = arrays["labels"], tuple(str(name) for name in arrays.get("classes", ()))
+    labels = arrays["labels"]
+    names = tuple(_texts(arrays["classes"])) if "classes" in arrays else ()
     whole = np.issubdtype(labels.dtype, np.integer) and labels.shape == (count,)
     numbers = labels.astype(np.int64) if whole else np.full(1, -1)
     if numbers.min() < 0 or (names and numbers.max() >= len(names)):
