@@ -795,6 +795,8 @@ def test_evaluation_shows_every_image_once_in_order(images: Images) -> None:
         ((20, 24), (40, 24), (40, 48)),
         ((20, 24), (10, 48), (40, 48)),
         ((60, 24), (20, 20), (50, 20)),
+        ((20, 25), (20, 20), (20, 25)),  # of five columns too many two at the left, three right
+        ((30, 34), (20, 20), (20, 23)),  # 22.67 columns
     ],
 )
 def test_evaluation_of_pictures_that_are_not_square_covers_and_crops(
@@ -819,6 +821,16 @@ def test_training_crops_need_not_be_square(tmp_path: Path) -> None:
         for batch in drawn(one, batch=1, size=(16, 24), flip=False, total=40)
     }
     assert len(seen) > 8 and max(seen) > 12  # crops from everywhere
+
+
+def test_crops_reach_all_edges(tmp_path: Path) -> None:
+    one = open_images(write(tmp_path, 1, 18, 19))
+    whole = torch.from_numpy(noise(0, 18, 19)).permute(2, 0, 1).float() / 127.5 - 1
+    places = {(top, left): whole[:, top : top + 16, left : left + 16]
+              for top in range(3) for left in range(4)}  # fmt: skip
+    crops = torch.cat([b.x for b in drawn(one, batch=20, total=12, load_size=18, flip=False)])
+    counts = [sum(torch.equal(crop, place) for crop in crops) for place in places.values()]
+    assert sum(counts) == 240 and min(counts) > 5
 
 
 def test_evaluation_shows_targets_beside_their_inputs(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from ganpress.data import Images, evaluation, open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.losses.features import load_features
+from ganpress.measures import quality
 from ganpress.measures.comparison import eight_bit
 from ganpress.measures.metrics import (
     CifarResNet,
@@ -208,6 +210,23 @@ def test_pictures_of_the_classes_of_cifar_are_scored_by_a_classifier(
     assert "splits: 4;" in few.protocol["is-resnet56"]
     others = cifar(tmp_path / "digits.npz", tuple("0123456789"))
     assert "is-resnet56" not in evaluate_quality(generator, others, features="tiny").metrics
+
+
+def test_the_scores_beside_are_those_of_the_real_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made pictures are all of one class to both classifiers, real ones each of its own."""
+    classifier, net = CifarResNet(1, "resnet56", "ab" * 32), object()
+    alike, various = torch.zeros(10, 10), 1e3 * torch.eye(10)
+    rows = (
+        {"other": x, quality._logits(classifier): x} for x in (alike, various)
+    )  # fmt: skip
+    monkeypatch.setattr(quality, "SPLITS", 1)
+    monkeypatch.setattr(
+        quality, "score_of", lambda _, x: ("is-other", inception_score(x, splits=1))
+    )
+    context = SimpleNamespace(embeddings={"other": net})
+    found, _, best = quality._scores(context, *rows, classifier)  # type: ignore[arg-type]
+    assert found == pytest.approx({"is-resnet56": 1, "is-other": 1})
+    assert best == pytest.approx({"is-resnet56, real": 10, "is-other, real": 10})
 
 
 def test_without_the_classifiers_file_the_protocol_says_so(

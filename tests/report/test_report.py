@@ -22,9 +22,9 @@ from patience import PATIENCE_S
 from PIL import Image, ImageColor, ImageDraw
 
 from ganpress.errors import ConfigError, DiskFull, ImagesError
-from ganpress.report import write_report
+from ganpress.report import figures, write_report
 from ganpress.report.ablation import _shared
-from ganpress.report.ablation_figures import picture_grid
+from ganpress.report.ablation_figures import figure_size, picture_grid
 from ganpress.report.amounts import duration, moment, si, significant
 from ganpress.report.curves import exponential_mean
 from ganpress.report.pictures import difference, whole_picture
@@ -579,6 +579,21 @@ def test_a_student_of_other_channels_than_its_teacher_is_named(tmp_path: Path) -
     drawing(1).convert("L").save(root / "samples" / "a_student.png")
     with pytest.raises(ImagesError, match=r"a_student\.png' differ in channels \(RGB and L\)"):
         write_report(root)
+
+
+def test_a_point_of_several_seeds_has_a_bar_of_one_spread_to_both_sides() -> None:
+    several, one = (
+        {
+            "variant": name,
+            "bits": 32,
+            "numbers": {"m": {"mean": mean, "spread": spread}, "bytes": {"mean": 1e6}},
+        }
+        for name, mean, spread in (("several", 2.0, 0.5), ("one", 4.0, None))
+    )
+    with figures.drawing():
+        axes = figure_size([several, one], "m", None).axes[0]
+        bars = [bar[:, 1].tolist() for c in axes.collections for bar in c.get_segments()]
+    assert bars == [[1.5, 2.5]]
 
 
 @pytest.mark.parametrize(("shape", "side"), [((40, 20), (192, 96)), ((120, 240), (120, 240))])

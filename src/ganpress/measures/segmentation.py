@@ -53,7 +53,9 @@ def segmentation_quality(
     tally = Tally(segmenter)
     for batch in batches:
         x = _made(pictures, batch, generator) if made is None else next(made, None)
-        maps = batch_truth(batch, segmenter.labelling, ids) if known is None else _next(known, batch)
+        maps = (
+            batch_truth(batch, segmenter.labelling, ids) if known is None else _next(known, batch)
+        )
         if x is None or len(x) != len(maps):
             raise ConfigError(
                 f"A batch has {len(maps)} label maps and {0 if x is None else len(x)} pictures: "

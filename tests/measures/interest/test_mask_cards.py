@@ -63,7 +63,11 @@ def test_a_preset_of_classes_can_be_of_one_channel_instead(tmp_path: Path) -> No
         ('output = "logit"\nclasses = 2', None, "line 2: 'classes' is of class logits"),
         ("classes = 2\nkeep = [1]\nthreshold = 0.5", None, "'threshold' is of a probability"),
         ('preset = ["bisenet"]', None, r"line 1: there is no preset '\['bisenet'\]'"),
-        ('classes = ["a", "b", "a"]\ndrop = ["a"]', None, "line 1: of the classes, 'a' is named twi"),
+        (
+            'classes = ["a", "b", "a"]\ndrop = ["a"]',
+            None,
+            "line 1: of the classes, 'a' is named twi",
+        ),
         ('preset = "bisnet"', None, r"no preset 'bisnet' \(did you mean 'bisenet'\?\)"),
         ("classes = = 3", None, "is not valid TOML"),
         ("", "bisnet", r"neither a \.toml file nor one of .* \(did you mean 'bisenet'\?\)"),
