@@ -24,8 +24,16 @@ from patience import PATIENCE_S
 from PIL import Image
 from thin import thinned
 
-from ganpress.data import Batch, Images, ImagesWarning, evaluation, open_images, read_rgb, stream
-from ganpress.data import sources
+from ganpress.data import (
+    Batch,
+    Images,
+    ImagesWarning,
+    evaluation,
+    open_images,
+    read_rgb,
+    sources,
+    stream,
+)
 from ganpress.errors import ConfigError, ImagesError
 
 SHARED = Path(os.environ.get("GANPRESS_DATA", "/nowhere"))

@@ -120,8 +120,8 @@ def batch_truth(batch: Batch, labelling: Labelling, ids: set[int]) -> list[Tenso
         if before not in ("", encoding):
             raise ImagesError(
                 f"The first label maps could have been {before}, and a later one is {encoding}: "
-                "give truth=truth_of(images, size, segmenter.labelling)[1] (measures.labels), which "
-                "looks at all maps first."
+                "give truth=truth_of(images, size, segmenter.labelling)[1] (of measures.labels), "
+                "which looks at all maps first."
             )
         return list(labelling.by_ids(maps.numpy(), encoding))
     if batch.y is None or not labelling.colours or batch.x.shape[1] != 3:
