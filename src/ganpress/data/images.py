@@ -196,7 +196,7 @@ class Images:
         held = [s for column in self._columns.values() for s, _ in column if isinstance(s, Frame)]
         seen = hashlib.sha256()
         for source in held:
-            seen.update(np.ascontiguousarray(source.pixels))
+            seen.update(source.pixels.tobytes())
         return seen.hexdigest() if held else ""
 
     def identity(self) -> str:

@@ -101,7 +101,6 @@ def evaluate(
         count: pictures made from noise; default: as many as the images, or `FROM_NOISE`.
         mask: where the teacher's pictures matter. Warns, at the end, of pictures whose mask is
             empty.
-    Raises: ConfigError, ImagesError for what does not suit the generators; WeightsError.
     """
     _check_comparable(student, teacher, images)
     if count is not None and (count < 1 or not from_noise(teacher)):

@@ -130,8 +130,8 @@ def _weights(file: Any) -> Iterator[Any]:
         if node.op_type == "DequantizeLinear":
             levels.add(node.input[0])
         elif node.op_type in _QUANTISED:
-            places = (COUNTED.get(node.op_type), _BIAS.get(node.op_type))
-            levels.update(node.input[i] for i in places if i is not None and i < len(node.input))
+            read = [table[node.op_type] for table in (COUNTED, _BIAS) if node.op_type in table]
+            levels.update(node.input[i] for i in read if i < len(node.input))
     for name, tensor in _constants(file):
         whole = tensor.data_type in _WHOLE and name in levels
         several = prod(tensor.dims) > 1
