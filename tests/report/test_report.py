@@ -318,6 +318,14 @@ def test_every_group_shows_its_widths_and_bars_in_proportion(html: str) -> None:
         assert bars == pytest.approx([100 * before / 256, 100 * after / 256], abs=0.01)
 
 
+def test_what_is_kept_of_a_group_is_a_fraction_of_that_group(html: str) -> None:
+    model = results()["model"]
+    for group, before in model["teacher"]["widths"].items():
+        after = model["student"]["widths"][group]
+        row = html.partition(f'<th scope="row">{group}</th>')[2].partition("</tr>")[0]
+        assert f"<td>{100 * after / before:.0f}\u00a0%</td>" in row
+
+
 def test_a_latency_measured_differently_gives_no_ratio(tmp_path: Path) -> None:
     content = results()
     content["model"]["student"]["latency_ms"]["threads"] = 8
@@ -357,6 +365,17 @@ def test_the_mean_of_a_straight_line_is_the_line_and_does_not_lag() -> None:
     mean = exponential_mean(line)
     assert mean[400:600] == pytest.approx(line[400:600], rel=1e-6)
     assert exponential_mean([3.0] * 100) == pytest.approx([3.0] * 100)
+
+
+def test_the_mean_is_that_of_its_weights_written_out() -> None:
+    draw = random.Random(0)
+    values = [draw.random() for _ in range(100)]  # a fiftieth are two: weights halve with each step
+    wanted = []
+    for i in range(100):
+        weights = [0.5 ** abs(i - j) for j in range(100)]
+        total = sum(w * v for w, v in zip(weights, values, strict=True))
+        wanted.append(total / sum(weights))
+    assert exponential_mean(values) == pytest.approx(wanted)
 
 
 def test_losses_over_a_wide_range_get_a_logarithmic_axis_and_others_do_not(html: str) -> None:
