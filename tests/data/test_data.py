@@ -24,7 +24,16 @@ from patience import PATIENCE_S
 from PIL import Image
 from thin import thinned
 
-from ganpress.data import Batch, Images, ImagesWarning, evaluation, open_images, read_rgb, stream
+from ganpress.data import (
+    Batch,
+    Images,
+    ImagesWarning,
+    evaluation,
+    open_images,
+    read_rgb,
+    sources,
+    stream,
+)
 from ganpress.errors import ConfigError, ImagesError
 
 SHARED = Path(os.environ.get("GANPRESS_DATA", "/nowhere"))
@@ -187,6 +196,16 @@ def test_folders_are_searched_to_the_bottom_in_name_order(tmp_path: Path) -> Non
     assert images.sizes[0] == (8, 8) and not images.paired and len(images) == 4
 
 
+def test_names_have_slashes_whatever_stands_between_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, of which the walk gives paths with its own separator."""
+    paths = [(f"{tmp_path}{os.sep}a\\b.png", ())]
+    monkeypatch.setattr(sources, "walk", lambda *_: paths)
+    monkeypatch.setattr(sources.os, "sep", "\\")
+    assert [*sources._folder(tmp_path, sources.Passed())] == ["a/b.png"]
+
+
 def test_several_folders_join_under_their_names(tmp_path: Path) -> None:
     one, two = write(tmp_path / "one", 1), write(tmp_path / "two", 1, start=9)
     images = open_images([two, one])
@@ -280,6 +299,20 @@ def test_a_pack_of_encoded_files_opens(tmp_path: Path) -> None:
     assert named.names == ("ada", "bob")
 
 
+@pytest.mark.parametrize("name", ["../../up", "/etc/passwd", "C:/x", "a/../..", "..\\up", ".", ""])
+def test_a_pack_whose_names_lead_elsewhere_is_refused(name: str, tmp_path: Path) -> None:
+    """Pictures that are made of these are written under their names."""
+    with pytest.raises(ImagesError, match="which is no path below a folder"):
+        open_images(pack(tmp_path / "a.npz", 2, names=np.array([name, "b"])))
+
+
+def test_names_of_a_pack_may_be_bytes_and_have_folders(tmp_path: Path) -> None:
+    images = open_images(pack(tmp_path / "a.npz", 2, names=np.array([b"day/ada", b"bob"])))
+    assert images.names == ("day/ada", "bob")
+    more = {"labels": np.array([0, 1]), "classes": np.array([b"cat", b"dog"])}
+    assert open_images(pack(tmp_path / "b.npz", 2, **more)).class_names == ("cat", "dog")
+
+
 def test_a_pack_of_pixels_opens(tmp_path: Path) -> None:
     pixels = np.stack([noise(i, 16, 16) for i in range(3)])
     np.savez_compressed(tmp_path / "a.npz", images=pixels)
@@ -359,6 +392,31 @@ def test_the_digest_depends_on_names_and_sizes_only(tmp_path: Path) -> None:
     assert open_images(two).digest() != first
     write(one, 1, height=21)
     assert open_images(one).digest() != first
+
+
+def test_the_identity_tells_apart_what_a_digest_does_not(tmp_path: Path) -> None:
+    for name, most in (("dark", 40), ("bright", 256)):
+        some = np.random.default_rng(0).integers(0, most, (2, 8, 8, 3), np.uint8)
+        np.savez(tmp_path / f"{name}.npz", images=some)
+        for i, pixels in enumerate(some):
+            (tmp_path / name).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.bmp")
+    for end in ("", ".npz"):
+        dark, bright = (open_images(tmp_path / f"{name}{end}") for name in ("dark", "bright"))
+        assert dark.digest() == bright.digest() and dark.identity() != bright.identity()
+        assert dark.identity() == open_images(tmp_path / f"dark{end}").identity()
+        assert (dark.frames_digest() != bright.frames_digest()) == bool(end)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert dark.with_channels(1, 1).identity() != dark.identity()
+    assert open_images(tmp_path / "dark").frames_digest() == ""
+
+
+def test_a_file_whose_name_is_no_text_has_a_digest(tmp_path: Path) -> None:
+    write(tmp_path, 1)
+    os.rename(os.fsencode(tmp_path / "000.png"), os.fsencode(tmp_path) + b"/caf\xe9.png")
+    images = open_images(tmp_path)
+    assert len(images.digest()) == 64 and images.identity() != images.digest()
 
 
 def test_two_thousand_small_jpegs_open_in_a_few_seconds(tmp_path: Path) -> None:
@@ -745,6 +803,8 @@ def test_evaluation_shows_every_image_once_in_order(images: Images) -> None:
         ((20, 24), (40, 24), (40, 48)),
         ((20, 24), (10, 48), (40, 48)),
         ((60, 24), (20, 20), (50, 20)),
+        ((20, 25), (20, 20), (20, 25)),  # of five columns too many two at the left, three right
+        ((30, 34), (20, 20), (20, 23)),  # 22.67 columns
     ],
 )
 def test_evaluation_of_pictures_that_are_not_square_covers_and_crops(
@@ -769,6 +829,16 @@ def test_training_crops_need_not_be_square(tmp_path: Path) -> None:
         for batch in drawn(one, batch=1, size=(16, 24), flip=False, total=40)
     }
     assert len(seen) > 8 and max(seen) > 12  # crops from everywhere
+
+
+def test_crops_reach_all_edges(tmp_path: Path) -> None:
+    one = open_images(write(tmp_path, 1, 18, 19))
+    whole = torch.from_numpy(noise(0, 18, 19)).permute(2, 0, 1).float() / 127.5 - 1
+    places = {(top, left): whole[:, top : top + 16, left : left + 16]
+              for top in range(3) for left in range(4)}  # fmt: skip
+    crops = torch.cat([b.x for b in drawn(one, batch=20, total=12, load_size=18, flip=False)])
+    counts = [sum(torch.equal(crop, place) for crop in crops) for place in places.values()]
+    assert sum(counts) == 240 and min(counts) > 5
 
 
 def test_evaluation_shows_targets_beside_their_inputs(tmp_path: Path) -> None:

@@ -489,6 +489,8 @@ def test_faces_are_cropped_about_the_centre(packed: bool, tmp_path: Path) -> Non
     face = np.zeros((218, 178, 3), np.uint8)
     face[20:198] = (0, 200, 0)  # the central square
     files = {f"img_align_celeba/{i:06d}.png": encoded(face) for i in range(3)}
+    (tmp_path / "@eaDir").mkdir()  # of a file server: previews of the same names
+    Image.fromarray(face).save(tmp_path / "@eaDir" / "000001.png")
     files["__MACOSX/img_align_celeba/._000001.png"] = b"not a picture"
     (tmp_path / "img_align_celeba.zip").write_bytes(zipped(files))
     folder = prepare("celeba", tmp_path, tmp_path / "data", side=16, pack=packed)

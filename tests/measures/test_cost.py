@@ -10,6 +10,7 @@ from nets import Wiring, every_vanishing_wiring, every_wiring, random_counts
 from torch import nn
 
 from ganpress.channels.take import shrink
+from ganpress.measures import cost as costs
 from ganpress.measures.cost import Cost, CostTable, as_dict, latency, measure
 from ganpress.models.families import family
 from ganpress.nn.axes import fixed, widths
@@ -216,6 +217,15 @@ def test_latency_times_the_network_and_not_the_model_around_it(
 
 def test_latency_takes_at_least_five_passes_however_little_time_there_is() -> None:
     assert latency(lambda x: x, size=8, seconds=0.0).repeats == 5
+
+
+def test_the_median_and_the_95th_percentile_are_of_the_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    passes = (torch.randperm(100) + 1.0).tolist()  # 1 to 100 ms
+    monkeypatch.setattr(costs, "_timed", lambda *_, **__: passes)
+    facts = latency(lambda x: x, size=8)
+    assert 50 <= facts.median_ms <= 51 and 95 <= facts.p95_ms <= 96
 
 
 def test_facts_become_plain_data() -> None:

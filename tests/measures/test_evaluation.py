@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from eval_inputs import label_maps, model
@@ -59,6 +60,18 @@ def test_the_teacher_makes_its_pictures_once_for_several_students(photos: Images
         next(teacher.net.parameters()).mul_(1.5)
     moved = evaluate(model(1), teacher, photos, size=32, features="tiny")
     assert len(calls) > once and moved.metrics != first.metrics
+
+
+def test_a_teachers_pictures_of_one_pack_are_not_taken_for_those_of_another(tmp_path: Path) -> None:
+    for most in (40, 256):
+        draw = np.random.default_rng(most)
+        some = draw.integers(0, most, (3, 32, 32, 3), dtype=np.uint8)
+        np.savez(tmp_path / f"{most}.npz", images=some)
+        images = open_images(tmp_path / f"{most}.npz")
+        found = evaluate(model(0), model(1), images, size=32, features="tiny")
+        x = torch.from_numpy(some).permute(0, 3, 1, 2) / 127.5 - 1
+        wanted = (model(0)(x) - model(1)(x)).abs().mean() / 2
+        assert found.metrics["l1"] == pytest.approx(float(wanted), rel=1e-4)
 
 
 def test_numbers_do_not_depend_on_the_batch(photos: Images) -> None:
@@ -174,6 +187,15 @@ def test_a_family_that_reads_noise_needs_no_photos(photos: Images) -> None:
         evaluate(model, model, None, size=64, features="tiny")
 
 
+def test_a_count_that_says_nothing_is_refused(photos: Images) -> None:
+    noise = WIRINGS["sngan"].model()
+    with pytest.raises(ConfigError, match="count is for pictures made from noise"):
+        evaluate(model(0), model(1), photos, size=32, features="tiny", count=3)
+    for count in (0, -1):
+        with pytest.raises(ConfigError, match="at least 1"):
+            evaluate(noise, noise, None, features="tiny", count=count)
+
+
 def test_label_maps_are_read_by_both(labelled: Images, photos: Images) -> None:
     teacher, student = (WIRINGS["gaugan"].model(seed) for seed in (0, 1))
     same = evaluate(teacher, teacher, labelled, size=32, features="tiny")
@@ -221,3 +243,7 @@ def test_what_is_not_opened_images_is_refused_with_what_opens_them(photos: Image
     opens = r"images is a str \(photos\).*ganpress\.open_images\(\.\.\.\)"
     with pytest.raises(ConfigError, match=opens):
         evaluate(model(0), model(0), "photos", size=32, features="tiny")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=opens):
+        evaluate_quality(model(0), "photos", features="tiny")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"other is a str \(o\)"):
+        evaluate_quality(model(0), photos, other="o", features="tiny")  # type: ignore[arg-type]

@@ -126,7 +126,7 @@ def test_translations_have_sets_and_the_learned_distance_to_their_photos(
 
 
 def test_inceptions_metrics_fix_resize_rounding_counts_and_reference_in_their_names(
-    photos: Images, all_weights: Path
+    photos: Images, pairs: Images, all_weights: Path
 ) -> None:
     generator = WIRINGS["sngan"].model()
     found = evaluate_quality(generator, photos, count=2, features="tiny", metrics=[INCEPTION])
@@ -137,7 +137,11 @@ def test_inceptions_metrics_fix_resize_rounding_counts_and_reference_in_their_na
     assert "is-inception-pytorch-uint8-2x2, real" in found.yardsticks
 
     protocol = found.protocol[INCEPTION]
-    assert "299 x 299 px, bilinear" in protocol and "without bias" in protocol
+    assert "299 x 299 px, bilinear" in protocol and "without bias, splits: 2" in protocol
+    found = evaluate_quality(
+        WIRINGS["pix2pix"].model(), pairs, size=32, features="tiny", metrics=[INCEPTION]
+    )
+    assert "score" not in found.protocol[INCEPTION]  # none is measured of pairs
 
 
 def test_the_score_is_that_of_the_logits_without_bias_in_ten_parts(all_weights: Path) -> None:

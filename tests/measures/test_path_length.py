@@ -4,6 +4,7 @@ ends of a pair."""
 from __future__ import annotations
 
 import json
+import statistics
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -70,6 +71,14 @@ def test_the_great_circle_is_at_the_fraction_of_its_angle_and_keeps_lengths() ->
 def test_the_great_circle_between_equal_codes_stays_there() -> None:
     a = torch.tensor([[3.0, 4.0]])
     assert torch.allclose(slerp(a, a, torch.tensor([0.3])), a)
+
+
+def test_the_error_is_that_of_the_mean_of_the_pairs_that_are_kept() -> None:
+    found = path_length(LATENT["stylegan2"].model(), squares(), count=24, batch=24)
+    kept = sorted(found.pairs.tolist())  # the percentiles of 24 are its ends: both are kept
+    deviation = statistics.pstdev(kept)
+    assert found.value == pytest.approx(statistics.mean(kept))
+    assert found.error == pytest.approx(deviation / 24**0.5) and deviation > 0
 
 
 def test_a_pairs_length_is_that_of_the_derivative_of_a_linear_network() -> None:

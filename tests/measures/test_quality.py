@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from ganpress.data import Images, evaluation, open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.losses.features import load_features
+from ganpress.measures import quality
 from ganpress.measures.comparison import eight_bit
 from ganpress.measures.metrics import (
     CifarResNet,
@@ -133,6 +135,37 @@ def test_label_maps_are_judged_by_the_photos_they_belong_to(tmp_path: Path) -> N
     assert found.count == 5
 
 
+def pixels(path: Path, brightest: int) -> Images:
+    """A pack of six pictures, from black to ``brightest``."""
+    draw = np.random.default_rng(brightest)
+    np.savez(path, images=draw.integers(0, brightest, (6, 32, 32, 3), dtype=np.uint8))
+    return open_images(path)
+
+
+def test_packs_that_differ_in_their_pixels_alone_are_not_taken_for_each_other(
+    tmp_path: Path, photos: Images
+) -> None:
+    dark, bright = (pixels(tmp_path / f"{most}.npz", most) for most in (40, 256))
+    assert dark.digest() == bright.digest()  # names, sizes and numbers of bytes
+    for other in (dark, bright):
+        found = evaluate_quality(model(0), photos, other=other, size=32, features="tiny")
+        wanted = frechet_distance(
+            pooled(pictures(other)), pooled(eight_bit(model(0)(pictures(photos))))
+        )
+        assert found.metrics["frechet-tiny"] == pytest.approx(wanted, rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::ganpress.data.colours.ColoursLost")
+def test_the_same_pictures_in_grey_are_measured_anew(photos: Images) -> None:
+    like = model(0)
+    for channels in (3, 1):
+        net = Copies()
+        net.in_channels = net.out_channels = channels  # type: ignore[assignment]
+        same = Model(net, like.family, like.options)
+        found = evaluate_quality(same, photos, other=photos, size=32, features="tiny")
+        assert found.metrics["frechet-tiny"] == pytest.approx(0, abs=1e-4)
+
+
 @pytest.mark.parametrize("name", ["sngan", "sngan conditional", "stylegan2"])
 def test_noise_is_judged_against_as_many_real_images(name: str, photos: Images) -> None:
     found = [
@@ -172,8 +205,28 @@ def test_pictures_of_the_classes_of_cifar_are_scored_by_a_classifier(
     assert found.metrics["is-resnet56"] == pytest.approx(score.mean, rel=1e-4)
     assert 1 <= found.yardsticks["is-resnet56, real"] <= 10
     assert "abababababab" in found.protocol["is-resnet56"]
+    assert "splits: 10;" in found.protocol["is-resnet56"]
+    few = evaluate_quality(generator, images, count=4, features="tiny")
+    assert "splits: 4;" in few.protocol["is-resnet56"]
     others = cifar(tmp_path / "digits.npz", tuple("0123456789"))
     assert "is-resnet56" not in evaluate_quality(generator, others, features="tiny").metrics
+
+
+def test_the_scores_beside_are_those_of_the_real_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made pictures are all of one class to both classifiers, real ones each of its own."""
+    classifier, net = CifarResNet(1, "resnet56", "ab" * 32), object()
+    alike, various = torch.zeros(10, 10), 1e3 * torch.eye(10)
+    rows = (
+        {"other": x, quality._logits(classifier): x} for x in (alike, various)
+    )  # fmt: skip
+    monkeypatch.setattr(quality, "SPLITS", 1)
+    monkeypatch.setattr(
+        quality, "score_of", lambda _, x: ("is-other", inception_score(x, splits=1))
+    )
+    context = SimpleNamespace(embeddings={"other": net})
+    found, _, best = quality._scores(context, *rows, classifier)  # type: ignore[arg-type]
+    assert found == pytest.approx({"is-resnet56": 1, "is-other": 1})
+    assert best == pytest.approx({"is-resnet56, real": 10, "is-other, real": 10})
 
 
 def test_without_the_classifiers_file_the_protocol_says_so(
@@ -210,6 +263,8 @@ def test_what_does_not_suit_the_generator_is_refused(
         ("cyclegan instance", pairs, {"other": other}, "leave --other out"),
         ("cyclegan instance", pairs, {"count": 4}, "count is for pictures made from noise"),
         ("cyclegan instance", pairs, {"size": 30}, "divisible by 4"),
+        ("cyclegan instance", pairs, {"batch": -1}, "batch is -1; it must be at least 1"),
+        ("cyclegan instance", pairs, {"device": "gpu"}, "device is 'gpu': it is one of cpu, cuda"),
     ]
     if not torch.cuda.is_available():
         cases.append(("cyclegan instance", pairs, {"device": "cuda"}, "no CUDA device"))

@@ -18,11 +18,12 @@ from segmenter_files import COLOURS, colour_segmenter, described, write_torchscr
 from test_quality import copies
 from torch import Tensor, nn
 
-from ganpress.data import Images, evaluation, open_images
+from ganpress.data import Batch, Images, evaluation, open_images
 from ganpress.errors import ConfigError, ImagesError
 from ganpress.losses.weights import zoo_path
 from ganpress.measures import segmentation
 from ganpress.measures.fidelity import evaluate
+from ganpress.measures.label_sets import CITYSCAPES
 from ganpress.measures.labels import truth_of
 from ganpress.measures.quality import evaluate_quality
 from ganpress.measures.segmentation import segmentation_quality
@@ -141,6 +142,25 @@ def test_the_truth_keeps_its_own_resolution(maps: Images) -> None:
     assert small != found
 
 
+def test_maps_whose_first_batch_could_be_in_another_encoding_are_not_counted_wrongly() -> None:
+    """Cityscapes: 7 and 8 are road and sidewalk in labelIds, and known to trainIds, too; 26 is a
+    car in labelIds alone. The segmenter sees roads everywhere."""
+    segmenter = colour_segmenter()
+    segmenter.labelling = CITYSCAPES
+    road = torch.eye(19)[0].view(1, 19, 1, 1).expand(1, 19, 16, 16)
+    segmenter.net.register_forward_hook(lambda *_: road)
+    x = torch.zeros(1, 3, 16, 16)
+
+    def batch(*ids: int) -> Batch:
+        rows = torch.tensor(ids).repeat_interleave(16 // len(ids)).repeat(16, 1)[None]
+        return Batch(x, torch.tensor([-1]), None, rows)
+
+    batches = [batch(7, 26), batch(7, 8)]
+    assert segmentation_quality([x, x], batches, segmenter)["accuracy"] == 0.5
+    with pytest.raises(ImagesError, match=r"could have been trainIds, and a later one is labelIds"):
+        segmentation_quality([x, x], batches[::-1], segmenter)
+
+
 @pytest.mark.parametrize("lacking", ["pictures", "truth"])
 def test_fewer_pictures_or_maps_than_the_other_are_refused(maps: Images, lacking: str) -> None:
     batches, made = list(evaluation(maps, batch=2, size=64)), pictures_of(maps)
@@ -219,6 +239,21 @@ def test_other_pictures_have_a_yardstick_of_their_own(home: Path, maps: Images) 
     want = segmentation_quality([batch.x for batch in batches], batches, colour_segmenter())
     real = [v for n, v in found.yardsticks.items() if n.endswith("real pictures")]
     assert real == pytest.approx([want["miou"], want["accuracy"]])
+
+
+def test_a_yardstick_that_is_known_stays_while_others_make_room(
+    home: Path, maps: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segmentation, "_MOST_REAL", 2)
+    net, other = WIRINGS["gaugan"].model(), write_torchscript(tmp_path / "other.pt")
+    with other.with_suffix(".toml").open("a") as file:
+        file.write("# another file, and so another segmenter\n")
+    how: dict[str, Any] = {"size": 64, "features": "tiny"}
+    first = evaluate_quality(net, maps, **how, metrics=names(home))
+    evaluate_quality(net, maps.some([0, 1]), **how, metrics=names(home))
+    both = evaluate_quality(net, maps, **how, metrics=[*names(home), f"miou-{other}"])
+    assert len(both.yardsticks) == len(first.yardsticks) + 2
+    assert first.yardsticks.items() <= both.yardsticks.items()
 
 
 def test_one_class_everywhere_is_counted_where_others_are_true() -> None:

@@ -19,10 +19,12 @@ from typing import Any
 
 import pytest
 from patience import PATIENCE_S
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
 from ganpress.errors import ConfigError, DiskFull, ImagesError
-from ganpress.report import write_report
+from ganpress.report import figures, write_report
+from ganpress.report.ablation import _shared
+from ganpress.report.ablation_figures import figure_size, picture_grid
 from ganpress.report.amounts import duration, moment, si, significant
 from ganpress.report.curves import exponential_mean
 from ganpress.report.pictures import difference, whole_picture
@@ -316,6 +318,14 @@ def test_every_group_shows_its_widths_and_bars_in_proportion(html: str) -> None:
         assert bars == pytest.approx([100 * before / 256, 100 * after / 256], abs=0.01)
 
 
+def test_what_is_kept_of_a_group_is_a_fraction_of_that_group(html: str) -> None:
+    model = results()["model"]
+    for group, before in model["teacher"]["widths"].items():
+        after = model["student"]["widths"][group]
+        row = html.partition(f'<th scope="row">{group}</th>')[2].partition("</tr>")[0]
+        assert f"<td>{100 * after / before:.0f}\u00a0%</td>" in row
+
+
 def test_a_latency_measured_differently_gives_no_ratio(tmp_path: Path) -> None:
     content = results()
     content["model"]["student"]["latency_ms"]["threads"] = 8
@@ -355,6 +365,17 @@ def test_the_mean_of_a_straight_line_is_the_line_and_does_not_lag() -> None:
     mean = exponential_mean(line)
     assert mean[400:600] == pytest.approx(line[400:600], rel=1e-6)
     assert exponential_mean([3.0] * 100) == pytest.approx([3.0] * 100)
+
+
+def test_the_mean_is_that_of_its_weights_written_out() -> None:
+    draw = random.Random(0)
+    values = [draw.random() for _ in range(100)]  # a fiftieth are two: weights halve with each step
+    wanted = []
+    for i in range(100):
+        weights = [0.5 ** abs(i - j) for j in range(100)]
+        total = sum(w * v for w, v in zip(weights, values, strict=True))
+        wanted.append(total / sum(weights))
+    assert exponential_mean(values) == pytest.approx(wanted)
 
 
 def test_losses_over_a_wide_range_get_a_logarithmic_axis_and_others_do_not(html: str) -> None:
@@ -568,6 +589,63 @@ def test_a_broken_or_misfitting_picture_is_named(tmp_path: Path) -> None:
     (root / "samples" / "a_student.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     with pytest.raises(ImagesError, match=r"a_student\.png' cannot be read"):
         write_report(root)
+
+
+def test_a_student_of_other_channels_than_its_teacher_is_named(tmp_path: Path) -> None:
+    root = bare_run(tmp_path / "run")
+    (root / "samples").mkdir()
+    drawing(1).save(root / "samples" / "a_teacher.png")
+    drawing(1).convert("L").save(root / "samples" / "a_student.png")
+    with pytest.raises(ImagesError, match=r"a_student\.png' differ in channels \(RGB and L\)"):
+        write_report(root)
+
+
+def test_a_point_of_several_seeds_has_a_bar_of_one_spread_to_both_sides() -> None:
+    several, one = (
+        {
+            "variant": name,
+            "bits": 32,
+            "numbers": {"m": {"mean": mean, "spread": spread}, "bytes": {"mean": 1e6}},
+        }
+        for name, mean, spread in (("several", 2.0, 0.5), ("one", 4.0, None))
+    )
+    with figures.drawing():
+        axes = figure_size([several, one], "m", None).axes[0]
+        bars = [bar[:, 1].tolist() for c in axes.collections for bar in c.get_segments()]
+    assert bars == [[1.5, 2.5]]
+
+
+@pytest.mark.parametrize(("shape", "side"), [((40, 20), (192, 96)), ((120, 240), (120, 240))])
+def test_the_grid_of_an_ablation_keeps_the_proportions_of_its_pictures(
+    shape: tuple[int, int], side: tuple[int, int], tmp_path: Path
+) -> None:
+    samples = tmp_path / "gd-0" / "samples"
+    samples.mkdir(parents=True)
+    colours = {"photo": "red", "teacher": "lime", "student": "blue"}
+    for kind, colour in colours.items():
+        Image.new("RGB", shape, colour).save(samples / f"a_{kind}.png")
+    assert picture_grid(tmp_path, [{"variant": "gd", "runs": ["gd-0"]}], tmp_path / "grid.png")
+    with Image.open(tmp_path / "grid.png") as grid:
+        for row, colour in enumerate(colours.values()):
+            top = row * (side[1] + 4)
+            shown = grid.crop((132, top, 132 + side[0], top + side[1]))
+            assert shown.getcolors() == [(side[0] * side[1], ImageColor.getrgb(colour))]
+        assert grid.size == (132 + side[0] + 4, 3 * (side[1] + 4))
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ({"macs": 0.05, "latency_ms": None}, "at most 0.05 of the teacher's macs, 5"),
+        ({"macs": None, "latency_ms": 12.5, "runtime": "openvino"}, "at most 12.5\u00a0ms, 5"),
+        ({"macs": None, "layout": "pth-junyanz", "threads": 2}, "no target, 5"),
+    ],
+)
+def test_an_ablation_says_the_cost_that_all_variants_keep_to(
+    target: dict[str, object], words: str
+) -> None:
+    found = {"settings": {"target": target}, "minutes": 5}
+    assert _shared(found).startswith(f"Every variant: {words}\u00a0min of training each, ")
 
 
 def test_a_full_disk_leaves_the_previous_report(

@@ -34,7 +34,7 @@ from ganpress.report.pictures import open_picture
 from ganpress.run.files import read_json
 from ganpress.run.settings import read_config
 from ganpress.run.snapshot import read_state
-from ganpress.sniff import look, misplaced
+from ganpress.sniff import folder_of, look, misplaced
 
 READERS: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     "model": ("model", ".safetensors", load),
@@ -176,6 +176,18 @@ def test_a_dead_link_is_named_with_what_it_leads_to(tmp_path: Path) -> None:
     (tmp_path / "pack.npz").symlink_to("gone.npz")
     with pytest.raises(ImagesError, match=r"is a link to gone\.npz"):
         open_images(tmp_path / "pack.npz")
+
+
+def test_commands_in_advice_name_the_whole_path(tmp_path: Path) -> None:
+    folder = tmp_path / "my models"
+    (folder / "net").mkdir(parents=True)
+    path = folder / "net.pth"
+    path.write_bytes(ODD["torch"].make())
+    assert f"ganpress import auto '{path}' -o" in misplaced(path, "model")
+    spaced = folder / "my net"
+    (spaced / "data").mkdir(parents=True)
+    (spaced / "data.pkl").write_bytes(b"\x80\x02")
+    assert f"(cd '{folder}' && zip -0 -r 'my net.pth' 'my net')" in folder_of(spaced)
 
 
 FOLDERS: dict[str, tuple[tuple[str, ...], str]] = {

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from nets import PIXELS, WIRINGS, Wiring, every_picture_wiring, photos
+from patience import PATIENCE_S
 from torch import Tensor
 
+import ganpress.training.teacher as teachers
+from ganpress.data import open_images
 from ganpress.models.checkpoint import fingerprint
-from ganpress.training.teacher import CachedTeacher
+from ganpress.models.source import Source
+from ganpress.training.shared_settings import DataSettings
+from ganpress.training.teacher import CachedTeacher, cached_teacher
 from ganpress.types import Inputs
 
 CROPS = 12
@@ -89,6 +96,30 @@ def test_a_torn_cache_is_started_anew(
     assert again.computed == 3
 
 
+def test_a_cache_that_two_start_at_once_is_not_taken_from_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second opens it while the first has reserved one of its two files."""
+    reserve, sizes = teachers._reserve, (1, 3, 4, 4)
+
+    def fill() -> None:
+        known, kept = teachers._open(tmp_path / "4px", sizes)
+        kept[0], known[0] = 5, True
+
+    second = threading.Thread(target=fill)
+
+    def meanwhile(path: Path, size: int) -> None:
+        if path.suffix == ".f16" and second.ident is None:
+            second.start()
+            second.join(0.2)
+        reserve(path, size)
+
+    monkeypatch.setattr(teachers, "_reserve", meanwhile)
+    known, kept = teachers._open(tmp_path / "4px", sizes)
+    second.join(PATIENCE_S)
+    assert known[0] and (kept[0] == 5).all()
+
+
 def test_pictures_do_not_depend_on_who_else_is_in_the_batch(
     teacher: Callable[[], CachedTeacher], tmp_path: Path
 ) -> None:
@@ -112,12 +143,22 @@ def test_caches_of_different_sizes_live_side_by_side(tmp_path: Path) -> None:
         t = CachedTeacher(net, cache=tmp_path, crops=CROPS, size=size)
         t((ALL[:2, :, :size, :size],), torch.tensor([0, 1]))
         assert t.computed == 2
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
+    assert sorted(p.name for p in tmp_path.iterdir() if p.suffix != ".lock") == [
         "16px.f16",
         "16px.known",
         "32px.f16",
         "32px.known",
     ]
+
+
+def test_packs_that_differ_in_their_pixels_alone_share_no_cache(tmp_path: Path) -> None:
+    teacher = WIRINGS["cyclegan affine"].model()
+    data = DataSettings(cached_crops=1, teacher_cache=str(tmp_path / "cache"))
+    for name, value in (("dark", 0), ("bright", 255), ("dark again", 0)):
+        np.savez(tmp_path / f"{name}.npz", images=np.full((2, 32, 32, 3), value, np.uint8))
+        images = open_images(tmp_path / f"{name}.npz")
+        cached_teacher(Source(teacher, images), data, tmp_path / "run", PIXELS)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 def test_crops_without_a_number_are_computed_each_time(

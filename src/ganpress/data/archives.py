@@ -180,13 +180,19 @@ def _is_hidden(name: str) -> bool:
 
 def _inside(name: str, archive: Path) -> str:
     """The name with '/' between its parts. Raises ImagesError: it leads out of the archive."""
-    plain = PurePosixPath(name.replace("\\", "/"))
-    if plain.is_absolute() or ".." in plain.parts or re.match("[A-Za-z]:", name) or "\0" in name:
+    if leads_out(name):
         raise ImagesError(
             f"{archive} holds '{name}', a path that leads out of the archive. Find out who made "
             "it; to use it all the same, unpack it and give the folder."
         )
-    return str(plain)
+    return str(PurePosixPath(name.replace("\\", "/")))
+
+
+def leads_out(name: str) -> bool:
+    """Whether a name, taken as a path below a folder, is a path outside of it."""
+    plain = PurePosixPath(name.replace("\\", "/"))
+    drive = re.match("[A-Za-z]:", name) is not None
+    return plain.is_absolute() or ".." in plain.parts or drive or "\0" in name
 
 
 def _head(path: Path) -> bytes:

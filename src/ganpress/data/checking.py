@@ -13,7 +13,7 @@ from typing import TypeAlias
 from ganpress.data.decode import ImagesWarning
 from ganpress.data.pairing import listed
 from ganpress.data.remembered import recall, remember
-from ganpress.data.sources import Facts, Found, Frame, Source, check, check_ids
+from ganpress.data.sources import Facts, Found, Source, check, check_ids, stamp_in
 from ganpress.errors import ImagesError
 
 Checked: TypeAlias = Facts | ImagesError
@@ -40,7 +40,7 @@ def checked(kind: str, found: Found) -> dict[str, Checked]:
     new: dict[str, Source] = {}
     for name, source in found.sources.items():
         stamp, remembered = known.get(name, ((), None))
-        if remembered is not None and stamp and stamp == _stamp(source):
+        if remembered is not None and stamp and stamp == stamp_in(source):
             facts[source.where] = remembered
         else:
             new[name] = source
@@ -52,15 +52,11 @@ def checked(kind: str, found: Found) -> dict[str, Checked]:
     return facts
 
 
-def _stamp(source: Source) -> tuple[int, ...]:
-    return () if isinstance(source, Frame) else source.stamp
-
-
 def _remember(kind: str, found: Found, facts: Mapping[str, Checked], *, before_ns: int) -> None:
     """Keep the facts of the images that cannot change again without being noticed."""
     keep = {}
     for name, source in found.sources.items():
-        stamp, fact = _stamp(source), facts[source.where]
+        stamp, fact = stamp_in(source), facts[source.where]
         if isinstance(fact, Facts) and stamp and stamp[0] < before_ns:
             keep[name] = stamp, fact
     remember(found.root, kind, keep)

@@ -17,7 +17,17 @@ from ganpress.data.colours import warn_of_lost_colours
 from ganpress.data.decode import Ids
 from ganpress.data.listing import report_passed
 from ganpress.data.pairing import joined, matched
-from ganpress.data.sources import Facts, Found, Source, classes_at, ids_of, pixels_of, sources_at
+from ganpress.data.sources import (
+    Facts,
+    Found,
+    Frame,
+    Source,
+    classes_at,
+    ids_of,
+    pixels_of,
+    sources_at,
+    stamp_in,
+)
 from ganpress.errors import ConfigError, ImagesError
 
 Pixels: TypeAlias = NDArray[np.uint8]
@@ -175,10 +185,34 @@ class Images:
             if kind in MAPS:
                 seen.update(f"{kind}\n".encode())
             for name, (_, f) in zip(self.names, column, strict=True):
-                seen.update(f"{name}\t{f.height}x{f.width}\t{f.stored_bytes}\n".encode())
+                seen.update(_bytes(f"{name}\t{f.height}x{f.width}\t{f.stored_bytes}\n"))
         if self.classes is not None:
             seen.update(self.classes.tobytes())
         return seen.hexdigest()
+
+    def frames_digest(self) -> str:
+        """sha256 in hex of the pixels that are held decoded, in packs of ``images``: two packs of
+        one shape have one `digest`. "" where there are none."""
+        held = [s for column in self._columns.values() for s, _ in column if isinstance(s, Frame)]
+        seen = hashlib.sha256()
+        for source in held:
+            seen.update(source.pixels.tobytes())
+        return seen.hexdigest() if held else ""
+
+    def identity(self) -> str:
+        """sha256 in hex of what `read` gives but for the masks, by which this process tells images
+        from any others: unlike the `digest` also over which files they are, when those were
+        written, the channels that are read, and the pixels of packs."""
+        seen = hashlib.sha256(f"{self.digest()} {self.channels} {self.frames_digest()}\n".encode())
+        for column in self._columns.values():
+            for source, _ in column:
+                seen.update(_bytes(f"{source.where}\t{stamp_in(source)}\n"))
+        return seen.hexdigest()
+
+
+def _bytes(line: str) -> bytes:
+    """In UTF-8; a file's name need not be text."""
+    return line.encode("utf-8", "surrogatepass")
 
 
 def _read(kind: str, source: Source, facts: Facts, *, channels: int) -> Pixels | Ids:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ganpress.data.images import Images
-from ganpress.data.pairing import listed
+from ganpress.data.pairing import listed, stem_of
 from ganpress.data.sources import Source, pixels_of, sources_at
 from ganpress.errors import ConfigError, ImagesError, did_you_mean
 
@@ -146,11 +146,6 @@ def of_photos(images: Images, known: Mapping[str, T], where: Path) -> list[T]:
             f"{near}. Add one of the photo's name for each (all white where everything matters)."
         )
     return found
-
-
-def stem_of(name: str) -> str:
-    """A file's name without its ending, with its folders."""
-    return str(PurePosixPath(name).with_suffix("")) if "." in name else name
 
 
 def with_mask_files(images: Images, folder: Path) -> Images:

@@ -51,14 +51,18 @@ def _only(where: Path, stems: Sequence[str], others: Sequence[str]) -> str:
 def _by_stem(sources: dict[str, Source], where: Path) -> dict[str, Source]:
     found: dict[str, Source] = {}
     for name, source in sources.items():
-        stem = str(PurePosixPath(name).with_suffix("")) if "." in name else name
-        if stem in found:
+        if (stem := stem_of(name)) in found:
             raise ImagesError(
                 f"Two images in {where} are called '{stem}' (the ending does not count), so their "
                 "pairs are not clear. Rename or remove one."
             )
         found[stem] = source
     return found
+
+
+def stem_of(name: str) -> str:
+    """A file's name without its ending, with its folders."""
+    return str(PurePosixPath(name).with_suffix("")) if "." in name else name
 
 
 def listed(names: Sequence[str], between: str = ", ") -> str:

@@ -167,13 +167,15 @@ def _centre(image: Image.Image, side: int) -> Image.Image:
 
 
 def _members(root: Path) -> Members:
-    """Every file below `root`, and inside the archives that lie in it."""
+    """Every file below `root` but hidden ones, and inside the archives that lie in it."""
     found: Members = {}
     for path in sorted(p for p in root.rglob("*") if p.is_file()):
         name = path.relative_to(root).as_posix()
+        if any(map(is_hidden, name.split("/"))):
+            continue
         if not is_named_archive(path.name):
             found[name] = path.read_bytes
-        elif not is_hidden(name):
+        else:
             for inside, packed in members(path, Passed()).items():
                 found.setdefault(inside, packed.encoded)
     return found

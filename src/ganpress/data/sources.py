@@ -7,14 +7,14 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ganpress.data.archives import Packed, is_archive, members
+from ganpress.data.archives import Packed, is_archive, leads_out, members
 from ganpress.data.decode import Ids, NotIds, converted, decode, decode_ids, encoded, probe
 from ganpress.data.endings import ENDINGS, is_picture
 from ganpress.data.frames import frames
@@ -79,6 +79,11 @@ class Frame:
 
 
 Source: TypeAlias = File | Packed | Member | Frame
+
+
+def stamp_in(source: Source) -> Stamp:
+    """The stamp of the file that a source lies in; () where it is not known."""
+    return () if isinstance(source, Frame) else source.stamp
 
 
 @dataclass(frozen=True)
@@ -193,8 +198,9 @@ def _missing(path: Path) -> str:
 
 
 def _folder(root: Path, passed: Passed) -> dict[str, Source]:
-    below = len(str(root).rstrip("/")) + 1
-    return {path[below:]: File(path, stamp) for path, stamp in walk(root, passed)}
+    below = len(os.path.join(root, ""))
+    found = walk(root, passed)
+    return {path[below:].replace(os.sep, "/"): File(path, stamp) for path, stamp in found}
 
 
 def _archive(path: Path, passed: Passed) -> dict[str, Source]:
@@ -242,10 +248,28 @@ def _pack(path: Path) -> dict[str, Source]:
         ]
     if not sources:
         raise ImagesError(f"The pack {path} holds no images.")
-    names = [str(name) for name in arrays.get("names", ())]
-    if len(names) != len(sources) or len(set(names)) != len(names):
-        names = [f"{i:05d}" for i in range(len(sources))]
-    return dict(zip(names, sources, strict=True))
+    return dict(zip(_names(path, arrays.get("names"), len(sources)), sources, strict=True))
+
+
+def _names(path: Path, given: NDArray[np.generic] | None, count: int) -> list[str]:
+    """The names of a pack's images: those given where they are whole and without repeats, else
+    five-digit numbers. Raises ImagesError: one that is no name of a file below a folder."""
+    names = [] if given is None else _texts(given)
+    if len(names) != count or len(set(names)) != count:
+        return [f"{i:05d}" for i in range(count)]
+    for name in names:
+        if leads_out(name) or not PurePosixPath(name).name:
+            raise ImagesError(
+                f"The pack {path} calls a picture '{name}', which is no path below a folder that "
+                "pictures could be written to. Give it other 'names', or none."
+            )
+    return names
+
+
+def _texts(given: NDArray[np.generic]) -> list[str]:
+    """The elements of an array as texts; bytes are UTF-8."""
+    said: list[object] = given.ravel().tolist()
+    return [one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one) for one in said]
 
 
 def classes_at(path: Path, count: int) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
@@ -258,7 +282,8 @@ def classes_at(path: Path, count: int) -> tuple[NDArray[np.int64], tuple[str, ..
     arrays = _arrays(path, ("labels", "classes"))
     if "labels" not in arrays:
         return None
-    labels, names = arrays["labels"], tuple(str(name) for name in arrays.get("classes", ()))
+    labels = arrays["labels"]
+    names = tuple(_texts(arrays["classes"])) if "classes" in arrays else ()
     whole = np.issubdtype(labels.dtype, np.integer) and labels.shape == (count,)
     numbers = labels.astype(np.int64) if whole else np.full(1, -1)
     if numbers.min() < 0 or (names and numbers.max() >= len(names)):

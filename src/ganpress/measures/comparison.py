@@ -69,7 +69,7 @@ class Context:
 
     def identity(self, images: Images, part: object) -> object:
         """Of real pictures, in this comparison's geometry."""
-        return images.digest(), self.size, self.device, part
+        return images.identity(), self.size, self.device, part
 
     def generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)
@@ -96,7 +96,8 @@ class Context:
         )
         return self.set_distances(a, b, of=f", real against real, {middle} each")
 
-    def protocol(self, reference: str) -> dict[str, str]:
+    def protocol(self, reference: str, splits: int = 0) -> dict[str, str]:
+        """The lines of a comparison. Args: splits: of a score; 0 where there is none."""
         tap, name = self.net.taps[-1], self.net.name
         return {
             "reference": reference,
@@ -105,7 +106,7 @@ class Context:
             f"frechet-{name}": f"Frechet distance of normal distributions, {tap} averaged over "
             "space, at this size; smaller sets are further apart: compare equal counts. Not FID",
             f"kernel-{name}": "unbiased cubic-kernel distance of the same features. Not KID",
-            **protocol_lines(self.chosen),
+            **protocol_lines(self.chosen, splits),
         }
 
 

@@ -103,6 +103,8 @@ def evaluate(
             empty.
     """
     _check_comparable(student, teacher, images)
+    if count is not None and (count < 1 or not from_noise(teacher)):
+        raise ConfigError("count is for pictures made from noise, and at least 1.")
     size, at = teacher.resolve_size(size), None if weights is None else Path(weights)
     kinds = ["pairs", "paths"] if from_noise(teacher) else ["pairs"]
     chosen = choose(metrics, kinds=kinds, side=shorter(size), weights=at)
@@ -171,7 +173,7 @@ def _given(
     each = every_image(photos, batch=batch, size=size)
     inputs = ((inputs_of(teacher, b, draw), b.masks) for b in each)
     count = len(photos)
-    return _Given(inputs, count, photos, (photos.digest(), size, batch, count, seed))
+    return _Given(inputs, count, photos, (photos.identity(), size, batch, count, seed))
 
 
 def _compared(

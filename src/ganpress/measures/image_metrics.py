@@ -208,8 +208,11 @@ def learned_distance(net: Features, a: dict[str, Tensor], b: dict[str, Tensor]) 
     return learned_unit_distance(a, b, list(net.heads.values()))
 
 
-def protocol_lines(chosen: Chosen) -> dict[str, str]:
-    """A line for each metric: network, hash, resize and estimator."""
+def protocol_lines(chosen: Chosen, splits: int = 0) -> dict[str, str]:
+    """A line for each metric: network, hash, resize and estimator.
+
+    Args: splits: of the Inception score; 0 where none is measured.
+    """
     lines = {}
     for net in (*chosen.sets, *chosen.pairs):
         words = f"sha256 {net.digest[:12]}"
@@ -221,7 +224,7 @@ def protocol_lines(chosen: Chosen) -> dict[str, str]:
             words += f", {net.taps[-1]} averaged over space; covariances divided by n - 1; kernel "
             words += "distance over whole sets; compare equal counts only"
         if LOGITS in net.heads:
-            words += f"; score: logits without bias, {SPLITS} splits"
+            words += f"; score: logits without bias, splits: {splits}" if splits else ""
         elif net not in chosen.pairs:
             words += ". Not FID, not KID"
         lines[net.name.partition("@")[0]] = words

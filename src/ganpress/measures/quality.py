@@ -6,6 +6,7 @@ two sets says nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from math import prod
@@ -20,14 +21,12 @@ from ganpress.losses.features import load_features
 from ganpress.measures.comparison import Context, Rows, eight_bit
 from ganpress.measures.fidelity import (
     Evaluation,
+    check_opened,
     check_side,
     pairwise,
     standard_error,
 )
-from ganpress.measures.image_metrics import (
-    choose,
-    score_of,
-)
+from ganpress.measures.image_metrics import SPLITS, choose, score_of
 from ganpress.measures.looked import Columns, Looked, real_rows, rows_of
 from ganpress.measures.metrics import CifarResNet, inception_score, load_classifier
 from ganpress.measures.metrics.classifier import CLASSES
@@ -48,7 +47,6 @@ from ganpress.types.sizes import Size, as_size, height_width, shorter
 
 MOST = {"cpu": 5_000, "cuda": 50_000}
 """Largest default number of pictures made from noise, by the kind of device."""
-SPLITS = 10
 
 
 @torch.no_grad()
@@ -62,7 +60,7 @@ def evaluate_quality(
     count: int | None = None,
     features: str = "squeezenet",
     metrics: Sequence[str] = (),
-    weights: Path | None = None,
+    weights: str | os.PathLike[str] | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> Evaluation:
@@ -95,28 +93,39 @@ def evaluate_quality(
     Raises: ConfigError where the images do not suit what the generator reads, or a metric does
         not suit the comparison; WeightsError.
     """
+    check_opened(images=images, other=other)
     way = _comparison_for(model, images, other)
     if count is not None and (count < 2 or way is not _from_noise):
         raise ConfigError("count is for pictures made from noise, and at least 2.")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError("device is 'cuda', but torch sees no CUDA device: leave it out.")
+    if batch is not None and batch < 1:
+        raise ConfigError(f"batch is {batch}; it must be at least 1.")
+    check_device(device)
     images, other = images_for(model, images), other and reals_for(model, other)
     size = model.resolve_size(size, trained_size(model))
     batch = batch or max(1, min(64, 8 * 256**2 // prod(height_width(size))))
     kinds = ["sets", "paths"] if way is _from_noise else ["sets", "pairs"]
     kinds += ["labels"] if way is _paired else []
-    chosen = choose(metrics, kinds=kinds, side=shorter(size), weights=weights, device=device)
+    at = None if weights is None else Path(weights)
+    chosen = choose(metrics, kinds=kinds, side=shorter(size), weights=at, device=device)
     check_paths(model, chosen.paths)
-    net = load_features(features, weights=weights).to(device)
+    net = load_features(features, weights=at).to(device)
     check_side(net, shorter(size))
     was = next(model.net.parameters()).device
     model.net.to(device)
     try:
-        context = Context(model, net, chosen, images, other, size, batch, device, seed, weights)
+        context = Context(model, net, chosen, images, other, size, batch, device, seed, at)
         found: Evaluation = _from_noise(context, count) if way is _from_noise else way(context)
         return replace(found, left_out=chosen.left_out)
     finally:
         model.net.to(was)
+
+
+def check_device(device: str) -> None:
+    """Refuse what is neither the CPU nor a CUDA device that torch sees: ConfigError."""
+    if device.partition(":")[0] not in MOST:
+        raise ConfigError(f"device is '{device}': it is one of {', '.join(MOST)}.")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device is '{device}', but torch sees no CUDA device: leave it out.")
 
 
 def trained_size(model: Model) -> Size:
@@ -156,7 +165,7 @@ def _comparison_for(
 def _from_noise(context: Context, count: int | None) -> Evaluation:
     images = context.images
     count = count or min(len(images), MOST[torch.device(context.device).type])
-    classifier, said = _classifier(context)
+    classifier, said = _classifier(context, min(SPLITS, count, len(images)))
     looks = dict(context.looks)
     if classifier is not None:
         looks[_logits(classifier)] = lambda pictures: classifier(pictures.x)
@@ -180,7 +189,9 @@ def _from_noise(context: Context, count: int | None) -> Evaluation:
     )
     scores, spread, best = _scores(context, made, real, classifier)
     lines = {
-        **context.protocol(f"{kept} real images, drawn by the seed from those given"),
+        **context.protocol(
+            f"{kept} real images, drawn by the seed from those given", min(SPLITS, count)
+        ),
         "made": f"{count} pictures; truncation: none",
     }
     paths = path_lengths(
@@ -233,7 +244,7 @@ def _chosen(context: Context, order: Tensor) -> Iterator[Tensor]:
             yield batch.x[keep]
 
 
-def _classifier(context: Context) -> tuple[CifarResNet | None, dict[str, str]]:
+def _classifier(context: Context, splits: int) -> tuple[CifarResNet | None, dict[str, str]]:
     """The classifier of CIFAR-10 if the images are of its classes, and the protocol's line."""
     if context.images.class_names != CLASSES or context.size != 32:
         return None, {}
@@ -244,7 +255,7 @@ def _classifier(context: Context) -> tuple[CifarResNet | None, dict[str, str]]:
         return None, {"is-resnet56": f"not measured: {error}"}
     return net, {
         f"is-{net.name}": f"score of Salimans et al. under this classifier of CIFAR-10, sha256 "
-        f"{net.digest[:12]}, {SPLITS} splits; larger is better. Not IS"
+        f"{net.digest[:12]}, splits: {splits}; larger is better. Not IS"
     }
 
 

@@ -43,15 +43,19 @@ def segmentation_quality(
             default: the batches' own maps.
         seed: of noise that the generator reads.
     Raises: ConfigError where the batches say no classes, or there are fewer pictures or maps than
-        the other; ImagesError for ids that are none of the segmenter's, or all of them ignored.
+        the other; ImagesError for ids that are none of the segmenter's, or all of them ignored, or
+        of which only a later batch shows what they mean.
     """
     generator = torch.Generator().manual_seed(seed)
     known = None if truth is None else iter(truth)
+    ids: set[int] = set()
     made = None if isinstance(pictures, nn.Module | Model) else iter(pictures)
     tally = Tally(segmenter)
     for batch in batches:
         x = _made(pictures, batch, generator) if made is None else next(made, None)
-        maps = batch_truth(batch, segmenter.labelling) if known is None else _next(known, batch)
+        maps = (
+            batch_truth(batch, segmenter.labelling, ids) if known is None else _next(known, batch)
+        )
         if x is None or len(x) != len(maps):
             raise ConfigError(
                 f"A batch has {len(maps)} label maps and {0 if x is None else len(x)} pictures: "
@@ -100,15 +104,26 @@ def values_of(matrix: Tensor, segmenter: Segmenter) -> dict[str, float]:
     return {"miou": mean_iou(matrix, over), "accuracy": pixel_accuracy(matrix)}
 
 
-def batch_truth(batch: Batch, labelling: Labelling) -> list[Tensor]:
+def batch_truth(batch: Batch, labelling: Labelling, ids: set[int]) -> list[Tensor]:
     """(h, w) classes of each picture of a batch, from its label maps or its label pictures.
 
-    Raises: ConfigError where it has neither; ImagesError for ids or colours that are no class's.
+    Args: ids: of the maps of the batches before, to which those of this one are added: the maps of
+        one set are in one encoding.
+    Raises: ConfigError where it has neither; ImagesError for ids or colours that are no class's,
+        or where the ids of the batches before were taken for those of another encoding.
     """
     if batch.labels is not None:
-        ids = batch.labels.cpu()
-        encoding = labelling.encoding_of(ids.unique().tolist())
-        return list(labelling.by_ids(ids.numpy(), encoding))
+        maps = batch.labels.cpu()
+        before = labelling.encoding_of(sorted(ids)) if ids else ""
+        ids.update(maps.unique().tolist())
+        encoding = labelling.encoding_of(sorted(ids))
+        if before not in ("", encoding):
+            raise ImagesError(
+                f"The first label maps could have been {before}, and a later one is {encoding}: "
+                "give truth=truth_of(images, size, segmenter.labelling)[1] (of measures.labels), "
+                "which looks at all maps first."
+            )
+        return list(labelling.by_ids(maps.numpy(), encoding))
     if batch.y is None or not labelling.colours or batch.x.shape[1] != 3:
         raise ConfigError(
             "The batches have no label maps, and no label pictures of the segmenter's colours: "
@@ -189,9 +204,9 @@ class LabelMetrics:
         """The metrics of the real pictures, and of a picture that is one class everywhere."""
         for key, tally in self.fresh.items():
             _real[self.keys[key]] = tally.matrix
-        while len(_real) > max(_MOST_REAL, len(self.keys)):
-            del _real[next(iter(_real))]
         matrices = {key: _real[self.keys[key]] for key in self.nets}
+        while len(_real) > _MOST_REAL:
+            del _real[next(iter(_real))]
         dull = {key: _one_class(matrix) for key, matrix in matrices.items()}
         return self._named(matrices, ", the real pictures") | self._named(
             dull, ", the commonest class everywhere"

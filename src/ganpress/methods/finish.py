@@ -175,7 +175,7 @@ def evaluated(
         teacher,
         shown.images,
         size=evaluated_size(teacher, settings),
-        count=FROM_NOISE,
+        count=FROM_NOISE if from_noise(teacher) else None,
         features=settings.distance.features,
         metrics=metrics,
         weights=weights,

@@ -8,11 +8,11 @@ from typing import Any
 
 from ganpress.errors import ConfigError
 from ganpress.report.ablation_figures import SIZE, figure_size, picture_grid, spoken
-from ganpress.report.amounts import duration, si, significant, size_bytes
+from ganpress.report.amounts import duration, milliseconds, si, significant, size_bytes
 from ganpress.report.figures import drawing, svg_body, whole_svg
 from ganpress.report.page import fill, write_page
 from ganpress.report.pictures import data_uri
-from ganpress.report.statements import names_of
+from ganpress.report.statements import cost_asked_for, names_of
 from ganpress.report.table import Table
 from ganpress.run.files import read_json
 
@@ -180,10 +180,10 @@ def protocol(found: Mapping[str, Any]) -> dict[str, str]:
 
 def _shared(found: Mapping[str, Any]) -> str:
     target = found["settings"]["target"]
-    share = next(
-        (f"at most {v:g} of the teacher's {k}" for k, v in target.items() if v and k != "layout"),
-        "no target",
-    )
+    cost = cost_asked_for(target)
+    share = f"at most {target[cost]:g} of the teacher's {cost}" if cost else "no target"
+    if cost == "latency_ms":
+        share = f"at most {milliseconds(target[cost])}"
     minutes = found["minutes"]
     each = f"{duration(60 * minutes)} of training each" if minutes else "equal steps each"
     return f"Every variant: {share}, {each}, the same images, the same test pictures."

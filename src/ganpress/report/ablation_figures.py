@@ -144,18 +144,20 @@ def picture_grid(run: Path, variants: Sequence[Mapping[str, Any]], out: Path) ->
     rows = [("photo", first, "photo"), ("teacher", first, "teacher")]
     rows += [(variant, folder, "student") for variant, folder in folders.items()]
     rows = [row for row in rows if (row[1] / f"{stems[0]}_{row[2]}.png").exists()]
-    side = max(96, open_picture(first / f"{stems[0]}_student.png").height)
-    whole = (_NAMES + len(stems) * (side + _GAP), len(rows) * (side + _GAP))
+    width, height = open_picture(first / f"{stems[0]}_student.png").size
+    tall = max(96, height)
+    wide = round(tall * width / height)
+    whole = (_NAMES + len(stems) * (wide + _GAP), len(rows) * (tall + _GAP))
     canvas = Image.new("RGB", whole, "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(15)
     for line, (name, folder, kind) in enumerate(rows):
-        top = line * (side + _GAP)
-        draw.text((8, top + side // 2), name, fill="black", font=font, anchor="lm")
+        top = line * (tall + _GAP)
+        draw.text((8, top + tall // 2), name, fill="black", font=font, anchor="lm")
         for column, stem in enumerate(stems):
             path = folder / f"{stem}_{kind}.png"
             if path.exists():
-                picture = open_picture(path).resize((side, side), Image.Resampling.LANCZOS)
+                picture = open_picture(path).resize((wide, tall), Image.Resampling.LANCZOS)
                 shown = picture.convert("RGBA")
-                canvas.paste(shown, (_NAMES + column * (side + _GAP), top), shown)
+                canvas.paste(shown, (_NAMES + column * (wide + _GAP), top), shown)
     replace_file(out, partial(canvas.save, format="PNG"))
     return True

@@ -126,12 +126,20 @@ def _is_pair(row: Mapping[str, object]) -> bool:
 
 
 def _open_row(files: Mapping[str, Path]) -> dict[str, Image.Image]:
-    """The pictures of one sample, by column; teacher and student must be of one size."""
+    """The pictures of one sample, by column; teacher and student must be of one size and mode."""
     row = {kind: open_picture(files[kind]) for kind in _KINDS if kind in files}
-    if _is_pair(row) and row["teacher"].size != row["student"].size:
-        sizes = " and ".join("x".join(map(str, row[k].size)) for k in ("teacher", "student"))
+    if not _is_pair(row):
+        return row
+    teacher, student = row["teacher"], row["student"]
+    sizes, modes = (teacher.size, student.size), (teacher.mode, student.mode)
+    odd = ""
+    if sizes[0] != sizes[1]:
+        odd = "size ({}x{} and {}x{})".format(*sizes[0], *sizes[1])
+    elif modes[0] != modes[1]:
+        odd = "channels ({} and {})".format(*modes)
+    if odd:
         raise ImagesError(
-            f"The pictures '{files['teacher']}' and '{files['student']}' differ in size ({sizes}). "
+            f"The pictures '{files['teacher']}' and '{files['student']}' differ in {odd}. "
             "They must show the same input; write the samples again."
         )
     return row

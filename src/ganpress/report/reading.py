@@ -42,8 +42,9 @@ class StageFiles:
     images: Mapping[str, list[tuple[int, Path]]]
     """Picture name -> (step, file), steps ascending."""
     restarts: list[tuple[str, str]] = field(default_factory=list)
-    rates: str = "learning rates"
     """Why and when (a time, or '') it diverged and was restarted, at lower rates each time."""
+    rates: str = "learning rates"
+    """What was lowered, in words."""
     unreadable: int = 0
     """Lines of the log that are no log lines; they are left out."""
     trials: Mapping[str, Any] | None = None

@@ -12,6 +12,7 @@ from ganpress.report.ablation_welch import clear_from, student_t
 from ganpress.report.amounts import larger_is_better
 from ganpress.run.files import read_json
 
+_COSTS = ("macs", "params", "bytes", "latency_ms")
 UNEQUAL = 1.05
 """Variants whose costs differ by more than this factor are reported as of different cost."""
 
@@ -44,8 +45,7 @@ def summary(run: Path) -> dict[str, Any]:
         out["machine"] = {name: card.get(name) for name in known}
         kinds = ("real/frechet-", "real/fid-", "real/is-", "real/miou-", "real/accuracy-")
         metrics += [name for name in names_of(found) if name.startswith(kinds)]
-        costs = {k: v for k, v in facts["settings"]["target"].items() if k != "layout"}
-        target = next((name for name, share in costs.items() if share), None)
+        target = cost_asked_for(facts["settings"]["target"])
         out["statements"] = statements(found, metrics, facts.get("claims", []), target)
     if (judged := run / "judged-teacher.json").exists():
         teacher = read_json(judged)
@@ -74,6 +74,11 @@ def _variants_in(
         if done:
             found.append(row(variant, done))
     return found, failed
+
+
+def cost_asked_for(target: Mapping[str, Any]) -> str | None:
+    """The name of the cost that the settings `target` ask for: "macs", ...; None: none of them."""
+    return next((name for name in _COSTS if target.get(name)), None)
 
 
 def names_of(variants: Sequence[Mapping[str, Any]]) -> list[str]:

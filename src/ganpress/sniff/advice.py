@@ -127,8 +127,8 @@ def folder_of(path: Path) -> str:
     if (path / "data.pkl").is_file() and (path / "data").is_dir():
         return (
             "is a torch checkpoint that was unpacked. Pack its folder again, without compression "
-            f"(cd {shlex.quote(str(path.absolute().parent))} && zip -0 -r {path.name}.pth "
-            f"{shlex.quote(path.name)}), and give that file"
+            f"(cd {shlex.quote(str(path.absolute().parent))} && zip -0 -r "
+            f"{shlex.quote(f'{path.name}.pth')} {shlex.quote(path.name)}), and give that file"
         )
     if any(path.glob("*.distcp")):
         return f"is a distributed checkpoint. {_capital(JOIN)}"
@@ -192,7 +192,7 @@ def _for_pictures(seen: Seen, wanted: Wanted, path: Path | None) -> str:
 
 def _for_weights(seen: Seen, wanted: Wanted, path: Path | None) -> str:
     """Advice where a model, a checkpoint or a feature network's weights were wanted."""
-    name = shlex.quote(path.name) if path else "FILE"
+    name = shlex.quote(str(path)) if path else "FILE"
     if seen.group == "archive" and not _of_pictures(seen):
         first = f"give {seen.inside[0]} from it" if seen.inside else "give the file in it"
         return f"unpack it, and {first}"

@@ -18,7 +18,7 @@ from ganpress.models.checkpoint import digest
 from ganpress.models.inputs import channels_of, is_drawn
 from ganpress.models.source import Source
 from ganpress.nn.taps import tapped
-from ganpress.run.files import make_folder, raise_if_full
+from ganpress.run.files import alone, make_folder, raise_if_full
 from ganpress.training.shared_settings import DataSettings
 from ganpress.types import Inputs
 from ganpress.types.sizes import Size, height_width, words
@@ -103,6 +103,7 @@ def cached_teacher(source: Source, data: DataSettings, root: Path, size: Size) -
         data.size,
         data.flip,
     ]
+    what += [frames] if (frames := images.frames_digest()) else []
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
     folder = Path(data.teacher_cache) if data.teacher_cache else root / "teacher-cache"
     crops = data.cached_crops * len(images)
@@ -113,13 +114,15 @@ def _open(stem: Path, pixels: tuple[int, int, int, int]) -> tuple[Any, Any]:
     """Which crops are known, (crops,), and their pictures, (crops, c, h, w), both backed by files.
 
     Where either file is missing or torn, both are started anew: one says what the other holds.
+    Processes that open them at once do so one after the other.
     """
     known, kept = stem.with_suffix(".known"), stem.with_suffix(".f16")
     crops = pixels[0]
     whole = {known: crops, kept: 2 * prod(pixels)}
-    is_whole = all(p.exists() and p.stat().st_size == n for p, n in whole.items())
-    for path in () if is_whole else whole:
-        _reserve(path, whole[path])
+    with alone(stem.with_suffix(".lock")):
+        is_whole = all(p.exists() and p.stat().st_size == n for p, n in whole.items())
+        for path in () if is_whole else whole:
+            _reserve(path, whole[path])
     return np.memmap(known, np.bool_, "r+", shape=(crops,)), np.memmap(
         kept, np.float16, "r+", shape=pixels
     )

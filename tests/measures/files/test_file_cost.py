@@ -101,6 +101,43 @@ def test_scales_and_zero_points_of_quantisers_are_no_parameters(tmp_path: Path) 
     assert 0.98 * own.params <= found.params <= own.params
 
 
+def test_biases_of_integer_convolutions_are_parameters_and_their_scales_are_none(
+    tmp_path: Path,
+) -> None:
+    """Operators as onnxruntime's quantiser writes them, a scale for each output channel."""
+    reads = ["image", "s", "z", "w", "scales", "zeros", "s", "z", "bias"]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["image"]),
+        helper.make_node("QLinearConv", reads, ["small"]),
+        helper.make_node("DequantizeLinear", ["small", "s", "z"], ["made"]),
+    ]
+    given = {
+        "s": np.float32(0.1), "z": np.uint8(0), "w": np.ones((5, 3, 3, 3), np.int8),
+        "scales": np.full(5, 0.1, np.float32), "zeros": np.zeros(5, np.int8),
+        "bias": np.ones(5, np.int32),
+    }  # fmt: skip
+    data = onnx_file(nodes, {"x": (1, 3, 8, 8)}, ["made"], given)
+    assert measure_file(written(tmp_path / "a.onnx", data)).params == 5 * 3 * 9 + 5
+    nodes[1] = helper.make_node("QLinearConv", reads[:-1], ["small"])
+    data = onnx_file(nodes, {"x": (1, 3, 8, 8)}, ["made"], given)
+    assert measure_file(written(tmp_path / "b.onnx", data)).params == 5 * 3 * 9
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_by_how_much_a_picture_is_enlarged_is_no_parameter(kind: str, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Resize", ["x", "", "by"], ["large"], mode="nearest"),
+        helper.make_node("Conv", ["large", "w"], ["made"]),
+    ]
+    given = {"by": np.array([1, 1, 2, 2], np.float32), "w": weight(5, 3, 1, 1)}
+    data = onnx_file(nodes, {"x": (1, 3, 4, 6)}, ["made"], given)
+    path = written(tmp_path / "a.onnx", data)
+    if kind == "openvino":
+        path = as_openvino(data, tmp_path / "a.xml")
+    found = measure_file(path)
+    assert (found.params, found.macs) == (15, 8 * 12 * 15)
+
+
 FAMILIES = {"cyclegan": SHALLOW, **LEAST}
 
 

@@ -8,7 +8,7 @@ import pytest
 from mask_files import red_network
 
 from ganpress.errors import ConfigError
-from ganpress.measures.interest.card import MaskCard, read_card
+from ganpress.measures.interest.card import MaskCard, checked_card, read_card
 
 
 def card(folder: Path, toml: str, given: str | None = None) -> MaskCard:
@@ -36,6 +36,11 @@ def test_a_card_may_lie_elsewhere(tmp_path: Path) -> None:
     assert card(tmp_path, "", str(other)).kept == (2,)
 
 
+def test_a_preset_of_classes_can_be_of_one_channel_instead(tmp_path: Path) -> None:
+    found = checked_card({"preset": "bisenet", "output": "probability"}, "card.toml")
+    assert (found.classes, found.drop, found.size, found.mean[0]) == (None, None, 512, 0.485)
+
+
 @pytest.mark.parametrize(
     ("toml", "given", "why"),
     [
@@ -57,6 +62,12 @@ def test_a_card_may_lie_elsewhere(tmp_path: Path) -> None:
         ("classes = 2\ndrop = [0, 1]", None, "no class is of interest"),
         ('output = "logit"\nclasses = 2', None, "line 2: 'classes' is of class logits"),
         ("classes = 2\nkeep = [1]\nthreshold = 0.5", None, "'threshold' is of a probability"),
+        ('preset = ["bisenet"]', None, r"line 1: there is no preset '\['bisenet'\]'"),
+        (
+            'classes = ["a", "b", "a"]\ndrop = ["a"]',
+            None,
+            "line 1: of the classes, 'a' is named twi",
+        ),
         ('preset = "bisnet"', None, r"no preset 'bisnet' \(did you mean 'bisenet'\?\)"),
         ("classes = = 3", None, "is not valid TOML"),
         ("", "bisnet", r"neither a \.toml file nor one of .* \(did you mean 'bisenet'\?\)"),

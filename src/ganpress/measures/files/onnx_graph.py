@@ -25,7 +25,14 @@ _WHOLE = (
     3,
     6,
 )  # uint8, int8, int32 (biases): weights where a DequantizeLinear or an integer operator reads them
-_SCALES = {"QuantizeLinear": (1, 2), "DequantizeLinear": (1, 2), "DynamicQuantizeLinear": ()}
+_NO_WEIGHTS = {
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear", "Upsample"), (1, 2)),
+    **dict.fromkeys(("QLinearConv", "QLinearMatMul"), (1, 2, 4, 5, 6, 7)),
+    **dict.fromkeys(("ConvInteger", "MatMulInteger"), (2, 3)),
+    "Resize": (1, 2, 3),
+}
+"""Operator -> the places of what are no weights among its inputs: scales, zero points, sizes."""
+_BIAS = {"QLinearConv": 8}
 
 
 def read_graph(path: Path) -> Any:
@@ -115,19 +122,20 @@ def params(file: Any) -> int:
 
 def _weights(file: Any) -> Iterator[Any]:
     """The constants that the graph computes with."""
-    scales: set[str] = set()
+    others: set[str] = set()
     levels: set[str] = set()
     for node in file.graph.node:
-        scales.update(node.input[i] for i in _SCALES.get(node.op_type, ()) if i < len(node.input))
+        places = _NO_WEIGHTS.get(node.op_type, ())
+        others.update(node.input[i] for i in places if i < len(node.input))
         if node.op_type == "DequantizeLinear":
             levels.add(node.input[0])
         elif node.op_type in _QUANTISED:
-            place = COUNTED.get(node.op_type)
-            levels.update([node.input[place]] if place is not None else [])
+            read = [table[node.op_type] for table in (COUNTED, _BIAS) if node.op_type in table]
+            levels.update(node.input[i] for i in read if i < len(node.input))
     for name, tensor in _constants(file):
         whole = tensor.data_type in _WHOLE and name in levels
         several = prod(tensor.dims) > 1
-        if several and name not in scales and (tensor.data_type in _FLOATS or whole):
+        if several and name not in others and (tensor.data_type in _FLOATS or whole):
             yield tensor
 
 

@@ -18,6 +18,7 @@ PRODUCT = "MatMul"
 _FLOATS = ("f16", "bf16", "f32", "f64")
 _WHOLE = ("i8", "u8", "i4", "u4")
 _RANGES = "FakeQuantize"  # its inputs after the first are the bounds of its grid
+_NO_WEIGHTS = (_RANGES, "Interpolate")  # nor are the sizes and factors of the latter any
 
 
 def read_graph(path: Path, dims: Mapping[str, Dims]) -> Any:
@@ -58,7 +59,9 @@ def _weights(graph: Any) -> Iterator[Any]:
             continue
         element = node.output(0).element_type.type_name
         readers = list(node.output(0).get_target_inputs())
-        bounds = all(r.get_node().get_type_name() == _RANGES and r.get_index() > 0 for r in readers)
+        bounds = all(
+            r.get_node().get_type_name() in _NO_WEIGHTS and r.get_index() > 0 for r in readers
+        )
         several = prod(node.output(0).shape) > 1
         if several and not bounds and element in (*_FLOATS, *_WHOLE) and not _is_scale(node):
             yield node

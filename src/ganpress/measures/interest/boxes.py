@@ -12,7 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from ganpress.data.images import Images
-from ganpress.data.masks import Box, Boxes, coverage, of_photos, stem_of
+from ganpress.data.masks import Box, Boxes, coverage, of_photos
+from ganpress.data.pairing import stem_of
 from ganpress.errors import ConfigError
 from ganpress.measures.segmenter_file import read_toml, settings_from
 from ganpress.run.files import text_of

@@ -125,14 +125,16 @@ def read_card(network: Path, card: str | None) -> tuple[MaskCard, Path]:
 def checked_card(values: dict[str, Any], where: str, text: str = "") -> MaskCard:
     """A card of plain data, over its preset. Raises: ConfigError naming where, and the line."""
     preset = values.get("preset")
-    if preset is not None and preset not in PRESETS:
+    if preset is not None and (not isinstance(preset, str) or preset not in PRESETS):
         raise ConfigError(
             f"{where}{line_of(text, 'preset')}: there is no preset '{preset}'"
             f"{did_you_mean(str(preset), PRESETS)}. Presets: {', '.join(PRESETS)}."
         )
     base = dict(PRESETS[preset]) if preset else {}
-    if {"keep", "drop"} & values.keys():  # what is of interest is said anew
-        base = {name: value for name, value in base.items() if name not in ("keep", "drop")}
+    anew = {"keep", "drop"} if {"keep", "drop"} & values.keys() else set()
+    if values.get("output", "classes") != "classes":  # one channel, of no classes
+        anew = {"classes", "keep", "drop"}
+    base = {name: value for name, value in base.items() if name not in anew}
     found = settings_from(MaskCard, {**base, **values}, where, text)
     _check_classes(found, where, text)
     return found
@@ -153,6 +155,10 @@ def _check_classes(card: MaskCard, where: str, text: str) -> None:
         raise ConfigError(
             f"{where}: 'classes' is missing: their names or how many there are (or, of one "
             'channel, output = "probability" or output = "logit").'
+        )
+    if twice := next((n for n in card.names if card.names.count(n) > 1), None):
+        raise ConfigError(
+            f"{where}{line_of(text, 'classes')}: of the classes, '{twice}' is named twice."
         )
     if card.threshold is not None:
         raise ConfigError(
