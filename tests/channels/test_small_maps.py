@@ -16,7 +16,7 @@ from ganpress.channels.response import SMALL, border_share
 from ganpress.channels.silence import absorb_constants, extract
 from ganpress.channels.take import scales
 from ganpress.nn.axes import Axis, fixed, widths
-from ganpress.nn.integer_layers import sub_pixel
+from ganpress.nn.integer_layers import SubPixelConv2d, sub_pixel
 from ganpress.nn.layers import (
     Conv2d,
     ConvTranspose2d,
@@ -173,6 +173,13 @@ def interior(layer: Conv2d | ConvTranspose2d, x: Tensor) -> Tensor:
     return torch.einsum("oikl,i->o", layer.weight, mean)
 
 
+def in_rows(layer: nn.Module, x: Tensor) -> Tensor:
+    """What a sub-pixel convolution makes, (n, 4 out, h, w) in the order of its weight's rows: what
+    is cut off at the border shifts them by one."""
+    phases = nn.functional.pixel_unshuffle(layer(x), 2).unflatten(1, (-1, 2, 2))
+    return phases.flip(2, 3).flatten(1, 3)
+
+
 def part_of(layer: nn.Module, gone: dict[str, Tensor]) -> Tensor:
     """1 for input channels of ``layer`` that are cut, (in, 1, 1)."""
     rows: list[float] = []
@@ -217,7 +224,7 @@ def test_what_is_absorbed_is_nowhere_worse_than_the_constant_of_the_interior(
         layer, cut = readers[name], part_of(readers[name], gone)
         if layer.bias is None:
             continue
-        run = partial(Conv2d.forward, layer) if isinstance(layer, Conv2d) else layer  # unshuffled
+        run = partial(in_rows, layer) if isinstance(layer, SubPixelConv2d) else layer
         lost = run(heard[name]) - run(heard[name] * (1 - cut))
         new = small.get_submodule(name).bias - layer.bias
         old = interior(layer, heard[name] * cut)
