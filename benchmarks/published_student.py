@@ -182,6 +182,7 @@ def compared(
         cost = measure(students.get(name, students[THEIRS]).net, AT)
         rows[name] = {
             "macs": cost.macs, "params": cost.params,
+            "steps": steps_of(a.run / ("ours" if name == OURS else "theirs")),
             "metrics": judged.metrics, "spread": judged.spread, "protocol": judged.protocol,
         }  # fmt: skip
     models: dict[str, Model | Path] = {"teacher": teacher, **students}
@@ -199,16 +200,23 @@ def compared(
     }  # fmt: skip
 
 
+def steps_of(run: Path) -> int:
+    """Training steps of all stages."""
+    stages = json.loads((run / "results.json").read_text())["stages"]
+    return sum(stage["steps"] or 0 for stage in stages)
+
+
 def page(found: dict[str, Any]) -> str:
     """The results as Markdown."""
     students = found["students"]
     metrics = list(students[OURS]["metrics"])
-    heads = ["", "MACs", *metrics, *(f"{precision}, ms" for precision in PRECISIONS)]
+    heads = ["", "MACs", "steps", *metrics, *(f"{precision}, ms" for precision in PRECISIONS)]
     lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
     for name in dict.fromkeys(row["model"] for row in found["rows"]):
         ms = {r["precision"]: r["median_ms"] for r in found["rows"] if r["model"] == name}
         row = students.get(name, {"metrics": {}})
         cells = [f"{row['macs'] / 1e9:.2f} G" if "macs" in row else ""]
+        cells += [str(row.get("steps", ""))]
         cells += [f"{row['metrics'][m]:.4f}" if row["metrics"] else "" for m in metrics]
         cells += [f"{ms[p]:.2f}" if p in ms else "" for p in PRECISIONS]
         lines.append(f"| {name} | {' | '.join(cells)} |")
