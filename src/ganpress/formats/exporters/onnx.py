@@ -189,15 +189,12 @@ def _spelled_out(file: Any) -> Any:
             continue
         if len(node.input) == 3:
             column = numpy_helper.to_array(constants[node.input.pop()]).reshape(-1, 1, 1)
-            kind, name = "Add", f"{made}/bias"
+            node.output[0], bias = f"{made}/sum", f"{made}/bias"
+            graph.initializer.append(numpy_helper.from_array(column, bias))
+            summands = [node.output[0], bias]
+            nodes.append(helper.make_node("Add", summands, [made], name=f"{made}/Add"))
         elif readers[made] > 1:
-            column = np.full((1, 1, 1), np.finfo(np.float32).min)
-            kind, name = "Max", f"{made}/least"
-        else:
-            continue
-        node.output[0] = f"{made}/sum"
-        graph.initializer.append(numpy_helper.from_array(column, name))
-        nodes.append(helper.make_node(kind, [node.output[0], name], [made], name=f"{made}/{kind}"))
+            nodes.append(_guarded(graph, node, "sum"))
     del graph.node[:]
     graph.node.extend(nodes)
     used = {name for node in graph.node for name in node.input}
