@@ -28,6 +28,7 @@ from ganpress.measures.comparison import eight_bit
 from ganpress.measures.fidelity import check_opened
 from ganpress.measures.metrics.psnr import psnr
 from ganpress.models.checkpoint import Model, fingerprint
+from ganpress.models.device import check_device
 from ganpress.models.inputs import images_for, reads
 from ganpress.models.spaces import check_space
 from ganpress.run.files import make_folder, replace_file
@@ -86,8 +87,7 @@ def project(
     check_opened(images=images)
     check_space(model, s.space)
     _check_label(model, s.label)
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device is '{device}', but torch sees no CUDA device: leave it out.")
+    check_device(device)
     distance = load_distance(s.distance, weights=weights, side=model.size).to(device)
     images = images_for(model, images)
     work = _Work(model, images, distance, s, Path(run), device)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from ganpress.errors import CheckpointError, ConfigError, GanpressError
 from ganpress.formats.exporters.byte_door import as_bytes, from_bytes
 from ganpress.formats.runtimes import Opened, is_exported, open_file
 from ganpress.models.checkpoint import Model, digest, load
+from ganpress.models.device import check_device
 from ganpress.models.families import FAMILIES
 from ganpress.models.inputs import GIVEN
 from ganpress.run.hub.fetch import local_file
@@ -91,10 +91,7 @@ def open_program(model: Model | Path | str, device: str = "cpu") -> Program:
 
     Raises: ConfigError, CheckpointError, MissingExtra, HubError.
     """
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
-        raise ConfigError(f"device is '{device}': give cpu or cuda.")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device is '{device}', but torch sees no CUDA device: leave it out.")
+    check_device(device)
     if isinstance(model, Model):
         return _of_model(model, device, "the model", digest(model))
     path = local_file(model)

@@ -34,6 +34,7 @@ from ganpress.measures.path_length import check_paths, path_lengths
 from ganpress.measures.protocol import distance_protocol
 from ganpress.measures.segmentation import LabelMetrics
 from ganpress.models.checkpoint import Model
+from ganpress.models.device import check_device
 from ganpress.models.inputs import (
     check_given,
     drawn,
@@ -118,14 +119,6 @@ def evaluate_quality(
         return replace(found, left_out=chosen.left_out)
     finally:
         model.net.to(was)
-
-
-def check_device(device: str) -> None:
-    """Refuse what is neither the CPU nor a CUDA device that torch sees: ConfigError."""
-    if device.partition(":")[0] not in MOST:
-        raise ConfigError(f"device is '{device}': it is one of {', '.join(MOST)}.")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device is '{device}', but torch sees no CUDA device: leave it out.")
 
 
 def trained_size(model: Model) -> Size:
