@@ -10,6 +10,7 @@ from PIL import Image
 
 from ganpress.data.endings import is_picture
 from ganpress.data.listing import Passed, report_passed
+from ganpress.data.pairing import stem_of
 from ganpress.data.sources import File, Found, Source, sources_at
 from ganpress.errors import ConfigError, ImagesError, did_you_mean
 from ganpress.models.checkpoint import Model
@@ -92,7 +93,7 @@ def _of_maps(
     for i, (file, source) in enumerate(found.items()):
         sources = {"labels": source}
         if instances is not None:
-            if (stem := _stem(file)) not in others:
+            if (stem := stem_of(file)) not in others:
                 raise ImagesError(
                     f"{instances} has no instance map for '{file}'{did_you_mean(stem, others)}."
                 )
@@ -121,12 +122,8 @@ def _found(paths: Sequence[Path]) -> dict[str, Source]:
     return found
 
 
-def _stem(name: str) -> str:
-    return str(PurePosixPath(name).with_suffix("")) if "." in PurePosixPath(name).name else name
-
-
 def _by_stem(sources: Mapping[str, Source]) -> dict[str, Source]:
-    return {_stem(name): source for name, source in sources.items()}
+    return {stem_of(name): source for name, source in sources.items()}
 
 
 def format_of(name: str, channels: int = 3) -> str | None:
@@ -146,7 +143,7 @@ def out_names(names: Sequence[str], channels: int = 3) -> dict[str, str]:
     for name in names:
         if name in out:
             continue
-        made = f"{_stem(name)}.png"
+        made = f"{stem_of(name)}.png"
         while made in taken:
             made = f"{name}.png" if made != f"{name}.png" else f"{made}.png"
         out[name] = made

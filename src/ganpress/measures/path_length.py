@@ -18,6 +18,7 @@ from ganpress.losses.picture_distance import distance_on, load_distance, lpips_i
 from ganpress.measures.metrics.path_length import EPS, lerp, pair_lengths, slerp, trimmed
 from ganpress.models.checkpoint import Model
 from ganpress.models.spaces import Space, check_space, draw_latent, synthesise
+from ganpress.nn.modes import in_eval
 from ganpress.types import Inputs
 
 LOW, HIGH = 1, 99
@@ -69,13 +70,9 @@ def path_length(
     if count < 2 or not 0 < eps < 1:
         raise ConfigError(f"count is {count} and eps {eps}: give at least 2 pairs, 0 < eps < 1.")
     draw = torch.Generator().manual_seed(seed)
-    was_training = model.net.training
-    model.net.eval()
-    try:
+    with in_eval(model.net):
         drawn = _pairs(model, count, batch, draw)
         pairs = torch.cat([_lengths(model, space, distance, eps, *each) for each in drawn])
-    finally:
-        model.net.train(was_training)
     if not pairs.isfinite().all():
         raise CheckpointError("The generator makes values that are not finite: it is spoilt.")
     kept = trimmed(pairs, low=LOW, high=HIGH)

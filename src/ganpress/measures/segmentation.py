@@ -20,6 +20,7 @@ from ganpress.measures.metrics.segmentation import confusion, mean_iou, pixel_ac
 from ganpress.measures.segmenter import Segmenter, parts_of
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import inputs_of
+from ganpress.nn.modes import in_eval
 from ganpress.types.sizes import Size
 
 
@@ -138,13 +139,8 @@ def _made(pictures: object, batch: Batch, generator: torch.Generator) -> Tensor:
     net = pictures.net if isinstance(pictures, Model) else pictures
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     inputs = inputs_of(pictures, batch, generator)
-    was_training = net.training
-    net.eval()
-    try:
-        with torch.no_grad():
-            made: Tensor = net(*(each.to(device) for each in inputs))
-    finally:
-        net.train(was_training)
+    with torch.no_grad(), in_eval(net):
+        made: Tensor = net(*(each.to(device) for each in inputs))
     return made
 
 
