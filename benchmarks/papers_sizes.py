@@ -33,8 +33,9 @@ from ganpress.methods.once_for_all import ONCE_FOR_ALL
 from ganpress.models.checkpoint import Model, full_model
 from ganpress.models.discriminator import Discriminator
 from ganpress.nn.discriminators import build_discriminator
+from ganpress.run.logs import read_log
 from ganpress.run.recipes import config_file
-from ganpress.run.run import Run, read_log
+from ganpress.run.run import Run
 from ganpress.run.settings import read_config
 
 RESULTS = Path(__file__).parent / "results"

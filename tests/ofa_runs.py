@@ -16,7 +16,8 @@ from ganpress.methods.base import Given
 from ganpress.methods.once_for_all import ONCE_FOR_ALL, OnceForAllConfig
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import from_noise
-from ganpress.run.run import Run, read_log
+from ganpress.run.logs import read_log
+from ganpress.run.run import Run
 from ganpress.run.settings import checked
 
 SETTINGS: dict[str, Any] = {

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ganpress.data import Batch, Images, open_images, stream
 from ganpress.data.drawn.draw import write_folder
 from ganpress.models.families import Family
-from ganpress.run.run import read_log
+from ganpress.run.logs import read_log
 from ganpress.training.settings import TrainConfig
 
 RELATIVE = 1e-6  # of the largest number in a tensor

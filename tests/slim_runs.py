@@ -12,7 +12,8 @@ from ganpress.measures.cost import measure
 from ganpress.methods.base import Given
 from ganpress.methods.gan_slimming import GAN_SLIMMING, SlimConfig
 from ganpress.models.checkpoint import Model, full_model
-from ganpress.run.run import Run, read_log
+from ganpress.run.logs import read_log
+from ganpress.run.run import Run
 from ganpress.run.settings import checked
 
 SETTINGS: dict[str, Any] = {

@@ -26,7 +26,8 @@ from ganpress.models.discriminator import Discriminator
 from ganpress.nn.axes import widths
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.run import stage as stage_module
-from ganpress.run.run import Run, Stage, read_log
+from ganpress.run.logs import read_log
+from ganpress.run.run import Run, Stage
 from ganpress.run.settings import checked
 from ganpress.training.discriminator import DiscriminatorWithLoss
 from ganpress.training.distil import Batches, Budget, Distillation, Networks

@@ -171,7 +171,7 @@ def test_a_download_waits_for_the_process_that_makes_the_same(server: Server) ->
     part().parent.mkdir(parents=True)
     done = part().with_name("net.pth")
     script = (
-        "import sys, time; from pathlib import Path; from ganpress.run.files import alone\n"
+        "import sys, time; from pathlib import Path; from ganpress.run.locks import alone\n"
         "done = Path(sys.argv[1])\n"
         "with alone(done.with_name('net.pth.lock')):\n"
         "    print('held', flush=True); time.sleep(0.4)\n"

@@ -31,7 +31,8 @@ from ganpress.methods.compress import compress
 from ganpress.methods.measured import Pictures
 from ganpress.models.checkpoint import full_model
 from ganpress.run import distributed
-from ganpress.run.files import read_json, read_log
+from ganpress.run.files import read_json
+from ganpress.run.logs import read_log
 from ganpress.run.run import Stage
 from ganpress.run.settings import checked
 from ganpress.training import kit

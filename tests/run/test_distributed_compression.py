@@ -23,7 +23,8 @@ from safetensors.torch import load_file
 from ganpress.methods.compress import compress
 from ganpress.models.checkpoint import load
 from ganpress.run import distributed
-from ganpress.run.files import read_json, read_log
+from ganpress.run.files import read_json
+from ganpress.run.logs import read_log
 
 CASES: dict[str, Any] = {
     "munit": settings(data={"batch": 4}),

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ganpress.errors import ConfigError, DiskFull
-from ganpress.run.files import Lock, alone
+from ganpress.run.locks import Lock, alone
 
 posix = pytest.mark.skipif(os.name != "posix", reason="flock, fork and user ids are POSIX's")
 
@@ -23,7 +23,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="flock, fork and user ids 
 HOLDER = """
 import os, sys, time
 from pathlib import Path
-from ganpress.run.files import Lock, alone
+from ganpress.run.locks import Lock, alone
 lock = Lock(Path(sys.argv[1]))
 {body}
 sys.stdin.read()
@@ -95,7 +95,7 @@ def test_a_lock_lives_as_long_as_the_last_object_that_holds_it(tmp_path: Path) -
 
 def asked_elsewhere(path: Path) -> str:
     """What another process is told that wants the lock; "" if it gets it."""
-    script = "import sys, pathlib, ganpress.run.files as f; f.Lock(pathlib.Path(sys.argv[1]))"
+    script = "import sys, pathlib, ganpress.run.locks as f; f.Lock(pathlib.Path(sys.argv[1]))"
     done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True)
     return done.stderr
 

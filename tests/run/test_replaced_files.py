@@ -53,7 +53,7 @@ def test_a_command_refuses_a_pipe_before_it_works(
     assert told.code == 2 and "is a device or a pipe" in told.err
 
 
-def test_what_a_killed_process_had_begun_goes_with_the_next_file_of_that_name(
+def test_what_killed_processes_had_begun_goes_with_the_next_file_of_the_folder(
     tmp_path: Path,
 ) -> None:
     code = f"""
@@ -65,15 +65,24 @@ for name in ("net.onnx", "other.onnx"):
         path = Path({str(tmp_path)!r}) / name
         replace_file(path, lambda file: (file.write(b"half"), os._exit(9)))
     os.wait()
+    begun = [path.name for path in Path({str(tmp_path)!r}).iterdir()]
+    assert len(begun) == 1 and begun[0].endswith(".tmp"), begun
 """
     subprocess.run([sys.executable, "-c", code], check=True)
-    begun = {path.name for path in tmp_path.iterdir()}
-    assert len(begun) == 2 and all(name.endswith(".tmp") for name in begun)
+    (tmp_path / ".another-machines-1-1.tmp").write_bytes(b"half")
     write_file(tmp_path / "net.onnx", b"whole")
     left = {path.name for path in tmp_path.iterdir()}
-    assert "net.onnx" in left and len(left & begun) == 1  # the other file's
-    write_file(tmp_path / "other.onnx", b"whole")
-    assert {path.name for path in tmp_path.iterdir()} == {"net.onnx", "other.onnx"}
+    assert left == {"net.onnx", ".another-machines-1-1.tmp"}
+
+
+def test_a_folder_is_listed_once_however_many_files_a_process_writes_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed, glob = [], Path.glob
+    monkeypatch.setattr(Path, "glob", lambda path, of: listed.append(path) or glob(path, of))
+    for i in range(5):
+        write_file(tmp_path / f"{i}.png", b"picture")
+    assert listed == [tmp_path]
 
 
 def test_what_a_living_process_has_begun_stays(tmp_path: Path) -> None:

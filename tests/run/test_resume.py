@@ -31,7 +31,8 @@ from ganpress.methods import finish as finishing
 from ganpress.methods.compress import compress
 from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model, full_model, load, save
-from ganpress.run.run import Run, Stage, read_log
+from ganpress.run.logs import read_log
+from ganpress.run.run import Run, Stage
 from ganpress.run.settings import read_config
 
 SETTINGS = """

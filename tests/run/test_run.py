@@ -36,7 +36,8 @@ from ganpress.errors import (
 )
 from ganpress.run import progress
 from ganpress.run.files import replace_file, write_json
-from ganpress.run.run import Run, read_log
+from ganpress.run.logs import read_log
+from ganpress.run.run import Run
 
 STEPS = 60
 

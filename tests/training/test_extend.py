@@ -19,7 +19,8 @@ from thin import thinned
 from ganpress.errors import ConfigError, Interrupted
 from ganpress.models.checkpoint import Model, load
 from ganpress.run.files import read_json
-from ganpress.run.run import Stage, read_log
+from ganpress.run.logs import read_log
+from ganpress.run.run import Stage
 from ganpress.training.train import train, trainer
 
 ALL = sorted(golden.RECIPES)

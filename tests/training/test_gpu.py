@@ -25,7 +25,8 @@ from ganpress.methods.compress import compress
 from ganpress.methods.gan_slimming import GAN_SLIMMING
 from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model, full_model, load
-from ganpress.run.run import Run, Stage, read_log
+from ganpress.run.logs import read_log
+from ganpress.run.run import Run, Stage
 from ganpress.run.settings import checked
 from ganpress.training.kit import place
 from ganpress.training.train import TRAINERS, trainer

@@ -13,7 +13,8 @@ from PIL import Image
 from ganpress.data import Images, open_images
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import load, save
-from ganpress.run.run import Run, read_log
+from ganpress.run.logs import read_log
+from ganpress.run.run import Run
 from ganpress.training.settings import TrainData
 from ganpress.training.stylegan2 import (
     StyleDiscriminatorSettings,

@@ -19,7 +19,8 @@ from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import load
 from ganpress.models.families import family
-from ganpress.run.files import Lock, read_json
+from ganpress.run.files import read_json
+from ganpress.run.locks import Lock
 from ganpress.run.settings import checked
 from ganpress.training import train as training
 from ganpress.training.kit import autocast, batches, model_of, place, scaled

@@ -18,7 +18,8 @@ from ganpress.errors import ConfigError, Interrupted
 from ganpress.models.checkpoint import Model
 from ganpress.models.families import FAMILIES
 from ganpress.nn.init import learning
-from ganpress.run.run import Run, Stage, read_log
+from ganpress.run.logs import read_log
+from ganpress.run.run import Run, Stage
 from ganpress.training.cyclegan import CycleGANTraining, train_cyclegan
 from ganpress.training.pix2pix import Pix2PixTraining, train_pix2pix
 

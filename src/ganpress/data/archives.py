@@ -23,7 +23,8 @@ from ganpress.data.endings import is_hidden
 from ganpress.data.listing import Passed, Stamp, stamp_of
 from ganpress.errors import ConfigError, ImagesError
 from ganpress.run.cache import cache_dir, clear_unused, mark_used
-from ganpress.run.files import alone, make_folder, replace_file
+from ganpress.run.files import make_folder, replace_file
+from ganpress.run.locks import alone
 from ganpress.sniff import misplaced
 
 Opener: TypeAlias = Callable[[Path], Any]

@@ -15,7 +15,8 @@ from ganpress.data.public import PublicSet, public_set
 from ganpress.data.unpack import new_folder, unpack
 from ganpress.errors import ConfigError, ImagesError
 from ganpress.run.download import Wanted, download
-from ganpress.run.files import alone, make_folder, read_json, write_json
+from ganpress.run.files import make_folder, read_json, write_json
+from ganpress.run.locks import alone
 from ganpress.sniff import look
 
 RECORD = "downloads.json"

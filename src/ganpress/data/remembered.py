@@ -17,7 +17,8 @@ from ganpress.data.listing import Stamp
 from ganpress.data.sources import Facts
 from ganpress.errors import GanpressError
 from ganpress.run.cache import cache_dir, clear_unused, mark_used
-from ganpress.run.files import alone, make_folder, write_file
+from ganpress.run.files import make_folder, write_file
+from ganpress.run.locks import alone
 
 Known: TypeAlias = dict[str, tuple[Stamp, Facts]]
 """By an image's name below its path: which file it was, and what was found in it."""

@@ -15,7 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from ganpress.errors import ConfigError, ImagesError
-from ganpress.run.files import alone, make_folder, raise_if_full
+from ganpress.run.files import make_folder, raise_if_full
+from ganpress.run.locks import alone
 
 _DAMAGED = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, RuntimeError)
 

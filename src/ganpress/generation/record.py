@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError
-from ganpress.run.files import append, as_json, make_folder, raise_if_full, write_file
+from ganpress.run.files import as_json, make_folder, raise_if_full, write_file
+from ganpress.run.logs import append
 
 NAME = ".ganpress-run.jsonl"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ganpress.errors import ConfigError, did_you_mean
 from ganpress.report.amounts import number
-from ganpress.run.files import read_log
+from ganpress.run.logs import read_log
 from ganpress.sniff import misplaced
 
 _STAGE_FILES = ("done.json", "state.pt", "log.jsonl", "trials.json")

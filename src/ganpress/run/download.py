@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from ganpress.errors import ConfigError, DiskFull, GanpressError
-from ganpress.run.files import alone, make_folder, raise_if_full
+from ganpress.run.files import make_folder, raise_if_full
+from ganpress.run.locks import alone
 
 _CHUNK = 1 << 20
 _TRIES = 4  # answers in a row that bring nothing; answers that begin the file anew, in all

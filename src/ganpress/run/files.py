@@ -1,4 +1,4 @@
-"""Whole files or none: atomic writes, an append that never tears, logs read back. No torch."""
+"""Whole files or none: atomic writes. No torch."""
 
 from __future__ import annotations
 
@@ -10,92 +10,19 @@ import platform
 import shutil
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from ganpress.errors import ConfigError, DiskFull
 from ganpress.sniff import misplaced
 
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
-
 TEMPORARY = ".tmp"
 """How the names of unfinished files end."""
+_HOST = f".{zlib.crc32(platform.node().encode()):08x}-"
+"""How the names of this machine's unfinished files begin; short, as names have a limit."""
+_cleared: set[Path] = set()
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-class Lock:
-    """A file that one process at a time holds: while this object lives, and no longer than it does.
-
-    The system forgets the lock of a process that dies, and forked data workers do not inherit it.
-    Within a process it may be taken again. Where the file system has no locks, there is none.
-
-    Raises: ConfigError naming the process that holds it, or if the file may not be written;
-        DiskFull.
-    """
-
-    def __init__(self, path: Path) -> None:
-        from filelock import FileLock, Timeout
-
-        self._lock = FileLock(
-            path,
-            is_singleton=True,  # what makes it reentrant
-            thread_local=False,
-            fallback_to_soft=False,  # a file whose existence is the lock outlives a killed process
-            on_acquired=_write_process,
-        )
-        try:
-            _acquire(self._lock, path, blocking=False)
-        except Timeout as error:
-            raise ConfigError(
-                f"{path.parent} is in use by process {_read_process(path)}. "
-                "Wait for it or stop it, or choose another folder."
-            ) from error
-
-
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Wait for a lock file and hold it, so that no two processes or threads are in the block.
-
-    Where the file system has no locks, nobody waits. Raises: ConfigError if the file may not be
-    written; DiskFull.
-    """
-    from filelock import FileLock
-
-    lock = FileLock(path, fallback_to_soft=False)
-    _acquire(lock, path, blocking=True)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _acquire(lock: BaseFileLock, path: Path, *, blocking: bool) -> None:
-    """Take the lock; without an error, but unlocked, where the file system has no locks."""
-    try:
-        lock.acquire(blocking=blocking)
-    except TimeoutError:  # an OSError, too
-        raise
-    except OSError as error:
-        raise_if_full(error, path)
-        if error.filename is not None:  # opening names its file; the call that locks does not
-            raise ConfigError(
-                f"{path} cannot be written: {error.strerror}. Choose another folder."
-            ) from error
-
-
-def _write_process(handle: int) -> None:
-    os.ftruncate(handle, 0)
-    os.write(handle, str(os.getpid()).encode())
-
-
-def _read_process(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8") or "unknown"
-    except OSError:  # Windows lets nobody else read what is locked
-        return "unknown"
 
 
 class _Writer:
@@ -145,9 +72,9 @@ def replace_file(path: Path, write: Callable[[Any], object]) -> None:
         device or a pipe.
     """
     check_ordinary(path)
-    ours = _mark(path)
-    _clear_abandoned(path.parent, ours)
-    temporary = path.with_name(f"{ours}{os.getpid()}-{threading.get_ident()}{TEMPORARY}")
+    _clear_abandoned(path.parent)
+    writer_of = f"{_HOST}{os.getpid()}-{threading.get_ident()}"
+    temporary = path.with_name(f"{writer_of}-{zlib.crc32(path.name.encode()):08x}{TEMPORARY}")
     writer: _Writer | None = None
     try:
         with open(temporary, "wb") as file:
@@ -166,16 +93,15 @@ def replace_file(path: Path, write: Callable[[Any], object]) -> None:
     _sync_folder(path.parent)
 
 
-def _mark(path: Path) -> str:
-    """How the temporary files of this name begin on this machine; short, as names have a limit."""
-    return f".{zlib.crc32(f'{platform.node()}/{path.name}'.encode()):08x}-"
-
-
-def _clear_abandoned(folder: Path, mark: str) -> None:
-    """Remove what processes that were killed had begun to write under a mark: nothing on Windows,
-    where it cannot be seen whether a process lives."""
-    for path in folder.glob(f"{mark}*{TEMPORARY}") if os.name == "posix" else ():
-        process = path.name.removeprefix(mark).partition("-")[0]
+def _clear_abandoned(folder: Path) -> None:
+    """Remove what processes of this machine that were killed had begun to write in a folder: once
+    in a process, since it lists the folder; nothing on Windows, where it cannot be seen whether a
+    process lives."""
+    if os.name != "posix" or (found := folder.absolute()) in _cleared:
+        return
+    _cleared.add(found)
+    for path in folder.glob(f"{_HOST}*{TEMPORARY}"):
+        process = path.name.removeprefix(_HOST).partition("-")[0]
         try:
             os.kill(int(process), 0)
         except ProcessLookupError:
@@ -304,69 +230,12 @@ def as_json(obj: object) -> Any:
     return json.loads(json.dumps(obj, default=_plain))
 
 
-def append(path: Path, data: bytes, *, sync: bool = False) -> None:
-    """Add `data` to the end of `path`, all of it or nothing; `sync` waits for the disk.
-
-    Raises: DiskFull; the file is then cut back to what it was.
-    """
-    try:
-        with open(path, "ab", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            try:
-                left = memoryview(data)
-                while left:
-                    left = left[file.write(left) :]
-                if sync:
-                    os.fsync(file.fileno())
-            except BaseException:
-                os.ftruncate(file.fileno(), size)
-                raise
-    except OSError as error:
-        raise_if_full(error, path)
-        raise
-
-
-def read_log(path: Path, *, before: int | None = None) -> list[dict[str, Any]]:
-    """The lines of a log.jsonl, oldest first: {"step": 10, "elapsed_s": 1.2, "loss": 0.3, ...}.
-
-    Torn or foreign lines (a kill in mid-write) are left out; a missing file is an empty log.
-
-    Args:
-        path: the log.jsonl of a stage.
-        before: keep only the lines with step < before; all lines when None.
-    """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    rows = [row for row in map(_row, lines) if row is not None]
-    return [row for row in rows if before is None or row["step"] < before]
-
-
-def cut_log(path: Path, step: int) -> None:
-    """Drop from a log.jsonl every torn line and every line with its step >= `step`."""
-    if not path.exists():
-        return
-    rows = read_log(path, before=step)
-    text = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    if text != path.read_bytes():
-        write_file(path, text)
-
-
 def check_name(name: str, what: str) -> None:
     """Refuse a `name` that would not be one plain file name. Raises: ConfigError."""
     if not name or name.startswith(".") or any(c in name for c in '/\\:*?"<>|\0\n'):
         raise ConfigError(
             f"{what} {name!r} cannot be a file name: use letters, digits, '-', '_' and '.'."
         )
-
-
-def _row(line: bytes) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None
 
 
 def _plain(obj: object) -> object:

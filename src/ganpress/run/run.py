@@ -16,17 +16,16 @@ from ganpress.run import distributed
 from ganpress.run.card import check_card, check_config, now_utc
 from ganpress.run.extend import HOW, extend_run, raised
 from ganpress.run.files import (
-    Lock,
     check_name,
     clear_unfinished,
     make_folder,
     read_json,
-    read_log,
     write_json,
 )
+from ganpress.run.locks import Lock
 from ganpress.run.stage import Stage
 
-__all__ = ["Run", "Stage", "read_log"]
+__all__ = ["Run", "Stage"]
 
 
 class Run:

@@ -17,8 +17,9 @@ from torch import Tensor
 from ganpress.errors import ConfigError, DiskFull, Diverged, Interrupted
 from ganpress.run import distributed
 from ganpress.run.card import note_resume, now_utc
-from ganpress.run.files import append, check_name, cut_log, make_folder, replace_file, write_json
+from ganpress.run.files import check_name, make_folder, replace_file, write_json
 from ganpress.run.grid import grid
+from ganpress.run.logs import append, cut_log
 from ganpress.run.progress import Progress, Stopper, floats
 from ganpress.run.snapshot import (
     Stateful,

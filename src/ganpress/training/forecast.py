@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from ganpress.errors import GanpressError
 from ganpress.report.amounts import duration
-from ganpress.run.files import read_json, read_log
+from ganpress.run.files import read_json
+from ganpress.run.logs import read_log
 from ganpress.run.progress import say
 from ganpress.run.run import Run
 

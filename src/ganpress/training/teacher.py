@@ -18,7 +18,8 @@ from ganpress.models.checkpoint import digest
 from ganpress.models.inputs import channels_of, is_drawn
 from ganpress.models.source import Source
 from ganpress.nn.taps import tapped
-from ganpress.run.files import alone, make_folder, raise_if_full
+from ganpress.run.files import make_folder, raise_if_full
+from ganpress.run.locks import alone
 from ganpress.training.shared_settings import DataSettings
 from ganpress.types import Inputs
 from ganpress.types.sizes import Size, height_width, words

@@ -23,8 +23,9 @@ from ganpress.models.families.gaugan import UNKNOWN
 from ganpress.models.inputs import from_noise, images_for, inputs_of
 from ganpress.report import write_report
 from ganpress.run import distributed
-from ganpress.run.files import make_folder, read_json, read_log, replace_file
+from ganpress.run.files import make_folder, read_json, replace_file
 from ganpress.run.grid import grid
+from ganpress.run.logs import read_log
 from ganpress.run.proposals import holding, is_held, ways
 from ganpress.run.run import Run
 from ganpress.training.cartoongan import CartoonganTraining, train_cartoongan

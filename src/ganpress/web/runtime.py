@@ -20,7 +20,8 @@ from tempfile import TemporaryDirectory
 
 from ganpress.errors import ConfigError, MissingExtra
 from ganpress.run.cache import cache_dir
-from ganpress.run.files import alone, make_folder, write_file
+from ganpress.run.files import make_folder, write_file
+from ganpress.run.locks import alone
 
 VARIABLE = "GANPRESS_ONNXRUNTIME_WEB"
 """Environment variable that names the package's file where npm cannot fetch it."""

@@ -35,7 +35,8 @@ from ganpress.methods.gan_slimming.settings import SlimConfig, resolve
 from ganpress.methods.gan_slimming.targets import check_target, uniform_widths
 from ganpress.models.checkpoint import Model, full_model, load, save
 from ganpress.nn.layers import add_gates
-from ganpress.run.run import Run, Stage, read_log
+from ganpress.run.logs import read_log
+from ganpress.run.run import Run, Stage
 from ganpress.run.settings import checked
 
 PRUNED = {n: w for n, w in VANISHING.items() if set(scales(w.net(gates=True))) & set(w.vanishing)}

@@ -27,7 +27,8 @@ from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.families.base import draw_inputs
 from ganpress.quantisation.quantise import quantiser_of
 from ganpress.run.cache import cache_dir, cache_folder, clear_unused, mark_used
-from ganpress.run.files import alone, replace_pair, write_file
+from ganpress.run.files import replace_pair, write_file
+from ganpress.run.locks import alone
 from ganpress.types import Inputs
 from ganpress.types.sizes import Size
 

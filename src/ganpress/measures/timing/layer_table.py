@@ -21,7 +21,8 @@ from ganpress.measures.timing import timer
 from ganpress.measures.timing.exports import source_digest
 from ganpress.measures.timing.timer import Conditions, Timer
 from ganpress.run.cache import cache_dir, cache_folder, mark_used
-from ganpress.run.files import alone, read_json, write_json
+from ganpress.run.files import read_json, write_json
+from ganpress.run.locks import alone
 from ganpress.run.progress import Progress, say
 
 FORMAT = 1

@@ -9,7 +9,8 @@ from typing import Any
 
 from ganpress.methods.once_for_all.search.evolution import front
 from ganpress.methods.once_for_all.search.space import Choice, Space
-from ganpress.run.files import alone, read_json, write_json
+from ganpress.run.files import read_json, write_json
+from ganpress.run.locks import alone
 
 FILE = "trials.json"
 

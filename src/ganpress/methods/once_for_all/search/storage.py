@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ganpress.errors import ConfigError, Interrupted, MissingExtra, SearchFailed, require
-from ganpress.run.files import alone
+from ganpress.run.locks import alone
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
