@@ -35,8 +35,7 @@ from ganpress.run.files import read_json
 from ganpress.run.logs import read_log
 from ganpress.run.run import Stage
 from ganpress.run.settings import checked
-from ganpress.training import kit
-from ganpress.training import train as training
+from ganpress.training import finish, kit
 from ganpress.training.train import train, trainer
 
 COMMON = {
@@ -78,7 +77,7 @@ def train_in_double(root: Path) -> None:
     """The case without state across samples, in double precision: rounding cannot hide a fault."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kit, "batches", in_double(kit.batches))
-        patch.setattr(training, "samples_of", lambda *_: (torch.zeros(1, 3, 8, 8), 1, "none"))
+        patch.setattr(finish, "samples_of", lambda *_: (torch.zeros(1, 3, 8, 8), 1, "none"))
         torch.set_default_dtype(torch.float64)
         try:
             train_case("plain", root)

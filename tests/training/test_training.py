@@ -170,7 +170,7 @@ def test_two_programs_cannot_write_one_run(
     run = tmp_path / "run"
     run.mkdir()
     holder = (
-        "import sys, pathlib, ganpress.run.files as f;"
+        "import sys, pathlib, ganpress.run.locks as f;"
         f"lock = f.Lock(pathlib.Path({str(run / 'run.lock')!r})); print('held', flush=True);"
         "sys.stdin.read()"
     )
