@@ -1,7 +1,6 @@
 """A target in milliseconds: how far predictions are off, and how far off students end.
 
 Command:  python -m benchmarks.latency_target            (every zoo teacher, quiet cores)
-          python -m benchmarks.latency_target --clock process --threads 1   (a busy machine)
 Time:     about 3 minutes a teacher and runtime for the table (GauGAN 10), once; then seconds for
           each width set, and about a minute for each student.
 Result:   benchmarks/results/latency-target.json and .md; rows of other teachers, runtimes and
@@ -70,10 +69,6 @@ def main() -> None:
     given = arguments()
     os.environ["XDG_CACHE_HOME"] = str(given.cache)
     torch.set_num_threads(given.threads)
-    if given.clock == "process":
-        if given.threads != 1:
-            raise SystemExit("--clock process counts the seconds of all threads: --threads 1.")
-        timer.clock = time.process_time
     rows = json.loads(given.out.read_text())["rows"] if given.out.exists() else []
     for name in given.teachers:
         for runtime in given.runtimes:
@@ -96,7 +91,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sets", type=int, default=10, help="width sets that are compared")
     parser.add_argument("--size", type=int, help="pixels; the network's own")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--clock", choices=["wall", "process"], default="wall")
     parser.add_argument(
         "--cache", type=Path, default=Path(tempfile.gettempdir()) / "latency-target"
     )
@@ -202,12 +196,12 @@ def pictures(teacher: Model, root: Path) -> Images | None:
 
 def write(rows: Sequence[dict[str, Any]], given: argparse.Namespace) -> None:
     """The JSON, and a table beside it."""
-    facts = {"processor": processor(), "threads": given.threads, "clock": given.clock, "rows": rows}
+    facts = {"processor": processor(), "threads": given.threads, "rows": rows}
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(facts, indent=1) + "\n")
     heads = ["teacher", "runtime", "precision", "teacher, ms", "rounds to", "mean error",
              "largest", "table, s", *given.methods]  # fmt: skip
-    lines = [f"{processor()}, {given.threads} thread(s), {given.clock} clock. Errors: of "
+    lines = [f"{processor()}, {given.threads} thread(s). Errors: of "
              f"{given.sets} width sets that the table was not fitted to. Students: asked for the "
              "time half way between those of the teacher's widths and of the narrowest ones, how "
              "far `bench` finds them from it.", "",

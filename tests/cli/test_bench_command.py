@@ -13,7 +13,7 @@ from graphs import convolving, costs, onnx_file, weight, written
 from onnx import helper
 
 from ganpress.cli import bench as command
-from ganpress.measures.timing import rounds
+from ganpress.measures.timing import process
 from ganpress.measures.timing.candidates import Left
 from ganpress.measures.timing.rows import Bench, Row
 from ganpress.measures.timing.statistics import Ratio
@@ -174,9 +174,9 @@ def test_a_bench_in_which_nothing_could_be_timed_says_so_and_fails(
     file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(self: Any, what: str, **_: Any) -> Any:
-        raise rounds.CandidateFailed("it will not")
+        raise process.Failed("it will not")
 
-    monkeypatch.setattr(rounds.Worker, "ask", refuse)
+    monkeypatch.setattr(process.Worker, "ask", refuse)
     told = run_cli(capsys, "bench", file, "--runtime", "onnxruntime", "--size", 16, "--threads", 1)
     assert told.code == 2
     assert "not timed: a.onnx, onnxruntime fp32: it will not" in told.out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ganpress.errors import ConfigError, MissingExtra
+from ganpress.errors import ConfigError, ExportError, MissingExtra
 from ganpress.measures.timing import layer_table, timer
 from ganpress.measures.timing.layer_table import (
     Job,
@@ -241,13 +242,49 @@ def test_a_runtime_is_found_that_is_installed_under_another_name(
     assert installed("some_runtime") == "1.2"
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
-def test_a_file_is_run_on_numbers_of_its_own_shapes(runtime: str) -> None:
+def a_relu(op: str = "Relu") -> bytes:
+    """A file of one node."""
     from onnx import TensorProto, helper
 
-    pytest.importorskip(runtime)
     ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 2]) for n in ("x", "y")]
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", ports[:1], ports[1:])
+    graph = helper.make_graph([helper.make_node(op, ["x"], ["y"])], "g", ports[:1], ports[1:])
     file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    found = time_of(file.SerializeToString(), conditions_here(runtime, "fp32", 1))
+    made: bytes = file.SerializeToString()
+    return made
+
+
+@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+def test_a_file_is_run_on_numbers_of_its_own_shapes(runtime: str, tmp_path: Path) -> None:
+    pytest.importorskip(runtime)
+    (tmp_path / "a.onnx").write_bytes(a_relu())
+    found = timer.median_ms(tmp_path / "a.onnx", conditions_here(runtime, "fp32", 1))
     assert 0 < found < 60_000
+
+
+def test_files_are_timed_in_one_process_that_ends_with_the_measuring() -> None:
+    """Also after a file that the runtime refuses, which is told in its words, and Ctrl-C."""
+    pytest.importorskip("onnxruntime")
+    here, processes = conditions_here("onnxruntime", "fp32", 1), []
+    with timer.measuring():
+        for _ in range(2):
+            assert 0 < time_of(a_relu(), here) < 60_000
+            assert timer._worker is not None
+            processes.append(timer._worker._process)
+        assert processes[0] is processes[1] and processes[0].pid != os.getpid()
+        with pytest.raises(ExportError, match=r"onnxruntime cannot run this network: .*NoSuchOp"):
+            time_of(a_relu("NoSuchOp"), here)
+        assert 0 < time_of(a_relu(), here) < 60_000
+        processes.append(timer._worker._process)
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(timer._worker, "ask", interrupted)
+            time_of(a_relu(), here)
+        assert timer._worker is None and processes[-1].poll() is not None
+        time_of(a_relu(), here)
+        assert timer._worker is not None
+        processes.append(timer._worker._process)
+    assert all(process.poll() is not None for process in processes)
+
+
+def interrupted(*_: object, **__: object) -> None:
+    """Ctrl-C."""
+    raise KeyboardInterrupt

@@ -25,7 +25,8 @@ from ganpress.measures.timing import exports, worker
 from ganpress.measures.timing.device import MATTERS, describe, words
 from ganpress.measures.timing.layers import by_kind, by_node
 from ganpress.measures.timing.precisions import hint_of, stored_in
-from ganpress.measures.timing.rounds import Plan, Worker, in_order, run_in_turn
+from ganpress.measures.timing.process import Worker
+from ganpress.measures.timing.rounds import Plan, in_order, run_in_turn
 from ganpress.measures.timing.statistics import median, p95, times_as_fast
 from ganpress.measures.timing.task import Task
 from ganpress.models.checkpoint import Model, full_model, save
@@ -160,19 +161,18 @@ def test_a_process_imports_nothing_from_the_folder_that_a_user_is_in(
     assert found["a"].error == "" and len(found["a"].rounds) == BRIEF.rounds
 
 
-def test_a_process_that_dies_is_told_of(file: Path) -> None:
-    running = Worker(task(file))
+def test_a_process_that_dies_is_told_of() -> None:
+    running = Worker()
     os.kill(running._process.pid, 9)
     with pytest.raises(Exception, match="its process ended with code -9"):
         running.ask("memory")
     running.close()
 
 
-def test_a_process_ends_when_the_one_that_started_it_is_killed(file: Path) -> None:
+def test_a_process_ends_when_the_one_that_started_it_is_killed() -> None:
     code = (
-        "import os, sys; from ganpress.measures.timing.rounds import Worker; "
-        "from ganpress.measures.timing.task import Task; "
-        f"worker = Worker(Task('onnxruntime', {str(file)!r}, 'fp32', 1, '', ('image',))); "
+        "import os, sys; from ganpress.measures.timing.process import Worker; "
+        "worker = Worker(); "
         "print(worker._process.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -65,6 +65,7 @@ def check_alone(target: TargetSettings, *, wanted: bool) -> None:
         )
 
 
+@timer.measuring()
 def resolved_target(
     target: TargetSettings,
     bits: QuantiseSettings,
@@ -229,6 +230,7 @@ def keep_table(target: TargetSettings, run: Path) -> None:
         _table(target).keep(run / TABLE)
 
 
+@timer.measuring()
 def verified(student: Model, target: TargetSettings) -> dict[str, Any]:
     """What was asked for, predicted and measured of a student, as results.json holds it. It is
     timed as the exporter writes it for the target's runtime and size."""

@@ -6,27 +6,19 @@ falls on all alike. The order within a round is drawn anew each time.
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from ganpress.measures.timing.process import Failed, Worker
 from ganpress.measures.timing.task import Task
 
 REST_S = 0.02
 """Between two turns: the threads of the last one wait actively for some milliseconds."""
 LAYER_PASSES = 10
-
-
-class CandidateFailed(Exception):
-    """A candidate's process ended, or its runtime refused; the message is the runtime's."""
 
 
 @dataclass
@@ -73,59 +65,6 @@ Watch = Callable[[str, float, float | None], None]
 known)."""
 
 
-class Worker:
-    """A process of `worker`, asked by `ask`; it is ended by `close`.
-
-    It imports what this process does: ``-m`` alone would look in the working folder first, where a
-    user's random.py or json.py can lie.
-    """
-
-    def __init__(self, task: Task) -> None:
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "ganpress.measures.timing.worker"],
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            text=True,
-            start_new_session=True,  # Ctrl-C is for this process, which ends the others itself
-        )
-        self.task = task
-
-    def ask(self, what: str, **more: Any) -> dict[str, Any]:
-        """Its answer. Raises: CandidateFailed."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps({"do": what, **more}) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise CandidateFailed(self._why())
-        found: dict[str, Any] = json.loads(line)
-        if "error" in found:
-            raise CandidateFailed(found["error"])
-        return found
-
-    def _why(self) -> str:
-        code = self._process.wait()
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").strip().splitlines()
-        return f"its process ended with code {code}" + (f": {lines[-1]}" if lines else "")
-
-    def close(self) -> None:
-        """End the process."""
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with suppress(BrokenPipeError):
-                    stream.close()
-        self._process.kill()
-        self._process.wait()
-        self._said.close()
-
-
 def run_in_turn(
     tasks: Mapping[str, Task],
     plan: Plan,
@@ -141,7 +80,7 @@ def run_in_turn(
         try:
             _load(tasks, workers, found, watch)
             _rounds(workers, found, plan, watch)
-            _finish(workers, found, plan, watch)
+            _finish(workers, tasks, found, plan, watch)
         except KeyboardInterrupt:
             return found, True
     return found, False
@@ -166,7 +105,7 @@ def _load(
     """Start each process, load its candidate and warm it up, one after the other."""
     for name, task in tasks.items():
         watch(f"loading {name}", 0.0, None)
-        workers[name] = Worker(task)
+        workers[name] = Worker()
         with _noting(name, workers, found):
             loaded = workers[name].ask("load", task={**vars(task), "names": list(task.names)})
             found[name].version = loaded["version"]
@@ -177,7 +116,7 @@ def _noting(name: str, workers: dict[str, Worker], found: Mapping[str, Timed]) -
     """Within, a candidate that fails is ended and its reason kept."""
     try:
         yield
-    except CandidateFailed as error:
+    except Failed as error:
         found[name].error = str(error)
         workers.pop(name).close()
 
@@ -205,7 +144,11 @@ def in_order(names: Sequence[str], seed: int, number: int) -> list[str]:
 
 
 def _finish(
-    workers: dict[str, Worker], found: Mapping[str, Timed], plan: Plan, watch: Watch
+    workers: dict[str, Worker],
+    tasks: Mapping[str, Task],
+    found: Mapping[str, Timed],
+    plan: Plan,
+    watch: Watch,
 ) -> None:
     """Peak memory, and then the layers: a profile takes memory of its own."""
     for name in list(workers):
@@ -213,7 +156,7 @@ def _finish(
             memory = workers[name].ask("memory")
             found[name].peak, found[name].base = memory["peak"], memory["base"]
     for name in list(workers) if plan.layers else ():
-        if workers[name].task.runtime in ("torch", "compile"):
+        if tasks[name].runtime in ("torch", "compile"):
             continue
         watch(f"layers of {name}", 1.0, None)
         with _noting(name, workers, found):

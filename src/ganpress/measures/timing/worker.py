@@ -2,7 +2,8 @@
 
 ``python -m ganpress.measures.timing.worker``: one JSON line in, one JSON line out. The first is the
 candidate (`task.Task`); then ``{"do": "turn", "seconds": 0.3}``, ``{"do": "memory"}`` or
-``{"do": "layers", "passes": 10}``, until its input ends.
+``{"do": "layers", "passes": 10}``, until its input ends. Or, with no candidate,
+``{"do": "time", ...}`` for each of many files (`timer.time_of`).
 
 A process of its own, so that its peak memory is the candidate's alone, and so that no runtime finds
 another's threads. torch is imported for torch's candidates only.
@@ -23,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from ganpress.measures.timing.task import Loaded, Task
+from ganpress.measures.timing.timer import Conditions, median_ms
 
 WARM_UP_PASSES, WARM_UP_S = 3, 0.5
 SHORT_MS = 50.0
@@ -67,6 +69,8 @@ def _answer(asked: Mapping[str, Any]) -> dict[str, Any]:
         _state["loaded"] = loaded = load(task)
         return {"warm_up_ms": warm_up(loaded.run), "version": loaded.version,
                 "precision": loaded.precision}  # fmt: skip
+    if asked["do"] == "time":
+        return {"ms": median_ms(Path(asked["path"]), Conditions(**asked["conditions"]))}
     if asked["do"] == "turn":
         return {"ms": turn(_state["loaded"].run, asked["seconds"])}
     if asked["do"] == "memory":
