@@ -6,8 +6,6 @@ A comment on the line above a block says what is done with it, by a reason where
   commands, so that it takes seconds
 - `<!-- code: checked: WHY -->`: of Python, names and arguments exist; that is what is done with
   commands anyway
-- `<!-- code: later, NAME -->`: a command, an option's or a setting's name that may not be there
-  yet; the block is skipped until it is, and then checked
 """
 
 from __future__ import annotations
@@ -63,11 +61,6 @@ class Block:
         """Options that are added to its compress and train commands."""
         return shlex.split(self.mark.partition("with ")[2])
 
-    @property
-    def awaits(self) -> str:
-        """What may not be there yet; "" for a block that waits for nothing."""
-        return self.mark.partition("later, ")[2]
-
 
 def blocks(page: Path) -> list[Block]:
     text = page.read_text()
@@ -95,18 +88,6 @@ def program() -> Any:
     from ganpress.cli.app import app
 
     return get_command(app)
-
-
-def is_there(name: str) -> bool:
-    """Whether a command, an option of one (`export --bytes`) or a setting of slim is there."""
-    from ganpress.methods import METHODS
-    from ganpress.run.settings import names
-
-    if "." in name:
-        return name in names(METHODS["slim"].settings)
-    verb, _, option = name.partition(" ")
-    found = program().commands.get(verb)
-    return found is not None and (not option or any(option in p.opts for p in found.params))
 
 
 def check_command(words: list[str]) -> None:

@@ -302,10 +302,11 @@ def test_gates_start_as_the_length_of_their_filters_so_that_none_die_together() 
 def test_gates_train() -> None:
     net = WIRINGS["cartoongan"].net(gates=True).train()
     net(photos()).square().sum().backward()
-    for layer in convolutions(net).values():
-        if layer.gate is not None:
-            assert layer.gate.grad is not None
-            assert layer.gate.grad.abs().min() > 0
+    gates = {n: layer.gate for n, layer in convolutions(net).items() if layer.gate is not None}
+    assert list(gates) == ["down1.0", "down2.0", "up1.0", "up2.0"]
+    for gate in gates.values():
+        assert gate.grad is not None
+        assert gate.grad.abs().min() > 0
 
 
 def test_networks_with_a_norm_behind_every_convolution_get_no_gate() -> None:

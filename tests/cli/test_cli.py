@@ -401,7 +401,9 @@ def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_pictures_in_the_samples_have_the_evaluated_size(run: Path) -> None:
-    for file in (run / "samples").glob("*.png"):
+    files = list((run / "samples").glob("*.png"))
+    assert len(files) == 3 * 3  # photo, teacher and student
+    for file in files:
         with Image.open(file) as picture:
             assert picture.size == (32, 32)
 

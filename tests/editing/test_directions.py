@@ -295,6 +295,7 @@ def broken(tmp_path: Path, **changed: Any) -> Path:
     ("changed", "message"),
     [
         ({"format": 2}, "has format 2, this version reads 1: update"),
+        ({"format": "missing"}, r"not edit directions .*Give the file that"),
         ({"kind": "missing"}, "does not describe its directions .*'kind'"),
         ({"layers": [1]}, "does not describe its directions"),
         ({"mean": torch.zeros(7)}, "does not describe its directions .*shapes"),

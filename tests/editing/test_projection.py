@@ -148,6 +148,7 @@ def test_a_photos_latent_does_not_depend_on_the_photos_beside_it(
         asked = settings(batch=batch, optimiser=optimiser)
         run = project(stylegan2(), photos, tmp_path / str(batch), settings=asked, quiet=True)
         found.append([load_latent(path).row for path in run.latents])
+    assert len(found[0]) == len(photos)
     for one, together in zip(*found, strict=True):
         assert torch.allclose(one, together, atol=1e-3)
 

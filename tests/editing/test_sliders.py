@@ -113,8 +113,9 @@ def test_the_same_networks_make_the_same_frames(tmp_path: Path) -> None:
     for name in ("a", "b"):
         shown = alone(model, find_directions(model, **FOUND), subjects)
         write_sliders(tmp_path / name, shown, subjects, FEW)
-    for file in (tmp_path / "a").iterdir():
-        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
+    a, b = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("a", "b"))
+    assert len(a) > 2
+    assert a == b
 
 
 def test_new_frames_take_the_place_of_old_ones_and_of_nothing_else(tmp_path: Path) -> None:

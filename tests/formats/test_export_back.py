@@ -151,17 +151,17 @@ def test_an_emptied_block_becomes_one_that_adds_as_much(affine: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "family", "options", "widths"),
+    ("kind", "family", "options", "widths", "said"),
     [
-        ("cyclegan", "cyclegan", {"blocks": 2, "separable": True}, {}),
-        ("cartoongan", "cartoongan", {"blocks": 2, "norm": "batch"}, {}),
-        ("cartoongan", "cartoongan", {"blocks": 2}, {"block1": 0}),
+        ("cyclegan", "cyclegan", {"blocks": 2, "separable": True}, {}, r"\(separable=True\)"),
+        ("cartoongan", "cartoongan", {"blocks": 2, "norm": "batch"}, {}, "'norm': 'batch'"),
+        ("cartoongan", "cartoongan", {"blocks": 2}, {"block1": 0}, "lost block1"),
     ],
 )
 def test_what_a_code_base_does_not_have_is_refused(
-    kind: str, family: str, options: dict[str, Any], widths: dict[str, int]
+    kind: str, family: str, options: dict[str, Any], widths: dict[str, int], said: str
 ) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(ConfigError, match=said):
         exported(kind, tiny(family, options, **widths))
 
 

@@ -215,6 +215,7 @@ def test_biases_without_a_norm_behind_them_are_not_rounded(chaotic: tuple[Model,
     wanted = layer_inputs(model.net, (x,))
     fed, made = cut(data, wanted)
     found = session(fed)({"image": x, **{layer + FEED: q for layer, q in wanted.items()}})
+    assert made.keys() == wanted.keys()
     for layer, output in made.items():
         assert (found[output] - wanted[layer]).abs().gt(1e-6).float().mean() < 2e-4, layer
 

@@ -116,7 +116,14 @@ def test_the_file_makes_the_fake_quantised_networks_pictures(name: str) -> None:
 
 def test_a_scale_for_the_tensor_becomes_one_for_each_channel() -> None:
     model, data = file_of("cyclegan", per_channel=False)
-    check(model, data, form_of("cyclegan"))
+    assert check(model, data, form_of("cyclegan")).mean < verify.NOISE_MOST
+    graph = onnx.load_from_string(data).graph
+    shapes = {i.name: tuple(i.dims) for i in graph.initializer}
+    scaled = [n.input for n in graph.node if n.op_type == "DequantizeLinear"]
+    weights = [(shapes[of], shapes[scale]) for of, scale, *_ in scaled if of in shapes]
+    behind_norms = [(shape, scale) for shape, scale in weights if len(shape) == 4]
+    assert len(behind_norms) == 5
+    assert all(scale == shape[:1] for shape, scale in behind_norms)
 
 
 @pytest.mark.parametrize("per_channel", [True, False])

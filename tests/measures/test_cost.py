@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -197,22 +198,35 @@ def test_latency_says_what_it_depends_on() -> None:
     assert not any(tracked for _, tracked in seen)
 
 
-def test_latency_times_the_network_and_not_the_model_around_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_latency_times_the_network_and_not_the_model_around_it() -> None:
     """A `Model` sets the mode of every module at each call, which is not the network's time."""
-    model = Wiring("cyclegan", {"norm": "batch"}).model()
-    model.net.train()
-    modes, switches = [], []
-    model.net.register_forward_hook(lambda net, *_: modes.append(net.training))
-    train = nn.Module.train
-    monkeypatch.setattr(
-        nn.Module, "train", lambda net, mode=True: switches.append(net) or train(net, mode)
-    )
+    model, modes = Wiring("cyclegan", {"norm": "batch"}).model(), []
+
+    def read(net: nn.Module, *_: object) -> None:
+        modes.append((net.training, net.stem.training))
+        net.stem.training = True  # which a `Model` would set right before the next pass
+
+    model.net.register_forward_hook(read)
     facts = latency(model, size=32, warm_up=1, seconds=0.0)
-    assert modes == [False] * (facts.repeats + 1)
-    assert switches.count(model.net) == 2  # to eval mode and back, whatever the number of passes
-    assert model.net.training
+    assert modes == [(False, False)] + [(False, True)] * facts.repeats
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_latency_leaves_each_module_in_the_mode_that_it_was_in(fails: bool) -> None:
+    net = Wiring("cyclegan", {"norm": "batch"}).net().train()
+    net.stem.eval()  # frozen, as in training on
+    before, seen = {n: m.training for n, m in net.named_modules()}, []
+
+    def read(layer: nn.Module, *_: object) -> None:
+        seen.extend(m.training for m in net.modules())
+        if fails:
+            raise RuntimeError("no memory")
+
+    net.out.register_forward_pre_hook(read)
+    with pytest.raises(RuntimeError, match="no memory") if fails else nullcontext():
+        latency(net, size=32, warm_up=0, seconds=0.0)
+    assert seen and not any(seen)
+    assert {n: m.training for n, m in net.named_modules()} == before
 
 
 def test_latency_takes_at_least_five_passes_however_little_time_there_is() -> None:

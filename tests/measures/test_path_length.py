@@ -137,6 +137,7 @@ def test_every_pair_is_the_derivative_along_its_path(wiring: Wiring) -> None:
     for space in spaces:
         found = path_length(as_double(model), squares(), space=space, count=5, batch=2, eps=1e-6)
         draw = torch.Generator().manual_seed(0)
+        assert len(found.pairs) == 5
         for length in found.pairs:
             z0, *rest = (x.double() for x in net.draw(1, 16, draw))
             z1, *_ = (x.double() for x in net.draw(1, 16, draw))

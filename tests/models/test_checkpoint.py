@@ -516,10 +516,10 @@ def test_a_file_without_a_card_is_refused(saved: Path) -> None:
         load(saved)
 
 
-@pytest.mark.parametrize("card", [[], "text", 3, None])
+@pytest.mark.parametrize("card", [[], {}, "text", 3, None])
 def test_a_card_that_is_no_card_is_refused(saved: Path, card: object) -> None:
     save_file(load_file(saved), saved, metadata={"ganpress": json.dumps(card)})
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match=r"not a whole ganpress model \(.* card .*copy it"):
         load(saved)
     save_file(load_file(saved), saved, metadata={"ganpress": "{not json"})
     with pytest.raises(CheckpointError, match=r"not a whole ganpress model"):

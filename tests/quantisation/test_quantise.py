@@ -229,6 +229,7 @@ def test_every_convolution_hears_and_weighs_whole_steps_but_the_photo(wiring: Wi
         layer.operands = listen  # type: ignore[method-assign]
     net(*wiring.inputs())
     given = heard_by(wiring.net(), *wiring.inputs())
+    assert heard.keys() == convolutions(net).keys() & given.keys()
     for name in heard:
         layer = net.get_submodule(name)
         if not layer.quantises_input:  # it reads what the network is given

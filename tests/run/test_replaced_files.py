@@ -40,8 +40,11 @@ def test_files_folders_and_links_to_files_are_ordinary(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a")
     (tmp_path / "link").symlink_to("a")
     (tmp_path / "dead").symlink_to("nowhere")
-    for name in ("a", "link", "dead", "new", "."):
-        check_ordinary(tmp_path / name)
+    check_ordinary(tmp_path)
+    for name in ("a", "link", "dead", "new"):
+        replace_file(tmp_path / name, lambda file: file.write(b"b"))
+        assert (tmp_path / name).read_bytes() == b"b"
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_command_refuses_a_pipe_before_it_works(

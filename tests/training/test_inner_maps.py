@@ -83,7 +83,8 @@ def test_spades_feature_matching_can_read_any_discriminator() -> None:
 def test_the_smallest_side_is_read_in_training_and_half_of_it_is_not(name: str) -> None:
     discriminator = with_loss(WIRINGS[name]).train()
     side, channels = smallest_side(discriminator), channels_read(discriminator)
-    inner_maps(discriminator, torch.zeros(1, channels, side, side))
+    maps = inner_maps(discriminator, torch.zeros(1, channels, side, side))
+    assert [len(scale) for scale in maps] == [len(scale) for scale in STAGES[name]]
     if side > 1:
         with pytest.raises((RuntimeError, ValueError)):
             inner_maps(discriminator, torch.zeros(1, channels, side // 2, side // 2))

@@ -107,5 +107,6 @@ def test_training_takes_the_papers_steps(
 
 def test_the_cartoons_used_here_have_edges_to_smooth(domains: tuple[Images, Images]) -> None:
     c = checked(CartoonganTraining, SETTINGS)
-    shown = batches(domains[1], c, "other")
+    shown = list(batches(domains[1], c, "other"))
+    assert len(shown) == c.steps
     assert all(float((smooth_edges(b.x) - b.x).abs().max()) > 0.1 for b in shown)

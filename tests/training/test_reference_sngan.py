@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from ganpress.data import Images, open_images
 from ganpress.models.families import family
+from ganpress.models.families.base import draw_inputs
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.run.run import Run
 from ganpress.run.settings import checked
@@ -146,3 +147,19 @@ def test_sngan_is_trained_as_its_papers_say(
     same(model.net.state_dict(), wanted.average, "the teacher")
     assert model.discriminator is not None
     same(model.discriminator.net.state_dict(), wanted.nets["D"], "its discriminator")
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_accumulating_gradients_changes_the_batch_norms_groups_only(
+    images: Images, tmp_path: Path, norm: str
+) -> None:
+    """A spectral norm iterates once a part, too."""
+    options = {"bottom_width": 2, "latent_dim": LATENT, "classes": 3, "norm": norm}
+    given = {"options": options, "discriminator": {"width": 4, "spectral_norm": False}}
+    whole, parts = (
+        train_sngan(Run(tmp_path / str(n), quiet=True), images, None, settings(**given, **how))[""]
+        for n, how in enumerate([{}, {"accumulate": 2}])
+    )
+    shown = draw_inputs(whole.net, 3, 16, torch.Generator().manual_seed(1))
+    apart = float((parts(*shown) - whole(*shown)).abs().max())
+    assert apart < 1e-9 if norm == "instance" else apart > 1e-3

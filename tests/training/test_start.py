@@ -11,6 +11,7 @@ import golden
 import pytest
 import torch
 from cli_runs import run_cli
+from nets import difference
 from thin import thinned
 from torch import Tensor, nn
 
@@ -166,10 +167,14 @@ def test_a_fresh_average_forgets_its_first_weights_and_a_starts_does_not(
     first = learn("pix2pix", "first", config=config("pix2pix"))[""]
     slow = config("pix2pix", ema=0.999999)
     after = learn("pix2pix", "again", config=slow, start=first)[""]
-    for (n, a), (_, b) in zip(
-        after.net.named_parameters(), first.net.named_parameters(), strict=True
-    ):
-        assert torch.allclose(a, b, atol=1e-7), n
+    fresh = learn("pix2pix", "fresh", config=slow)[""]
+    unmoved = learn("pix2pix", "unmoved", config=config("pix2pix", **still("pix2pix")))[""]
+
+    def moved(model: Model, since: Model) -> float:
+        pairs = zip(model.net.parameters(), since.net.parameters(), strict=True)
+        return max(difference(a, b) for a, b in pairs)
+
+    assert moved(after, first) <= 1e-7 < 1e-4 < moved(fresh, unmoved)
 
 
 # --- through the command line -------------------------------------------------------------------

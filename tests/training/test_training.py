@@ -223,6 +223,7 @@ def test_the_rows_of_the_processes_are_the_batch_of_one(
         monkeypatch.setattr("ganpress.run.distributed.rank", lambda rank=rank: rank)
         monkeypatch.setattr("ganpress.run.distributed.world", lambda: 2)
         rows.append(list(batches(images, c, 1)))
+    assert len(whole) == 2
     for one, first, second in zip(whole, *rows, strict=True):
         assert torch.equal(one.x, torch.cat([first.x, second.x]))
 

@@ -12,7 +12,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from ganpress.errors import CheckpointError
-from ganpress.models.stored import not_finite
+from ganpress.models.stored import not_finite, read_card
 from ganpress.run.files import make_folder, write_file
 from ganpress.sniff import misplaced
 
@@ -58,7 +58,7 @@ def read_tensors(
             metadata = file.metadata() or {}
             if key not in metadata:
                 raise CheckpointError(f"{path} {misplaced(path, what)}.")
-            card = dict(json.loads(metadata[key]))
+            card = read_card(metadata[key])
             wanted = file.keys() if names is None else names
             tensors = {name: file.get_tensor(name).clone() for name in wanted}
     except (SafetensorError, ValueError, TypeError, OSError) as error:

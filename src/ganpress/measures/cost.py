@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
@@ -23,6 +23,7 @@ from ganpress.models.families.base import draw_inputs
 from ganpress.nn.axes import Dim, axes, tags, vanishing_with
 from ganpress.nn.integer_layers import SubPixelConv2d
 from ganpress.nn.layers import ConvTranspose2d, convolutions, quantisable
+from ganpress.nn.modes import in_eval
 from ganpress.quantisation.quantise import quantiser_of
 from ganpress.types import Inputs, Widths
 from ganpress.types.sizes import Size, as_size
@@ -216,7 +217,7 @@ def latency(
     """
     timed: Callable[..., Any] = net.net if isinstance(net, Model) else net
     inputs = [t.to(device) for t in _example(timed, batch, size)]
-    with _evaluating(timed):
+    with in_eval(timed) if isinstance(timed, nn.Module) else nullcontext():
         times = _timed(timed, inputs, device, warm_up=warm_up, seconds=seconds, most=most)
     times.sort()
     return Latency(
@@ -234,20 +235,6 @@ def latency(
 def _precision(timed: object) -> str:
     quantiser = quantiser_of(timed) if isinstance(timed, nn.Module) else None
     return f"fake int{quantiser.bits}" if quantiser else "fp32"
-
-
-@contextmanager
-def _evaluating(net: object) -> Iterator[None]:
-    """Within, a network is in eval mode; anything else is left alone."""
-    if not isinstance(net, nn.Module):
-        yield
-        return
-    was_training = net.training
-    net.eval()
-    try:
-        yield
-    finally:
-        net.train(was_training)
 
 
 def _timed(

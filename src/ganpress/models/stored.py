@@ -34,7 +34,7 @@ def read_stored(path: Path) -> tuple[dict[str, Any], State]:
             if "ganpress" not in metadata:
                 other = misplaced(path, "model") or "has no ganpress card"
                 raise CheckpointError(f"{path} {other}.")
-            card = dict(json.loads(metadata["ganpress"]))
+            card = read_card(metadata["ganpress"])
             state = {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, TypeError, OSError) as error:
         other = f"is not a whole ganpress model ({error}). If it was once, copy it again"
@@ -44,6 +44,14 @@ def read_stored(path: Path) -> tuple[dict[str, Any], State]:
             f"{path} has format {card.get('format')}, this version reads {FORMAT}: update ganpress."
         )
     return _of_today(card, state)
+
+
+def read_card(text: str) -> dict[str, Any]:
+    """The card in a file's metadata. Raises ValueError for what is none."""
+    card = json.loads(text)
+    if not (isinstance(card, dict) and "format" in card):
+        raise ValueError("its card says no format")
+    return card
 
 
 def _of_today(card: dict[str, Any], state: State) -> tuple[dict[str, Any], State]:

@@ -63,4 +63,5 @@ def test_the_unit_distance_is_the_mean_over_the_mask_at_each_layers_resolution()
 def test_pictures_of_other_channels_are_compared_too(channels: int) -> None:
     a, b = (torch.rand(1, channels, 32, 32, generator=DRAW) for _ in range(2))
     found = masked_pairwise(NET, a, b, LEFT[:1])
+    assert found.keys() == {"masked-l1", "tiny-masked-unit-distance"}
     assert all(value.shape == (1,) and value > 0 for value in found.values())

@@ -158,10 +158,19 @@ def test_an_uncut_student_differs_from_its_teacher_by_nothing_in_the_first_step(
     assert first["loss/pixel"] == 0 < last["loss/pixel"]
 
 
-def test_principal_directions_are_the_teachers(home: Path, tmp_path: Path) -> None:
-    given = given_for("stylegan2", home)
+def test_principal_directions_are_the_teachers(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, minimised, train = given_for("stylegan2", home), [], method.train
+    teacher: Any = given.teacher.net
+    other = replace(given.teacher, net=WIRINGS["stylegan2"].net(1).requires_grad_())
+    monkeypatch.setattr(method, "cut_student", lambda *_: other)
+    monkeypatch.setattr(method, "train", lambda *a: [minimised.append(a[3]), train(*a)])
     press(given, settings(distil={"relation": 30.0, "masked": False}), tmp_path)
-    assert all(line["loss/relation"] > 0 for line in log_of(tmp_path, "finetune"))
+    w = teacher.mapping(torch.randn(100, 8, generator=torch.Generator().manual_seed(3)))
+    wanted = torch.linalg.svd((w - w.mean(0)).detach()).Vh
+    assert difference((minimised[0].directions.vectors @ wanted.T).abs(), torch.eye(8)) < 1e-3
+    assert [line["loss/relation"] > 0 for line in log_of(tmp_path, "finetune")] == [True, True]
 
 
 @pytest.mark.parametrize(("side", "taps"), [(4, (0,)), (8, (1, 2)), (16, (3, 4)), (32, (3, 4))])

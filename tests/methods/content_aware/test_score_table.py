@@ -37,6 +37,7 @@ def drawn(wiring: Wiring, seed: int = 0) -> Drawn:
 
 
 def same(a: Scores, b: Scores) -> bool:
+    assert a.keys() == b.keys() != set()
     return all(torch.equal(a[g], b[g]) for g in a)
 
 

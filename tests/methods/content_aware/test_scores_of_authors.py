@@ -84,6 +84,7 @@ def noise(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 def agrees(scores: Scores, name: str, tolerance: float, *, first: int = 0) -> None:
     """Each group's largest difference is within the tolerance, relative to its largest score."""
+    assert list(scores) == list(dense().widths)
     for k, (group, score) in enumerate(scores.items()):
         if k >= first:
             want = reference(NAME).output[f"{name}_{k}"]
