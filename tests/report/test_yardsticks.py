@@ -11,6 +11,7 @@ import pytest
 from test_report import Page, bare_run
 from test_report_pages import EVIL, an_ablation
 
+from ganpress.cli.ablate import print_ablation
 from ganpress.errors import ConfigError
 from ganpress.report import write_report
 from ganpress.report.ablation import notes, protocol, write_ablation
@@ -71,11 +72,11 @@ def test_the_report_says_once_what_the_error_and_the_lines_under_a_metric_are(
 ) -> None:
     text = Page(page_of(tmp_path, an_evaluation())).text
     assert text.count("standard error of the mean over the pictures") == 1
-    assert "of a path length, over its pairs of latent codes" in text
+    assert "of a path length, standard error over its pairs of latent codes" in text
     assert text.count("Under a metric: ") == 1 and "splits" not in text
     score = {"metrics": {"is-resnet56": 5.7}, "spread": {"is-resnet56": 0.16}, "count": 500}
     text = Page(page_of(tmp_path, score)).text
-    assert "of a score, the standard deviation over its splits" in text
+    assert "±: of a score, standard deviation over its splits." in text
     assert "standard error" not in text and "Under a metric: " not in text
 
 
@@ -236,6 +237,14 @@ def test_a_variant_of_several_seeds_has_their_deviation_whatever_the_pictures_sa
     assert (rows["gs-8"]["far"], rows["gs-32"]["far"]) == ("3 ± 0.5", "1")
 
 
+def test_the_terminal_says_of_a_yardstick_what_was_measured_and_no_dashes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_ablation(compared(tmp_path))
+    lines = capsys.readouterr().out.splitlines()
+    assert "the mean picture: real/l1 0.1875" in lines
+
+
 def test_an_ablation_of_before_without_errors_and_yardsticks_has_a_page(tmp_path: Path) -> None:
     root = an_ablation(tmp_path)
     assert "±: standard deviation over seeds" in Page(write_ablation(root).read_text()).text
@@ -254,3 +263,73 @@ def test_errors_over_pictures_of_real_ones_are_kept_but_no_deviation_of_a_score(
     judged = {"metrics": {"l1": 2.0, "is-tiny": 3.0}, "spread": {"l1": 0.25, "is-tiny": 0.1}}
     (run / "judged-student.json").write_text(json.dumps(judged))
     assert row_of("gs-32", {0: run})["over_images"] == {"l1": 0.5, "real/l1": 0.25}
+
+
+# --- a student against real pictures ------------------------------------------------------------
+
+
+def a_quality(l1: float, **more: Any) -> dict[str, Any]:
+    """As `ganpress evaluate --json` writes it."""
+    return {
+        "metrics": {"l1": l1},
+        "spread": {"l1": 0.002},
+        "count": 30,
+        "yardsticks": {"l1, the mean picture": 0.75},
+        "protocol": {"reference": "the true pictures"},
+        **more,
+    }
+
+
+def judged_run(folder: Path, **judged: dict[str, Any]) -> Path:
+    root = bare_run(folder, results={"evaluation": an_evaluation()})
+    for who, content in judged.items():
+        (root / f"judged-{who}.json").write_text(json.dumps(content))
+    return root
+
+
+def against_real(root: Path) -> list[tuple[str, str, str]]:
+    html = write_report(root).read_text()
+    return table_of(f'id="evaluation"{html.partition("Against real pictures</h3>")[2]}')
+
+
+def test_a_student_against_real_pictures_stands_beside_its_teacher(tmp_path: Path) -> None:
+    root = judged_run(tmp_path / "run", student=a_quality(0.25), teacher=a_quality(0.125))
+    assert against_real(root) == [
+        ("", "l1", "0.25 ± 0.002"),
+        ("under", "the teacher&#39;s own", "0.125"),
+        ("under", "the mean picture", "0.75"),
+    ]
+    html = (root / "report.html").read_text()
+    assert table_of(html)[1] == ("", "l1", "0.02367 ± 0.0011")
+    assert html.index("Against the teacher's pictures</h3>") < html.index("Against real pictures")
+
+
+@pytest.mark.parametrize("other", [{"count": 29}, {"protocol": {"reference": "others"}}])
+def test_a_teacher_that_was_measured_otherwise_is_not_beside_its_student(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    teacher = a_quality(0.125, **other)
+    root = judged_run(tmp_path / "run", student=a_quality(0.25), teacher=teacher)
+    assert [row[1] for row in against_real(root)] == ["l1", "the mean picture"]
+
+
+def test_the_teacher_of_an_ablations_variant_lies_in_the_ablations_folder(tmp_path: Path) -> None:
+    root = judged_run(tmp_path / "gs-8-0", student=a_quality(0.25))
+    (tmp_path / "judged-teacher.json").write_text(json.dumps(a_quality(0.125)))
+    assert len(against_real(root)) == 2  # a folder of runs: somebody else's
+    (tmp_path / "settings.json").write_text("{}")
+    assert against_real(root)[1] == ("under", "the teacher&#39;s own", "0.125")
+
+
+def test_a_run_that_was_not_measured_against_real_pictures_says_nothing_of_them(
+    tmp_path: Path,
+) -> None:
+    html = write_report(judged_run(tmp_path / "run", teacher=a_quality(0.125))).read_text()
+    assert "Against real pictures" not in html and "Against the teacher" not in html
+
+
+@pytest.mark.parametrize("part", ["metrics", "spread", "yardsticks", "protocol"])
+def test_a_part_of_the_wrong_kind_is_named_with_its_file(tmp_path: Path, part: str) -> None:
+    root = judged_run(tmp_path / "run", student={**a_quality(0.25), part: [1]})
+    with pytest.raises(ConfigError, match=f"judged-student.json: '{part}' should be an object"):
+        write_report(root)

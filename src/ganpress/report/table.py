@@ -178,26 +178,30 @@ def widths(model: Mapping[str, Any]) -> dict[str, tuple[float, float, float]]:
 
 
 def evaluation(results: Mapping[str, Any]) -> list[Table]:
-    """The metrics with what they are read beside, and the protocol behind them."""
-    found = section(results, "evaluation", _WHERE)
-    protocol = dict(section(found, "protocol", _WHERE))
+    """Of `results.json`: the metrics with what they are read beside, and their protocol."""
+    return measured(section(results, "evaluation", _WHERE), _WHERE)
+
+
+def measured(found: Mapping[str, Any], where: str) -> list[Table]:
+    """An evaluation from the file ``where``: its metrics, and the protocol behind them."""
+    protocol = dict(section(found, "protocol", where))
     if found.get("count") is not None:
         protocol["pictures"] = found["count"]
-    return _metric_table(found) + facts(protocol, "How it was measured")
+    return _metric_table(found, where) + facts(protocol, "How it was measured")
 
 
-def _metric_table(found: Mapping[str, Any]) -> list[Table]:
+def _metric_table(found: Mapping[str, Any], where: str) -> list[Table]:
     """Each metric with its standard error, and under it its yardsticks; nothing when there are
     none."""
-    metrics, errors = flat(found, "metrics"), standard_errors(found)
-    beside, alone = sorted_by_metric(metrics, flat(found, "yardsticks"))
+    metrics, errors = flat(found, "metrics", where), standard_errors(found, where)
+    beside, alone = sorted_by_metric(metrics, flat(found, "yardsticks", where))
     rows: list[list[str | Amount]] = []
     under, shown = [], []
     for name, value in metrics.items():
         rows.append([name, _cell(value)])
-        measured, error = number(value), errors.get(name)
-        if measured is not None and error is not None:
-            rows[-1][1] = marked(measured, plus_minus(measured, error))
+        exact, error = number(value), errors.get(name)
+        if exact is not None and error is not None:
+            rows[-1][1] = marked(exact, plus_minus(exact, error))
             shown.append(name)
         yardsticks = beside.get(name, {})
         under += range(len(rows), len(rows) + len(yardsticks))

@@ -7,23 +7,28 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ganpress.report.amounts import larger_is_better, number
-from ganpress.report.reading import section
+from ganpress.report.reading import QUALITY, RESULTS, section
 
-_WHERE = "results.json"
 _COUNTS = re.compile(r"-\d+(-vs-\d+-.+|x\d+)$")
 _IN_WORDS = {
     "the teacher": "the teacher's own",
     "real": "real pictures",
     "real against real": "real pictures against real pictures",
 }
+_ERRORS = {
+    "pictures": "standard error of the mean over the pictures",
+    "path": "of a path length, standard error over its pairs of latent codes",
+    "score": "of a score, standard deviation over its splits",
+}
 YARDSTICKS = "the same metric of what is named there, to compare with"
 
 
-def flat(evaluation: Mapping[str, Any], key: str) -> dict[str, Any]:
+def flat(evaluation: Mapping[str, Any], key: str, where: str = RESULTS) -> dict[str, Any]:
     """Values of `metrics`, `spread` or `yardsticks` by name; one that holds several numbers is
-    spread over several names. {} without any. Raises ConfigError for what is no object."""
+    spread over several names. {} without any. Raises ConfigError, which names the file ``where``,
+    for what is no object."""
     found: dict[str, Any] = {}
-    for name, value in section(evaluation, key, _WHERE).items():
+    for name, value in section(evaluation, key, where).items():
         if isinstance(value, Mapping):
             found |= {f"{name}, {inner}": each for inner, each in value.items()}
         else:
@@ -31,13 +36,23 @@ def flat(evaluation: Mapping[str, Any], key: str) -> dict[str, Any]:
     return found
 
 
-def standard_errors(evaluation: Mapping[str, Any]) -> dict[str, float]:
+def standard_errors(evaluation: Mapping[str, Any], where: str = RESULTS) -> dict[str, float]:
     """Metric -> its standard error, of a score its deviation; of one picture none is known."""
-    known = {name: number(value) for name, value in flat(evaluation, "spread").items()}
+    known = {name: number(value) for name, value in flat(evaluation, "spread", where).items()}
     single = evaluation.get("count") == 1
     return {
         name: error for name, error in known.items() if error is not None and (error or not single)
     }
+
+
+def beside_teacher(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The student's quality, with its teacher's metrics among the yardsticks where both were
+    measured alike."""
+    if any(teacher.get(key) != student.get(key) for key in ("protocol", "count")):
+        return student
+    own, known = flat(teacher, "metrics", "judged-teacher.json"), flat(student, "metrics", QUALITY)
+    first = {f"{name}, the teacher": value for name, value in own.items() if name in known}
+    return {**student, "yardsticks": first | flat(student, "yardsticks", QUALITY)}
 
 
 def sorted_by_metric(
@@ -63,18 +78,16 @@ def sorted_by_metric(
 
 def explained(errors: Iterable[str], *, yardsticks: bool) -> str:
     """What ± is after these metrics, and what the lines under a metric are; '' without either."""
-    errors = list(errors)
-    paths = [name for name in errors if name.startswith("ppl-")]
-    scores = [name for name in errors if larger_is_better(name)]
-    said = ["the standard error of the mean over the pictures"] * (
-        len(errors) > len(paths) + len(scores)
-    )
-    said += ["of a path length, over its pairs of latent codes"] * bool(said and paths)
-    said += ["the standard error of the mean over pairs of latent codes"] * bool(not said and paths)
-    said += ["of a score, the standard deviation over its splits"] * bool(scores)
-    lines = [f"±: {'; '.join(said)}."] * bool(said)
-    lines += [f"Under a metric: {YARDSTICKS}."] * yardsticks
-    return " ".join(lines)
+    kinds = dict.fromkeys(map(_kind, errors))
+    said = [words for kind, words in _ERRORS.items() if kind in kinds]
+    lines = [f"±: {'; '.join(said)}."] if said else []
+    return " ".join(lines + [f"Under a metric: {YARDSTICKS}."] * yardsticks)
+
+
+def _kind(metric: str) -> str:
+    if larger_is_better(metric):
+        return "score"
+    return "path" if metric.startswith("ppl-") else "pictures"
 
 
 def _in_words(what: str) -> str:
