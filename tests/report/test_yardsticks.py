@@ -23,7 +23,7 @@ FID = "fid-pytorch-uint8-500-vs-500-9f86d081"
 
 
 def an_evaluation(**more: Any) -> dict[str, Any]:
-    """As `results.json` holds one: two metrics of pictures, a path length and a distance of sets."""
+    """As `results.json` holds one: of pictures, of paths and of sets."""
     return {
         "metrics": {"tiny-unit-distance": 0.44374, "l1": 0.02367, PPL: 104.31, FID: 61.734},
         "spread": {"l1": 0.00108, "tiny-unit-distance": 0.02833, PPL: 3.3},
@@ -42,7 +42,7 @@ def table_of(html: str) -> list[tuple[str, str, str]]:
     """The table of metrics: (class of the row, its heading, its value)."""
     table = html[html.index('id="evaluation"') :].partition("</table>")[0]
     found = re.findall(r'<tr( class="under")?><th scope="row">(.*?)</th><td>(.*?)</td>', table)
-    return [tuple(re.sub("<[^>]*>| class=|\"", "", part).strip() for part in row) for row in found]
+    return [tuple(re.sub('<[^>]*>| class=|"', "", part).strip() for part in row) for row in found]
 
 
 def page_of(folder: Path, evaluation: dict[str, Any]) -> str:
@@ -187,6 +187,7 @@ def compared(root: Path, **more: Any) -> dict[str, Any]:
         "frechet-tiny, real against real, 98 each": 12.5,
         "l1, the mean picture": 0.1875,
         "is-tiny, real": 9.5,
+        "kid-tiny, real": None,
     }
     (root / "ablation.json").write_text(json.dumps(found))
     return found
@@ -211,7 +212,7 @@ def test_yardsticks_of_a_comparison_stand_in_the_columns_of_their_metrics(tmp_pa
     assert (mean["real/l1"], mean["real/frechet-tiny"], mean["far"]) == ("0.1875", "–", "–")
     assert "the mean picture" in page.text
     named = [name for name in protocol(found) if name.startswith("yardstick")]
-    assert named == ["yardstick real/is-tiny, real"]
+    assert named == ["yardstick real/is-tiny, real", "yardstick real/kid-tiny, real"]
 
 
 def test_a_variant_of_one_seed_has_the_standard_error_over_the_test_pictures(

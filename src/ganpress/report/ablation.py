@@ -8,7 +8,15 @@ from typing import Any
 
 from ganpress.errors import ConfigError
 from ganpress.report.ablation_figures import SIZE, figure_size, picture_grid, spoken
-from ganpress.report.amounts import duration, milliseconds, number, plus_minus, si, significant, size_bytes
+from ganpress.report.amounts import (
+    duration,
+    milliseconds,
+    number,
+    plus_minus,
+    si,
+    significant,
+    size_bytes,
+)
 from ganpress.report.figures import drawing, svg_body, whole_svg
 from ganpress.report.page import fill, write_page
 from ganpress.report.pictures import data_uri
@@ -112,7 +120,7 @@ def _arm_row(
 
 def _teacher_row(found: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     cost = found["teacher_cost"]
-    own = {f"real/{name}": significant(v) for name, v in found["judged_teacher"].items()}
+    own = {f"real/{name}": significant(v, 4) for name, v in found["judged_teacher"].items()}
     known = ["teacher", "32", "–", size_bytes(cost["bytes"]), "1", "–", si(cost["macs"]), "1"]
     return [*known, "–", "–", *(own.get(name, "–") for name in names)]
 
@@ -123,8 +131,7 @@ def _yardstick_rows(found: Mapping[str, Any], names: Sequence[str]) -> list[list
     rows: dict[str, dict[str, str]] = {}
     for metric, beside in _yardsticks(found, names)[0].items():
         for words, value in beside.items():
-            shown = number(value)
-            rows.setdefault(words, {})[metric] = "–" if shown is None else significant(shown, 4)
+            rows.setdefault(words, {})[metric] = _digits(value)
     blank = ["–"] * 9
     return [[words, *blank, *(own.get(n, "–") for n in names)] for words, own in rows.items()]
 
@@ -145,6 +152,11 @@ def _with_error(variant: Mapping[str, Any], name: str) -> str:
     if spread is None:
         spread = variant.get("over_images", {}).get(name) or None  # 0: of a single picture
     return plus_minus(measured["mean"], spread)
+
+
+def _digits(value: object) -> str:
+    found = number(value)
+    return "–" if found is None else significant(found, 4)
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
@@ -180,7 +192,8 @@ def _far(said: Mapping[str, Any]) -> str:
 def notes(found: Mapping[str, Any]) -> list[str]:
     """Notes on how to read the table."""
     lines = [
-        "±: standard deviation over seeds; of a single seed, standard error over the test pictures.",
+        "±: standard deviation over seeds; of a single seed, standard error over the test pictures "
+        "(of a path length, over its pairs of latent codes).",
         "Clear: two-sided 95 % quantile of Student's t (Welch), over pictures of the normal.",
         "Size: weights at stored bits; file: the safetensors file, with its card and names.",
         "MACs: true convention. 1 M = 1e6, 1 MB = 1e6 bytes.",
@@ -201,7 +214,7 @@ def protocol(found: Mapping[str, Any]) -> dict[str, str]:
     for name, text in found.get("judged_protocol", {}).items():
         lines[f"real/, {name}"] = str(text)
     for name, value in _yardsticks(found, names_of(found["variants"]))[1].items():
-        lines[f"yardstick {name}"] = significant(value, 4)
+        lines[f"yardstick {name}"] = _digits(value)
     lines |= {name: str(text) for name, text in found.get("machine", {}).items()}
     return lines
 
