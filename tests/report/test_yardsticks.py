@@ -38,7 +38,7 @@ def an_evaluation(**more: Any) -> dict[str, Any]:
     }
 
 
-def table_of(html: str) -> list[tuple[str, str, str]]:
+def table_of(html: str) -> list[tuple[str, ...]]:
     """The table of metrics: (class of the row, its heading, its value)."""
     table = html[html.index('id="evaluation"') :].partition("</table>")[0]
     found = re.findall(r'<tr( class="under")?><th scope="row">(.*?)</th><td>(.*?)</td>', table)
@@ -288,7 +288,7 @@ def judged_run(folder: Path, **judged: dict[str, Any]) -> Path:
     return root
 
 
-def against_real(root: Path) -> list[tuple[str, str, str]]:
+def against_real(root: Path) -> list[tuple[str, ...]]:
     html = write_report(root).read_text()
     return table_of(f'id="evaluation"{html.partition("Against real pictures</h3>")[2]}')
 

@@ -196,7 +196,8 @@ def _metric_table(found: Mapping[str, Any], where: str) -> list[Table]:
     metrics, errors = flat(found, "metrics", where), standard_errors(found, where)
     beside, alone = sorted_by_metric(metrics, flat(found, "yardsticks", where))
     rows: list[list[str | Amount]] = []
-    under, shown = [], []
+    under: list[int] = []
+    shown: list[str] = []
     for name, value in metrics.items():
         rows.append([name, _cell(value)])
         exact, error = number(value), errors.get(name)
