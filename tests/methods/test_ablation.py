@@ -455,6 +455,7 @@ def test_finished_variants_are_measured_by_further_metrics_without_training(
     how = {"run": run, "config": settings(sparsify={"steps": 1}), "variants": ["gd"]}
 
     first = ablate(with_discriminator(teacher()), pictures, quiet=True, **how)
+    assert "Against real pictures" in (run / "gd-0" / "report.html").read_text()
     before = {path: path.read_bytes() for path in run.glob("*/student.safetensors")}
     further = {**how, "metrics": ["efficientnet-lite0", "st-lpips-alex"], "quiet": True}
 

@@ -85,8 +85,13 @@ def test_the_zoos_card_has_the_metrics_and_terms_of_the_json_beside_it() -> None
     assert head["license"] == "cc-by-sa-4.0" and head["datasets"] == ["openmoji"]
     assert beside["data"]["terms"] in body
     for name, value in beside["evaluation"]["metrics"].items():
-        (shown,) = re.findall(rf"^\| {re.escape(name)} \| ([\d.,]+) \|$", body, re.MULTILINE)
+        pattern = rf"^\| {re.escape(name)} \| ([\d.,]+)(?: ± ([\d.]+))? \|$"
+        ((shown, error),) = re.findall(pattern, body, re.MULTILINE)
         assert float(shown.replace(",", "")) == pytest.approx(value, rel=1e-3)
+        known = beside["evaluation"]["spread"].get(name)
+        assert (float(error) if error else None) == (known and pytest.approx(known, rel=0.05))
+    assert re.search(r"\| l1 \| .*\n\| \*the mean picture\* \| 0\.188 \|\n", body)
+    assert "\n\n±: standard error of the mean over the pictures. Under a metric: " in body
     assert beside["evaluation"]["protocol"]["geometry"] in body
 
 

@@ -127,8 +127,8 @@ def print_ablation(found: dict[str, object]) -> None:
 
     heads, body = table(found)
     for row in body:
-        cells = (f"{name} {cell}" for name, cell in zip(heads[1:], row[1:], strict=True))
-        say(f"{row[0]}: {', '.join(cells)}")
+        cells = zip(heads[1:], row[1:], strict=True)
+        say(f"{row[0]}: {', '.join(f'{name} {cell}' for name, cell in cells if cell != '–')}")
     for line in sentences(found):
         say(line.replace("**", ""))
     for line in notes(found):

@@ -16,6 +16,7 @@ from ganpress.measures.quality import evaluate_quality
 from ganpress.methods.finish import Shown, evaluate_again
 from ganpress.models.checkpoint import Model, load
 from ganpress.models.inputs import from_noise
+from ganpress.report import write_report
 from ganpress.run.files import read_json, write_json
 from ganpress.training.shared_settings import MethodSettings
 
@@ -129,11 +130,13 @@ def measure_again(plan: Plan, pictures: Pictures, teacher: Model, by: Measured) 
 def evaluate_student(
     plan: Plan, pictures: Pictures, teacher: Model, base: MethodSettings, by: Measured
 ) -> None:
-    """Measure the quality of a finished variant's student, where there are real pictures."""
+    """Measure the quality of a finished variant's student, where there are real pictures, and
+    write its report with it."""
     path = plan.folder / "judged-student.json"
     if lacks(path, teacher, pictures, by):
         student = load(plan.folder / "student.safetensors")
         evaluate_once(student, pictures, base, by, path)
+        write_report(plan.folder)
 
 
 def evaluate_once(

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError
 from ganpress.report.ablation_figures import SIZE, figure_size, picture_grid, spoken
-from ganpress.report.amounts import duration, milliseconds, si, significant, size_bytes
+from ganpress.report.amounts import (
+    duration,
+    milliseconds,
+    number,
+    plus_minus,
+    si,
+    significant,
+    size_bytes,
+)
 from ganpress.report.figures import drawing, svg_body, whole_svg
 from ganpress.report.page import fill, write_page
 from ganpress.report.pictures import data_uri
 from ganpress.report.statements import cost_asked_for, names_of
 from ganpress.report.table import Table
+from ganpress.report.yardsticks import YARDSTICKS, sorted_by_metric
 from ganpress.run.files import read_json
 
 
@@ -86,6 +95,7 @@ def table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     body = [_arm_row(variant, names, found.get("meanings", {})) for variant in variants]
     if found.get("judged_teacher") and any(name.startswith("real/") for name in names):
         body.insert(0, _teacher_row(found, names))
+    body += _yardstick_rows(found, names)
     return heads + names, body
 
 
@@ -104,21 +114,49 @@ def _arm_row(
         significant(n["ratio/macs"]["mean"]),
         duration(n["training_seconds"]["mean"]),
         significant(n["training_steps"]["mean"]),
-        *[with_spread(n[name]) if name in n else "–" for name in names],
+        *[_with_error(variant, name) if name in n else "–" for name in names],
     ]
 
 
 def _teacher_row(found: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     cost = found["teacher_cost"]
-    own = {f"real/{name}": significant(v) for name, v in found["judged_teacher"].items()}
+    own = {f"real/{name}": significant(v, 4) for name, v in found["judged_teacher"].items()}
     known = ["teacher", "32", "–", size_bytes(cost["bytes"]), "1", "–", si(cost["macs"]), "1"]
     return [*known, "–", "–", *(own.get(name, "–") for name in names)]
 
 
-def with_spread(number: Mapping[str, Any]) -> str:
-    """'0.352 ± 0.004'; the mean alone for one seed."""
-    mean = significant(number["mean"], 4)
-    return mean if number["spread"] is None else f"{mean} ± {significant(number['spread'], 2)}"
+def _yardstick_rows(found: Mapping[str, Any], names: Sequence[str]) -> list[list[str]]:
+    """What the metrics against real pictures are read beside, in their columns; a row for each
+    thing that was measured."""
+    rows: dict[str, dict[str, str]] = {}
+    for metric, beside in _yardsticks(found, names)[0].items():
+        for words, value in beside.items():
+            rows.setdefault(words, {})[metric] = _digits(value)
+    blank = ["–"] * 9
+    return [[words, *blank, *(own.get(n, "–") for n in names)] for words, own in rows.items()]
+
+
+def _yardsticks(
+    found: Mapping[str, Any], names: Iterable[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Of the columns `names`, by column; and those of no column, by their whole names."""
+    given = {f"real/{name}": value for name, value in found.get("yardsticks", {}).items()}
+    return sorted_by_metric([name for name in names if name.startswith("real/")], given)
+
+
+def _with_error(variant: Mapping[str, Any], name: str) -> str:
+    """'0.352 ± 0.004', over seeds, or over the test pictures of a single one; the mean alone where
+    neither is known."""
+    measured = variant["numbers"][name]
+    spread = measured["spread"]
+    if spread is None:
+        spread = variant.get("over_images", {}).get(name) or None  # 0: of a single picture
+    return plus_minus(measured["mean"], spread)
+
+
+def _digits(value: object) -> str:
+    found = number(value)
+    return "–" if found is None else significant(found, 4)
 
 
 def sentences(found: Mapping[str, Any]) -> list[str]:
@@ -154,13 +192,16 @@ def _far(said: Mapping[str, Any]) -> str:
 def notes(found: Mapping[str, Any]) -> list[str]:
     """Notes on how to read the table."""
     lines = [
-        "Spread: standard deviation over seeds; without one, a single seed.",
+        "±: standard deviation over seeds; of a single seed, standard error over the test pictures "
+        "(of a path length, over its pairs of latent codes).",
         "Clear: two-sided 95 % quantile of Student's t (Welch), over pictures of the normal.",
         "Size: weights at stored bits; file: the safetensors file, with its card and names.",
         "MACs: true convention. 1 M = 1e6, 1 MB = 1e6 bytes.",
     ]
     if any(n.startswith("real/") for variant in found["variants"] for n in variant["numbers"]):
         lines.append("real/...: against real pictures; all other metrics: against the teacher's.")
+    if rows := _yardstick_rows(found, names_of(found["variants"])):
+        lines.append(f"{'; '.join(row[0] for row in rows)}: {YARDSTICKS}.")
     lines += [f"{f['variant']}, seed {f['seed']}, failed: {f['error']}" for f in found["failed"]]
     if found["missing"]:
         lines.append(f"Not finished: {', '.join(found['missing'])}.")
@@ -172,8 +213,8 @@ def protocol(found: Mapping[str, Any]) -> dict[str, str]:
     lines = {name: str(text) for name, text in found.get("protocol", {}).items()}
     for name, text in found.get("judged_protocol", {}).items():
         lines[f"real/, {name}"] = str(text)
-    for name, value in found.get("yardsticks", {}).items():
-        lines[f"yardstick real/{name}"] = significant(value, 4)
+    for name, value in _yardsticks(found, names_of(found["variants"]))[1].items():
+        lines[f"yardstick {name}"] = _digits(value)
     lines |= {name: str(text) for name, text in found.get("machine", {}).items()}
     return lines
 

@@ -101,6 +101,12 @@ def optional(value: float | None, show: Callable[[float], str]) -> Amount | str:
     return "–" if value is None else marked(value, show(value))
 
 
+def plus_minus(value: float, error: float | None) -> str:
+    """A number and its standard error or deviation: '0.352 ± 0.004'; the number alone for None."""
+    shown = significant(value, 4)
+    return shown if error is None else f"{shown} ± {significant(error, 2)}"
+
+
 def larger_is_better(metric: str) -> bool:
     """Whether a metric is a score (IS, mean IoU, pixel accuracy), not a distance."""
     return metric.removeprefix("real/").startswith(("is-", "miou-", "accuracy-"))

@@ -14,10 +14,11 @@ from ganpress.report.curves import PANEL, stage_charts
 from ganpress.report.figures import drawing
 from ganpress.report.latencies import latency_table
 from ganpress.report.pictures import AMPLIFIED, sample_rows, stage_snapshots
-from ganpress.report.reading import RunFiles, StageFiles, read_run, seconds_of, section
+from ganpress.report.reading import QUALITY, RunFiles, StageFiles, read_run, seconds_of, section
 from ganpress.report.searches import search_of
 from ganpress.report.sliders import FOLDER, read_sliders
 from ganpress.report.toml import to_toml
+from ganpress.report.yardsticks import beside_teacher
 from ganpress.run.files import write_file
 
 
@@ -121,6 +122,7 @@ def _of_compression(run: RunFiles) -> dict[str, Any]:
         "advice": advice,
         "widths": table.widths(model),
         "evaluation": table.evaluation(run.results),
+        "quality": table.measured(beside_teacher(run.quality, run.teacher_quality), QUALITY),
         "exports": table.exports(run.results),
     }
 

@@ -14,6 +14,7 @@ from ganpress.report.amounts import number
 from ganpress.run.logs import read_log
 from ganpress.sniff import misplaced
 
+RESULTS, QUALITY = "results.json", "judged-student.json"
 _STAGE_FILES = ("done.json", "state.pt", "log.jsonl", "trials.json")
 _CLOCKS = ("elapsed_s", "seconds")
 _NO_SCALARS = {"step", *_CLOCKS}
@@ -67,6 +68,11 @@ class RunFiles:
     stages: list[StageFiles]
     samples: Mapping[str, dict[str, Path]]
     """Stem -> {"photo" | "teacher" | "student": file}."""
+    quality: Mapping[str, Any] = field(default_factory=dict)
+    """The student against real pictures: content of judged-student.json."""
+    teacher_quality: Mapping[str, Any] = field(default_factory=dict)
+    """The teacher against real pictures: judged-teacher.json, of an ablation's variant the one
+    that lies in the ablation's folder."""
     failed: Mapping[str, Any] = field(default_factory=dict)
     """Why it gave up, where it did: content of failed.json."""
     missing: list[str] = field(default_factory=list)
@@ -80,8 +86,8 @@ def read_run(root: Path) -> RunFiles:
     """
     _check_is_run(root)
     found = {name: _read_object(root / name) for name in ("config.json", "card.json")}
-    found["results.json"] = _read_object(root / "results.json")
-    results = found["results.json"] or {}
+    found[RESULTS] = _read_object(root / RESULTS)
+    results = found[RESULTS] or {}
     return RunFiles(
         root=root,
         config=found["config.json"] or {},
@@ -89,6 +95,8 @@ def read_run(root: Path) -> RunFiles:
         results=results,
         stages=[_read_stage(folder) for folder in _stage_folders(root, results)],
         samples=_find_samples(root / "samples"),
+        quality=_read_object(root / QUALITY) or {},
+        teacher_quality=_teacher_quality(root.resolve()),
         failed=_read_object(root / "failed.json") or {},
         missing=[name for name, content in found.items() if content is None],
     )
@@ -143,6 +151,12 @@ def _read_object(path: Path) -> dict[str, Any] | None:
             "Repair the file, or delete it and let the run write it again."
         )
     return content
+
+
+def _teacher_quality(root: Path) -> dict[str, Any]:
+    above = [root.parent] if (root.parent / "settings.json").is_file() else []
+    found = (_read_object(folder / "judged-teacher.json") for folder in (root, *above))
+    return next((content for content in found if content is not None), {})
 
 
 def _stage_folders(root: Path, results: Mapping[str, Any]) -> list[Path]:

@@ -91,9 +91,7 @@ def row(variant: str, runs: Mapping[int, Path]) -> dict[str, Any]:
     that all of them have."""
     each = [numbers_of(folder) for folder in runs.values()]
     shared = [name for name in each[0] if all(name in one for one in each)]
-    over_images = [
-        _finite(read_json(f / "results.json")["evaluation"]["spread"]) for f in runs.values()
-    ]
+    over_images = [_errors_of(folder) for folder in runs.values()]
     return {
         "variant": variant,
         "bits": read_json(next(iter(runs.values())) / "config.json")["quantise"]["bits"],
@@ -113,6 +111,17 @@ def row(variant: str, runs: Mapping[int, Path]) -> dict[str, Any]:
             if all(name in one for one in over_images)
         },
     }
+
+
+def _errors_of(folder: Path) -> dict[str, float]:
+    """Standard errors over the pictures of one finished variant's metrics; of a score, whose spread
+    is a deviation over splits, none."""
+    errors = dict(read_json(folder / "results.json")["evaluation"]["spread"])
+    judged = folder / "judged-student.json"
+    if judged.exists():
+        spread = read_json(judged).get("spread", {})
+        errors |= {f"real/{n}": v for n, v in spread.items() if not larger_is_better(n)}
+    return _finite(errors)
 
 
 def numbers_of(folder: Path) -> dict[str, float]:

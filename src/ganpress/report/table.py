@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,12 +14,14 @@ from ganpress.report.amounts import (
     milliseconds,
     number,
     optional,
+    plus_minus,
     si,
     significant,
     size_bytes,
     times,
 )
 from ganpress.report.reading import section
+from ganpress.report.yardsticks import explained, flat, sorted_by_metric, standard_errors
 
 _WHERE = "results.json"
 _DISTANCES = ("distance", "fid", "kid")
@@ -42,6 +44,9 @@ class Table:
     rows: Sequence[Sequence[str | Amount]]
     numeric: bool = False
     caption: str = ""
+    under: Collection[int] = ()
+    """Places of the rows that belong to a row above them."""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,8 +109,11 @@ def tiles(results: Mapping[str, Any]) -> tuple[list[Tile], list[str]]:
     metric = headline_metric(results)
     if metric is None:
         return made, [*absent, "distance"]
-    count = number(section(results, "evaluation", _WHERE).get("count"))
+    found = section(results, "evaluation", _WHERE)
+    count, error = number(found.get("count")), standard_errors(found).get(metric[0])
     over = [f"over {int(count):,} pictures"] if count else []
+    if error is not None and count and not larger_is_better(metric[0]):
+        over = [f"± {significant(error, 2)}, standard error {over[0]}"]
     known = ["smaller is better"] if smaller_is_better(metric[0]) else []
     best = marked(metric[1], significant(metric[1], 4))
     return [*made, Tile(best, metric[0], "; ".join(over + known))], absent
@@ -134,7 +142,7 @@ def smaller_is_better(metric: str) -> bool:
 
 def headline_metric(results: Mapping[str, Any]) -> tuple[str, float] | None:
     """The metric for the top of the page: a distance to the teacher if there is one, else FID..."""
-    found = _metrics(section(results, "evaluation", _WHERE))
+    found = flat(section(results, "evaluation", _WHERE), "metrics")
     values = {name: value for name, value in found.items() if number(value) is not None}
     for wanted in (*_DISTANCES, ""):
         for name, value in values.items():
@@ -170,14 +178,39 @@ def widths(model: Mapping[str, Any]) -> dict[str, tuple[float, float, float]]:
 
 
 def evaluation(results: Mapping[str, Any]) -> list[Table]:
-    """The metrics, and the protocol behind them."""
-    found = section(results, "evaluation", _WHERE)
-    rows = [[name, _cell(value)] for name, value in _metrics(found).items()]
-    protocol = dict(section(found, "protocol", _WHERE))
+    """Of `results.json`: the metrics with what they are read beside, and their protocol."""
+    return measured(section(results, "evaluation", _WHERE), _WHERE)
+
+
+def measured(found: Mapping[str, Any], where: str) -> list[Table]:
+    """An evaluation from the file ``where``: its metrics, and the protocol behind them."""
+    protocol = dict(section(found, "protocol", where))
     if found.get("count") is not None:
         protocol["pictures"] = found["count"]
-    tables = [Table(("Metric", "Value"), rows, numeric=True)] if rows else []
-    return tables + facts(protocol, "How it was measured")
+    return _metric_table(found, where) + facts(protocol, "How it was measured")
+
+
+def _metric_table(found: Mapping[str, Any], where: str) -> list[Table]:
+    """Each metric with its standard error, and under it its yardsticks; nothing when there are
+    none."""
+    metrics, errors = flat(found, "metrics", where), standard_errors(found, where)
+    beside, alone = sorted_by_metric(metrics, flat(found, "yardsticks", where))
+    rows: list[list[str | Amount]] = []
+    under: list[int] = []
+    shown: list[str] = []
+    for name, value in metrics.items():
+        rows.append([name, _cell(value)])
+        exact, error = number(value), errors.get(name)
+        if exact is not None and error is not None:
+            rows[-1][1] = marked(exact, plus_minus(exact, error))
+            shown.append(name)
+        yardsticks = beside.get(name, {})
+        under += range(len(rows), len(rows) + len(yardsticks))
+        rows += [[words, _cell(each)] for words, each in yardsticks.items()]
+    rows += [[name, _cell(value)] for name, value in alone.items()]
+    note = explained(shown, yardsticks=bool(under))
+    heads = ("Metric", "Value")
+    return [Table(heads, rows, numeric=True, under=under, note=note)] if rows else []
 
 
 def exports(results: Mapping[str, Any]) -> list[Table]:
@@ -234,17 +267,6 @@ def described(net: Mapping[str, Any]) -> str:
 
 def _precision(net: Mapping[str, Any]) -> str:
     return str(section(net, "latency_ms", _WHERE).get("precision") or "")
-
-
-def _metrics(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Metrics by name; a metric that holds several numbers is spread over several names."""
-    flat: dict[str, Any] = {}
-    for name, value in section(found, "metrics", _WHERE).items():
-        if isinstance(value, Mapping):
-            flat |= {f"{name}, {key}": inner for key, inner in value.items()}
-        else:
-            flat[name] = value
-    return flat
 
 
 def _cell(value: Any) -> str | Amount:

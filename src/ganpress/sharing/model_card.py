@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +204,9 @@ def _row(name: str, size: int) -> tuple[str, str]:
 def _cells(found: Table) -> Table:
     """A table whose cells are text that Markdown leaves whole."""
     rows = [[_text(cell) for cell in row] for row in found.rows]
-    return Table(found.heads, rows, found.numeric, found.caption)
+    for place in found.under:
+        rows[place][0] = f"*{rows[place][0]}*"
+    return replace(found, rows=rows)
 
 
 def _text(cell: str | Amount) -> str:
