@@ -22,7 +22,7 @@ from ganpress.models.checkpoint import fingerprint as weights_of
 from ganpress.models.discriminator_file import save_discriminator
 from ganpress.run.files import check_name, copy_file, read_json, write_file, write_json
 from ganpress.run.grid import grid
-from ganpress.training.train import samples_of
+from ganpress.training.finish import samples_of
 
 ZOO = Path(__file__).parents[2] / "zoo"
 STUDENT = "student.safetensors"

@@ -15,6 +15,7 @@ from ganpress.errors import ConfigError, did_you_mean
 from ganpress.losses.distance import Distance
 from ganpress.losses.features import Features
 from ganpress.measures.metrics import frechet_distance
+from ganpress.nn.modes import in_eval
 from ganpress.types import Inputs, Widths
 
 QUALITIES = ("distance", "l1", "truth", "frechet", "miou", "accuracy")
@@ -70,11 +71,8 @@ class Scorer:
         net = At(self.net, widths)
         if batch_norms(self.net):
             recalibrate(net, self.calibration)
-        modes = {module: module.training for module in self.net.modules()}
-        net.eval()
-        made = [net(*batch.inputs).float() for batch in self.held]
-        for module, training in modes.items():
-            module.training = training
+        with in_eval(net):
+            made = [net(*batch.inputs).float() for batch in self.held]
         pairs = zip(made, self.held, strict=True)
         found = {"l1": _mean([F.l1_loss(b.shown(x), b.shown(b.teacher)) for x, b in pairs], made)}
         if self.quality in ("distance", "truth"):
