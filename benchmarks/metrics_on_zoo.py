@@ -43,8 +43,8 @@ from ganpress.data import evaluation
 from ganpress.losses.features import Features, load_features, without_weights
 from ganpress.losses.terms import unit_distance
 from ganpress.measures.comparison import eight_bit
-from ganpress.measures.fidelity import named
 from ganpress.measures.image_metrics import learned_distance, set_distances
+from ganpress.measures.protocol import named
 from ganpress.models.inputs import drawn, from_noise, inputs_of
 
 ROOT = Path(__file__).parents[1]

@@ -323,9 +323,9 @@ def test_a_teacher_goes_down_the_whole_line(
     assert student.options == load(teacher).options
     modes = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
     for kind, channels in {"photo": seen, "teacher": made, "student": made}.items():
-        shown = list((tmp_path / "c/samples").glob(f"*_{kind}.png"))
-        assert shown or (kind == "photo" and family in ("sngan", "stylegan2"))
-        for path in shown:
+        samples = list((tmp_path / "c/samples").glob(f"*_{kind}.png"))
+        assert samples or (kind == "photo" and family in ("sngan", "stylegan2"))
+        for path in samples:
             with Image.open(path) as image:
                 assert image.mode == modes[channels or made]
     assert "Difference" in (tmp_path / "c/report.html").read_text()
