@@ -121,7 +121,7 @@ def hayao(runs: Path) -> None:
 
 
 def facades(runs: Path) -> None:
-    """Label pictures to photos, 1/16 of the MACs, with mIoU."""
+    """Label pictures to photos, 1/9 of the MACs, with mIoU."""
     what = ["--teacher", ROOT / "zoo" / "pix2pix-facades.safetensors", *facades_shown(runs)]
     what += ["--metrics", "miou-facades"]
     for seeds in ("0", SEEDS):
