@@ -21,7 +21,7 @@ LONGER = {
     "openmoji/uniform-0": "uniformly narrow, 5 minutes",
     "longer/uniform": "uniformly narrow, 15 minutes",
 }
-FURTHER = ("st-lpips-alex", "real/frechet-efficientnet-lite0", "miou-facades")
+FURTHER = ("st-lpips-alex", "real/frechet-efficientnet-lite0", "real/miou-facades")
 """Columns of an ablation's table where they were measured."""
 OURS, THEIRS, FIRST = "once-for-all", "slim", "fast"
 
@@ -229,7 +229,10 @@ def _ablation_lines(found: dict[str, Any]) -> list[str]:
         lines.append("| " + " | ".join(cells) + " |")
     if teacher := found.get("judged_teacher", {}).get(metric):
         lines += ["", f"The teacher's own distance to real pictures: {teacher:.4g}."]
-    return [*lines, "", f"Smaller is better; {metric}; {found['minutes']} minutes each."]
+    if teacher := found.get("judged_teacher", {}).get("miou-facades"):
+        lines += ["", f"The teacher's own mIoU: {teacher:.4g}."]
+    but = ", but for mIoU" if "real/miou-facades" in further else ""
+    return [*lines, "", f"Smaller is better{but}; {metric}; {found['minutes']} minutes each."]
 
 
 def _student_lines(found: dict[str, Any]) -> list[str]:
