@@ -29,6 +29,7 @@ from ganpress.methods.measured import (
 from ganpress.methods.variants import planned
 from ganpress.models.checkpoint import Model
 from ganpress.report.amounts import duration
+from ganpress.report.reading import TEACHER_QUALITY
 from ganpress.run.files import make_folder
 from ganpress.training.shared_settings import MethodSettings
 
@@ -81,7 +82,7 @@ def ablate(
     begin(run, chosen, teacher, pictures, base)
     by = Measured(tuple(metrics), weights)
     by.check(teacher, pictures)
-    evaluate_once(teacher, pictures, base, by, run / "judged-teacher.json")
+    evaluate_once(teacher, pictures, base, by, run / TEACHER_QUALITY)
     left = []
     for plan in plans:
         if finished(plan, chosen):

@@ -17,6 +17,7 @@ from ganpress.methods.finish import Shown, evaluate_again
 from ganpress.models.checkpoint import Model, load
 from ganpress.models.inputs import from_noise
 from ganpress.report import write_report
+from ganpress.report.reading import QUALITY
 from ganpress.run.files import read_json, write_json
 from ganpress.training.shared_settings import MethodSettings
 
@@ -132,7 +133,7 @@ def evaluate_student(
 ) -> None:
     """Measure the quality of a finished variant's student, where there are real pictures, and
     write its report with it."""
-    path = plan.folder / "judged-student.json"
+    path = plan.folder / QUALITY
     if lacks(path, teacher, pictures, by):
         student = load(plan.folder / "student.safetensors")
         evaluate_once(student, pictures, base, by, path)

@@ -14,7 +14,8 @@ from ganpress.report.amounts import number
 from ganpress.run.logs import read_log
 from ganpress.sniff import misplaced
 
-RESULTS, QUALITY = "results.json", "judged-student.json"
+RESULTS = "results.json"
+QUALITY, TEACHER_QUALITY = "judged-student.json", "judged-teacher.json"
 _STAGE_FILES = ("done.json", "state.pt", "log.jsonl", "trials.json")
 _CLOCKS = ("elapsed_s", "seconds")
 _NO_SCALARS = {"step", *_CLOCKS}
@@ -155,7 +156,7 @@ def _read_object(path: Path) -> dict[str, Any] | None:
 
 def _teacher_quality(root: Path) -> dict[str, Any]:
     above = [root.parent] if (root.parent / "settings.json").is_file() else []
-    found = (_read_object(folder / "judged-teacher.json") for folder in (root, *above))
+    found = (_read_object(folder / TEACHER_QUALITY) for folder in (root, *above))
     return next((content for content in found if content is not None), {})
 
 

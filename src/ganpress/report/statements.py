@@ -10,6 +10,7 @@ from typing import Any
 
 from ganpress.report.ablation_welch import clear_from, student_t
 from ganpress.report.amounts import larger_is_better
+from ganpress.report.reading import QUALITY, TEACHER_QUALITY
 from ganpress.run.files import read_json
 
 _COSTS = ("macs", "params", "bytes", "latency_ms")
@@ -47,7 +48,7 @@ def summary(run: Path) -> dict[str, Any]:
         metrics += [name for name in names_of(found) if name.startswith(kinds)]
         target = cost_asked_for(facts["settings"]["target"])
         out["statements"] = statements(found, metrics, facts.get("claims", []), target)
-    if (judged := run / "judged-teacher.json").exists():
+    if (judged := run / TEACHER_QUALITY).exists():
         teacher = read_json(judged)
         out["judged_teacher"], out["judged_protocol"] = teacher["metrics"], teacher["protocol"]
         out["yardsticks"] = teacher["yardsticks"]
@@ -117,7 +118,7 @@ def _errors_of(folder: Path) -> dict[str, float]:
     """Standard errors over the pictures of one finished variant's metrics; of a score, whose spread
     is a deviation over splits, none."""
     errors = dict(read_json(folder / "results.json")["evaluation"]["spread"])
-    judged = folder / "judged-student.json"
+    judged = folder / QUALITY
     if judged.exists():
         spread = read_json(judged).get("spread", {})
         errors |= {f"real/{n}": v for n, v in spread.items() if not larger_is_better(n)}
@@ -138,7 +139,7 @@ def numbers_of(folder: Path) -> dict[str, float]:
     out["training_seconds"] = sum(stage["seconds"] for stage in trained)
     out["training_steps"] = sum(stage["steps"] for stage in trained)
     out |= results["evaluation"]["metrics"]
-    judged = folder / "judged-student.json"
+    judged = folder / QUALITY
     if judged.exists():
         out |= {f"real/{name}": v for name, v in read_json(judged)["metrics"].items()}
     return _finite(out)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ganpress.report.amounts import larger_is_better, number
-from ganpress.report.reading import QUALITY, RESULTS, section
+from ganpress.report.reading import QUALITY, RESULTS, TEACHER_QUALITY, section
 
 _COUNTS = re.compile(r"-\d+(-vs-\d+-.+|x\d+)$")
 _IN_WORDS = {
@@ -50,7 +50,7 @@ def beside_teacher(student: Mapping[str, Any], teacher: Mapping[str, Any]) -> Ma
     measured alike."""
     if any(teacher.get(key) != student.get(key) for key in ("protocol", "count")):
         return student
-    own, known = flat(teacher, "metrics", "judged-teacher.json"), flat(student, "metrics", QUALITY)
+    own, known = flat(teacher, "metrics", TEACHER_QUALITY), flat(student, "metrics", QUALITY)
     first = {f"{name}, the teacher": value for name, value in own.items() if name in known}
     return {**student, "yardsticks": first | flat(student, "yardsticks", QUALITY)}
 

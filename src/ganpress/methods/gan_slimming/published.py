@@ -12,6 +12,7 @@ from typing import Any
 
 from ganpress.errors import ConfigError
 from ganpress.report.amounts import larger_is_better, significant
+from ganpress.report.reading import QUALITY, TEACHER_QUALITY
 from ganpress.run.files import read_json
 
 Pair = tuple[dict[str, float], dict[str, float]]
@@ -145,9 +146,9 @@ def quality_of_pair(folder: Path) -> Pair | None:
 
     Raises ConfigError where their protocols differ: their ratio would mean nothing.
     """
-    student = folder / "judged-student.json"
+    student = folder / QUALITY
     teacher = next(
-        (p for at in (folder, folder.parent) if (p := at / "judged-teacher.json").exists()), None
+        (p for at in (folder, folder.parent) if (p := at / TEACHER_QUALITY).exists()), None
     )
     if teacher is None or not student.exists():
         return None
@@ -219,7 +220,7 @@ def _protocol(columns: Sequence[tuple[str, list[Path]]]) -> list[str]:
             "--images ... --other ... --json FILE' for both."
         )
         return lines
-    student = read_json(folder / "judged-student.json")
+    student = read_json(folder / QUALITY)
     lines += [f"{name}: {text}" for name, text in student["protocol"].items()]
     return [*lines, f"pictures: {student['count']}"]
 
