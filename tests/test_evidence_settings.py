@@ -23,6 +23,8 @@ def teacher_of(name: str) -> Model:
     """The network that the settings of this name compress."""
     if name == "hayao":
         return full_model("cartoongan")
+    if name == "monet":
+        return load(ROOT / "zoo" / "cyclegan-monet.safetensors")
     return load(ROOT / "zoo" / f"pix2pix-{name}.safetensors")
 
 

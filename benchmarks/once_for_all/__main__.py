@@ -10,7 +10,7 @@ Time:     about 5 minutes of one core for each variant and seed, some 4 core hou
 Result:   benchmarks/results/once-for-all-PART.json and .md, and once-for-all.md of all parts;
           once-for-all-students.svg, quality over MACs.
 
-`openmoji`, `hayao` and `facades` (with mIoU): variants of `ganpress ablate once-for-all`, and GAN
+`openmoji`, `hayao`, `facades` (with mIoU) and `monet`: variants of `ganpress ablate once-for-all`, and GAN
 Slimming's gs-32 beside them: same teacher, pictures, cost and minutes. `students`: from a supernet
 that is trained for ten minutes by the sandwich, students at 1/4, 1/9, 1/16 and 1/30 of the MACs,
 fine-tuned for a minute each, and a GAN Slimming run of five minutes for each. `longer`: the student
@@ -129,6 +129,17 @@ def facades(runs: Path) -> None:
         ablate("slim", runs / "facades-slim", "facades-slim", what, "gs-32", seeds)
 
 
+def monet(runs: Path) -> None:
+    """Photos to Monet's paintings, 1/9 of the MACs; real paintings for the discriminator."""
+    what = ["--teacher", ROOT / "zoo" / "cyclegan-monet.safetensors"]
+    pictures = data("monet2photo")
+    what += ["--images", pictures / "trainB", "--reals", pictures / "trainA"]
+    what += ["--test", pictures / "testB", "--metrics", "efficientnet-lite0"]
+    for seeds in ("0", SEEDS):
+        ablate("once-for-all", runs / "monet", "monet", what, "fast,uniform,no-taps", seeds)
+        ablate("slim", runs / "monet-slim", "monet-slim", what, "gs-32", seeds)
+
+
 def compress(runs: Path, method: str, name: str, config: str, *sets: str) -> None:
     """One compression of the OpenMoji teacher."""
     teacher = ROOT / "zoo" / "pix2pix-openmoji.safetensors"
@@ -202,6 +213,7 @@ PARTS = {
     "openmoji": openmoji,
     "hayao": hayao,
     "facades": facades,
+    "monet": monet,
     "students": students,
     "longer": longer,
     "rank": rank,

@@ -13,7 +13,7 @@ from ganpress.report.ablation_welch import clear_from
 from ganpress.report.figures import drawing, new_axes, whole_svg
 
 RESULTS = Path(__file__).parents[1] / "results"
-ABLATIONS = ("openmoji", "hayao", "facades")
+ABLATIONS = ("openmoji", "hayao", "facades", "monet")
 WAYS = {"once": "one supernet", "slim": "GAN Slimming"}
 """How the students of `students` are made, by the beginning of a run's name."""
 LONGER = {
