@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -101,20 +100,6 @@ def test_the_maps_are_those_of_forward_hooks_and_the_picture_is_as_without(
     assert torch.equal(found.pictures, teacher((X,), IDS).pictures)
     assert teacher((X,), IDS).maps == {}
     assert not any(m.requires_grad for m in [found.pictures, *found.maps.values()])
-
-
-def test_a_batch_with_maps_is_made_anew_whatever_the_cache_holds(
-    net: nn.Module, tmp_path: Path
-) -> None:
-    teacher, wanted = CachedTeacher(net, cache=tmp_path, crops=4, size=32), hooked(net)
-    kept = teacher((X,), IDS).pictures
-    assert (teacher.computed, teacher.recalled) == (2, 0)
-    found = teacher((X,), IDS, TAPS)
-    assert (teacher.computed, teacher.recalled) == (4, 0)
-    assert all(torch.equal(found.maps[name], wanted[name]) for name in TAPS)
-    torch.testing.assert_close(found.pictures, kept, rtol=0, atol=2**-11)  # kept in half precision
-    assert torch.equal(teacher((X,), IDS).pictures, kept)
-    assert (teacher.computed, teacher.recalled) == (4, 2)
 
 
 def test_no_hook_is_left_and_an_unknown_module_is_refused(net: nn.Module) -> None:

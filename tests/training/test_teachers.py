@@ -13,8 +13,9 @@ from nets import PIXELS, WIRINGS, Wiring, every_picture_wiring, photos
 from patience import PATIENCE_S
 from torch import Tensor
 
-import ganpress.training.teacher as teachers
+import ganpress.training.kept_outputs as files
 from ganpress.data import open_images
+from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import fingerprint
 from ganpress.models.source import Source
 from ganpress.training.shared_settings import DataSettings
@@ -100,10 +101,10 @@ def test_a_cache_that_two_start_at_once_is_not_taken_from_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second opens it while the first has reserved one of its two files."""
-    reserve, sizes = teachers._reserve, (1, 3, 4, 4)
+    reserve, sizes = files._reserve, (1, 3, 4, 4)
 
     def fill() -> None:
-        known, kept = teachers._open(tmp_path / "4px", sizes)
+        known, kept = files._open(tmp_path / "4px", sizes)
         kept[0], known[0] = 5, True
 
     second = threading.Thread(target=fill)
@@ -114,8 +115,8 @@ def test_a_cache_that_two_start_at_once_is_not_taken_from_the_other(
             second.join(0.2)
         reserve(path, size)
 
-    monkeypatch.setattr(teachers, "_reserve", meanwhile)
-    known, kept = teachers._open(tmp_path / "4px", sizes)
+    monkeypatch.setattr(files, "_reserve", meanwhile)
+    known, kept = files._open(tmp_path / "4px", sizes)
     second.join(PATIENCE_S)
     assert known[0] and (kept[0] == 5).all()
 
@@ -179,18 +180,96 @@ def test_without_fixed_crops_nothing_is_written(tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-def test_feature_maps_come_with_a_picture_that_is_made_anew(
+TAPS = ["up2", "blocks.0"]
+
+
+def maps_made(*ids: int) -> dict[str, Tensor]:
+    """The network's own maps of each crop, rounded to half precision."""
+    net = WIRINGS["cyclegan affine"].net()
+    with torch.no_grad():
+        blocks, ups = [], []
+        for i in ids:
+            blocks.append(net.blocks[0](net.down2(net.down1(net.stem(ALL[i : i + 1])))))
+            trunk = blocks[-1]
+            for block in net.blocks[1:]:
+                trunk = block(trunk)
+            ups.append(net.up2(net.up1(trunk)))
+    return {"blocks.0": torch.cat(blocks).half().float(), "up2": torch.cat(ups).half().float()}
+
+
+def equal_maps(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> bool:
+    return found.keys() == wanted.keys() and all(torch.equal(found[n], wanted[n]) for n in wanted)
+
+
+def test_feature_maps_of_a_crop_are_kept_beside_its_picture(
     teacher: Callable[[], CachedTeacher],
 ) -> None:
-    t, net = teacher(), WIRINGS["cyclegan affine"].net()
-    t(*batch(4, 1))
-    found = t(*batch(4, 1), taps=["up2", "blocks.0"])
-    assert (t.computed, t.recalled) == (4, 0)
+    t = teacher()
+    found = t(*batch(4, 1), taps=TAPS)
+    assert equal_maps(found.maps, maps_made(4, 1))
+    assert torch.equal(found.pictures, made(4, 1))
+    assert (t.computed, t.recalled) == (2, 0)
+    again = t(*batch(1, 4), taps=TAPS)
+    assert equal_maps(again.maps, maps_made(1, 4)) and torch.equal(again.pictures, made(1, 4))
+    assert (t.computed, t.recalled) == (2, 2)
+    assert not t(*batch(4)).maps and t.computed == 2
+
+
+def test_kept_maps_survive_being_opened_again(teacher: Callable[[], CachedTeacher]) -> None:
+    teacher()(*batch(4, 1), taps=TAPS)
+    again = teacher()
+    assert equal_maps(again(*batch(4, 1), taps=TAPS).maps, maps_made(4, 1))
+    assert (again.computed, again.recalled) == (0, 2)
+
+
+def test_a_map_that_was_not_asked_for_before_is_made_for_the_crops_that_lack_it(
+    teacher: Callable[[], CachedTeacher],
+) -> None:
+    t = teacher()
+    t(*batch(4, 1), taps=["up2"])
+    t(*batch(7))
+    found = t(*batch(4, 7, 1), taps=["up2"])
+    assert torch.equal(found.maps["up2"], maps_made(4, 7, 1)["up2"])
+    assert (t.computed, t.recalled) == (4, 2)  # 7 once more, for its map
+    assert equal_maps(t(*batch(1, 7), taps=TAPS).maps, maps_made(1, 7))
+    assert t.computed == 6
+
+
+def test_without_kept_maps_they_come_with_a_picture_that_is_made_anew(tmp_path: Path) -> None:
+    net = WIRINGS["cyclegan affine"].net()
+    t = CachedTeacher(net, cache=tmp_path, crops=CROPS, size=PIXELS, maps=False)
+    kept = sorted(p.name for p in tmp_path.iterdir())
+    for done in (2, 4):
+        found = t(*batch(4, 1), taps=TAPS)
+        assert (t.computed, t.recalled) == (done, 0)
     with torch.no_grad():
         block = net.blocks[0](net.down2(net.down1(net.stem(ALL[[4, 1]]))))
         assert torch.equal(found.maps["blocks.0"], block)
         assert torch.equal(net.out(found.maps["up2"]), found.pictures)
-    assert not t(*batch(4)).maps
+    assert sorted(p.name for p in tmp_path.iterdir()) == kept
+    assert t.room(batch(4)[0], TAPS) == 0
+
+
+def test_the_room_that_maps_take_is_known_before_they_are_kept(
+    teacher: Callable[[], CachedTeacher], tmp_path: Path
+) -> None:
+    t = teacher()
+    told = t.room(batch(4)[0], TAPS)
+    before = sum(p.stat().st_size for p in (tmp_path / "cache").glob("*.f16"))
+    t(*batch(4), taps=TAPS)
+    after = sum(p.stat().st_size for p in (tmp_path / "cache").glob("*.f16"))
+    assert told == after - before > 0
+    assert t.room(batch(4)[0], TAPS) == 0
+
+
+def test_a_map_beyond_half_precision_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    net = WIRINGS["cyclegan affine"].net()
+    with torch.no_grad():
+        net.stem.register_forward_hook(lambda _, __, out: out * 1e7)
+    t = CachedTeacher(net, cache=tmp_path, crops=CROPS, size=PIXELS)
+    with pytest.raises(ConfigError, match=r"'stem' holds .* most 65504.*data\.cached_maps=false"):
+        t(*batch(4), taps=["stem"])
+    t(*batch(4), taps=["blocks.0"])
 
 
 @every_picture_wiring

@@ -4,7 +4,7 @@ distance."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from ganpress.models.inputs import channels_of, inputs_of, is_drawn, reads
 from ganpress.models.source import Crops, HeldOut, Sampled, Source
 from ganpress.quantisation.attach import attach_quantiser
 from ganpress.run.files import replace_file
+from ganpress.run.progress import say
 from ganpress.run.run import Run
 from ganpress.run.snapshot import put_state, read_saved
 from ganpress.training.discriminator import DiscriminatorWithLoss, starting_discriminator
@@ -164,16 +165,26 @@ def quantise_student(
         attach_quantiser(net, observed, inputs, settings.quantise)
 
 
-def render_teacher(setup: Setup, settings: MethodSettings, wanted: Mapping[str, Crops]) -> None:
-    """Where crops are fixed, make all the teacher's pictures that the stages will ask for.
+def render_teacher(
+    setup: Setup,
+    settings: MethodSettings,
+    wanted: Mapping[str, Crops],
+    taps: Collection[str] = (),
+) -> None:
+    """Where crops are fixed, make all the teacher's pictures that the stages will ask for, and its
+    feature maps.
 
-    Done first, so that a stage's ``minutes`` are all training; pictures that a shared cache
-    already has are not made again. Nothing to do where the generator reads noise or styles.
+    Done first, so that a stage's ``minutes`` are all training; what a shared cache already has is
+    not made again. Nothing to do where the generator reads noise or styles.
 
-    Args: wanted: crops of a stage, by the name of the stage that renders them.
+    Args: wanted: crops of a stage, by the name of the stage that renders them. taps: modules whose
+        maps the stages will ask for.
     """
     source, run = setup.source, setup.run
-    if settings.data.cached_crops == 0 or source.images is None or is_drawn(source.model):
+    d = settings.data
+    if d.cached_crops == 0 or source.images is None or is_drawn(source.model):
+        return
+    if taps and not d.cached_maps:  # every step makes both anew
         return
     for name, crops in wanted.items():
         stage = run.stage(name)
@@ -186,7 +197,11 @@ def render_teacher(setup: Setup, settings: MethodSettings, wanted: Mapping[str, 
         stream = photos.batches(crops, stage.first, steps)
         for _ in loop:
             batch = next(stream)
-            teacher(inputs_of(source.model, batch), batch.ids)
+            inputs = inputs_of(source.model, batch)
+            if room := teacher.room(inputs, taps):  # in the first step
+                say(f"the teacher's feature maps take {room / 1e9:.1f} GB on disk (--set "
+                    "data.cached_maps=false keeps none)", quiet=run.quiet)  # fmt: skip
+            teacher(inputs, batch.ids, taps)
         stage.finish(computed=teacher.computed, recalled=teacher.recalled)
 
 

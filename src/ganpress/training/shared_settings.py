@@ -47,6 +47,11 @@ class DataSettings(CropSettings):
         description="crops kept of each photo, so that the teacher's outputs can be cached; "
         "0: a fresh crop each time and no cache",
     )
+    cached_maps: bool = Field(
+        default=True,
+        description="where crops are kept, keep the teacher's feature maps that are distilled, "
+        "too; they take more room on disk than its pictures",
+    )
     teacher_cache: str | None = Field(
         default=None,
         description="folder of cached teacher outputs, which several runs may share; None: the "

@@ -1,16 +1,13 @@
-"""The teacher during training: without gradients, once per batch, with a cache of its pictures."""
+"""The teacher during training: without gradients, once per batch, with a cache of its outputs."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Collection
-from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,11 +15,14 @@ from ganpress.models.checkpoint import digest
 from ganpress.models.inputs import channels_of, is_drawn
 from ganpress.models.source import Source
 from ganpress.nn.taps import tapped
-from ganpress.run.files import make_folder, raise_if_full
-from ganpress.run.locks import alone
+from ganpress.run.files import make_folder
+from ganpress.training.kept_outputs import KeptOutputs, bytes_of
 from ganpress.training.shared_settings import DataSettings
 from ganpress.types import Inputs
 from ganpress.types.sizes import Size, height_width, words
+
+PICTURES = ""
+"""Among the outputs by tap, the picture."""
 
 
 class Observed(NamedTuple):
@@ -33,29 +33,36 @@ class Observed(NamedTuple):
 
 
 class CachedTeacher:
-    """A frozen generator with a cache of its pictures of each crop of the training images.
+    """A frozen generator with a cache of what it makes of each crop of the training images.
 
     Where the data stream draws from a fixed number of crops (``data.cached_crops``) and nothing
     else is random (noise, a style), pictures are kept on disk in half precision, (crops, c, h, w),
     and read back when a crop comes round again: at 1/20 of its MACs a student's whole step costs
-    less than the teacher's forward pass. Pictures are rounded to half precision also at first
-    sight, and computed image by image, so that a run resumed with or without the cache is
-    bit-equal.
+    less than the teacher's forward pass. So are the feature maps that are distilled
+    (``data.cached_maps``). All are rounded to half precision also at first sight, and computed
+    image by image, so that a run resumed with or without the cache is bit-equal.
 
     `computed` and `recalled` count the pictures that were made and those that were read back.
     """
 
     def __init__(
-        self, net: nn.Module, *, cache: Path | None = None, crops: int = 0, size: Size = 0
+        self,
+        net: nn.Module,
+        *,
+        cache: Path | None = None,
+        crops: int = 0,
+        size: Size = 0,
+        maps: bool = True,
     ) -> None:
-        """Args: cache: folder of the cache; crops: distinct ids in it (0: none); size: pixels."""
+        """Args: cache: folder of the cache; crops: distinct ids in it (0: none); size: pixels;
+        maps: feature maps are kept, too."""
         self.net = net.eval().requires_grad_(False)
         self.computed = self.recalled = 0
-        self._known: Any = None
+        self._folder, self._crops, self._size, self._maps = cache, crops, size, maps
+        self._kept: dict[str, KeptOutputs] = {}
         if cache is not None and crops > 0:
             make_folder(cache)
-            pixels = (crops, channels_of(net)[1], *height_width(size))
-            self._known, self._kept = _open(cache / f"{words(size)}px", pixels)
+            self._keep(PICTURES, (channels_of(net)[1], *height_width(size)))
 
     @torch.no_grad()
     def __call__(self, inputs: Inputs, ids: Tensor, taps: Collection[str] = ()) -> Observed:
@@ -63,27 +70,56 @@ class CachedTeacher:
 
         Args:
             ids: (n,) int64, of the crops; -1 where they are not limited.
-            taps: modules of the teacher whose feature maps are wanted, too; maps are not kept, so
-                that every picture is then made anew.
+            taps: modules of the teacher whose feature maps are wanted, too.
         """
-        if taps or self._known is None or bool((ids < 0).any()):
+        if not self._kept or bool((ids < 0).any()) or (taps and not self._maps):
             self.computed += len(ids)
-            with tapped(self.net, taps) as maps:
-                out: Tensor = self.net(*inputs)
-            return Observed(out, maps)
-        return Observed(self._recall(inputs, ids.cpu().numpy()), {})
+            return Observed(*self._made(inputs, taps))
+        names = (PICTURES, *dict.fromkeys(taps))
+        for name, shape in self._unseen(inputs, names).items():
+            self._keep(name, shape)
+        return self._recall(inputs, ids.cpu().numpy(), names)
 
-    def _recall(self, inputs: Inputs, ids: Any) -> Tensor:
-        """The pictures of these crops; those not seen before are made first."""
-        made_before = self.computed
+    def room(self, inputs: Inputs, taps: Collection[str]) -> int:
+        """Bytes that the maps of all crops take on disk; 0 where they are not kept."""
+        if not self._kept or not self._maps:
+            return 0
+        shapes = self._unseen(inputs, tuple(taps))
+        return sum(bytes_of((self._crops, *shape)) for shape in shapes.values())
+
+    def _made(self, inputs: Inputs, taps: Collection[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        with tapped(self.net, taps) as maps:
+            out: Tensor = self.net(*inputs)
+        return out, dict(maps)
+
+    @torch.no_grad()
+    def _unseen(self, inputs: Inputs, names: Collection[str]) -> dict[str, tuple[int, ...]]:
+        """The shapes, (c, h, w), of those outputs of which no file is open yet."""
+        new = [name for name in names if name not in self._kept]
+        maps = self._made(tuple(t[:1] for t in inputs), new)[1] if new else {}
+        return {name: tuple(maps[name].shape[1:]) for name in new}
+
+    def _keep(self, name: str, shape: tuple[int, ...]) -> None:
+        assert self._folder is not None
+        stem = self._folder / f"{words(self._size)}px{f'-{name}' if name else ''}"
+        what = f"The teacher's feature map '{name}'" if name else "The teacher's picture"
+        self._kept[name] = KeptOutputs(stem, (self._crops, *shape), what)
+
+    def _recall(self, inputs: Inputs, ids: Any, names: tuple[str, ...]) -> Observed:
+        """What is wanted of these crops; those not seen before are made first."""
+        made_before, kept = self.computed, {name: self._kept[name] for name in names}
         for position, crop in enumerate(ids):
-            if not self._known[crop]:
-                made = self.net(*(t[position : position + 1] for t in inputs))
-                self._kept[crop] = made[0].cpu().half().numpy()
-                self._known[crop] = True
+            if not all(outputs.has(crop) for outputs in kept.values()):
+                one = tuple(t[position : position + 1] for t in inputs)
+                picture, maps = self._made(one, names[1:])
+                for name, outputs in kept.items():
+                    if not outputs.has(crop):
+                        outputs.put(crop, (maps[name] if name else picture)[0])
                 self.computed += 1
         self.recalled += len(ids) - (self.computed - made_before)
-        return torch.from_numpy(self._kept[ids]).float().to(inputs[0].device)
+        device = inputs[0].device
+        found = {name: outputs.read(ids).to(device) for name, outputs in kept.items()}
+        return Observed(found.pop(PICTURES), found)
 
 
 def cached_teacher(source: Source, data: DataSettings, root: Path, size: Size) -> CachedTeacher:
@@ -108,37 +144,6 @@ def cached_teacher(source: Source, data: DataSettings, root: Path, size: Size) -
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
     folder = Path(data.teacher_cache) if data.teacher_cache else root / "teacher-cache"
     crops = data.cached_crops * len(images)
-    return CachedTeacher(teacher.net, cache=folder / key, crops=crops, size=size)
-
-
-def _open(stem: Path, pixels: tuple[int, int, int, int]) -> tuple[Any, Any]:
-    """Which crops are known, (crops,), and their pictures, (crops, c, h, w), both backed by files.
-
-    Where either file is missing or torn, both are started anew: one says what the other holds.
-    Processes that open them at once do so one after the other.
-    """
-    known, kept = stem.with_suffix(".known"), stem.with_suffix(".f16")
-    crops = pixels[0]
-    whole = {known: crops, kept: 2 * prod(pixels)}
-    with alone(stem.with_suffix(".lock")):
-        is_whole = all(p.exists() and p.stat().st_size == n for p, n in whole.items())
-        for path in () if is_whole else whole:
-            _reserve(path, whole[path])
-    return np.memmap(known, np.bool_, "r+", shape=(crops,)), np.memmap(
-        kept, np.float16, "r+", shape=pixels
+    return CachedTeacher(
+        teacher.net, cache=folder / key, crops=crops, size=size, maps=data.cached_maps
     )
-
-
-def _reserve(path: Path, size: int) -> None:
-    """A file of ``size`` zero bytes that are really there: a full disk under a memory map would
-    end the process with a signal, not with an error."""
-    try:
-        with path.open("wb") as file:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-            else:
-                file.truncate(size)
-    except OSError as error:
-        path.unlink(missing_ok=True)
-        raise_if_full(error, path)
-        raise

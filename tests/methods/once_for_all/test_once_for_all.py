@@ -329,6 +329,68 @@ def test_teacher_and_student_read_the_same_drawn_noise(
     assert all(torch.equal(a, b) for a, b in zip(teacher, student, strict=True))
 
 
+CACHED: dict[str, Any] = {"data": {"cached_crops": 2}, "supernet": {"steps": 4, "ema": 0.9}}
+
+
+@pytest.mark.parametrize("name", ["cyclegan batch", "pix2pix", "cartoongan"])
+@pytest.mark.parametrize("taps_weight", [None, 0.0], ids=["taps", "no taps"])
+def test_of_fixed_crops_the_teachers_pictures_and_maps_are_made_once_before_any_step(
+    name: str, taps_weight: float | None, home: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    given, teachers = given_for(name, home), []
+    call = CachedTeacher.__call__
+
+    def listen(self: CachedTeacher, inputs: Any, ids: Any, taps: Any = ()) -> Any:
+        teachers.append((self, tuple(taps)))
+        return call(self, inputs, ids, taps)
+
+    monkeypatch.setattr(CachedTeacher, "__call__", listen)
+    config = settings(**CACHED, finetune={"steps": 2}, distil={"taps_weight": taps_weight})
+    press(given, config, tmp_path)
+    assert given.images is not None
+    crops = 2 * (len(given.images) - 2)  # two inputs are the search's
+    assert done(tmp_path, "render")["computed"] == crops
+    trained = {id(t): t for t, _ in teachers if t is not teachers[0][0]}.values()
+    assert [(t.computed, t.recalled) for t in trained] == [(0, 8), (0, 4)]  # batches of 2
+    taps = {names for _, names in teachers}
+    assert len(taps) == 1 and bool(*taps) == (taps_weight is None)
+    kept = list((tmp_path / "teacher-cache").rglob("*.f16"))
+    assert len(kept) == 1 + len(*taps)
+
+
+@pytest.mark.parametrize("lost", ["nothing", "the cache"])
+def test_a_stopped_run_of_fixed_crops_ends_as_one_that_was_not(
+    lost: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(folder: Path) -> Model:
+        return press(given_for("pix2pix", home), settings(**CACHED), folder, save_every_s=0.0)
+
+    log = Stage.log
+
+    def kill(self: Stage, step: int, /, **scalars: Any) -> None:
+        if (self.name, step) == ("supernet", 2):
+            raise Killed
+        log(self, step, **scalars)
+
+    wanted = run(tmp_path / "whole").net.state_dict()
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Stage, "log", kill)
+        run(tmp_path / "run")
+    if lost == "the cache":
+        shutil.rmtree(tmp_path / "run" / "teacher-cache")
+    again = run(tmp_path / "run").net.state_dict()
+    assert all(torch.equal(again[n], wanted[n]) for n in wanted)
+
+
+def test_where_maps_are_not_kept_nothing_is_made_before_the_steps(
+    home: Path, tmp_path: Path
+) -> None:
+    config = settings(**{**CACHED, "data": {"cached_crops": 2, "cached_maps": False}})
+    press(given_for("pix2pix", home), config, tmp_path)
+    assert not (tmp_path / "render").exists()
+    assert len(list((tmp_path / "teacher-cache").rglob("*.f16"))) == 1
+
+
 # --- runs that are taken over ---------------------------------------------------------------------
 
 

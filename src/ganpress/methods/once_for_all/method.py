@@ -52,7 +52,15 @@ from ganpress.run.run import Run, Stage
 from ganpress.run.snapshot import put_state, read_saved
 from ganpress.training.distil import Budget
 from ganpress.training.kit import place
-from ganpress.training.setup import Setup, keep, quantise_student, set_up, take_up, training_crops
+from ganpress.training.setup import (
+    Setup,
+    keep,
+    quantise_student,
+    render_teacher,
+    set_up,
+    take_up,
+    training_crops,
+)
 from ganpress.types import Keep, Widths
 
 RATES = "learning rates"  # what a restart halves
@@ -73,6 +81,7 @@ def once_for_all(given: Given, settings: OnceForAllConfig, run: Run) -> Model:
     take_over(given, c, run)
     images, held = hold_out(given, c)
     setup = set_up(given.teacher, images, given.reals, given.weights, c, run)
+    render_teacher(setup, c, {"render": training_crops(c)}, compared_maps(c))
     objective = partial(objective_for, setup, given, c)
     widest: list[Keep] = [{}]
     if c.procedure != "once-for-all":
@@ -186,13 +195,19 @@ def supernet_rates(c: OnceForAllConfig, ema: float = 0.0) -> Rates:
     return Rates(c.supernet.lr or 0.0, c.supernet.weight_decay or 0.0, ema)
 
 
+def compared_maps(c: OnceForAllConfig) -> tuple[str, ...]:
+    """The modules whose feature maps are distilled; none where their term has no weight."""
+    d = c.distil
+    return tuple(d.taps or ()) if d.taps_weight and d.tap_loss else ()
+
+
 def objective_for(
     setup: Setup, given: Given, c: OnceForAllConfig, student: Model, part: Part
 ) -> Objective:
     """What a stage minimises beside the GAN term, on the device."""
     d, teacher = c.distil, setup.teacher
     taps: TapLoss | None = None
-    if d.taps_weight and d.tap_loss and d.taps:
+    if d.tap_loss and d.taps and compared_maps(c):
         source = part.cut_from or student.net
         ours, theirs = (tap_widths(net, d.taps, c.data.size) for net in (source, teacher.net))
         setup.run.seed_all(f"{part.name}/taps")
