@@ -107,9 +107,17 @@ class Bench:
         )
 
     def steps(
-        self, student: Model, sets: Callable[[], Sequence[Keep]], count: int, folder: Path
+        self,
+        student: Model,
+        sets: Callable[[], Sequence[Keep]],
+        count: int,
+        folder: Path,
+        teacher: CachedTeacher | None = None,
     ) -> list[float]:
-        """Seconds of each step but the first and the last."""
+        """Seconds of each step but the first and the last.
+
+        Args: teacher: with a cache of its own; None: without one.
+        """
         c, d = self.config, self.config.distil
         names = d.taps or ()
         taps = tap_loss(
@@ -117,7 +125,8 @@ class Bench:
             tap_widths(self.teacher.net, names, c.data.size), self.discriminator,
         )  # fmt: skip
         objective = Objective(picture_terms(c, self.discriminator, None), taps, is_paired=False)
-        networks = Networks(student.net, CachedTeacher(self.teacher.net), self.discriminator)
+        seen = teacher or CachedTeacher(self.teacher.net)
+        networks = Networks(student.net, seen, self.discriminator)
         began: list[float] = []
 
         def batches(first: int) -> Iterator[Batch]:

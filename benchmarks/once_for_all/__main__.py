@@ -10,14 +10,14 @@ Time:     about 5 minutes of one core for each variant and seed, some 4 core hou
 Result:   benchmarks/results/once-for-all-PART.json and .md, and once-for-all.md of all parts;
           once-for-all-students.svg, quality over MACs.
 
-`openmoji`, `hayao`, `facades` (with mIoU) and `monet`: variants of `ganpress ablate once-for-all`, and GAN
-Slimming's gs-32 beside them: same teacher, pictures, cost and minutes. `students`: from a supernet
-that is trained for ten minutes by the sandwich, students at 1/4, 1/9, 1/16 and 1/30 of the MACs,
-fine-tuned for a minute each, and a GAN Slimming run of five minutes for each. `longer`: the student
-at 1/9 of that supernet fine-tuned for five minutes, and uniformly narrow ones trained for the same
-five and for all fifteen (after `openmoji` and `students`). `rank`: eight width
-sets by their quality inside that supernet and after separate training. `evolution`: against brute
-force on a small space of it (both after `students`).
+`openmoji`, `hayao`, `facades` (with mIoU) and `monet`: variants of `ganpress ablate once-for-all`,
+and GAN Slimming's gs-32 beside them: same teacher, pictures, cost and minutes. `students`: from a
+supernet that is trained for ten minutes by the sandwich, students at 1/4, 1/9, 1/16 and 1/30 of the
+MACs, fine-tuned for a minute each, and a GAN Slimming run of five minutes for each. `longer`: the
+student at 1/9 of that supernet fine-tuned for five minutes, and uniformly narrow ones trained for
+the same five and for all fifteen (after `openmoji` and `students`). `rank`: eight width sets by
+their quality inside that supernet and after separate training. `evolution`: against brute force on
+a small space of it (both after `students`).
 """
 
 from __future__ import annotations
