@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ganpress.errors import Diverged
+from ganpress.methods import METHODS
+from ganpress.methods.compress import sections_of
 from ganpress.run.run import Run
+from ganpress.run.settings import checked
 from ganpress.training import forecast
 from ganpress.training.forecast import Timed, announce, timed_stages
 
@@ -58,17 +62,81 @@ def test_nothing_is_left_of_a_timed_run_and_an_error_in_it_is_for_the_real_one(
     assert not list(tmp_path.iterdir())
 
 
+def told(capsys: pytest.CaptureFixture[str]) -> str:
+    return capsys.readouterr().err.replace("\u00a0", " ")
+
+
 def test_the_forecast_adds_up_the_stages_and_minds_the_clock(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     timed = {"joint": Timed(4, 0.5), "finetune": Timed(4, 1.0), "other": Timed(4, 9.0)}
     steps = {"joint": 240, "finetune": 6000}
-    announce(steps, timed, minutes={"joint": None, "finetune": 3.0}, fewer="finetune.steps")
-    said = capsys.readouterr().err.replace("\u00a0", " ")
-    assert said.startswith("about 5 min on this machine: joint 2 min (240 steps), finetune 3 min")
-    assert "lower finetune.steps" in said and "other" not in said
+    named = {name: [name] for name in steps}
+    limits = {"joint": None, "finetune": 3.0}
+    announce(steps, timed, minutes=limits, made_shorter=named, besides=["search"])
+    assert told(capsys).replace("\n", " ").split() == [
+        "about",
+        "5",
+        "min",
+        "on",
+        "this",
+        "machine:",
+        "joint",
+        "2",
+        "min",
+        "(240",
+        "steps),",
+        "finetune",
+        "3",
+        "min",
+        "(at",
+        "most",
+        "6,000",
+        "steps),",
+        "and",
+        "search",
+        "besides.",
+        "For",
+        "less,",
+        "lower",
+        "joint.steps",
+        "and",
+        "finetune.minutes.",
+    ]
+
+
+def test_what_makes_a_run_shorter_is_what_ends_it(capsys: pytest.CaptureFixture[str]) -> None:
+    timed = {"train": Timed(4, 1.0)}
+    for minutes, named in ((None, "steps"), (100.0, "steps"), (1.0, "minutes")):
+        limits = {"train": minutes}
+        announce({"train": 600}, timed, minutes=limits, made_shorter={"train": [""]})
+        assert told(capsys).strip().endswith(f"For less, lower {named}.")
 
 
 def test_nothing_is_said_where_nothing_was_timed(capsys: pytest.CaptureFixture[str]) -> None:
-    announce({"train": 500}, {}, minutes={}, fewer="steps")
-    assert capsys.readouterr().err == ""
+    announce({"train": 500}, {}, minutes={}, made_shorter={"train": [""]})
+    assert told(capsys) == ""
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_setting_that_the_forecast_names_is_there_and_makes_it_shorter(name: str) -> None:
+    """Of every variant of every method, whatever its stages are called."""
+    method = METHODS[name]
+    base = checked(method.settings, {"target": {"macs": 0.5}})
+    for variant in method.variants:
+        settings = method.settings_of(variant, base)
+        steps = method.stage_steps(settings)
+        for stage, sections in sections_of(settings, steps).items():
+            assert sections, (variant, stage)
+            for section in sections:
+                value = getattr(settings, section).steps
+                change = {section: {"steps": value - 1}}
+                fewer = checked(method.settings, merged(settings.model_dump(), change))
+                assert method.stage_steps(fewer)[stage] <= steps[stage], (variant, stage, section)
+            lowered = {section: {"steps": 2} for section in sections}
+            fewer = checked(method.settings, merged(settings.model_dump(), lowered))
+            assert method.stage_steps(fewer)[stage] < steps[stage], (variant, stage)
+
+
+def merged(values: dict[str, Any], change: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return values | {name: values[name] | some for name, some in change.items()}

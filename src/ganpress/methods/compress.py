@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -174,17 +174,24 @@ def forecast(method: Method, given: Given, settings: MethodSettings) -> None:
     few = given.images.some(range(min(len(given.images), SHOWN))) if given.images else None
     teacher = copy.deepcopy(given.teacher)
     tried = replace(given, teacher=teacher, images=few, reals=given.reals)
-    timed = timed_stages(lambda run: method.compress(tried, brief, run), settings.seed)
+    stages = timed_stages(lambda run: method.compress(tried, brief, run), settings.seed)
+    timed = {name: took for name, took in stages.items() if took is not None}
+    made_shorter = sections_of(settings, steps)
     if few is not None and given.images is not None:  # pictures of the teacher that are kept
         more = len(given.images) / len(few)
         rendered = [name for name in timed if name.startswith("render")]
         steps = {**{n: math.ceil(more * timed[n].steps) for n in rendered}, **steps}
-    announce(
-        steps,
-        timed,
-        minutes=method.stage_minutes(settings),
-        fewer=" and ".join(f"{name}.steps" for name in steps if not name.startswith("render")),
-    )
+    minutes = method.stage_minutes(settings)
+    besides = [name for name, took in stages.items() if took is None]
+    announce(steps, timed, minutes=minutes, made_shorter=made_shorter, besides=besides)
+
+
+def sections_of(settings: MethodSettings, stages: Iterable[str]) -> dict[str, list[str]]:
+    """Of each stage the sections of the settings that say how long it trains: the one of its name,
+    or of a stage that has the time of others, all of them."""
+    own = [name for name in type(settings).model_fields
+           if getattr(getattr(settings, name), "steps", 0)]  # fmt: skip
+    return {stage: [stage] if stage in own else own for stage in stages}
 
 
 def check_request(method: str, config: MethodSettings, *, ablation: bool = False) -> None:

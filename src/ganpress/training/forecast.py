@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,8 +28,9 @@ class Timed(NamedTuple):
     seconds: float
 
 
-def timed_stages(work: Callable[[Run], object], seed: int) -> dict[str, Timed]:
-    """Run a shortened training in a folder that is then removed: what its stages took.
+def timed_stages(work: Callable[[Run], object], seed: int) -> dict[str, Timed | None]:
+    """Run a shortened training in a folder that is then removed: what its stages took; None of
+    those without steps.
 
     The first step of a stage, in which memory and kernels are prepared, is left out where there are
     others. Empty where the training ends in an error, which the real run will report.
@@ -39,8 +40,7 @@ def timed_stages(work: Callable[[Run], object], seed: int) -> dict[str, Timed]:
         with suppress(GanpressError):
             work(Run(root, seed=seed, quiet=True, log_every=1, save_every_s=3600.0))
         stages = [path.parent for path in root.glob("*/done.json")]
-        found = {stage.name: _timed(stage) for stage in stages}
-        return {name: timed for name, timed in found.items() if timed is not None}
+        return {stage.name: _timed(stage) for stage in stages}
 
 
 def _timed(stage: Path) -> Timed | None:
@@ -61,23 +61,37 @@ def announce(
     timed: Mapping[str, Timed],
     *,
     minutes: Mapping[str, float | None],
-    fewer: str,
+    made_shorter: Mapping[str, Sequence[str]],
+    besides: Sequence[str] = (),
 ) -> None:
     """Print how long the stages will take, such as 'about 26 min on this machine: ...'.
 
     Args:
         steps: number of steps of each stage. timed: measured seconds per step of each stage.
         minutes: wall-clock limit of each stage; None: no limit.
-        fewer: names of the settings that make the run shorter, for the message.
+        made_shorter: of a stage, the sections of the settings of which ``steps`` and ``minutes``
+            are its own; "": the settings themselves.
+        besides: stages whose time is not known.
     """
     known = {name: n * timed[name].seconds for name, n in steps.items() if name in timed}
-    for name, limit in minutes.items():
-        if limit is not None and name in known:
-            known[name] = min(known[name], 60 * limit)
     if not known:
         return
-    parts = ", ".join(f"{name} {duration(s)} ({steps[name]:,} steps)" for name, s in known.items())
+    limits = {name: 60 * m for name, m in minutes.items() if m is not None}
+    by_clock = {name for name, s in known.items() if name in limits and s > limits[name]}
+    took = {name: limits[name] if name in by_clock else s for name, s in known.items()}
+    parts = [
+        f"{name} {duration(s)} ({'at most ' if name in by_clock else ''}{steps[name]:,} steps)"
+        for name, s in took.items()
+    ]
+    fewer = {
+        f"{section}.{unit}" if section else unit: None
+        for name, sections in made_shorter.items()
+        for section in sections
+        for unit in ["minutes" if name in by_clock else "steps"]
+    }
+    more = f", and {' and '.join(besides)} besides" if besides else ""
     say(
-        f"about {duration(sum(known.values()))} on this machine: {parts}. For less, lower {fewer}.",
+        f"about {duration(sum(took.values()))} on this machine: {', '.join(parts)}{more}. "
+        f"For less, lower {' and '.join(fewer)}.",
         quiet=False,
     )
