@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 from nets import Wiring
 from PIL import Image
 
@@ -34,3 +35,17 @@ def test_teachers_of_the_same_weights_share_no_pictures_unless_all_else_is_the_s
     for model, p in zip(rounded, (1.0, 2.0), strict=True):
         quantise(model.net, FakeQuantiser(p=p))
     assert [caches(model) for model in rounded] == [3, 4]
+
+
+def test_runs_of_other_numbers_of_crops_share_no_files(tmp_path: Path) -> None:
+    """The one that opens them second would empty the files that the first one reads."""
+    (tmp_path / "x").mkdir()
+    Image.fromarray(np.zeros((32, 32, 3), np.uint8)).save(tmp_path / "x" / "a.png")
+    images, model = open_images(tmp_path / "x"), Wiring("cyclegan").model()
+    seen = []
+    for crops in (1, 2, 1):
+        data = DataSettings(size=32, cached_crops=crops, teacher_cache=str(tmp_path / "shared"))
+        teacher = cached_teacher(Source(model, images), data, tmp_path, 32)
+        seen.append(teacher)
+        teacher((torch.zeros(1, 3, 32, 32),), torch.tensor([crops - 1]))
+    assert [(t.computed, t.recalled) for t in seen] == [(1, 0), (1, 0), (0, 1)]

@@ -139,6 +139,7 @@ def cached_teacher(source: Source, data: DataSettings, root: Path, size: Size) -
         data.load_size,
         data.size,
         data.flip,
+        data.cached_crops,
     ]
     what += [frames] if (frames := images.frames_digest()) else []
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
