@@ -15,6 +15,8 @@ from nets import WIRINGS, Wiring
 from ganpress.data import Images, evaluation, open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError, ImagesError, WeightsError
+from ganpress.losses.features import load_features
+from ganpress.losses.terms import unit_distance
 from ganpress.measures.fidelity import compare_costs, evaluate, evaluation_size
 from ganpress.measures.quality import evaluate_quality
 from ganpress.models.checkpoint import Model
@@ -82,6 +84,7 @@ def test_numbers_do_not_depend_on_the_batch(photos: Images) -> None:
     for other in found[1:]:
         assert other.metrics == pytest.approx(found[0].metrics, rel=1e-5)
         assert other.spread == pytest.approx(found[0].spread, rel=1e-3)
+        assert other.yardsticks == pytest.approx(found[0].yardsticks, rel=1e-5)
 
 
 def test_the_spread_is_the_standard_error_over_photos(photos: Images) -> None:
@@ -91,6 +94,31 @@ def test_the_spread_is_the_standard_error_over_photos(photos: Images) -> None:
     each = (a(x) - b(x)).abs().mean((1, 2, 3)) / 2
     assert found.metrics["l1"] == pytest.approx(float(each.mean()))
     assert found.spread["l1"] == pytest.approx(float(each.std() / 5**0.5))
+
+
+@pytest.mark.parametrize("batch", [2, 5])
+def test_the_yardstick_is_how_far_apart_the_teachers_own_pictures_are(
+    batch: int, photos: Images
+) -> None:
+    teacher, net = model(1), load_features("tiny")
+    found = evaluate(model(0), teacher, photos, size=32, batch=batch, features="tiny")
+    x = torch.cat([batch.x for batch in evaluation(photos, batch=5, size=32)])
+    with torch.no_grad():
+        made = teacher(x)
+        apart = unit_distance(net(made[:-1]), net(made[1:])).mean()
+    other = "the teacher's picture of another input"
+    assert found.yardsticks == pytest.approx(
+        {
+            f"l1, {other}": float((made[:-1] - made[1:]).abs().mean() / 2),
+            f"tiny-unit-distance, {other}": float(apart),
+        },
+        rel=1e-4,
+    )
+
+
+def test_a_single_picture_has_no_yardstick(photos: Images) -> None:
+    found = evaluate(model(0), model(1), photos.some([0]), size=32, features="tiny")
+    assert found.yardsticks == {} and found.metrics["l1"] > 0
 
 
 def test_the_protocol_names_photos_geometry_and_features(photos: Images) -> None:

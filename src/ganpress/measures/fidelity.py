@@ -21,7 +21,7 @@ from ganpress.measures.image_metrics import choose, learned_distance, protocol_l
 from ganpress.measures.interest.distances import mask_protocol, masked_pairwise
 from ganpress.measures.interest.interest import Counted, interest_for, masked_images, resolved_mask
 from ganpress.measures.interest.settings import MaskSettings
-from ganpress.measures.looked import Columns, Looked
+from ganpress.measures.looked import Columns, Looked, neighbours
 from ganpress.measures.path_length import check_paths, path_lengths
 from ganpress.measures.protocol import distance_protocol, protocol_of
 from ganpress.measures.timing.latency_rows import BOTH, headline
@@ -40,6 +40,8 @@ from ganpress.types import Inputs
 from ganpress.types.pictures import as_widest
 from ganpress.types.sizes import Size, as_size, height_width, scaled, shorter
 
+ANOTHER = "the teacher's picture of another input"
+"""The yardstick of distances to the teacher: how far apart its own pictures are."""
 FROM_NOISE = 1000
 """Default number of pairs of pictures made from noise, where no images give it."""
 _MEASURED_ON = ("device", "threads", "batch", "size", "repeats", "runtime", "precision")
@@ -93,6 +95,9 @@ def evaluate(
         ``st-lpips-alex``, where it is among ``metrics``: ST-LPIPS, a learned perceptual distance.
         ``ppl-w``, ``ppl-z``: the student's perceptual path length; the teacher's is a yardstick.
 
+    The yardstick of each distance to the teacher, but for masked ones: what it is of the teacher's
+    picture of the input before, which has the teacher's style and not this content.
+
     Args:
         images: photos, with label maps where the family reads those; None where it reads noise.
         metrics: names of `image_metrics.KINDS` that compare pairs or follow paths, or `AUTO`.
@@ -114,7 +119,7 @@ def evaluate(
     mask = resolved_mask(mask or MaskSettings())
     interest = interest_for(mask)
     given = _given(teacher, images, mask, size=size, batch=batch, count=count, seed=seed)
-    values = _compared(student, teacher, given, net, chosen.pairs, interest)
+    values, beside = _compared(student, teacher, given, net, chosen.pairs, interest)
     if interest is not None:
         interest.warn()
     ours, theirs = (
@@ -136,7 +141,8 @@ def evaluate(
             **protocol_lines(chosen),
             **{path.name: path.protocol for path in ours},
         },
-        yardsticks={f"{path.name}, the teacher": path.value for path in theirs},
+        yardsticks={f"{k}, {ANOTHER}": float(v.mean()) for k, v in beside.items()}
+        | {f"{path.name}, the teacher": path.value for path in theirs},
         left_out=chosen.left_out,
     )
 
@@ -183,17 +189,22 @@ def _compared(
     net: Features,
     learned: Sequence[Features],
     interest: Counted | None,
-) -> dict[str, Tensor]:
-    """Every distance of each picture to the teacher's, (count,) by name."""
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Every distance of each picture to the teacher's, (count,) by name; and of the teacher's
+    picture of the input before to it, for which nothing is made."""
     _teacher_pictures.of((digest(teacher), given.key))
-    columns = Columns()
+    columns, beside, before = Columns(), Columns(), None
     for place, (inputs, masks) in enumerate(given.batches):
         wanted, made = Looked(_teacher_pictures(teacher, place, inputs)), Looked(student(*inputs))
         found = pairwise(net, learned, made, wanted)
         if interest is not None:
             found |= masked_pairwise(net, made.x, wanted.x, interest(inputs, wanted.x, masks))
         columns.add(found)
-    return columns.rows
+        other, same = neighbours(before, wanted)
+        if len(other.x):
+            beside.add(pairwise(net, learned, other, same))
+        before = wanted.part(slice(-1, None))
+    return columns.rows, beside.rows
 
 
 def _check_comparable(student: Model, teacher: Model, images: Images | None) -> None:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ganpress.losses.features import Features
 
+Maps = dict[str, Tensor]
+"""Tap name -> (n, c, h, w)."""
 Look = Callable[["Looked"], Tensor]
 """A row of numbers for each picture, (n, d)."""
 
@@ -17,21 +19,20 @@ Look = Callable[["Looked"], Tensor]
 class Looked:
     """A batch of pictures, with each network's maps of them made when they are first asked for.
 
-    Args: x: (n, 3, h, w) RGB in [-1, 1], on the networks' device.
+    Args:
+        x: (n, 3, h, w) RGB in [-1, 1], on the networks' device.
+        known: the maps that a network makes of them, where those of other pictures give them.
     """
 
-    def __init__(self, x: Tensor, one: Looked | None = None) -> None:
+    def __init__(self, x: Tensor, known: Callable[[Features], Maps] | None = None) -> None:
         self.x = x
-        self._one = one
-        self._maps: dict[Features, dict[str, Tensor]] = {}
+        self._make = known or (lambda net: net(x))
+        self._maps: dict[Features, Maps] = {}
 
-    def maps(self, net: Features) -> dict[str, Tensor]:
+    def maps(self, net: Features) -> Maps:
         """Tap name -> (n, c, h', w'), of the pictures at their own size."""
-        if self._one is not None:
-            known = self._one.maps(net)
-            return {tap: m.expand(len(self.x), *m.shape[1:]) for tap, m in known.items()}
         if net not in self._maps:
-            self._maps[net] = net(self.x)
+            self._maps[net] = self._make(net)
         return self._maps[net]
 
     def row(self, net: Features) -> Tensor:
@@ -42,7 +43,37 @@ class Looked:
 
     def like(self, x: Tensor) -> Looked:
         """This one picture as often as ``x`` has pictures, seen once for all of them."""
-        return Looked(self.x.expand_as(x), one=self)
+
+        def known(net: Features) -> Maps:
+            return {tap: m.expand(len(x), *m.shape[1:]) for tap, m in self.maps(net).items()}
+
+        return Looked(self.x.expand_as(x), known)
+
+    def part(self, where: slice) -> Looked:
+        """Some of the pictures; networks do not see them again."""
+
+        def known(net: Features) -> Maps:
+            return {tap: m[where] for tap, m in self.maps(net).items()}
+
+        return Looked(self.x[where], known)
+
+    def and_then(self, others: Looked) -> Looked:
+        """These pictures and others after them; networks do not see them again."""
+
+        def known(net: Features) -> Maps:
+            after = others.maps(net)
+            return {tap: torch.cat([m, after[tap]]) for tap, m in self.maps(net).items()}
+
+        return Looked(torch.cat([self.x, others.x]), known)
+
+
+def neighbours(before: Looked | None, pictures: Looked) -> tuple[Looked, Looked]:
+    """Of a batch in a sequence, each picture's predecessor, and the picture: as many as the batch
+    has, one less without the last picture ``before`` it."""
+    first = pictures.part(slice(None, -1))
+    if before is None:
+        return first, pictures.part(slice(1, None))
+    return before.and_then(first), pictures
 
 
 class Columns:
