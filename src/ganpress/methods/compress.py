@@ -35,6 +35,7 @@ from ganpress.training.outcome import forgotten_if_refused
 from ganpress.training.shared_settings import MethodSettings
 from ganpress.training.start import Start, as_start, check_whole
 from ganpress.training.student_form import foreign_options, form_remarks
+from ganpress.training.teacher import remove_own_maps
 
 SHOWN = 32  # images that a forecast is made with
 
@@ -134,6 +135,7 @@ def compress(
             if extended := read_json(run / "card.json").get("extended"):
                 student.provenance["extended"] = [entry["steps"] for entry in extended]
             distributed.first(partial(save, student, path))
+            distributed.first(partial(remove_own_maps, run))
     student = load(path)
     teacher.net.to("cpu")
     shown = Shown.of(teacher, images, test, match_colours=match_colours)

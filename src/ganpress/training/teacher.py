@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +22,12 @@ from ganpress.training.shared_settings import DataSettings
 from ganpress.types import Inputs
 from ganpress.types.sizes import Size, height_width, words
 
+OWN_CACHE = "teacher-cache"
+"""The cache in a run's folder, where none is shared."""
 PICTURES = ""
 """Among the outputs by tap, the picture."""
+OF_MAP = "-"
+"""In a file's name, before the tap whose maps it holds."""
 
 
 class Observed(NamedTuple):
@@ -30,6 +35,13 @@ class Observed(NamedTuple):
 
     pictures: Tensor
     maps: dict[str, Tensor]
+
+
+def remove_own_maps(root: Path) -> None:
+    """Remove the feature maps of a run's own cache: they take gigabytes, and can be made again."""
+    for file in (root / OWN_CACHE).glob(f"*/*px{OF_MAP}*"):
+        with suppress(OSError):  # Windows keeps a file that is open
+            file.unlink()
 
 
 class CachedTeacher:
@@ -101,7 +113,7 @@ class CachedTeacher:
 
     def _keep(self, name: str, shape: tuple[int, ...]) -> None:
         assert self._folder is not None
-        stem = self._folder / f"{words(self._size)}px{f'-{name}' if name else ''}"
+        stem = self._folder / f"{words(self._size)}px{OF_MAP + name if name else ''}"
         what = f"The teacher's feature map '{name}'" if name else "The teacher's picture"
         self._kept[name] = KeptOutputs(stem, (self._crops, *shape), what)
 
@@ -143,7 +155,7 @@ def cached_teacher(source: Source, data: DataSettings, root: Path, size: Size) -
     ]
     what += [frames] if (frames := images.frames_digest()) else []
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
-    folder = Path(data.teacher_cache) if data.teacher_cache else root / "teacher-cache"
+    folder = Path(data.teacher_cache) if data.teacher_cache else root / OWN_CACHE
     crops = data.cached_crops * len(images)
     return CachedTeacher(
         teacher.net, cache=folder / key, crops=crops, size=size, maps=data.cached_maps

@@ -391,6 +391,21 @@ def test_where_maps_are_not_kept_nothing_is_made_before_the_steps(
     assert len(list((tmp_path / "teacher-cache").rglob("*.f16"))) == 1
 
 
+def test_a_finished_run_keeps_no_maps_and_one_that_only_searches_makes_none(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brief(monkeypatch)
+    shared = tmp_path / "shared"
+    compressed(home, tmp_path / "r", **CACHED)
+    kept = [p.name for p in (tmp_path / "r" / "teacher-cache").rglob("*.f16")]
+    assert kept == ["32px.f16"]
+    cached = {**CACHED, "data": {"cached_crops": 2, "teacher_cache": str(shared)}}
+    compressed(home, tmp_path / "q", **cached)
+    assert len(list(shared.rglob("*.f16"))) > 1  # others may read them
+    compressed(home, tmp_path / "s", target={"macs": 0.5}, reuse=str(tmp_path / "r"), **CACHED)
+    assert not (tmp_path / "s" / "render").exists()
+
+
 # --- runs that are taken over ---------------------------------------------------------------------
 
 

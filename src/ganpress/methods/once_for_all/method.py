@@ -81,7 +81,8 @@ def once_for_all(given: Given, settings: OnceForAllConfig, run: Run) -> Model:
     take_over(given, c, run)
     images, held = hold_out(given, c)
     setup = set_up(given.teacher, images, given.reals, given.weights, c, run)
-    render_teacher(setup, c, {"render": training_crops(c)}, compared_maps(c))
+    if not all(run.done(stage) for stage in budgets(c)):  # those of `reuse` are
+        render_teacher(setup, c, {"render": training_crops(c)}, compared_maps(c))
     objective = partial(objective_for, setup, given, c)
     widest: list[Keep] = [{}]
     if c.procedure != "once-for-all":
