@@ -269,6 +269,14 @@ def test_sampling_within_the_target_draws_only_sets_that_can_be_chosen_and_all_o
     assert set(seen) == {(a, b) for a in (4, 2, 1) for b in (3, 2, 1) if a + b <= 4}
 
 
+def test_where_the_search_widens_its_sets_only_those_that_use_the_target_up_are_trained() -> None:
+    random.seed(0)
+    config = settings(supernet={"sampling": "within"}, search={"widen": True})
+    sets = sampler(space(), config, lambda choice: choice[0] + choice[1] <= 4)
+    seen = {(c["a"], c["b"] // 2) for [c] in (sets() for _ in range(200))}
+    assert seen == {(2, 2), (1, 3)}
+
+
 @pytest.mark.parametrize("target", ["macs", "params"])
 def test_the_target_decides_which_sets_are_sampled(target: str) -> None:
     teacher = WIRINGS["cyclegan separable"].model()

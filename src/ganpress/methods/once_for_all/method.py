@@ -32,7 +32,7 @@ from ganpress.methods.once_for_all.requests import (
 )
 from ganpress.methods.once_for_all.reuse import take_over
 from ganpress.methods.once_for_all.scoring import LARGER_IS_BETTER
-from ganpress.methods.once_for_all.search.evolution import Affords, narrowed
+from ganpress.methods.once_for_all.search.evolution import Affords, narrowed, widened
 from ganpress.methods.once_for_all.search.space import Space
 from ganpress.methods.once_for_all.search.study import search
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
@@ -180,6 +180,8 @@ def sampler(space: Space, c: OnceForAllConfig, affords: Affords) -> Callable[[],
         choice = space.sample(rng)
         if c.supernet.sampling == "within":
             choice = narrowed(space, choice, affords, rng)
+            if c.search.widen:  # as the search's own
+                choice = widened(space, choice, affords, rng)
         return space.widths(choice)
 
     def sets() -> Sequence[Keep]:

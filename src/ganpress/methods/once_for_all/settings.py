@@ -81,7 +81,8 @@ class SupernetSettings(Settings):
         default="uniform",
         description="width sets of a step; uniform: one at random (the paper); sandwich: the "
         "largest, the smallest and sandwich_random at random; within: one at random that is "
-        "narrowed until it is within the target, so that only sets that can be chosen are trained",
+        "narrowed until it is within the target, and with search.widen widened, so that only sets "
+        "that can be chosen are trained",
     )
     sandwich_random: int = Field(
         default=1, ge=0, description="random width sets in a step of sandwich sampling"
