@@ -15,9 +15,10 @@ and GAN Slimming's gs-32 beside them: same teacher, pictures, cost and minutes. 
 supernet that is trained for ten minutes by the sandwich, students at 1/4, 1/9, 1/16 and 1/30 of the
 MACs, fine-tuned for a minute each, and a GAN Slimming run of five minutes for each. `longer`: the
 student at 1/9 of that supernet fine-tuned for five minutes, and uniformly narrow ones trained for
-the same five and for all fifteen (after `openmoji` and `students`). `rank`: eight width sets by
-their quality inside that supernet and after separate training. `evolution`: against brute force on
-a small space of it (both after `students`).
+the same five and for all fifteen (after `openmoji` and `students`). `widened`: what it is worth
+that the search uses its budget up, three seeds. `rank`: eight width sets by their quality inside
+that supernet and after separate training. `evolution`: against brute force on a small space of it
+(both after `students`).
 """
 
 from __future__ import annotations
@@ -172,6 +173,17 @@ def longer(runs: Path) -> None:
              f"supernet.minutes={parts.SUPERNET_MINUTES}", "finetune.minutes=5")  # fmt: skip
 
 
+def widened(runs: Path) -> None:
+    """Three supernets of two minutes at sets of any cost, each searched with its sets as they are
+    drawn and widened, and fine-tuned for three minutes."""
+    trained = ["supernet.minutes=2", "supernet.sampling=uniform", "finetune.minutes=3"]
+    for seed in range(3):
+        own, drawn = [*trained, f"seed={seed}"], f"widened/drawn-{seed}"
+        compress(runs, "once-for-all", drawn, "openmoji", *own, "search.widen=false")
+        name, taken = f"widened/widened-{seed}", f"reuse={runs / drawn}"
+        compress(runs, "once-for-all", name, "openmoji", *own, taken)
+
+
 def rank(runs: Path) -> None:
     """Eight width sets, in the supernet of `students` and trained separately."""
     supernet, as_it_is = supernet_of(runs)
@@ -216,6 +228,7 @@ PARTS = {
     "monet": monet,
     "students": students,
     "longer": longer,
+    "widened": widened,
     "rank": rank,
     "evolution": evolution,
 }

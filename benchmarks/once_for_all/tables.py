@@ -21,6 +21,8 @@ LONGER = {
     "openmoji/uniform-0": "uniformly narrow, 5 minutes",
     "longer/uniform": "uniformly narrow, 15 minutes",
 }
+WIDENED = {"drawn": "as they are drawn", "widened": "widened to the budget"}
+"""How the sets of `widened` were drawn, by the beginning of a run's name."""
 FURTHER = ("st-lpips-alex", "real/frechet-efficientnet-lite0", "real/miou-facades")
 """Columns of an ablation's table where they were measured."""
 OURS, THEIRS, FIRST = "once-for-all", "slim", "fast"
@@ -28,7 +30,13 @@ OURS, THEIRS, FIRST = "once-for-all", "slim", "fast"
 
 def keep(runs: Path, part: str) -> None:
     """Write the part's JSON from what has ended of it; nothing where nothing has."""
-    made = {"students": _students, "longer": _longer, "rank": _rank, "evolution": _evolution}
+    made = {
+        "students": _students,
+        "longer": _longer,
+        "widened": _widened,
+        "rank": _rank,
+        "evolution": _evolution,
+    }
     found = made[part](runs) if part in made else _ablation(runs, part)
     if found:
         text = json.dumps(found, indent=1, sort_keys=True) + "\n"
@@ -124,6 +132,18 @@ def _longer(runs: Path) -> dict[str, Any]:
     return {"rows": rows} if any(name.startswith("longer/") for name in rows) else {}
 
 
+def _widened(runs: Path) -> dict[str, Any]:
+    """The runs of `widened` that have ended, by how the search drew, with what was found."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for way in WIDENED:
+        for folder in sorted((runs / "widened").glob(f"{way}-*")):
+            if found := _run(folder):
+                search = json.loads((folder / "search" / "done.json").read_text())
+                found |= {"set": search["set"], "params": search["cost"]["params"]}
+                rows.setdefault(way, []).append(found)
+    return {"rows": rows} if rows else {}
+
+
 def _draw_students(found: dict[str, Any], path: Path) -> None:
     """Quality over MACs of both ways, an SVG file."""
     metric = _metric_of(found)
@@ -192,6 +212,7 @@ def write_all() -> None:
         *((part, _ablation_lines) for part in ABLATIONS),
         ("students", _student_lines),
         ("longer", _longer_lines),
+        ("widened", _widened_lines),
         ("rank", _rank_lines),
         ("evolution", _evolution_lines),
     ):
@@ -263,6 +284,23 @@ def _longer_lines(found: dict[str, Any]) -> list[str]:
         cells = [LONGER[name], f"{row['ratio/macs']:.1f}", f"{seconds:.0f}"]
         lines.append("| " + " | ".join([*cells, f"{m[metric]:.4g}", f"{m['l1']:.4g}"]) + " |")
     return lines
+
+
+def _widened_lines(found: dict[str, Any]) -> list[str]:
+    metric = next(n for n in found["rows"]["drawn"][0]["metrics"] if n.endswith("unit-distance"))
+    heads = ["sets of the search", "seeds", "1/MACs", "parameters", "to the teacher", "l1"]
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * 5]
+    for way, rows in found["rows"].items():
+        cells = [WIDENED[way], str(len(rows)), _mean([r["ratio/macs"] for r in rows], 3)]
+        cells += [_mean([r["params"] for r in rows], 3)]
+        cells += [_mean([r["metrics"][name] for r in rows]) for name in (metric, "l1")]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _mean(values: list[float], digits: int = 4) -> str:
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return _number({"mean": statistics.mean(values), "spread": spread}, digits)
 
 
 def _metric_of(found: dict[str, Any]) -> str:
