@@ -432,6 +432,22 @@ def test_a_setting_that_is_newer_than_the_run_had_its_default_there(
         run_all(tmp_path, photos, fake, config=settings(channels_last=True), variants=["gs-32"])
 
 
+def test_a_variant_that_is_newer_than_the_folder_can_be_added_to_it(
+    photos: Images, tmp_path: Path
+) -> None:
+    fake, path = Fake(), tmp_path / "settings.json"
+    run_all(tmp_path, photos, fake, variants=["gd"])
+    said = json.loads(path.read_text())
+    del said["stage_minutes"]["gs-32"]
+    path.write_text(json.dumps(said))
+    run_all(tmp_path, photos, fake, variants=["gs-32"])
+    assert [p.name for p in fake.asked] == ["gd-0", "gs-32-0"]
+    said["stage_minutes"]["gd"] = {"finetune": 99.0}
+    path.write_text(json.dumps(said))
+    with pytest.raises(ConfigError, match=r"stage_minutes\.gd"):
+        run_all(tmp_path, photos, fake, variants=["gs-32"])
+
+
 def test_another_teacher_or_other_settings_are_refused(photos: Images, tmp_path: Path) -> None:
     fake = Fake()
     run_all(tmp_path, photos, fake, variants=["gd"])
