@@ -46,10 +46,11 @@ def begin(
     usual = {"settings": as_json(method.settings().model_dump())}
     wording = ("paper", "meanings", "claims")  # texts may change
     was, now = ({n: v for n, v in d.items() if n not in wording} for d in (was, facts))
-    both = was["stage_minutes"].keys() & facts["stage_minutes"].keys()  # there may be new variants
+    was, now = as_json(was), as_json(now)
+    both = was["stage_minutes"].keys() & now["stage_minutes"].keys()  # there may be new variants
     for one in (was, now):
         one["stage_minutes"] = {n: v for n, v in one["stage_minutes"].items() if n in both}
-    if differing := differences(as_json(was), as_json(now), usual):
+    if differing := differences(was, now, usual):
         raise ConfigError(
             f"The ablation in {run} was started with other settings:\n  "
             + "\n  ".join(differing)

@@ -59,6 +59,11 @@ def bytes_of(shape: tuple[int, ...]) -> int:
     return 2 * prod(shape)
 
 
+def is_there(stem: Path) -> bool:
+    """Whether outputs are kept by this name."""
+    return stem.with_name(f"{stem.name}.f16").exists()
+
+
 def _open(stem: Path, shape: tuple[int, ...]) -> tuple[Any, Any]:
     """Which crops are known, (crops,), and their outputs, ``shape``, both backed by files.
 

@@ -17,7 +17,7 @@ from ganpress.models.inputs import channels_of, is_drawn
 from ganpress.models.source import Source
 from ganpress.nn.taps import tapped
 from ganpress.run.files import make_folder
-from ganpress.training.kept_outputs import KeptOutputs, bytes_of
+from ganpress.training.kept_outputs import KeptOutputs, bytes_of, is_there
 from ganpress.training.shared_settings import DataSettings
 from ganpress.types import Inputs
 from ganpress.types.sizes import Size, height_width, words
@@ -93,10 +93,12 @@ class CachedTeacher:
         return self._recall(inputs, ids.cpu().numpy(), names)
 
     def room(self, inputs: Inputs, taps: Collection[str]) -> int:
-        """Bytes that the maps of all crops take on disk; 0 where they are not kept."""
+        """Bytes that the maps of all crops are going to take on disk; 0 where they are not kept, or
+        are there."""
         if not self._kept or not self._maps:
             return 0
-        shapes = self._unseen(inputs, tuple(taps))
+        new = [tap for tap in taps if not is_there(self._stem(tap))]
+        shapes = self._unseen(inputs, new)
         return sum(bytes_of((self._crops, *shape)) for shape in shapes.values())
 
     def _made(self, inputs: Inputs, taps: Collection[str]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -111,11 +113,13 @@ class CachedTeacher:
         maps = self._made(tuple(t[:1] for t in inputs), new)[1] if new else {}
         return {name: tuple(maps[name].shape[1:]) for name in new}
 
-    def _keep(self, name: str, shape: tuple[int, ...]) -> None:
+    def _stem(self, name: str) -> Path:
         assert self._folder is not None
-        stem = self._folder / f"{words(self._size)}px{OF_MAP + name if name else ''}"
+        return self._folder / f"{words(self._size)}px{OF_MAP + name if name else ''}"
+
+    def _keep(self, name: str, shape: tuple[int, ...]) -> None:
         what = f"The teacher's feature map '{name}'" if name else "The teacher's picture"
-        self._kept[name] = KeptOutputs(stem, (self._crops, *shape), what)
+        self._kept[name] = KeptOutputs(self._stem(name), (self._crops, *shape), what)
 
     def _recall(self, inputs: Inputs, ids: Any, names: tuple[str, ...]) -> Observed:
         """What is wanted of these crops; those not seen before are made first."""

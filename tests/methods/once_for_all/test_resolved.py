@@ -105,6 +105,22 @@ def test_what_is_given_is_not_the_familys(home: Path) -> None:
     assert (c.supernet.lr, c.finetune.lr, c.discriminator.real) == (0.5, 0.5, "teacher")
 
 
+@pytest.mark.parametrize(
+    ("target", "objective", "widens"),
+    [(0.5, "quality", True), (0.5, "macs", False), (None, "macs", False), (None, "quality", False)],
+)
+def test_sets_are_widened_where_a_budget_alone_is_to_be_used_up(
+    target: float | None, objective: str, widens: bool
+) -> None:
+    """The whole front would else be its widest end."""
+    search = {"widen": True, "objective": objective}
+    given = Given(WIRINGS["sngan"].model(), None)
+    values = {"target": {"macs": target}, "search": search}
+    assert resolve(given, checked(OnceForAllConfig, values)).search.widen is widens
+    search["widen"] = False
+    assert not resolve(given, checked(OnceForAllConfig, values)).search.widen
+
+
 @pytest.mark.parametrize("name", ["macs", "params"])
 def test_the_budget_is_a_fraction_of_the_teachers_cost(name: str) -> None:
     teacher = WIRINGS["cyclegan instance"].model()

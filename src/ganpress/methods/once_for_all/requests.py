@@ -83,6 +83,10 @@ def resolve(given: Given, config: OnceForAllConfig) -> OnceForAllConfig:
             **resolved_alike(c),
         }
     )
+    whole_front = c.target.given is None or c.search.objective != "quality"
+    if c.search.widen and whole_front:  # all sets would be the widest, or at the budget
+        search = c.search.model_copy(update={"widen": False})
+        resolved = resolved.model_copy(update={"search": search})
     asked = wants_latency(c)
     latency = resolved_latency(given, resolved, lambda: supernet(teacher, resolved), wanted=asked)
     return resolved.model_copy(update=latency)

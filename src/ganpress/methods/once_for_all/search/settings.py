@@ -71,7 +71,7 @@ class SearchSettings(Settings):
     widen: bool = Field(
         default=False,
         description="every drawn set is widened, slot by slot, for as long as it is within the "
-        "budget",
+        "budget; means nothing without a target, or where the whole front is searched (objective)",
     )
     generations: int = Field(default=500, ge=1, description="generations at most")
     patience: int | None = Field(
