@@ -288,11 +288,11 @@ def _longer_lines(found: dict[str, Any]) -> list[str]:
 
 def _widened_lines(found: dict[str, Any]) -> list[str]:
     metric = next(n for n in found["rows"]["drawn"][0]["metrics"] if n.endswith("unit-distance"))
-    heads = ["sets of the search", "seeds", "1/MACs", "parameters", "to the teacher", "l1"]
+    heads = ["sets of the search", "seeds", "1/MACs", "thousand parameters", "to the teacher", "l1"]
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * 5]
     for way, rows in found["rows"].items():
         cells = [WIDENED[way], str(len(rows)), _mean([r["ratio/macs"] for r in rows], 3)]
-        cells += [_mean([r["params"] for r in rows], 3)]
+        cells += [_mean([r["params"] / 1000 for r in rows], 3)]
         cells += [_mean([r["metrics"][name] for r in rows]) for name in (metric, "l1")]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
