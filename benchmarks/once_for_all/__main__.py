@@ -12,13 +12,13 @@ Result:   benchmarks/results/once-for-all-PART.json and .md, and once-for-all.md
 
 `openmoji`, `hayao`, `facades` (with mIoU) and `monet`: variants of `ganpress ablate once-for-all`,
 and GAN Slimming's gs-32 beside them: same teacher, pictures, cost and minutes. `students`: from a
-supernet that is trained for ten minutes by the sandwich, students at 1/4, 1/9, 1/16 and 1/30 of the
-MACs, fine-tuned for a minute each, and a GAN Slimming run of five minutes for each. `longer`: the
-student at 1/9 of that supernet fine-tuned for five minutes, and uniformly narrow ones trained for
-the same five and for all fifteen (after `openmoji` and `students`). `widened`: what it is worth
-that the search uses its budget up, three seeds. `rank`: eight width sets by their quality inside
-that supernet and after separate training. `evolution`: against brute force on a small space of it
-(both after `students`).
+supernet that is trained for four minutes by the sandwich, students at 1/4, 1/9, 1/16 and 1/30 of
+the MACs, fine-tuned for four minutes each, and a GAN Slimming run of five minutes for each: the
+same in all. `longer`: the student at 1/9 of a supernet of ten minutes, fine-tuned for five minutes,
+and uniformly narrow ones trained for the same five and for all fifteen (after `openmoji`).
+`widened`: what it is worth that the search uses its budget up, three seeds. `rank`: eight width
+sets by their quality inside that supernet and after separate training. `evolution`: against brute
+force on a small space of it.
 """
 
 from __future__ import annotations
@@ -151,11 +151,12 @@ def compress(runs: Path, method: str, name: str, config: str, *sets: str) -> Non
 
 def students(runs: Path) -> None:
     """One supernet, four students; and a slimming run for each: as many minutes in all."""
-    longer = [f"supernet.minutes={parts.SUPERNET_MINUTES}", "supernet.sampling=sandwich"]
+    trained = [f"supernet.minutes={parts.SHARED_MINUTES}", "supernet.sampling=sandwich"]
+    trained += [f"finetune.minutes={parts.OWN_MINUTES}"]
     first = runs / "students" / f"once-{parts.BUDGETS[0]}"
     for part in parts.BUDGETS:
         target = f"target.macs={1 / part:.4g}"
-        own = [*longer, "finetune.minutes=1", target]
+        own = [*trained, target]
         own += [f"reuse={first}"] if part != parts.BUDGETS[0] else []
         compress(runs, "once-for-all", f"students/once-{part}", "openmoji", *own)
         compress(runs, "slim", f"students/slim-{part}", "openmoji-slim", target, "min_channels=2")
@@ -164,11 +165,10 @@ def students(runs: Path) -> None:
 def longer(runs: Path) -> None:
     """The searched student at 1/9 fine-tuned for as long as a uniformly narrow one is trained, and
     a uniformly narrow one that is trained for as long as supernet and fine-tuning took."""
-    found = runs / "students" / "once-9"
-    took = [f"reuse={found}", f"search.choose={parts.best_of(found / 'search')}"]
-    trained = [f"supernet.minutes={parts.SUPERNET_MINUTES}", "supernet.sampling=sandwich"]
-    compress(runs, "once-for-all", "longer/searched", "openmoji", *took, *trained,
-             "finetune.minutes=5")  # fmt: skip
+    found, as_it_is = supernet_of(runs)
+    chosen = f"search.choose={parts.best_of(found / 'search')}"
+    compress(runs, "once-for-all", "longer/searched", "openmoji", *as_it_is, chosen,
+             "finetune.steps=100000", "finetune.minutes=5")  # fmt: skip
     compress(runs, "once-for-all", "longer/uniform", "openmoji", "procedure=uniform",
              f"supernet.minutes={parts.SUPERNET_MINUTES}", "finetune.minutes=5")  # fmt: skip
 
@@ -185,7 +185,7 @@ def widened(runs: Path) -> None:
 
 
 def rank(runs: Path) -> None:
-    """Eight width sets, in the supernet of `students` and trained separately."""
+    """Eight width sets, in a supernet of ten minutes and trained separately."""
     supernet, as_it_is = supernet_of(runs)
     for name in parts.spread_sets(supernet / "search"):
         inside, alone = runs / "rank" / f"in-{name}", f"rank/alone-{name}"
@@ -200,7 +200,7 @@ def evolution(runs: Path) -> None:
     supernet, as_it_is = supernet_of(runs)
     space = runs / "small-space.toml"
     parts.write_small_space(supernet / "search", space)
-    common = [*as_it_is, f'search.space="{space}"']
+    common = [*as_it_is, f'search.space="{space}"', "search.widen=false"]
     compress(
         runs, "once-for-all", "evolution/brute-force", "openmoji", *common,
         "search.kind=brute-force", "search.evaluations=",
@@ -215,10 +215,12 @@ def evolution(runs: Path) -> None:
 
 
 def supernet_of(runs: Path) -> tuple[Path, list[str]]:
-    """The run at 1/9 of `students`, and settings that take its supernet over and train no more."""
-    run = runs / "students" / "once-9"
+    """A run at 1/9 whose supernet is trained for ten minutes by the sandwich, made where it lacks;
+    and settings that take that over and train no more."""
     trained = [f"supernet.minutes={parts.SUPERNET_MINUTES}", "supernet.sampling=sandwich"]
-    return run, [f"reuse={run}", *trained, "finetune.steps=0"]
+    trained += ["finetune.steps=0"]
+    compress(runs, "once-for-all", "supernet", "openmoji", *trained)
+    return runs / "supernet", [f"reuse={runs / 'supernet'}", *trained]
 
 
 PARTS = {

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 BUDGETS = (4, 9, 16, 30)
+SHARED_MINUTES, OWN_MINUTES = 4, 4
+"""Of the supernet of several students, and of fine-tuning each."""
 SUPERNET_MINUTES = 10
 SETS = 8
 

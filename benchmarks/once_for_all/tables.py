@@ -17,7 +17,7 @@ ABLATIONS = ("openmoji", "hayao", "facades", "monet")
 WAYS = {"once": "one supernet", "slim": "GAN Slimming"}
 """How the students of `students` are made, by the beginning of a run's name."""
 LONGER = {
-    "longer/searched": "searched, the supernet of `students`, then 5 minutes",
+    "longer/searched": "searched in a supernet of 10 minutes, then 5 minutes",
     "openmoji/uniform-0": "uniformly narrow, 5 minutes",
     "longer/uniform": "uniformly narrow, 15 minutes",
 }
