@@ -74,7 +74,7 @@ def times_little_of_what_a_run_leaves() -> Iterator[None]:
         return latency(net, **{**options, "seconds": 0.0, "warm_up": 0})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ganpress.measures.fidelity.latency", glance)
+        patch.setattr("ganpress.measures.both_costs.latency", glance)
         patch.setattr("ganpress.measures.timing.shipped.time_files", lambda *_, **__: None)
         patch.setattr("ganpress.measures.timing.shipped.time_model", lambda *_, **__: [])
         yield

@@ -88,6 +88,6 @@ def brief(patch: pytest.MonkeyPatch) -> None:
         raise ExportError("not in this test")
 
     quick = Latency(1.0, 1.0, "cpu", threads=1, batch=1, size=32, repeats=1)
-    patch.setattr("ganpress.measures.fidelity.latency", lambda *_, **__: quick)
+    patch.setattr("ganpress.measures.both_costs.latency", lambda *_, **__: quick)
     patch.setattr("ganpress.methods.finish.export", refuse)
     patch.setattr("ganpress.methods.finish.FROM_NOISE", 10)

@@ -110,7 +110,7 @@ def test_blocks_that_are_to_run_do(
 ) -> None:
     """In a folder with the zoo and a few photos, in the page's order."""
     quick = Latency(1.0, 1.0, "cpu", 1, 1, 32, 1)
-    monkeypatch.setattr("ganpress.measures.fidelity.latency", lambda *_, **__: quick)
+    monkeypatch.setattr("ganpress.measures.both_costs.latency", lambda *_, **__: quick)
     none = {"file": "none: left out here"}  # exports have tests of their own, of seconds each
     monkeypatch.setattr("ganpress.methods.finish.exported", lambda *_, **__: none)
     (tmp_path / "zoo").symlink_to(ROOT / "zoo")

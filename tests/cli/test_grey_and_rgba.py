@@ -91,7 +91,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     quick = Latency(1.0, 1.0, "cpu", threads=1, batch=1, size=32, repeats=1)
-    monkeypatch.setattr("ganpress.measures.fidelity.latency", lambda *_, **__: quick)
+    monkeypatch.setattr("ganpress.measures.both_costs.latency", lambda *_, **__: quick)
 
 
 def options_of(family: str, seen: int, made: int) -> dict[str, Any]:

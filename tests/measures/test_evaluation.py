@@ -17,7 +17,8 @@ from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError, ImagesError, WeightsError
 from ganpress.losses.features import load_features
 from ganpress.losses.terms import unit_distance
-from ganpress.measures.fidelity import compare_costs, evaluate, evaluation_size
+from ganpress.measures.both_costs import compare_costs
+from ganpress.measures.fidelity import evaluate, evaluation_size
 from ganpress.measures.quality import evaluate_quality
 from ganpress.models.checkpoint import Model
 from ganpress.models.inputs import inputs_of

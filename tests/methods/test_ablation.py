@@ -23,8 +23,9 @@ from ganpress.cli.app import app
 from ganpress.data import Images, open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError, Diverged, ExportError, Interrupted
+from ganpress.measures.both_costs import compare_costs
 from ganpress.measures.cost import Latency
-from ganpress.measures.fidelity import compare_costs, evaluate
+from ganpress.measures.fidelity import evaluate
 from ganpress.methods import METHODS, measured
 from ganpress.methods import ablate as ablation
 from ganpress.methods import finish as finishing
@@ -463,7 +464,7 @@ def test_finished_variants_are_measured_by_further_metrics_without_training(
     photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A whole run of a variant, then the same call with one argument more."""
-    monkeypatch.setattr("ganpress.measures.fidelity.latency", lambda *_, **__: FAST)
+    monkeypatch.setattr("ganpress.measures.both_costs.latency", lambda *_, **__: FAST)
     monkeypatch.setattr(finishing, "export", no_export)
     publish(monkeypatch, tmp_path / "weights", "efficientnet-lite0", "st-lpips-alex")
     reals = open_images(write_folder(tmp_path / "reals", 3, seed=8, size=40))

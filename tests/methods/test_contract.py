@@ -81,7 +81,7 @@ SETS = [
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(ganpress.methods.METHODS, "half", HALF)
     quick = Latency(1.0, 1.0, "cpu", threads=1, batch=1, size=32, repeats=1)  # 8 s a run else
-    monkeypatch.setattr("ganpress.measures.fidelity.latency", lambda *_, **__: quick)
+    monkeypatch.setattr("ganpress.measures.both_costs.latency", lambda *_, **__: quick)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from cli_runs import run_cli
 from nets import WIRINGS, Wiring, each
 
 from ganpress.errors import ConfigError
-from ganpress.measures.fidelity import cost_size, evaluation_size
+from ganpress.measures.both_costs import cost_size
+from ganpress.measures.fidelity import evaluation_size
 from ganpress.models.checkpoint import Model, full_model, save
 from ganpress.models.families.base import draw_inputs
 from ganpress.training.gaugan import GauGANTraining

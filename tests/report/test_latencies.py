@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ganpress.cli.compression import latency_lines
-from ganpress.measures.fidelity import with_shipped
+from ganpress.measures.both_costs import with_shipped
 from ganpress.measures.timing.latency_rows import headline
 from ganpress.report import write_report
 from ganpress.report.latencies import advice, conditions, latency_table

@@ -25,7 +25,7 @@ from ganpress.data import open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import ConfigError
 from ganpress.formats.exporters.verify import ExportFacts
-from ganpress.measures import fidelity
+from ganpress.measures import both_costs
 from ganpress.measures.cost import latency
 from ganpress.methods import finish as finishing
 from ganpress.methods.compress import compress
@@ -302,7 +302,7 @@ def glance(monkeypatch: pytest.MonkeyPatch) -> None:
     def short(net: Any, **options: Any) -> Any:
         return latency(net, **{**options, "seconds": 0.0, "warm_up": 0})
 
-    monkeypatch.setattr(fidelity, "latency", short)
+    monkeypatch.setattr(both_costs, "latency", short)
     monkeypatch.setattr(finishing, "export", exported)
     torch.set_num_threads(1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from ganpress.data import evaluation as every_image
 from ganpress.errors import ConfigError
 from ganpress.losses.features import Features, load_features
 from ganpress.losses.terms import unit_distance
-from ganpress.measures.cost import latency, measure
 from ganpress.measures.image_metrics import choose, learned_distance, protocol_lines
 from ganpress.measures.interest.distances import mask_protocol, masked_pairwise
 from ganpress.measures.interest.interest import Counted, interest_for, masked_images, resolved_mask
@@ -24,7 +23,6 @@ from ganpress.measures.interest.settings import MaskSettings
 from ganpress.measures.looked import Columns, Looked, neighbours
 from ganpress.measures.path_length import check_paths, path_lengths
 from ganpress.measures.protocol import distance_protocol, protocol_of
-from ganpress.measures.timing.latency_rows import BOTH, headline
 from ganpress.models.checkpoint import Model, digest
 from ganpress.models.inputs import (
     channels_of,
@@ -44,7 +42,6 @@ ANOTHER = "the teacher's picture of another input"
 """The yardstick of distances to the teacher: how far apart its own pictures are."""
 FROM_NOISE = 1000
 """Default number of pairs of pictures made from noise, where no images give it."""
-_MEASURED_ON = ("device", "threads", "batch", "size", "repeats", "runtime", "precision")
 _READ = {"image": "photo", "semantics": "label map", "z": "noise", "y": "class", "style": "style"}
 
 
@@ -299,52 +296,6 @@ def standard_error(values: Tensor) -> float:
     return float(values.std() / len(values) ** 0.5) if len(values) > 1 else 0.0
 
 
-def compare_costs(
-    teacher: Model, student: Model, *, size: Size, quick: bool = False
-) -> dict[str, Any]:
-    """Cost, latency in torch and widths of both, as `results.json` holds them.
-
-    `with_shipped` puts the latency of the exported files in its place.
-
-    Args: size: pixels; quick: a shorter latency measurement.
-    """
-    out: dict[str, Any] = {"family": teacher.family.name}
-    for name, model in (("teacher", teacher), ("student", student)):
-        time = latency(model, size=size, seconds=1.0 if quick else 2.0)
-        out[name] = {
-            **asdict(measure(model.net, size)),
-            "size": size,
-            "latency_ms": {
-                "median": round(time.median_ms, 3),
-                "p95": round(time.p95_ms, 3),
-                **{k: getattr(time, k) for k in _MEASURED_ON},
-            },
-            "widths": model.widths,
-        }
-    t, s = out["teacher"], out["student"]
-    out["ratios"] = {k: round(t[k] / s[k], 3) for k in ("params", "macs", "macs_outres", "bytes")}
-    out["ratios"]["latency_ms"] = round(t["latency_ms"]["median"] / s["latency_ms"]["median"], 3)
-    return out
-
-
-def with_shipped(model: dict[str, Any], shipped: Mapping[str, Any] | None) -> dict[str, Any]:
-    """`compare_costs` with the latency of the exported files as what is called latency, and torch's
-    beside it, named so. Unchanged where the files were not timed.
-
-    Args: shipped: of `timing.shipped.time_files`.
-    """
-    teacher, student = (headline(shipped, name) if shipped else None for name in BOTH)
-    if teacher is None or student is None:
-        return model
-    out: dict[str, Any] = {**model, "ratios": dict(model["ratios"])}
-    for name, latency_ms in zip(BOTH, (teacher, student), strict=True):
-        in_torch = model[name]["latency_ms"]
-        out[name] = {**model[name], "latency_ms": latency_ms, "latency_torch_ms": in_torch}
-    out["ratios"]["latency_torch_ms"] = out["ratios"].pop("latency_ms")
-    out["ratios"]["latency_ms"] = round(teacher["median"] / student["median"], 3)
-    return out
-
-
 def evaluation_size(data: CropSettings, teacher: Model) -> Size:
     """The size to evaluate at: what training saw, its shorter side at most the family's own, and
     divisible as the family needs it."""
@@ -353,8 +304,3 @@ def evaluation_size(data: CropSettings, teacher: Model) -> Size:
         seen = scaled(data.size, shorter(data.size), seen)
     share, step = min(1.0, most / shorter(seen)), teacher.multiple
     return as_size(tuple(round(side * share) // step * step for side in height_width(seen)))
-
-
-def cost_size(data: CropSettings, teacher: Model) -> Size:
-    """The size whose cost a run reports: the family's own, or what training saw if not square."""
-    return data.size if isinstance(data.size, tuple) else teacher.family.image.size

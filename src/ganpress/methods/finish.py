@@ -18,14 +18,9 @@ from ganpress.data import evaluation as every_image
 from ganpress.errors import ConfigError, ExportError, GanpressError, MissingExtra
 from ganpress.formats.exporters import export
 from ganpress.formats.exporters.parity import COUNT
+from ganpress.measures.both_costs import compare_costs, cost_size, with_shipped
 from ganpress.measures.colour import match_colour
-from ganpress.measures.fidelity import (
-    compare_costs,
-    cost_size,
-    evaluate,
-    evaluation_size,
-    with_shipped,
-)
+from ganpress.measures.fidelity import evaluate, evaluation_size
 from ganpress.measures.protocol import named
 from ganpress.measures.timing import shipped
 from ganpress.measures.timing.latency_target import in_words, verified

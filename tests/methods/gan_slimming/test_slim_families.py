@@ -332,7 +332,7 @@ def test_the_whole_line_runs_where_more_than_a_photo_is_read(
         raise ExportError("not in this test")
 
     quick = Latency(1.0, 1.0, "cpu", 1, 1, 32, 5)
-    monkeypatch.setattr("ganpress.measures.fidelity.latency", lambda *_, **__: quick)
+    monkeypatch.setattr("ganpress.measures.both_costs.latency", lambda *_, **__: quick)
     monkeypatch.setattr("ganpress.methods.finish.export", refuse)
     monkeypatch.setattr("ganpress.methods.finish.FROM_NOISE", 10)
     wiring = WIRINGS[name]

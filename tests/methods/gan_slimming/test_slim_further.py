@@ -40,7 +40,7 @@ EMPTY = {"empty_blocks": True}
 def no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Latency is not what is tested here."""
     quick = Latency(1.0, 1.0, "cpu", threads=1, batch=1, size=32, repeats=1)
-    monkeypatch.setattr("ganpress.measures.fidelity.latency", lambda *_, **__: quick)
+    monkeypatch.setattr("ganpress.measures.both_costs.latency", lambda *_, **__: quick)
     monkeypatch.setattr("ganpress.methods.finish.exported", lambda *_: {"file": "none"})
 
 
