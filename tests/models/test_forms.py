@@ -143,7 +143,10 @@ def test_the_doubling_alone_changes_no_picture(name: str) -> None:
     model = wiring.model()
     formed, other = integer_form(model), by_hand(model)
     assert not any(isinstance(m, ConvTranspose2d) for m in formed.net.modules())
-    assert difference(formed(*wiring.inputs()), other(*wiring.inputs())) < 2e-5
+    inputs = [x.double() if x.is_floating_point() else x for x in wiring.inputs()]
+    with torch.no_grad():  # in double: how float32 rounds depends on the processor
+        pictures = [each.net.double()(*inputs) for each in (formed, other)]
+    assert difference(*pictures) < 1e-10
 
 
 @pytest.mark.parametrize("name", ["cyclegan zeros", "pix2pix"])
