@@ -1,7 +1,7 @@
 """GauGAN and MUNIT at the papers' sizes: ten steps of once-for-all training on a CPU.
 
 Command:  .venv/bin/python -m benchmarks.papers_sizes
-Time:     about 40 minutes of one core; `--only munit` does one.
+Time:     about 4 minutes of one core; `--only munit` does one.
 Result:   benchmarks/results/papers-sizes.json and .md: seconds a step and peak memory.
 
 The networks have the papers' widths (93.0 M and 15.0 M parameters) and random weights, pictures are
@@ -34,9 +34,9 @@ from ganpress.models.checkpoint import Model, full_model
 from ganpress.models.discriminator import Discriminator
 from ganpress.nn.discriminators import build_discriminator
 from ganpress.run.logs import read_log
-from ganpress.run.recipes import config_file
 from ganpress.run.run import Run
 from ganpress.run.settings import read_config
+from ganpress.types.sizes import words
 
 RESULTS = Path(__file__).parent / "results"
 STEPS = 10
@@ -96,7 +96,7 @@ def measured(name: str) -> dict[str, Any]:
     sets += ["search.kind=random", "search.evaluations=1", "search.calibrate=2", "device=cpu"]
     sets += ["precision=float32", "channels_last=false", "finetune.steps=0", "predistil.steps=0"]
     method = ONCE_FOR_ALL
-    config = read_config(method.settings, config_file(case["recipe"], "once-for-all"), sets)
+    config = read_config(method.settings, case["recipe"], sets)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         edges = bool(case["options"].get("edges"))
@@ -112,7 +112,7 @@ def measured(name: str) -> dict[str, Any]:
     steps = [b - a for a, b in pairwise(log)]
     return {
         "recipe": case["recipe"],
-        "size": str(resolved.data.size),
+        "size": words(resolved.data.size),
         "batch": 1,
         "steps": STEPS,
         "seconds a step, median": round(statistics.median(steps), 2),
