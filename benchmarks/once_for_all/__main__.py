@@ -37,7 +37,7 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 PAIRED = "fast,uniform,no-taps,published"
 OTHERS = "full,scratch,new-d,unsorted,sandwich,omgd,dcd"
-UNPAIRED = "fast,uniform,no-taps"
+BASELINES = "fast,uniform,no-taps"
 CLOSE, SEEDS = "fast,uniform", "0,1,2"
 
 
@@ -115,7 +115,7 @@ def hayao(runs: Path) -> None:
         file = Path(os.environ["GANPRESS_WEIGHTS"]) / "cartoongan_hayao" / "hayao_fp16.pth"
         ganpress("import", "cartoongan", file, "-o", teacher)
     what = ["--teacher", teacher, *hayao_shown()]
-    ablate("once-for-all", runs / "hayao", "hayao", what, UNPAIRED, "0")
+    ablate("once-for-all", runs / "hayao", "hayao", what, BASELINES, "0")
     ablate("slim", runs / "hayao-slim", "hayao-slim", what, "gs-32", "0")
     for seeds in ("0,1", SEEDS):
         ablate("once-for-all", runs / "hayao", "hayao", what, CLOSE, seeds)
@@ -127,7 +127,7 @@ def facades(runs: Path) -> None:
     what = ["--teacher", ROOT / "zoo" / "pix2pix-facades.safetensors", *facades_shown(runs)]
     what += ["--metrics", "miou-facades"]
     for seeds in ("0", SEEDS):
-        ablate("once-for-all", runs / "facades", "facades", what, "fast,uniform,no-taps", seeds)
+        ablate("once-for-all", runs / "facades", "facades", what, BASELINES, seeds)
         ablate("slim", runs / "facades-slim", "facades-slim", what, "gs-32", seeds)
 
 
@@ -138,7 +138,7 @@ def monet(runs: Path) -> None:
     what += ["--images", pictures / "trainB", "--reals", pictures / "trainA"]
     what += ["--test", pictures / "testB", "--metrics", "efficientnet-lite0"]
     for seeds in ("0", SEEDS):
-        ablate("once-for-all", runs / "monet", "monet", what, "fast,uniform,no-taps", seeds)
+        ablate("once-for-all", runs / "monet", "monet", what, BASELINES, seeds)
         ablate("slim", runs / "monet-slim", "monet-slim", what, "gs-32", seeds)
 
 

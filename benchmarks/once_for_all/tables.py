@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,7 @@ def _rank(runs: Path) -> dict[str, Any]:
             rows.append({"set": name, "inside": inside, "alone": alone})
     if len(rows) < 3:
         return {}
-    metric = next(n for n in rows[0]["inside"]["metrics"] if n.endswith("unit-distance"))
+    metric = _metric_among(rows[0]["inside"]["metrics"])
     pairs = [[r[side]["metrics"][metric] for r in rows] for side in ("inside", "alone")]
     rho, tau = spearmanr(*pairs), kendalltau(*pairs)
     return {
@@ -287,7 +288,7 @@ def _longer_lines(found: dict[str, Any]) -> list[str]:
 
 
 def _widened_lines(found: dict[str, Any]) -> list[str]:
-    metric = next(n for n in found["rows"]["drawn"][0]["metrics"] if n.endswith("unit-distance"))
+    metric = _metric_among(found["rows"]["drawn"][0]["metrics"])
     heads = ["sets of the search", "seeds", "1/MACs", "thousand parameters", "to the teacher", "l1"]
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * 5]
     for way, rows in found["rows"].items():
@@ -304,7 +305,11 @@ def _mean(values: list[float], digits: int = 4) -> str:
 
 
 def _metric_of(found: dict[str, Any]) -> str:
-    names: list[str] = list(_first(found)["metrics"])
+    return _metric_among(_first(found)["metrics"])
+
+
+def _metric_among(names: Iterable[str]) -> str:
+    """The distance that the parts are compared by."""
     return next(name for name in names if name.endswith("unit-distance"))
 
 

@@ -69,11 +69,12 @@ def told(capsys: pytest.CaptureFixture[str]) -> str:
 def test_the_forecast_adds_up_the_stages_and_minds_the_clock(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    timed = {"joint": Timed(4, 0.5), "finetune": Timed(4, 1.0), "other": Timed(4, 9.0)}
+    known = {"joint": Timed(4, 0.5), "finetune": Timed(4, 1.0), "other": Timed(4, 9.0)}
+    timed = {**known, "search": None}
     steps = {"joint": 240, "finetune": 6000}
     named = {name: [name] for name in steps}
     limits = {"joint": None, "finetune": 3.0}
-    announce(steps, timed, minutes=limits, made_shorter=named, besides=["search"])
+    announce(steps, timed, minutes=limits, made_shorter=named)
     assert " ".join(told(capsys).split()) == (
         "about 5 min on this machine: joint 2 min (240 steps), finetune 3 min (at most 6,000 "
         "steps), and search besides. For less, lower joint.steps and finetune.minutes."

@@ -176,16 +176,14 @@ def forecast(method: Method, given: Given, settings: MethodSettings) -> None:
     few = given.images.some(range(min(len(given.images), SHOWN))) if given.images else None
     teacher = copy.deepcopy(given.teacher)
     tried = replace(given, teacher=teacher, images=few, reals=given.reals)
-    stages = timed_stages(lambda run: method.compress(tried, brief, run), settings.seed)
-    timed = {name: took for name, took in stages.items() if took is not None}
+    timed = timed_stages(lambda run: method.compress(tried, brief, run), settings.seed)
     made_shorter = sections_of(settings, steps)
     if few is not None and given.images is not None:  # pictures of the teacher that are kept
         more = len(given.images) / len(few)
-        rendered = [name for name in timed if name.startswith("render")]
-        steps = {**{n: math.ceil(more * timed[n].steps) for n in rendered}, **steps}
+        rendered = {n: t.steps for n, t in timed.items() if t and n.startswith("render")}
+        steps = {**{name: math.ceil(more * n) for name, n in rendered.items()}, **steps}
     minutes = method.stage_minutes(settings)
-    besides = [name for name, took in stages.items() if took is None]
-    announce(steps, timed, minutes=minutes, made_shorter=made_shorter, besides=besides)
+    announce(steps, timed, minutes=minutes, made_shorter=made_shorter)
 
 
 def sections_of(settings: MethodSettings, stages: Iterable[str]) -> dict[str, list[str]]:

@@ -58,22 +58,21 @@ def _timed(stage: Path) -> Timed | None:
 
 def announce(
     steps: Mapping[str, int],
-    timed: Mapping[str, Timed],
+    timed: Mapping[str, Timed | None],
     *,
     minutes: Mapping[str, float | None],
     made_shorter: Mapping[str, Sequence[str]],
-    besides: Sequence[str] = (),
 ) -> None:
     """Print how long the stages will take, such as 'about 26 min on this machine: ...'.
 
     Args:
-        steps: number of steps of each stage. timed: measured seconds per step of each stage.
+        steps: number of steps of each stage. timed: of `timed_stages`; a stage without steps, of
+            which the time is not known, comes besides.
         minutes: wall-clock limit of each stage; None: no limit.
         made_shorter: of a stage, the sections of the settings of which ``steps`` and ``minutes``
             are its own; "": the settings themselves.
-        besides: stages whose time is not known.
     """
-    known = {name: n * timed[name].seconds for name, n in steps.items() if name in timed}
+    known = {name: n * each.seconds for name, n in steps.items() if (each := timed.get(name))}
     if not known:
         return
     limits = {name: 60 * m for name, m in minutes.items() if m is not None}
@@ -89,6 +88,7 @@ def announce(
         for section in sections
         for unit in ["minutes" if name in by_clock else "steps"]
     }
+    besides = [name for name, each in timed.items() if each is None]
     more = f", and {' and '.join(besides)} besides" if besides else ""
     say(
         f"about {duration(sum(took.values()))} on this machine: {', '.join(parts)}{more}. "

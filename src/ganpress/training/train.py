@@ -169,9 +169,8 @@ def forecast(
     few = {"steps": STEPS, "minutes": MINUTES, "sample_every": 1_000_000, "data": data}
     brief = config.model_copy(update=few)
     found = timed_stages(lambda run: stage(run, images, other, brief), config.seed)
-    timed = {name: took for name, took in found.items() if took is not None}
     minutes = {"train": config.minutes}
-    announce({"train": config.steps}, timed, minutes=minutes, made_shorter={"train": [""]})
+    announce({"train": config.steps}, found, minutes=minutes, made_shorter={"train": [""]})
 
 
 def check_request(family: str, config: TrainConfig, images: Images, other: Images | None) -> None:
