@@ -9,6 +9,8 @@ from typing import Any
 BUDGETS = (4, 9, 16, 30)
 SHARED_MINUTES, OWN_MINUTES = 4, 4
 """Of the supernet of several students, and of fine-tuning each."""
+LONG_SUPERNET, LONG_TUNING = 2, 13
+"""Of students that get three times the minutes of the ablation's."""
 SUPERNET_MINUTES = 10
 SETS = 8
 
@@ -17,11 +19,6 @@ def trials(search: Path) -> list[dict[str, Any]]:
     """The rows of a search's trials.json."""
     rows: list[dict[str, Any]] = json.loads((search / "trials.json").read_text())["trials"]
     return rows
-
-
-def best_of(search: Path) -> str:
-    """The name of the width set that a search chose."""
-    return str(json.loads((search / "trials.json").read_text())["best"])
 
 
 def spread_sets(search: Path, count: int = SETS) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.once_for_all.parts import BUDGETS, trials
+from benchmarks.once_for_all.parts import BUDGETS, LONG_SUPERNET, trials
 from ganpress.report.ablation_welch import clear_from
 from ganpress.report.figures import drawing, new_axes, whole_svg
 
@@ -18,9 +18,12 @@ ABLATIONS = ("openmoji", "hayao", "facades", "monet")
 WAYS = {"once": "one supernet", "slim": "GAN Slimming"}
 """How the students of `students` are made, by the beginning of a run's name."""
 LONGER = {
-    "longer/searched": "searched in a supernet of 10 minutes, then 5 minutes",
+    "openmoji-slim/gs-32-0": "GAN Slimming, 5 minutes",
+    "longer/slim": "GAN Slimming, 15 minutes",
     "openmoji/uniform-0": "uniformly narrow, 5 minutes",
     "longer/uniform": "uniformly narrow, 15 minutes",
+    "openmoji/fast-0": "searched, 5 minutes, 1 of them for the supernet",
+    "longer/searched": f"searched, 15 minutes, {LONG_SUPERNET} of them for the supernet",
 }
 WIDENED = {"drawn": "as they are drawn", "widened": "widened to the budget"}
 """How the sets of `widened` were drawn, by the beginning of a run's name."""
