@@ -207,7 +207,8 @@ def write(rows: Sequence[dict[str, Any]], given: argparse.Namespace) -> None:
     lines = [f"{processor()}, {given.threads} thread(s). Errors: of "
              f"{given.sets} width sets that the table was not fitted to. Students: asked for the "
              "time half way between those of the teacher's widths and of the narrowest ones, how "
-             "far `bench` finds them from it.", "",
+             "far `bench` finds them from it; and how far the teacher, timed beside the student, "
+             "is then from its time of the table.", "",
              "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]  # fmt: skip
     for row in rows:
         cells = [row["teacher"], row["runtime"], row["precision"], f"{row['teacher_ms']:.4g}",
@@ -219,12 +220,14 @@ def write(rows: Sequence[dict[str, Any]], given: argparse.Namespace) -> None:
 
 
 def ended(found: dict[str, Any]) -> str:
-    """'-3 %: 12.1 for 12.5 ms'."""
+    """'-3 %: 12.1 for 12.5 ms', and how much faster or slower the machine was meanwhile."""
     if "none" in found:
         return "refused: " + found["none"].split("\n")[0][:120]
     off = found["bench_ms"] / found["asked_ms"] - 1
     bold = "**" if abs(off) > LIMIT else ""
-    return f"{bold}{off:+.1%}{bold}: {found['bench_ms']:.4g} for {found['asked_ms']:.4g} ms"
+    then, now = found["teacher_ms"], found.get("teacher_now_ms")
+    drift = f", its teacher {now / then - 1:+.1%}" if now else ""
+    return f"{bold}{off:+.1%}{bold}: {found['bench_ms']:.4g} for {found['asked_ms']:.4g} ms{drift}"
 
 
 if __name__ == "__main__":

@@ -70,7 +70,8 @@ def use(machine: Machine, patch: pytest.MonkeyPatch, cache: Path, *, name: str =
     ):
         for held in names:
             patch.setattr(module, held, {})
-    patch.setattr(latency_target, "_said", set())
+    for held in ("_said", "_compared"):
+        patch.setattr(latency_target, held, set())
     for module in ("measures.timing.template", "formats.exporters.onnx"):
         # some passes treat layers of four channels and less in another way: no sum of linear parts
         patch.setattr(f"ganpress.{module}.optimised", lambda data, runtime: data)

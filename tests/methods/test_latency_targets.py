@@ -109,7 +109,7 @@ def test_a_target_in_milliseconds_is_met(
     assert found["measured_ms"] == pytest.approx(true, rel=1e-3)
     assert true <= 0.6 * whole * 1.001 and found["asked_ms"] == pytest.approx(0.6 * whole, rel=1e-3)
     assert found["prediction_off"] < 0.01 and found["target_off"] <= 1e-3
-    assert found["teacher_ms"] == pytest.approx(whole, rel=1e-3)
+    assert found["teacher_ms"] == pytest.approx(whole, rel=1e-3) == found["teacher_now_ms"]
     assert "ms predicted" in done.err and "ms measured (onnxruntime" in done.err
     config = json.loads((run / "config.json").read_text())["target"]
     assert config["processor"] == "A CPU" and config["round"] == 1 and config["size"] == 32
@@ -153,7 +153,8 @@ def test_a_run_goes_on_with_the_milliseconds_that_it_began_with(
     said, later = go_on(Machine(3.0), "A CPU")  # it has become slower
     assert later["predicted_ms"] == first["predicted_ms"]
     assert later["measured_ms"] == pytest.approx(3 * first["measured_ms"], rel=1e-3)
-    assert re.search(r"\(\+\d+ % of the target\)", said)
+    assert re.search(r"\(\+\d+ % of the target; the teacher takes 200 % more than for", said)
+    assert later["teacher_now_ms"] == pytest.approx(3 * first["teacher_ms"], rel=1e-3)
     elsewhere = Machine()
     said, later = go_on(elsewhere, "Another CPU")
     assert "A CPU, with which it began; this is Another CPU" in said
@@ -188,6 +189,28 @@ def test_every_time_is_measured_once(method: str, machine: Machine, home: Path) 
     resolve(method, given_of(home), asked)
     resolve(method, given_of(home), f"target.latency_ms={0.7 * teacher_ms():.4f}")
     assert len(machine.files) == count
+
+
+@pytest.mark.parametrize(("speed", "said"), [(1.0, False), (0.95, False), (1.5, True), (0.5, True)])
+def test_a_machine_whose_speed_has_changed_since_its_table_is_told_of(
+    speed: float, said: bool, machine: Machine, home: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    whole = teacher_ms()
+    asked = f"target.latency_ms={0.6 * whole:.4f}"
+    first = resolve("content-aware", given_of(home), asked)
+    assert "The teacher takes" not in capsys.readouterr().err
+    later = Machine(speed)  # in a process that finds the table there
+    use(later, monkeypatch, tmp_path / "cache")
+    for _ in range(2):
+        assert resolve("content-aware", given_of(home), asked) == first
+    assert len(later.files) == 1
+    told = capsys.readouterr().err
+    words = f"takes {speed * whole:.4g} ms now, and {whole:.4g} ms when"
+    assert told.count(words) == int(said)
+    if said:
+        [path] = re.findall(r"remove (\S+\.json):", told)
+        assert Path(path).is_file()
 
 
 @a_method

@@ -119,19 +119,21 @@ def finish(
         "export": {"onnx": onnx},
         **({"latency": latency} if latency else {}),
         "samples": shown.colours,
-        **latency_found(run, student, settings),
+        **latency_found(run, student, teacher, settings),
     }
     run.write_json("results.json", results)
     run.finish()
     write_report(run.root)
 
 
-def latency_found(run: Run, student: Model, settings: MethodSettings) -> dict[str, Any]:
+def latency_found(
+    run: Run, student: Model, teacher: Model, settings: MethodSettings
+) -> dict[str, Any]:
     """What results.json says of a target in milliseconds: asked for, predicted, and measured of the
     student's file; {} where there is no such target."""
     if settings.target.teacher_ms is None:
         return {}
-    found = verified(student, settings.target)
+    found = verified(student, teacher, settings.target)
     say(in_words(found), quiet=run.quiet)
     return {"latency_target": found}
 

@@ -53,6 +53,8 @@ _tables: dict[tuple[str, ...], LayerTable] = {}
 _templates: dict[str, Template] = {}
 _models: dict[str, LatencyModel] = {}
 _said: set[str] = set()
+_compared: set[tuple[Conditions, str]] = set()
+"""Teachers, by their key in a table, that this process has timed."""
 
 
 def check_alone(target: TargetSettings, *, wanted: bool) -> None:
@@ -95,10 +97,12 @@ def resolved_target(
         "size": size,
     }
     _tables[_key(target.model_copy(update=here))] = table
-    teacher_ms = table.fact(
-        f"teacher/{_digest(teacher.family.name, teacher.options, teacher.widths, size)}",
-        lambda _: _whole_ms(teacher, size, replace(conditions, precision="fp32")),
-    )
+    key = f"teacher/{_digest(teacher.family.name, teacher.options, teacher.widths, size)}"
+    of_before = table.shares(key) and (conditions, key) not in _compared
+    teacher_ms = table.fact(key, lambda _: _teacher_ms(teacher, size, conditions))
+    _compared.add((conditions, key))
+    if of_before:
+        _compare_with_now(teacher_ms, teacher, size, table, kept)
     found = target.model_copy(update={**here, "teacher_ms": teacher_ms})
     step = target.round or _step(student, found, bits)
     found = found.model_copy(update={"round": step})
@@ -127,6 +131,25 @@ def _conditions(target: TargetSettings, bits: QuantiseSettings, kept: Kept) -> C
     if began and asked == (began.runtime, began.precision, began.threads):
         return began
     return conditions_here(runtime, precision, threads)
+
+
+def _teacher_ms(teacher: Model, size: Size, conditions: Conditions) -> float:
+    """In floats, whatever the student has."""
+    return _whole_ms(teacher, size, replace(conditions, precision="fp32"))
+
+
+def _compare_with_now(
+    then: float, teacher: Model, size: Size, table: LayerTable, kept: Kept
+) -> None:
+    """Say so where this machine is no longer as fast as when its table was measured."""
+    now = _teacher_ms(teacher, size, table.conditions)
+    if off(then, now) > ERROR_MOST:
+        _say_once(
+            f"The teacher takes {now:.4g} ms now, and {then:.4g} ms when this machine's latency "
+            "table was measured: other programs run now, or ran then, or the processor has another "
+            f"clock. The student will be as far off. Stop them, or remove {table.path}: everything "
+            "is then timed anew.", kept
+        )  # fmt: skip
 
 
 def _whole_ms(model: Model, size: Size, conditions: Conditions) -> float:
@@ -231,15 +254,17 @@ def keep_table(target: TargetSettings, run: Path) -> None:
 
 
 @timer.measuring()
-def verified(student: Model, target: TargetSettings) -> dict[str, Any]:
+def verified(student: Model, teacher: Model, target: TargetSettings) -> dict[str, Any]:
     """What was asked for, predicted and measured of a student, as results.json holds it. It is
-    timed as the exporter writes it for the target's runtime and size."""
+    timed as the exporter writes it for the target's runtime and size, and its teacher beside it, so
+    that a machine that has become slower or faster can be told from a table that is off."""
     predicted = predicted_ms(student, target)
     found: dict[str, Any] = {
         "asked_ms": target.latency_ms,
         "predicted_ms": predicted and round(predicted, 3),
         "measured_ms": None,
         "teacher_ms": target.teacher_ms and round(target.teacher_ms, 3),
+        "teacher_now_ms": None,
         "runtime": target.runtime,
         "version": _table(target).conditions.version,
         "precision": target.precision,
@@ -254,9 +279,10 @@ def verified(student: Model, target: TargetSettings) -> dict[str, Any]:
         return {**found, "not measured": away}
     try:
         measured = _whole_ms(student, _size(target), conditions)
+        now = _teacher_ms(teacher, _size(target), conditions)
     except ExportError as error:
         return {**found, "not measured": str(error)}
-    found["measured_ms"] = round(measured, 3)
+    found["measured_ms"], found["teacher_now_ms"] = round(measured, 3), round(now, 3)
     if predicted:
         found["prediction_off"] = round(off(predicted, measured), 4)
     if target.latency_ms is not None:
@@ -272,11 +298,20 @@ def in_words(found: Mapping[str, Any]) -> str:
     else:
         made = f"{found['measured_ms']:.4g} ms measured"
         if abs(found.get("target_off", 0.0)) > ERROR_MOST:
-            made += f" ({100 * found['target_off']:+.0f} % of the target)"
+            made += f" ({100 * found['target_off']:+.0f} % of the target{_drift(found)})"
     predicted = f"{found['predicted_ms']:.4g} ms predicted, " if found["predicted_ms"] else ""
     threads = f"{found['threads']} thread{'s' if found['threads'] != 1 else ''}"
     how = f"{found['runtime']} {found['version']}, {found['precision']}, {threads}"
     return f"latency: {asked}{predicted}{made} ({how})"
+
+
+def _drift(found: Mapping[str, Any]) -> str:
+    """How much of that lies in the machine's speed, where it does."""
+    then, now = found["teacher_ms"], found["teacher_now_ms"]
+    if not then or off(then, now) < ERROR_MOST / 2:
+        return ""
+    more = "more" if now > then else "less"
+    return f"; the teacher takes {100 * abs(now / then - 1):.0f} % {more} than for the table"
 
 
 def predicted_ms(student: Model, target: TargetSettings) -> float | None:

@@ -140,6 +140,10 @@ class LayerTable:
                     self._save()
         return self._known.facts[key]
 
+    def shares(self, key: str) -> bool:
+        """Whether a fact is known to all runs; what is of the copy of one alone is not."""
+        return key not in self.own.facts and key in self._known.facts
+
     def _unknown(self, jobs: Sequence[Job]) -> list[Job]:
         return [job for job in jobs if not self._has(job)]
 
