@@ -29,7 +29,8 @@ WIDENED = {"drawn": "as they are drawn", "widened": "widened to the budget"}
 """How the sets of `widened` were drawn, by the beginning of a run's name."""
 FURTHER = ("st-lpips-alex", "real/frechet-efficientnet-lite0", "real/miou-facades")
 """Columns of an ablation's table where they were measured."""
-OURS, THEIRS, FIRST = "once-for-all", "slim", "fast"
+OURS, THEIRS, DENSE = "once-for-all", "slim", "once-for-all, dense"
+FIRST = "fast"
 
 
 def keep(runs: Path, part: str) -> None:
@@ -58,7 +59,8 @@ def keep(runs: Path, part: str) -> None:
 
 def _ablation(runs: Path, part: str) -> dict[str, Any]:
     """Both methods' variants, and whether `FIRST` differs clearly from each other one."""
-    files = {OURS: runs / part / "ablation.json", THEIRS: runs / f"{part}-slim" / "ablation.json"}
+    folders = {OURS: part, THEIRS: f"{part}-slim", DENSE: f"{part}-dense"}
+    files = {method: runs / name / "ablation.json" for method, name in folders.items()}
     found = {m: json.loads(f.read_text()) for m, f in files.items() if f.exists()}
     if not found:
         return {}
@@ -72,7 +74,7 @@ def _ablation(runs: Path, part: str) -> dict[str, Any]:
             kept = {name: numbers[name] for name in wanted if name in numbers}
             rows.append({"method": method, "variant": variant["variant"], "numbers": kept})
     rows.sort(key=lambda row: row["numbers"][metric]["mean"])
-    first = next((r for r in rows if r["variant"] == FIRST), None)
+    first = next((r for r in rows if r["method"] == OURS and r["variant"] == FIRST), None)
     for row in rows:
         if first and row is not first:
             row["against"] = difference(first["numbers"][metric], row["numbers"][metric])
