@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from nets import WIRINGS, Wiring, difference, every_wiring
+from torch import nn
 
 from ganpress.methods.once_for_all.beginning import (
     by_importance,
@@ -250,6 +251,23 @@ def test_a_fresh_student_has_none_of_the_teachers_weights() -> None:
     torch.manual_seed(3)
     wanted = model.family.build(model.widths, **model.options)
     assert all(torch.equal(t, wanted.state_dict()[n]) for n, t in student.net.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["cyclegan instance", "pix2pix resize"])
+def test_scales_that_a_student_is_given_change_nothing_at_first(name: str) -> None:
+    model = teacher(name)
+    student = first_student(model, config(affine=True, wiring="dense"))
+    assert (model.options["affine"], student.options["affine"]) == (False, True)
+    norms = [m for m in student.net.modules() if isinstance(m, nn.InstanceNorm2d)]
+    assert norms and all(m.weight is not None and m.bias is not None for m in norms)
+    x = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(student(x), model(x))
+
+
+def test_a_separable_student_can_be_given_scales() -> None:
+    student = first_student(teacher(), config(affine=True))
+    assert student.options["separable"] and student.options["affine"]
 
 
 @pytest.mark.parametrize("name", ["cyclegan affine", "pix2pix", "sngan", "stylegan2"])

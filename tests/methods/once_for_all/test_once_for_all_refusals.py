@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from cli_runs import Told, run_cli
 from family_runs import write_domains
 from ofa_runs import brief, teacher_of
+from torch import nn
 
 from ganpress.models.checkpoint import load, save
 
@@ -119,6 +121,28 @@ def test_a_compression_does_not_start_from_another_student(
     file = home / "cyclegan.safetensors"
     found = asked(capsys, home, tmp_path / "r", "target.macs=0.5", more=("--from", file))
     assert found.code == 2 and "--from" in found.err
+
+
+def test_scales_are_refused_where_no_norm_could_have_any(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, own = ("target.macs=0.5", "student.affine=true"), ("student.form=integers",)
+    found = asked(capsys, home, tmp_path / "r", *given, *own)  # BatchNorms
+    assert found.code == 2 and "leave student.affine out" in found.err
+    assert not (tmp_path / "r" / "supernet").exists()
+    found = asked(capsys, home, tmp_path / "r", given[0], *own)
+    assert found.code == 0, found.err
+
+
+def test_a_student_trains_the_scales_that_it_is_given(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = asked(capsys, home, tmp_path / "r", "target.macs=0.5", "student.affine=true")
+    assert found.code == 0, found.err
+    student = load(tmp_path / "r" / "student.safetensors")
+    assert student.options["affine"] and student.options["separable"]
+    scales = [m for m in student.net.modules() if isinstance(m, nn.InstanceNorm2d) and m.affine]
+    assert scales and all(not torch.equal(m.weight, torch.ones_like(m.weight)) for m in scales)
 
 
 def test_label_maps_that_are_missing_are_asked_for(

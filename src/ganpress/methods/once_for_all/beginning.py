@@ -19,12 +19,15 @@ from ganpress.types import Widths
 
 
 def options_of(teacher: Model, c: OnceForAllConfig) -> dict[str, Any]:
-    """The student's options: the teacher's, with separable layers where they are asked for, in the
-    form that is."""
+    """The student's options: the teacher's, with separable layers, and scales of InstanceNorms,
+    where they are asked for, in the form that is."""
     options, name = dict(teacher.options), teacher.family.name
     if c.student.wiring != "dense" and "separable" in options:
         options["separable"] = True
-    return options_in_form(name, options, c)
+    options = options_in_form(name, options, c)
+    if c.student.affine and "affine" in options and options["norm"] == "instance":
+        options["affine"] = True
+    return options
 
 
 def full_widths(teacher: Model, c: OnceForAllConfig) -> dict[str, int]:

@@ -124,6 +124,11 @@ def check(given: Given, settings: OnceForAllConfig) -> None:
             "target.layout binds widths in pruning; a width set is chosen from the space: leave "
             "target.layout out, and export the student to 'pth-plain' or to onnx."
         )
+    if c.student.affine and not options_of(teacher, c).get("affine"):
+        raise ConfigError(
+            "student.affine=true is for networks with InstanceNorms that can do without scales; "
+            f"this {teacher.family.name} student has none: leave student.affine out."
+        )
     check_images(teacher, given.images, given.reals, c)
     check_discriminator(given, c, resolve=resolve)
     check_features(given, c, resolve=resolve)

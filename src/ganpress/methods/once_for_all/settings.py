@@ -34,6 +34,11 @@ class OnceForAllStudent(StudentSettings):
         description="teacher: layers that both have start with the teacher's weights, of its most "
         "important channels where there are fewer; fresh: all weights are new",
     )
+    affine: bool = Field(
+        default=False,
+        description="give InstanceNorms that have no scales and shifts both, as GAN Slimming's "
+        "students have them: channels can differ in strength, at no MACs. The paper's have none",
+    )
 
 
 class PredistilSettings(Settings):
