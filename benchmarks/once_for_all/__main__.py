@@ -5,7 +5,7 @@ Command:  .venv/bin/python -m benchmarks.once_for_all --runs runs/once-for-all
 Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS, the extras `search` and `features`.
 Time:     about 6 minutes of one core for each variant and seed. Minutes of a core: openmoji 65
           (its closest at five seeds 35 more, its further variants 40), hayao 70, facades 70, monet
-          105, students 40, longer 47, widened 30, rank 40, evolution 15. It resumes; what has ended
+          180, students 40, longer 47, widened 30, rank 40, evolution 15. It resumes; what has ended
           is not run again. `--only PART` does one part; parts that do not need each other can run
           beside each other, a core each. `--keep` runs nothing and writes what is there.
 Result:   benchmarks/results/once-for-all-PART.json and .md, and once-for-all.md of all parts;
@@ -13,7 +13,7 @@ Result:   benchmarks/results/once-for-all-PART.json and .md, and once-for-all.md
 
 `openmoji`, `hayao`, `facades` (with mIoU) and `monet`: variants of `ganpress ablate once-for-all`,
 and GAN Slimming's gs-32 beside them: same teacher, pictures, cost and minutes; of monet also the
-closest ones with dense blocks, as GAN Slimming's student has. `students`: from a
+closest ones with dense blocks and with scales, as GAN Slimming's student has. `students`: from a
 supernet that is trained for four minutes by the sandwich, students at 1/4, 1/9, 1/16 and 1/30 of
 the MACs, fine-tuned for four minutes each, and a GAN Slimming run of five minutes for each: the
 same in all. `longer`: the ablation's three students with fifteen minutes in place of five.
@@ -40,8 +40,13 @@ PAIRED = "fast,uniform,no-taps,published"
 OTHERS = "full,scratch,new-d,unsorted,sandwich,omgd,dcd"
 BASELINES = "fast,uniform,no-taps"
 CLOSE, SEEDS, MORE_SEEDS = "fast,uniform", "0,1,2", "0,1,2,3,4"
-DENSE = ["--set", "student.wiring=dense"]
-"""Students of the teacher's own kind of blocks; the paper's are separable."""
+OTHER_STUDENTS = {
+    "dense": ["student.wiring=dense"],
+    "affine": ["student.affine=true"],
+    "dense-affine": ["student.wiring=dense", "student.affine=true"],
+}
+"""What GAN Slimming's students have and the paper's have not: the teacher's own kind of blocks, and
+scales of InstanceNorms."""
 
 
 def main() -> None:
@@ -144,7 +149,9 @@ def monet(runs: Path) -> None:
     for seeds in ("0", "0,1", SEEDS):
         ablate("once-for-all", runs / "monet", "monet", what, BASELINES, seeds)
         ablate("slim", runs / "monet-slim", "monet-slim", what, "gs-32", seeds)
-        ablate("once-for-all", runs / "monet-dense", "monet", [*what, *DENSE], CLOSE, seeds)
+        for name, sets in OTHER_STUDENTS.items():
+            own = [*what, *(x for one in sets for x in ("--set", one))]
+            ablate("once-for-all", runs / f"monet-{name}", "monet", own, CLOSE, seeds)
 
 
 def compress(runs: Path, method: str, name: str, config: str, *sets: str) -> None:

@@ -29,8 +29,15 @@ WIDENED = {"drawn": "as they are drawn", "widened": "widened to the budget"}
 """How the sets of `widened` were drawn, by the beginning of a run's name."""
 FURTHER = ("st-lpips-alex", "real/frechet-efficientnet-lite0", "real/miou-facades")
 """Columns of an ablation's table where they were measured."""
-OURS, THEIRS, DENSE = "once-for-all", "slim", "once-for-all, dense"
-FIRST = "fast"
+OURS, FIRST = "once-for-all", "fast"
+FOLDERS = {
+    OURS: "",
+    "slim": "-slim",
+    f"{OURS}, dense": "-dense",
+    f"{OURS}, scales": "-affine",
+    f"{OURS}, dense, scales": "-dense-affine",
+}
+"""Ends of the names of a part's folders, by what stands in the table."""
 
 
 def keep(runs: Path, part: str) -> None:
@@ -59,8 +66,7 @@ def keep(runs: Path, part: str) -> None:
 
 def _ablation(runs: Path, part: str) -> dict[str, Any]:
     """Both methods' variants, and whether `FIRST` differs clearly from each other one."""
-    folders = {OURS: part, THEIRS: f"{part}-slim", DENSE: f"{part}-dense"}
-    files = {method: runs / name / "ablation.json" for method, name in folders.items()}
+    files = {method: runs / f"{part}{end}" / "ablation.json" for method, end in FOLDERS.items()}
     found = {m: json.loads(f.read_text()) for m, f in files.items() if f.exists()}
     if not found:
         return {}
