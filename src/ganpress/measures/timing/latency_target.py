@@ -256,8 +256,8 @@ def keep_table(target: TargetSettings, run: Path) -> None:
 @timer.measuring()
 def verified(student: Model, teacher: Model, target: TargetSettings) -> dict[str, Any]:
     """What was asked for, predicted and measured of a student, as results.json holds it. It is
-    timed as the exporter writes it for the target's runtime and size, and its teacher beside it, so
-    that a machine that has become slower or faster can be told from a table that is off."""
+    timed as the exporter writes it for the target's runtime and size. So is its teacher: that shows
+    whether the machine has become slower or faster, or the table is off."""
     predicted = predicted_ms(student, target)
     found: dict[str, Any] = {
         "asked_ms": target.latency_ms,
