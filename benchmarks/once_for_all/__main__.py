@@ -28,6 +28,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,7 @@ def monet(runs: Path) -> None:
         ablate("once-for-all", runs / "monet", "monet", what, BASELINES, seeds)
         ablate("slim", runs / "monet-slim", "monet-slim", what, "gs-32", seeds)
         for name, sets in OTHER_STUDENTS.items():
-            own = [*what, *(x for one in sets for x in ("--set", one))]
+            own = [*what, *flags(sets)]
             ablate("once-for-all", runs / f"monet-{name}", "monet", own, CLOSE, seeds)
 
 
@@ -158,8 +159,12 @@ def compress(runs: Path, method: str, name: str, config: str, *sets: str) -> Non
     """One compression of the OpenMoji teacher."""
     teacher = ROOT / "zoo" / "pix2pix-openmoji.safetensors"
     line = ["--teacher", teacher, "--run", runs / name, "--config", HERE / f"{config}.toml"]
-    pairs = [x for one in sets for x in ("--set", one)]
-    ganpress("compress", method, *line, *openmoji_shown(), *pairs)
+    ganpress("compress", method, *line, *openmoji_shown(), *flags(sets))
+
+
+def flags(sets: Iterable[str]) -> list[str]:
+    """Settings as options of a command."""
+    return [x for one in sets for x in ("--set", one)]
 
 
 def students(runs: Path) -> None:
@@ -177,11 +182,11 @@ def students(runs: Path) -> None:
 
 def longer(runs: Path) -> None:
     """What three times the minutes make of the ablation's students at 1/9."""
-    longer = [f"supernet.minutes={parts.LONG_SUPERNET}", f"finetune.minutes={parts.LONG_TUNING}"]
-    compress(runs, "once-for-all", "longer/searched", "openmoji", *longer)
-    compress(runs, "once-for-all", "longer/uniform", "openmoji", *longer, "procedure=uniform")
-    longer = ["sparsify.minutes=4.5", "finetune.minutes=10.5"]
-    compress(runs, "slim", "longer/slim", "openmoji-slim", *longer)
+    minutes = [f"supernet.minutes={parts.LONG_SUPERNET}", f"finetune.minutes={parts.LONG_TUNING}"]
+    compress(runs, "once-for-all", "longer/searched", "openmoji", *minutes)
+    compress(runs, "once-for-all", "longer/uniform", "openmoji", *minutes, "procedure=uniform")
+    own = ["sparsify.minutes=4.5", "finetune.minutes=10.5"]
+    compress(runs, "slim", "longer/slim", "openmoji-slim", *own)
 
 
 def widened(runs: Path) -> None:

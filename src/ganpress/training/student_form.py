@@ -29,6 +29,15 @@ def options_in_form(family: str, options: Options, settings: MethodSettings) -> 
     return integer_options(family, options, up=s.doubling)
 
 
+def with_scales(options: Options) -> dict[str, Any]:
+    """The options of the same network, where its InstanceNorms can have scales and shifts, with
+    both."""
+    scaled = dict(options)
+    if "affine" in scaled and scaled.get("norm", "instance") == "instance":
+        scaled["affine"] = True
+    return scaled
+
+
 def form_remarks(model: Model, settings: MethodSettings) -> list[str]:
     """What ``student.form`` changes in the student of this teacher, and what is lost by it."""
     s = settings.student

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,26 +15,19 @@ from ganpress.channels.take import counts
 from ganpress.methods.gan_slimming.joint import Pruning
 from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model
+from ganpress.training.student_form import with_scales
 from ganpress.types import Inputs, Widths
 
 
 def scaled_copy(teacher: Model) -> Model:
     """The teacher's function with a scale for every group that can have one: InstanceNorm without
     affine gets gamma 1 and beta 0, which is exact; gates come with `add_gates`."""
-    options = scaled_options(teacher)
+    options = with_scales(teacher.options)
     net = teacher.family.build(teacher.widths, **options)
     with torch.no_grad():
         own = {**net.state_dict(), **{n: t.cpu() for n, t in teacher.net.state_dict().items()}}
     net.load_state_dict(own)
     return Model(net, teacher.family, options, copy.deepcopy(teacher.provenance))
-
-
-def scaled_options(teacher: Model) -> dict[str, Any]:
-    """The options of `scaled_copy`: InstanceNorms have scales."""
-    options = dict(teacher.options)
-    if "affine" in options and options.get("norm", "instance") == "instance":
-        options["affine"] = True
-    return options
 
 
 def first_scales(net: nn.Module) -> dict[str, float]:

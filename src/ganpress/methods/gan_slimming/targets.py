@@ -21,7 +21,7 @@ from ganpress.measures.cost import cost_ratio as cost_of
 from ganpress.measures.target import LATENCY
 from ganpress.measures.timing.latency_target import latency_share
 from ganpress.methods.checks import binding, rounded_up
-from ganpress.methods.gan_slimming.extract import floors_of, scaled_copy, scaled_options
+from ganpress.methods.gan_slimming.extract import floors_of, scaled_copy
 from ganpress.methods.gan_slimming.importance import Goal
 from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model
@@ -30,7 +30,7 @@ from ganpress.nn.layers import add_gates
 from ganpress.quantisation.attach import quantiser_of_settings
 from ganpress.quantisation.quantise import quantise
 from ganpress.run.proposals import fewer, ways
-from ganpress.training.student_form import in_form
+from ganpress.training.student_form import in_form, with_scales
 from ganpress.types import Widths
 
 WIDE = 0.5  # of the channels that d+cp's first student has, at least
@@ -93,7 +93,7 @@ def bind_of(teacher: Model, config: SlimConfig, widths: Widths | None = None) ->
     elif slimmed and _can_bind(teacher, config, procedure="gd"):
         otherwise = "Set procedure=gd, a uniformly narrow student, or leave target.layout out"
     formed = in_form(teacher, config)
-    options = scaled_options(formed) if slimmed else formed.options
+    options = with_scales(formed.options) if slimmed else formed.options
     groups = prunable(teacher, config)
     have = teacher.widths if widths is None else widths
     return binding(teacher.family.name, options, have, config, groups, otherwise=otherwise)

@@ -14,7 +14,7 @@ from ganpress.channels.take import shrink
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
 from ganpress.models.checkpoint import Model
 from ganpress.nn.axes import Axis, Dim, axes, tags, widths
-from ganpress.training.student_form import in_form, options_in_form
+from ganpress.training.student_form import in_form, options_in_form, with_scales
 from ganpress.types import Widths
 
 
@@ -25,9 +25,7 @@ def options_of(teacher: Model, c: OnceForAllConfig) -> dict[str, Any]:
     if c.student.wiring != "dense" and "separable" in options:
         options["separable"] = True
     options = options_in_form(name, options, c)
-    if c.student.affine and "affine" in options and options["norm"] == "instance":
-        options["affine"] = True
-    return options
+    return with_scales(options) if c.student.affine else options
 
 
 def full_widths(teacher: Model, c: OnceForAllConfig) -> dict[str, int]:
