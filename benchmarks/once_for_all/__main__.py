@@ -4,22 +4,23 @@ many students, and what the search is worth.
 Command:  .venv/bin/python -m benchmarks.once_for_all --runs runs/once-for-all
 Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS, the extras `search` and `features`.
 Time:     about 6 minutes of one core for each variant and seed. Minutes of a core: openmoji 65
-          (its closest at five seeds 35 more, its further variants 40), hayao 70, facades 70, monet
-          180, students 40, longer 47, widened 30, rank 40, evolution 15. It resumes; what has ended
-          is not run again. `--only PART` does one part; parts that do not need each other can run
-          beside each other, a core each. `--keep` runs nothing and writes what is there.
+          (its closest at five seeds 35 more, its further variants 40, with scales 40), hayao 70,
+          facades 110, monet 180, students 40, longer 47, widened 30, rank 40, evolution 15. It
+          resumes; what has ended is not run again. `--only PART` does one part; parts that do not
+          need each other can run beside each other, a core each. `--keep` runs nothing and writes
+          what is there.
 Result:   benchmarks/results/once-for-all-PART.json and .md, and once-for-all.md of all parts;
           once-for-all-students.svg, quality over MACs.
 
 `openmoji`, `hayao`, `facades` (with mIoU) and `monet`: variants of `ganpress ablate once-for-all`,
-and GAN Slimming's gs-32 beside them: same teacher, pictures, cost and minutes; of monet also the
-closest ones with dense blocks and with scales, as GAN Slimming's student has. `students`: from a
-supernet that is trained for four minutes by the sandwich, students at 1/4, 1/9, 1/16 and 1/30 of
-the MACs, fine-tuned for four minutes each, and a GAN Slimming run of five minutes for each: the
-same in all. `longer`: the ablation's three students with fifteen minutes in place of five.
-`widened`: what it is worth that the search uses its budget up, three seeds. `rank`: eight width
-sets by their quality inside a supernet of ten minutes and after separate training. `evolution`:
-against brute force on a small space of it.
+and GAN Slimming's gs-32 beside them: same teacher, pictures, cost and minutes; the closest ones
+also with what GAN Slimming's students have and theirs lack: scales of the norms, and of monet dense
+blocks. `students`: from a supernet that is trained for four minutes by the sandwich, students at
+1/4, 1/9, 1/16 and 1/30 of the MACs, fine-tuned for four minutes each, and a GAN Slimming run of
+five minutes for each: the same in all. `longer`: the ablation's three students with fifteen minutes
+in place of five. `widened`: what it is worth that the search uses its budget up, three seeds.
+`rank`: eight width sets by their quality inside a supernet of ten minutes and after separate
+training. `evolution`: against brute force on a small space of it.
 """
 
 from __future__ import annotations
@@ -41,13 +42,6 @@ PAIRED = "fast,uniform,no-taps,published"
 OTHERS = "full,scratch,new-d,unsorted,sandwich,omgd,dcd"
 BASELINES = "fast,uniform,no-taps"
 CLOSE, SEEDS, MORE_SEEDS = "fast,uniform", "0,1,2", "0,1,2,3,4"
-OTHER_STUDENTS = {
-    "dense": ["student.wiring=dense"],
-    "affine": ["student.affine=true"],
-    "dense-affine": ["student.wiring=dense", "student.affine=true"],
-}
-"""What GAN Slimming's students have and the paper's have not: the teacher's own kind of blocks, and
-scales of InstanceNorms."""
 
 
 def main() -> None:
@@ -94,6 +88,14 @@ def ablate(method: str, run: Path, config: str, what: list[Any], names: str, see
     ganpress("ablate", method, *shown, "--variants", names, "--seeds", seeds)
 
 
+def other_students(runs: Path, part: str, what: list[Any], seeds: str) -> None:
+    """The closest variants with what GAN Slimming's students have and this part's lack."""
+    for student in parts.OTHER_STUDENTS:
+        if part in student.of:
+            own, run = [*what, *flags(student.settings)], runs / f"{part}-{student.folder}"
+            ablate("once-for-all", run, part, own, CLOSE, seeds)
+
+
 def facades_shown(runs: Path) -> list[Any]:
     """Label pictures and photos, split as the teacher's were, and those never trained on."""
     split = runs / "facades-split"
@@ -116,6 +118,7 @@ def openmoji(runs: Path) -> None:
         ablate("once-for-all", of, "openmoji", what, CLOSE, seeds)
         ablate("slim", slim, "openmoji-slim", what, "gs-32", seeds)
     ablate("once-for-all", of, "openmoji", what, f"fast,{OTHERS}", "0")
+    other_students(runs, "openmoji", what, SEEDS)
 
 
 def hayao(runs: Path) -> None:
@@ -139,6 +142,7 @@ def facades(runs: Path) -> None:
     for seeds in ("0", "0,1", SEEDS):
         ablate("once-for-all", runs / "facades", "facades", what, BASELINES, seeds)
         ablate("slim", runs / "facades-slim", "facades-slim", what, "gs-32", seeds)
+    other_students(runs, "facades", what, SEEDS)
 
 
 def monet(runs: Path) -> None:
@@ -150,9 +154,7 @@ def monet(runs: Path) -> None:
     for seeds in ("0", "0,1", SEEDS):
         ablate("once-for-all", runs / "monet", "monet", what, BASELINES, seeds)
         ablate("slim", runs / "monet-slim", "monet-slim", what, "gs-32", seeds)
-        for name, sets in OTHER_STUDENTS.items():
-            own = [*what, *flags(sets)]
-            ablate("once-for-all", runs / f"monet-{name}", "monet", own, CLOSE, seeds)
+        other_students(runs, "monet", what, seeds)
 
 
 def compress(runs: Path, method: str, name: str, config: str, *sets: str) -> None:

@@ -1,10 +1,10 @@
-"""Which width sets the parts take, from the trials of a search."""
+"""What the parts have in common: budgets, minutes, students, and width sets out of a search."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 BUDGETS = (4, 9, 16, 30)
 SHARED_MINUTES, OWN_MINUTES = 4, 4
@@ -13,6 +13,24 @@ LONG_SUPERNET, LONG_TUNING = 2, 13
 """Of students that get three times the minutes of the ablation's."""
 SUPERNET_MINUTES = 10
 SETS = 8
+
+
+class OtherStudent(NamedTuple):
+    """A student that has something of GAN Slimming's, which the paper's has not."""
+
+    folder: str  # the end of its run folder's name
+    name: str  # in the tables
+    settings: tuple[str, ...]
+    of: tuple[str, ...]  # the parts whose student can have it
+
+
+SCALES, DENSE = "student.affine=true", "student.wiring=dense"
+OTHER_STUDENTS = (
+    OtherStudent("affine", "scales", (SCALES,), ("openmoji", "facades", "monet")),
+    OtherStudent("dense", "dense", (DENSE,), ("monet",)),
+    OtherStudent("dense-affine", "dense, scales", (DENSE, SCALES), ("monet",)),
+)
+"""Scales of InstanceNorms, and the teacher's own kind of blocks."""
 
 
 def trials(search: Path) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.once_for_all.parts import BUDGETS, LONG_SUPERNET, trials
+from benchmarks.once_for_all.parts import BUDGETS, LONG_SUPERNET, OTHER_STUDENTS, trials
 from ganpress.report.ablation_welch import clear_from
 from ganpress.report.figures import drawing, new_axes, whole_svg
 
@@ -33,9 +33,7 @@ OURS, FIRST = "once-for-all", "fast"
 FOLDERS = {
     OURS: "",
     "slim": "-slim",
-    f"{OURS}, dense": "-dense",
-    f"{OURS}, scales": "-affine",
-    f"{OURS}, dense, scales": "-dense-affine",
+    **{f"{OURS}, {student.name}": f"-{student.folder}" for student in OTHER_STUDENTS},
 }
 """Ends of the names of a part's folders, by what stands in the table."""
 
