@@ -30,7 +30,7 @@ def data(name: str) -> Path:
 def sinet() -> list[str]:
     """The portrait network's mask, as options of a command."""
     file = Path(os.environ["GANPRESS_WEIGHTS"]) / "sinet_portrait" / "SINet.pth"
-    return ["--mask", str(file), "--mask-card", "sinet"]
+    return ["--mask", str(file), "--mask-card", str(Path(__file__).with_name("sinet.toml"))]
 
 
 def saliency() -> list[str]:
