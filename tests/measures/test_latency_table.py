@@ -261,6 +261,19 @@ def test_a_file_is_run_on_numbers_of_its_own_shapes(runtime: str, tmp_path: Path
     assert 0 < found < 60_000
 
 
+@pytest.mark.parametrize("slow", [range(2), range(2, 4), range(5, 6), range(0)])
+def test_a_machine_that_is_slow_for_a_while_is_not_taken_for_a_slow_file(slow: range) -> None:
+    measured: list[bytes] = []
+
+    def time(data: bytes) -> float:
+        measured.append(data)
+        return len(data) * (3.0 if len(measured) - 1 in slow else 1.0)
+
+    assert timer.in_turns(time, [b"ab", b"abcd"]) == [2.0, 4.0]
+    assert measured == [b"ab", b"abcd"] * timer.TURNS
+    assert timer.in_turns(time, []) == []
+
+
 def test_files_are_timed_in_one_process_that_ends_with_the_measuring() -> None:
     """Also after a file that the runtime refuses, which is told in its words, and Ctrl-C."""
     pytest.importorskip("onnxruntime")

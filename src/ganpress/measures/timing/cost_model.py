@@ -26,7 +26,7 @@ from ganpress.measures.timing.layer_table import Job, LayerTable
 from ganpress.measures.timing.segments import Part, vanishes
 from ganpress.measures.timing.template import Template
 from ganpress.measures.timing.thin_layers import empty_file, thin_file
-from ganpress.measures.timing.timer import Timer
+from ganpress.measures.timing.timer import Timer, in_turns
 from ganpress.models.checkpoint import Model
 from ganpress.nn.axes import vanishing_with
 from ganpress.types import Widths
@@ -248,7 +248,7 @@ class LatencyModel:
 
     def _fit(self, timer: Timer) -> dict[str, Any]:
         sets = [self.some_widths(i) for i in range(FITTED + CHECKED)]
-        wholes = [timer(self.template.whole(widths)) for widths in sets]
+        wholes = in_turns(timer, [self.template.whole(widths) for widths in sets])
         sums = [self.sum(widths) for widths in sets]
         chosen = [i % 5 not in (2, 4) for i in range(len(sets))]
         pairs = [(s, t) for s, t, used in zip(sums, wholes, chosen, strict=True) if used]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
@@ -26,6 +26,7 @@ RUNTIMES = ("openvino", "onnxruntime")
 WARM_UP = 2
 LEAST, MOST = 5, 3000  # runs
 SECONDS = 0.15  # of runs, where they are short
+TURNS = 3  # of whole networks
 _worker: Worker | None = None
 
 
@@ -96,6 +97,14 @@ def elsewhere(conditions: Conditions) -> str | None:
 def timer_for(conditions: Conditions) -> Timer:
     """Times files under these conditions."""
     return lambda data: time_of(data, conditions)
+
+
+def in_turns(timer: Timer, files: Sequence[bytes]) -> list[float]:
+    """Milliseconds of each file: the median of `TURNS` measurements, for which the files take
+    turns. Where the machine has another speed for some seconds, that is one measurement of each,
+    and not all of one."""
+    rounds = [[timer(data) for data in files] for _ in range(TURNS)]
+    return [float(np.median(times)) for times in zip(*rounds, strict=True)]
 
 
 def time_of(data: bytes, conditions: Conditions) -> float:
