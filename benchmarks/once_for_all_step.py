@@ -109,7 +109,7 @@ class Bench:
     def steps(
         self,
         student: Model,
-        sets: Callable[[], Sequence[Keep]],
+        sets: Callable[[float], Sequence[Keep]],
         count: int,
         folder: Path,
         teacher: CachedTeacher | None = None,
@@ -173,7 +173,7 @@ def step_cost(case: Case, seed: int, turns: int, sets: int) -> dict[str, Any]:
             ):
                 with tempfile.TemporaryDirectory() as folder:
                     one: list[Keep] = [keep]
-                    own[name] += bench.steps(student, lambda one=one: one, STEPS, Path(folder))
+                    own[name] += bench.steps(student, lambda _, one=one: one, STEPS, Path(folder))
         ratios.append(statistics.median(own[names[0]]) / statistics.median(own[names[1]]))
         for name in names:
             seconds[name] += own[name]
@@ -220,7 +220,7 @@ def train_at(count: int, seed: int) -> float:
     """Train at ``count`` sampled width sets; the peak resident memory, MiB."""
     bench, rng = Bench(CASES[0], seed), random.Random(seed)
 
-    def sets() -> list[Keep]:
+    def sets(_: float) -> list[Keep]:
         return [bench.space.widths(bench.space.sample(rng))]
 
     with tempfile.TemporaryDirectory() as folder:

@@ -27,9 +27,18 @@ from ganpress.methods.base import Given
 from ganpress.methods.compress import compress
 from ganpress.methods.once_for_all import holdout, method, supernet
 from ganpress.methods.once_for_all.method import sampler
-from ganpress.methods.once_for_all.requests import affordable, fixed_widths, resolve, space_of
+from ganpress.methods.once_for_all.requests import (
+    affordable,
+    costs_of,
+    falling_budget,
+    fixed_widths,
+    ghost,
+    resolve,
+    space_of,
+)
 from ganpress.methods.once_for_all.reuse import check_reuse
 from ganpress.methods.once_for_all.scoring import At, Scorer
+from ganpress.methods.once_for_all.search.evolution import Affords
 from ganpress.methods.once_for_all.search.settings import SearchSettings
 from ganpress.methods.once_for_all.search.space import Slot, Space
 from ganpress.methods.once_for_all.variants import budgets
@@ -235,25 +244,30 @@ def space() -> Space:
     return Space((Slot("a", {"a": 1}, (4, 2, 1)), Slot("b", {"b": 2}, (3, 2, 1))))
 
 
-def anything(choice: tuple[int, ...]) -> bool:
-    return True
+def anything(fallen: float) -> Affords:
+    return lambda choice: True
+
+
+def sum_of_four(fallen: float) -> Affords:
+    """A budget of 7 that falls to 4."""
+    return lambda choice: choice[0] + choice[1] <= 7 - 3 * fallen
 
 
 def test_uniform_sampling_draws_each_number_of_each_slot_alike() -> None:
     random.seed(0)
     sets = sampler(space(), settings(), anything)
-    drawn = [sets() for _ in range(900)]
+    drawn = [sets(0.0) for _ in range(900)]
     assert {len(found) for found in drawn} == {1}
     seen = Counter((c[0]["a"], c[0]["b"]) for c in drawn)
     assert set(seen) == {(a, b) for a in (4, 2, 1) for b in (6, 4, 2)}
     assert all(abs(n - 100) < 45 for n in seen.values())
     random.seed(0)
-    assert [sets() for _ in range(900)] == drawn  # a function of random's state
+    assert [sets(1.0) for _ in range(900)] == drawn  # a function of random's state
 
 
 def test_the_sandwich_is_the_largest_the_smallest_and_some_at_random() -> None:
     config = settings(supernet={"sampling": "sandwich", "sandwich_random": 3})
-    drawn = [sampler(space(), config, anything)() for _ in range(20)]
+    drawn = [sampler(space(), config, anything)(0.5) for _ in range(20)]
     assert all(len(found) == 5 for found in drawn)
     assert all(found[0] == {"a": 4, "b": 6} and found[1] == {"a": 1, "b": 2} for found in drawn)
     assert len({str(found[2:]) for found in drawn}) > 10
@@ -262,8 +276,8 @@ def test_the_sandwich_is_the_largest_the_smallest_and_some_at_random() -> None:
 def test_sampling_within_the_target_draws_only_sets_that_can_be_chosen_and_all_of_them() -> None:
     random.seed(0)
     config = settings(supernet={"sampling": "within"})
-    sets = sampler(space(), config, lambda choice: choice[0] + choice[1] <= 4)
-    drawn = [sets() for _ in range(600)]
+    sets = sampler(space(), config, sum_of_four)
+    drawn = [sets(0.0) for _ in range(600)]
     assert {len(found) for found in drawn} == {1}
     seen = Counter((c[0]["a"], c[0]["b"] // 2) for c in drawn)
     assert set(seen) == {(a, b) for a in (4, 2, 1) for b in (3, 2, 1) if a + b <= 4}
@@ -272,9 +286,45 @@ def test_sampling_within_the_target_draws_only_sets_that_can_be_chosen_and_all_o
 def test_where_the_search_widens_its_sets_only_those_that_use_the_target_up_are_trained() -> None:
     random.seed(0)
     config = settings(supernet={"sampling": "within"}, search={"widen": True})
-    sets = sampler(space(), config, lambda choice: choice[0] + choice[1] <= 4)
-    seen = {(c["a"], c["b"] // 2) for [c] in (sets() for _ in range(200))}
+    sets = sampler(space(), config, sum_of_four)
+    seen = {(c["a"], c["b"] // 2) for [c] in (sets(0.0) for _ in range(200))}
     assert seen == {(2, 2), (1, 3)}
+
+
+@pytest.mark.parametrize(
+    ("progress", "most"), [(0.0, 7), (0.1, 6), (0.25, 5), (0.3, 5), (0.5, 4), (0.9, 4), (1.0, 4)]
+)
+def test_shrinking_draws_sets_of_a_budget_that_falls_to_the_target(
+    progress: float, most: int
+) -> None:
+    random.seed(0)
+    config = settings(supernet={"sampling": "shrinking", "shrink_fraction": 0.5})
+    sets = sampler(space(), config, sum_of_four)
+    seen = {(c["a"], c["b"] // 2) for [c] in (sets(progress) for _ in range(200))}
+    widest = {7: {(4, 3)}, 6: {(4, 2), (2, 3)}, 5: {(4, 1), (2, 3)}, 4: {(2, 2), (1, 3)}}
+    assert seen == widest[most]
+
+
+@pytest.mark.parametrize("target", ["macs", "params"])
+def test_a_budget_falls_from_the_widest_sets_cost_to_the_target_by_equal_factors(
+    target: str,
+) -> None:
+    teacher = WIRINGS["cyclegan separable"].model()
+    config = settings(target={"macs": None, target: 0.3})
+    space = space_of(teacher, config)
+    costs = costs_of(teacher, ghost(teacher, config), config)
+    whole = costs(space.widths(space.largest))[target]
+    least = 0.3 * getattr(measure(teacher.net, teacher.family.image.size), target)
+    at = falling_budget(teacher, space, config)
+    drawn = [space.largest, space.smallest]
+    drawn += [space.sample(random.Random(seed)) for seed in range(8)]
+    for fallen in (0.0, 0.25, 0.5, 1.0):
+        most = whole * (least / whole) ** fallen * (1 + 1e-12)
+        for choice in drawn:
+            assert at(fallen)(choice) == (costs(space.widths(choice))[target] <= most)
+    assert at(0.0)(space.largest) and not at(0.25)(space.largest)
+    found = affordable(teacher, space, config)
+    assert [found(choice) for choice in drawn] == [at(1.0)(choice) for choice in drawn]
 
 
 @pytest.mark.parametrize("target", ["macs", "params"])

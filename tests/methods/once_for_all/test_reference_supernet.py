@@ -155,6 +155,10 @@ class Case:
             return Budget(self.steps, None, self.rate_factor)
         return Budget(4 * self.steps, 1.0, self.rate_factor)
 
+    def progress(self, step: int) -> float:
+        """How much of the stage is over when a step begins, 0 to 1."""
+        return step / self.steps if self.seconds is None else step * self.seconds / 60
+
 
 @dataclass
 class Start:
@@ -317,8 +321,7 @@ def supernet(s: Start, case: Case, run: Run) -> dict[str, Any]:
     G.train()
     for step, batch in enumerate(s.batches[: case.steps]):
         run.seed_all(f"supernet/{step}")
-        progress = step / case.steps if case.seconds is None else step * case.seconds / 60
-        factor = case.rate_factor * min(1.0, 2 * (1 - progress))  # constant, then linear to 0
+        factor = case.rate_factor * min(1.0, 2 * (1 - case.progress(step)))  # then linear to 0
         adam.param_groups[0]["lr"] = factor * p.lr
         adam_d.param_groups[0]["lr"] = factor * p.d_lr
         x = read(G, batch)
@@ -546,7 +549,12 @@ def test_the_loop_is_the_papers_algorithm(
             clock.now += case.seconds or 0.0
             yield batch
 
-    steps = iter(begun.sets)
+    steps, over = iter(begun.sets), list[float]()
+
+    def sets(progress: float) -> list[dict[str, int]]:
+        over.append(progress)
+        return next(steps)
+
     c, p = begun.config, case.paper
     assert (c.supernet.lr, c.discriminator.lr) == (p.lr, p.d_lr)
     networks = Networks(
@@ -554,7 +562,7 @@ def test_the_loop_is_the_papers_algorithm(
     )
     rates = Rates(c.supernet.lr or 0.0, c.supernet.weight_decay or 0.0, case.ema)
     distil_at_widths(
-        stage, networks, batches, begun.objective, c, lambda: next(steps),
+        stage, networks, batches, begun.objective, c, sets,
         rates=rates, budget=case.budget,
     )  # fmt: skip
 
@@ -564,6 +572,7 @@ def test_the_loop_is_the_papers_algorithm(
     for name in ("watch", "best"):
         state.pop(name)
     assert len(log) == case.steps
+    assert over == pytest.approx([case.progress(step) for step in range(case.steps)])
     assert scalars(log, *(f"loss/{n}" for n in wanted["log"][0])) == [
         pytest.approx(list(line.values()), rel=1e-6, abs=1e-12) for line in wanted["log"]
     ]

@@ -176,8 +176,31 @@ def test_each_variant_changes_what_it_says() -> None:
     assert own["no-pseudo-pairs"].distil.unpaired == "none"
     assert own["unsorted"].supernet.sort is False
     assert own["sandwich"].supernet.sampling == "sandwich"
+    assert own["shrinking"].supernet.sampling == "shrinking"
+    assert own["shrinking"].student.width_ratio == 1.0
+    assert own["shrinking"].distil.taps_weight == 0.0
     assert [own[n].distil.objective for n in ("omgd", "dcd")] == ["omgd", "dcd"]
     assert own["fast"] == base
+
+
+def test_shrinking_begins_as_wide_as_the_teacher_and_ends_in_the_shared_space() -> None:
+    parts = {
+        "supernet": {"steps": 10, "minutes": 1.0, "lr": 1e-3},
+        "finetune": {"steps": 40, "minutes": 4.0},
+        "student": {"width_ratio": 0.5},
+        "search": {"ratios": [1.0, 0.75, 0.5, 0.25]},
+    }
+    shrunk = ONCE_FOR_ALL.settings_of("shrinking", checked(OnceForAllConfig, parts))
+    assert shrunk.search.ratios == (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)
+    assert ONCE_FOR_ALL.stage_minutes(shrunk) == {"supernet": 1.5, "finetune": 3.5}
+    assert ONCE_FOR_ALL.stage_steps(shrunk) == {"supernet": 15, "finetune": 35}
+    assert (shrunk.supernet.lr, shrunk.finetune.lr) == (5e-4, 1e-3)
+    own_lr = {**parts, "finetune": {"steps": 40, "lr": 3e-4}}
+    shrunk = ONCE_FOR_ALL.settings_of("shrinking", checked(OnceForAllConfig, own_lr))
+    assert (shrunk.supernet.lr, shrunk.finetune.lr) == (5e-4, 3e-4)
+    assert ONCE_FOR_ALL.stage_minutes(shrunk) == {"supernet": None, "finetune": None}
+    plain = ONCE_FOR_ALL.settings_of("shrinking", OnceForAllConfig())
+    assert (plain.supernet.lr, plain.finetune.lr) == (None, None)
 
 
 def test_the_published_objective_is_the_authors_whatever_the_shared_settings_are(

@@ -24,9 +24,9 @@ from ganpress.methods.once_for_all.beginning import (
 )
 from ganpress.methods.once_for_all.holdout import calibration, hold_out, scorer_for
 from ganpress.methods.once_for_all.requests import (
-    affordable,
     budget_of,
     costs_of,
+    falling_budget,
     fixed_widths,
     space_of,
 )
@@ -90,12 +90,12 @@ def once_for_all(given: Given, settings: OnceForAllConfig, run: Run) -> Model:
     student = beginning(setup, c)
     if c.predistil.steps:
         p = c.predistil
-        part = Part("predistil", lambda: widest, supernet_rates(c), Budget(p.steps, p.minutes))
+        part = Part("predistil", lambda _: widest, supernet_rates(c), Budget(p.steps, p.minutes))
         student = train(setup, c, student, objective, part)
     if not run.done("supernet") and c.supernet.sort:
         student = sorted_by_importance(student)
     space, s = space_of(given.teacher, c), c.supernet
-    sets = sampler(space, c, affordable(given.teacher, space, c))
+    sets = sampler(space, c, falling_budget(given.teacher, space, c))
     part = Part("supernet", sets, supernet_rates(c, s.ema), Budget(s.steps, s.minutes))
     student = train(setup, c, student, objective, part)
     chosen = searched(setup, given, c, student, held, space)
@@ -105,7 +105,7 @@ def once_for_all(given: Given, settings: OnceForAllConfig, run: Run) -> Model:
     if c.finetune.steps:
         f = c.finetune
         rates = Rates(f.lr or 0.0, f.weight_decay or 0.0, f.ema)
-        part = Part("finetune", lambda: widest, rates, Budget(f.steps, f.minutes), student.net)
+        part = Part("finetune", lambda _: widest, rates, Budget(f.steps, f.minutes), student.net)
         small = train(setup, c, small, objective, part)
     calibrate(setup, c, small.net)
     small.net.eval()
@@ -124,7 +124,7 @@ def of_fixed_widths(
     quantise(setup, c, student)
     [(name, (steps, minutes))] = budgets(c).items()
     rates = supernet_rates(c, c.supernet.ema)
-    part = Part(name, lambda: [{}], rates, Budget(steps, minutes))
+    part = Part(name, lambda _: [{}], rates, Budget(steps, minutes))
     student = train(setup, c, student, objective, part)
     calibrate(setup, c, student.net)
     student.net.eval()
@@ -150,13 +150,13 @@ class Part:
     """A stage of training.
 
     Attributes:
-        sets: the width sets of a step.
+        sets: how much of the stage is over, 0 to 1 -> the width sets of a step.
         cut_from: the supernet that the student was cut from, with whose tap loss the stage goes
             on; None: with a fresh one.
     """
 
     name: str
-    sets: Callable[[], Sequence[Keep]]
+    sets: Callable[[float], Sequence[Keep]]
     rates: Rates
     budget: Budget
     cut_from: nn.Module | None = None
@@ -169,26 +169,33 @@ def beginning(setup: Setup, c: OnceForAllConfig, chosen: Widths | None = None) -
     return replace(student, net=place(student.net, c, c.device))
 
 
-def sampler(space: Space, c: OnceForAllConfig, affords: Affords) -> Callable[[], Sequence[Keep]]:
-    """The width sets of a step, drawn from `random`'s state.
+def sampler(
+    space: Space, c: OnceForAllConfig, within: Callable[[float], Affords]
+) -> Callable[[float], Sequence[Keep]]:
+    """How much of the stage is over, 0 to 1 -> the width sets of a step, drawn from `random`'s
+    state.
 
-    Args: affords: of sampling "within", whether a width set is within the target.
+    Args: within: how far the budget has fallen -> whether a width set is within it
+        (`falling_budget`); of sampling "within" and "shrinking".
     """
+    s = c.supernet
 
-    def drawn() -> Widths:
+    def drawn(progress: float) -> Widths:
         rng = random.Random(random.getrandbits(64))
         choice = space.sample(rng)
-        if c.supernet.sampling == "within":
+        if s.sampling in ("within", "shrinking"):
+            shrinks = s.sampling == "shrinking"
+            affords = within(min(1.0, progress / s.shrink_fraction) if shrinks else 1.0)
             choice = narrowed(space, choice, affords, rng)
-            if c.search.widen:  # as the search's own
+            if shrinks or c.search.widen:  # as the search's own
                 choice = widened(space, choice, affords, rng)
         return space.widths(choice)
 
-    def sets() -> Sequence[Keep]:
-        if c.supernet.sampling != "sandwich":
-            return [drawn()]
+    def sets(progress: float) -> Sequence[Keep]:
+        if s.sampling != "sandwich":
+            return [drawn(progress)]
         ends = [space.widths(space.largest), space.widths(space.smallest)]
-        return [*ends, *(drawn() for _ in range(c.supernet.sandwich_random))]
+        return [*ends, *(drawn(progress) for _ in range(s.sandwich_random))]
 
     return sets
 

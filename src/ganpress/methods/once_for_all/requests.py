@@ -214,13 +214,25 @@ def supernet(teacher: Model, c: OnceForAllConfig) -> Model:
 
 def affordable(teacher: Model, space: Space, c: OnceForAllConfig) -> Affords:
     """Whether a width set of the space is within the target; all are where there is none."""
+    return falling_budget(teacher, space, c)(1.0)
+
+
+def falling_budget(teacher: Model, space: Space, c: OnceForAllConfig) -> Callable[[float], Affords]:
+    """How far the budget has fallen -> whether a width set is within it: at 0 the cost of the
+    widest set, at 1 the target, in between by equal factors."""
     costs, budget = costs_of(teacher, ghost(teacher, c), c), budget_of(teacher, c)
+    whole = costs(space.widths(space.largest))
 
-    def affords(choice: Choice) -> bool:
-        found = costs(space.widths(choice))
-        return all(found[name] <= most for name, most in budget.items())
+    def at(fallen: float) -> Affords:
+        most = {name: whole[name] ** (1 - fallen) * b**fallen for name, b in budget.items()}
 
-    return affords
+        def affords(choice: Choice) -> bool:
+            found = costs(space.widths(choice))
+            return all(found[name] <= some for name, some in most.items())
+
+        return affords
+
+    return at
 
 
 def costs_of(

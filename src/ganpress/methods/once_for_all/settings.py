@@ -82,12 +82,19 @@ class SupernetSettings(Settings):
         lt=1,
         description="decay of the moving average of the weights, per step; 0: no average",
     )
-    sampling: Literal["uniform", "sandwich", "within"] = Field(
+    sampling: Literal["uniform", "sandwich", "within", "shrinking"] = Field(
         default="uniform",
         description="width sets of a step; uniform: one at random (the paper); sandwich: the "
         "largest, the smallest and sandwich_random at random; within: one at random that is "
         "narrowed until it is within the target, and with search.widen widened, so that only sets "
-        "that can be chosen are trained",
+        "that can be chosen are trained; shrinking: one at random of a budget that falls from the "
+        "widest set's to the target (progressive shrinking, Cai et al., ICLR 2020)",
+    )
+    shrink_fraction: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="fraction of the stage over which the budget of sampling=shrinking falls",
     )
     sandwich_random: int = Field(
         default=1, ge=0, description="random width sets in a step of sandwich sampling"

@@ -65,7 +65,7 @@ def distil_at_widths(
     batches: Batches,
     objective: Objective,
     settings: OnceForAllConfig,
-    sets: Callable[[], Sequence[Keep]],
+    sets: Callable[[float], Sequence[Keep]],
     *,
     rates: Rates,
     budget: Budget,
@@ -79,8 +79,8 @@ def distil_at_widths(
     that of before the student's step, as in the authors' code: both step together.
 
     Args:
-        sets: the width sets of a step, from `random`'s state, which is the step's. With several,
-            gradients are their mean.
+        sets: how much of the stage is over, 0 to 1 -> the width sets of a step, from `random`'s
+            state, which is the step's. With several, gradients are their mean.
         validate: of fixed widths, called every ``finetune.validate_every`` steps.
     Returns: facts for done.json. Raises: Diverged.
     """
@@ -121,7 +121,7 @@ def distil_at_widths(
         )
         opt_g.zero_grad(set_to_none=True)
         opt_d.zero_grad(set_to_none=True)
-        chosen, logs = sets(), Logs()
+        chosen, logs = sets(stage.progress), Logs()
         for keep in chosen:
             with torch.autocast(c.device, torch.bfloat16, enabled=c.precision == "bfloat16"):
                 made, maps = shown.student(keep)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ganpress.methods.base import Claim, Variant
@@ -14,20 +15,25 @@ ALONE = "distil"
 def budgets(c: OnceForAllConfig) -> dict[str, tuple[int, float | None]]:
     """Steps and minutes of each stage that trains, in order. A student of fixed widths has all of
     them in its one stage."""
-    found = {
-        name: (part.steps, part.minutes)
-        for name, part in (
-            ("predistil", c.predistil),
-            ("supernet", c.supernet),
-            ("finetune", c.finetune),
-        )
-        if part.steps
+    found = _of_stages(c)
+    return found if c.procedure == "once-for-all" else {ALONE: _in_all(found)}
+
+
+def _of_stages(c: OnceForAllConfig) -> dict[str, tuple[int, float | None]]:
+    p, s, f = c.predistil, c.supernet, c.finetune
+    every = {
+        "predistil": (p.steps, p.minutes),
+        "supernet": (s.steps, s.minutes),
+        "finetune": (f.steps, f.minutes),
     }
-    if c.procedure == "once-for-all":
-        return found
-    minutes = [m for _, m in found.values() if m is not None]
-    timed = sum(minutes) if len(minutes) == len(found) else None
-    return {ALONE: (sum(steps for steps, _ in found.values()), timed)}
+    return {name: (steps, minutes) for name, (steps, minutes) in every.items() if steps}
+
+
+def _in_all(stages: Mapping[str, tuple[int, float | None]]) -> tuple[int, float | None]:
+    """Steps and minutes of all stages; no limit in minutes where one has none."""
+    minutes = [m for _, m in stages.values() if m is not None]
+    timed = sum(minutes) if len(minutes) == len(stages) else None
+    return sum(steps for steps, _ in stages.values()), timed
 
 
 def stage_minutes(c: OnceForAllConfig) -> dict[str, float | None]:
@@ -69,14 +75,7 @@ def shortened(c: OnceForAllConfig, steps: int, minutes: float) -> OnceForAllConf
 def _in_full(settings: OnceForAllConfig, shared: OnceForAllConfig) -> OnceForAllConfig:
     """The paper's full pipeline in the same time: a quarter of it pre-distillation, a quarter
     fine-tuning, the rest the supernet's."""
-    steps, minutes = shared.supernet.steps, shared.supernet.minutes
-    steps += shared.predistil.steps + shared.finetune.steps
-    spent = [p.minutes for p in (shared.predistil, shared.finetune) if p.steps and p.minutes]
-    total = None if minutes is None else minutes + sum(spent)
-
-    def part(share: float) -> dict[str, Any]:
-        return {"steps": max(1, round(share * steps)), "minutes": total and share * total}
-
+    part = _parts(shared)
     return settings.model_copy(
         update={
             "predistil": settings.predistil.model_copy(update=part(0.25)),
@@ -84,6 +83,37 @@ def _in_full(settings: OnceForAllConfig, shared: OnceForAllConfig) -> OnceForAll
             "finetune": settings.finetune.model_copy(update=part(0.25)),
         }
     )
+
+
+def _shrunk(settings: OnceForAllConfig, shared: OnceForAllConfig) -> OnceForAllConfig:
+    """A network that begins as the teacher in the same time: three tenths of it are the
+    supernet's, at half of the learning rate, which is to keep what the teacher knows. The space
+    goes up to the teacher's widths."""
+    part, lr, of = _parts(shared), shared.supernet.lr, shared.student.width_ratio
+    ratios = {1.0, 0.75, *(of * ratio for ratio in shared.search.ratios)}
+    return settings.model_copy(
+        update={
+            "supernet": settings.supernet.model_copy(
+                update={**part(0.3), "lr": None if lr is None else lr / 2}
+            ),
+            "finetune": settings.finetune.model_copy(
+                update={**part(0.7), "lr": settings.finetune.lr or lr}
+            ),
+            "search": settings.search.model_copy(
+                update={"ratios": tuple(sorted(ratios, reverse=True))}
+            ),
+        }
+    )
+
+
+def _parts(shared: OnceForAllConfig) -> Callable[[float], dict[str, Any]]:
+    """A share of the time of all stages -> steps and minutes."""
+    steps, minutes = _in_all(_of_stages(shared))
+
+    def part(share: float) -> dict[str, Any]:
+        return {"steps": max(1, round(share * steps)), "minutes": minutes and share * minutes}
+
+    return part
 
 
 VARIANTS: dict[str, Variant] = {
@@ -129,6 +159,16 @@ VARIANTS: dict[str, Variant] = {
         meaning="sandwich sampling",
         overrides={"procedure": "once-for-all", "supernet": {"sampling": "sandwich"}},
     ),
+    "shrinking": Variant(
+        meaning="progressive shrinking: begins as the teacher, no intermediate distillation",
+        overrides={
+            "procedure": "once-for-all",
+            "student": {"width_ratio": 1.0},
+            "supernet": {"sampling": "shrinking"},
+            "distil": {"taps_weight": 0.0},
+        },
+        adjust=_shrunk,
+    ),
     "omgd": Variant(
         meaning="OMGD's objective, no discriminator",
         overrides={"procedure": "once-for-all", "distil": {"objective": "omgd", "distance": 0.0}},
@@ -141,6 +181,8 @@ VARIANTS: dict[str, Variant] = {
 
 CLAIMS = (
     Claim(statement="searched better than uniform width", better="fast", worse="uniform"),
+    Claim(statement="progressive shrinking helps (OFA)", better="shrinking", worse="fast"),
+    Claim(statement="shrunk better than uniform width", better="shrinking", worse="uniform"),
     Claim(statement="supernet better than training from scratch", better="fast", worse="scratch"),
     Claim(statement="intermediate distillation helps", better="fast", worse="no-taps"),
     Claim(statement="inheriting the discriminator helps", better="fast", worse="new-d"),
