@@ -26,7 +26,6 @@ from ganpress.measures.cost import measure
 from ganpress.methods.base import Given
 from ganpress.methods.compress import compress
 from ganpress.methods.once_for_all import holdout, method, supernet
-from ganpress.methods.once_for_all.method import sampler
 from ganpress.methods.once_for_all.requests import (
     affordable,
     costs_of,
@@ -37,6 +36,7 @@ from ganpress.methods.once_for_all.requests import (
     space_of,
 )
 from ganpress.methods.once_for_all.reuse import check_reuse
+from ganpress.methods.once_for_all.sampling import near_uniform, sampler
 from ganpress.methods.once_for_all.scoring import At, Scorer
 from ganpress.methods.once_for_all.search.evolution import Affords
 from ganpress.methods.once_for_all.search.settings import SearchSettings
@@ -303,6 +303,29 @@ def test_shrinking_draws_sets_of_a_budget_that_falls_to_the_target(
     seen = {(c["a"], c["b"] // 2) for [c] in (sets(progress) for _ in range(200))}
     widest = {7: {(4, 3)}, 6: {(4, 2), (2, 3)}, 5: {(4, 1), (2, 3)}, 4: {(2, 2), (1, 3)}}
     assert seen == widest[most]
+
+
+@pytest.mark.parametrize(
+    ("most", "uniform"),
+    [(24, (8, 8, 4)), (19, (6, 6, 4)), (14, (6, 6, 2)), (10, (4, 4, 2)), (9, (2, 2, 1))],
+)
+def test_a_set_near_the_uniform_one_differs_from_it_by_a_number_of_a_slot_at_most(
+    most: int, uniform: tuple[int, ...]
+) -> None:
+    slots = (Slot("a", {"a": 1}, (8, 6, 4, 2)), Slot("b", {"b": 1}, (8, 6, 4, 2)))
+    space = Space((*slots, Slot("c", {"c": 1}, (4, 2, 1))))
+    rng = random.Random(0)
+    drawn = [near_uniform(space, lambda choice: sum(choice) <= most, rng) for _ in range(2000)]
+    for i, slot in enumerate(space.slots):
+        at = slot.numbers.index(uniform[i])
+        wanted = Counter({slot.numbers[at]: 0.5})
+        for place in (at - 1, at + 1):
+            inside = 0 <= place < len(slot.numbers)
+            wanted[slot.numbers[place] if inside else slot.numbers[at]] += 0.25
+        seen = Counter(choice[i] for choice in drawn)
+        assert set(seen) == set(wanted)
+        assert all(abs(seen[n] / 2000 - part) < 0.04 for n, part in wanted.items())
+    assert len(set(drawn)) > 7  # the slots move independently
 
 
 @pytest.mark.parametrize("target", ["macs", "params"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -31,8 +30,8 @@ from ganpress.methods.once_for_all.requests import (
     space_of,
 )
 from ganpress.methods.once_for_all.reuse import take_over
+from ganpress.methods.once_for_all.sampling import sampler
 from ganpress.methods.once_for_all.scoring import LARGER_IS_BETTER
-from ganpress.methods.once_for_all.search.evolution import Affords, narrowed, widened
 from ganpress.methods.once_for_all.search.space import Space
 from ganpress.methods.once_for_all.search.study import search
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
@@ -167,37 +166,6 @@ def beginning(setup: Setup, c: OnceForAllConfig, chosen: Widths | None = None) -
     setup.run.seed_all("student")
     student = first_student(setup.teacher, c, chosen)
     return replace(student, net=place(student.net, c, c.device))
-
-
-def sampler(
-    space: Space, c: OnceForAllConfig, within: Callable[[float], Affords]
-) -> Callable[[float], Sequence[Keep]]:
-    """How much of the stage is over, 0 to 1 -> the width sets of a step, drawn from `random`'s
-    state.
-
-    Args: within: how far the budget has fallen -> whether a width set is within it
-        (`falling_budget`); of sampling "within" and "shrinking".
-    """
-    s = c.supernet
-
-    def drawn(progress: float) -> Widths:
-        rng = random.Random(random.getrandbits(64))
-        choice = space.sample(rng)
-        if s.sampling in ("within", "shrinking"):
-            shrinks = s.sampling == "shrinking"
-            affords = within(min(1.0, progress / s.shrink_fraction) if shrinks else 1.0)
-            choice = narrowed(space, choice, affords, rng)
-            if shrinks or c.search.widen:  # as the search's own
-                choice = widened(space, choice, affords, rng)
-        return space.widths(choice)
-
-    def sets(progress: float) -> Sequence[Keep]:
-        if s.sampling != "sandwich":
-            return [drawn(progress)]
-        ends = [space.widths(space.largest), space.widths(space.smallest)]
-        return [*ends, *(drawn(progress) for _ in range(s.sandwich_random))]
-
-    return sets
 
 
 def supernet_rates(c: OnceForAllConfig, ema: float = 0.0) -> Rates:

@@ -87,8 +87,9 @@ class SupernetSettings(Settings):
         description="width sets of a step; uniform: one at random (the paper); sandwich: the "
         "largest, the smallest and sandwich_random at random; within: one at random that is "
         "narrowed until it is within the target, and with search.widen widened, so that only sets "
-        "that can be chosen are trained; shrinking: one at random of a budget that falls from the "
-        "widest set's to the target (progressive shrinking, Cai et al., ICLR 2020)",
+        "that can be chosen are trained; shrinking: one at random that is near the "
+        "uniform narrowing to a budget, which falls from the widest set's cost to the target "
+        "(after the progressive shrinking of Cai et al., ICLR 2020)",
     )
     shrink_fraction: float = Field(
         default=0.8,

@@ -12,6 +12,10 @@ ALONE = "distil"
 """The stage of the procedures that train one student of fixed widths."""
 
 
+SHRUNK_RATIOS = (1.0, 0.75, 0.625, 0.5, 0.375, 0.3125, 0.25, 0.1875, 0.125)
+"""Widths of a space that begins at the teacher's, with a choice at a ninth of the MACs."""
+
+
 def budgets(c: OnceForAllConfig) -> dict[str, tuple[int, float | None]]:
     """Steps and minutes of each stage that trains, in order. A student of fixed widths has all of
     them in its one stage."""
@@ -87,10 +91,8 @@ def _in_full(settings: OnceForAllConfig, shared: OnceForAllConfig) -> OnceForAll
 
 def _shrunk(settings: OnceForAllConfig, shared: OnceForAllConfig) -> OnceForAllConfig:
     """A network that begins as the teacher in the same time: three tenths of it are the
-    supernet's, at half of the learning rate, which is to keep what the teacher knows. The space
-    goes up to the teacher's widths."""
-    part, lr, of = _parts(shared), shared.supernet.lr, shared.student.width_ratio
-    ratios = {1.0, 0.75, *(of * ratio for ratio in shared.search.ratios)}
+    supernet's, at half of the learning rate, which is to keep what the teacher knows."""
+    part, lr = _parts(shared), shared.supernet.lr
     return settings.model_copy(
         update={
             "supernet": settings.supernet.model_copy(
@@ -98,9 +100,6 @@ def _shrunk(settings: OnceForAllConfig, shared: OnceForAllConfig) -> OnceForAllC
             ),
             "finetune": settings.finetune.model_copy(
                 update={**part(0.7), "lr": settings.finetune.lr or lr}
-            ),
-            "search": settings.search.model_copy(
-                update={"ratios": tuple(sorted(ratios, reverse=True))}
             ),
         }
     )
@@ -166,6 +165,7 @@ VARIANTS: dict[str, Variant] = {
             "student": {"width_ratio": 1.0},
             "supernet": {"sampling": "shrinking"},
             "distil": {"taps_weight": 0.0},
+            "search": {"ratios": SHRUNK_RATIOS},
         },
         adjust=_shrunk,
     ),
