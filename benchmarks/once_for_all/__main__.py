@@ -38,10 +38,11 @@ from benchmarks.once_for_all.tables import keep, write_all
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-PAIRED = "fast,uniform,no-taps,published"
+OURS = "fast,uniform,shrinking"
+PAIRED, BASELINES = f"{OURS},no-taps,published", f"{OURS},no-taps"
 OTHERS = "full,scratch,new-d,unsorted,sandwich,omgd,dcd"
-BASELINES = "fast,uniform,no-taps"
-CLOSE, SEEDS, MORE_SEEDS = "fast,uniform", "0,1,2", "0,1,2,3,4"
+SHRINKING = "once-for-all-shrinking-cpu"
+CLOSEST, SEEDS, MORE_SEEDS = "uniform,shrinking", "0,1,2", "0,1,2,3,4"
 
 
 def main() -> None:
@@ -88,12 +89,12 @@ def ablate(method: str, run: Path, config: str, what: list[Any], names: str, see
     ganpress("ablate", method, *shown, "--variants", names, "--seeds", seeds)
 
 
-def other_students(runs: Path, part: str, what: list[Any], seeds: str) -> None:
-    """The closest variants with what GAN Slimming's students have and this part's lack."""
+def other_students(runs: Path, part: str, what: list[Any]) -> None:
+    """Variants with what GAN Slimming's students have and this part's lack."""
     for student in parts.OTHER_STUDENTS:
-        if part in student.of:
+        if student.of == part:
             own, run = [*what, *flags(student.settings)], runs / f"{part}-{student.folder}"
-            ablate("once-for-all", run, part, own, CLOSE, seeds)
+            ablate("once-for-all", run, part, own, student.variants, student.seeds)
 
 
 def facades_shown(runs: Path) -> list[Any]:
@@ -114,11 +115,10 @@ def openmoji(runs: Path) -> None:
     of, slim = runs / "openmoji", runs / "openmoji-slim"
     ablate("once-for-all", of, "openmoji", what, PAIRED, "0")
     ablate("slim", slim, "openmoji-slim", what, "gs-32", "0")
-    for seeds in (SEEDS, MORE_SEEDS):
-        ablate("once-for-all", of, "openmoji", what, CLOSE, seeds)
+    for names, seeds in ((OURS, SEEDS), (CLOSEST, MORE_SEEDS)):
+        ablate("once-for-all", of, "openmoji", what, names, seeds)
         ablate("slim", slim, "openmoji-slim", what, "gs-32", seeds)
     ablate("once-for-all", of, "openmoji", what, f"fast,{OTHERS}", "0")
-    other_students(runs, "openmoji", what, SEEDS)
 
 
 def hayao(runs: Path) -> None:
@@ -131,7 +131,7 @@ def hayao(runs: Path) -> None:
     ablate("once-for-all", runs / "hayao", "hayao", what, BASELINES, "0")
     ablate("slim", runs / "hayao-slim", "hayao-slim", what, "gs-32", "0")
     for seeds in ("0,1", SEEDS):
-        ablate("once-for-all", runs / "hayao", "hayao", what, CLOSE, seeds)
+        ablate("once-for-all", runs / "hayao", "hayao", what, OURS, seeds)
         ablate("slim", runs / "hayao-slim", "hayao-slim", what, "gs-32", seeds)
 
 
@@ -139,10 +139,10 @@ def facades(runs: Path) -> None:
     """Label pictures to photos, 1/9 of the MACs, with mIoU."""
     what = ["--teacher", ROOT / "zoo" / "pix2pix-facades.safetensors", *facades_shown(runs)]
     what += ["--metrics", "miou-facades"]
-    for seeds in ("0", "0,1", SEEDS):
-        ablate("once-for-all", runs / "facades", "facades", what, BASELINES, seeds)
+    for names, seeds in ((BASELINES, "0"), (OURS, "0,1"), (OURS, SEEDS)):
+        ablate("once-for-all", runs / "facades", "facades", what, names, seeds)
         ablate("slim", runs / "facades-slim", "facades-slim", what, "gs-32", seeds)
-    other_students(runs, "facades", what, SEEDS)
+    other_students(runs, "facades", what)
 
 
 def monet(runs: Path) -> None:
@@ -151,16 +151,17 @@ def monet(runs: Path) -> None:
     pictures = data("monet2photo")
     what += ["--images", pictures / "trainB", "--reals", pictures / "trainA"]
     what += ["--test", pictures / "testB", "--metrics", "efficientnet-lite0"]
-    for seeds in ("0", "0,1", SEEDS):
-        ablate("once-for-all", runs / "monet", "monet", what, BASELINES, seeds)
+    for names, seeds in (("fast,uniform,no-taps", "0"), ("fast,uniform", SEEDS)):
+        ablate("once-for-all", runs / "monet", "monet", what, names, seeds)
         ablate("slim", runs / "monet-slim", "monet-slim", what, "gs-32", seeds)
-        other_students(runs, "monet", what, seeds)
+    other_students(runs, "monet", what)
 
 
 def compress(runs: Path, method: str, name: str, config: str, *sets: str) -> None:
-    """One compression of the OpenMoji teacher."""
-    teacher = ROOT / "zoo" / "pix2pix-openmoji.safetensors"
-    line = ["--teacher", teacher, "--run", runs / name, "--config", HERE / f"{config}.toml"]
+    """One compression of the OpenMoji teacher. Args: config: a file here, or a recipe."""
+    teacher, file = ROOT / "zoo" / "pix2pix-openmoji.safetensors", HERE / f"{config}.toml"
+    line = ["--teacher", teacher, "--run", runs / name]
+    line += ["--config", file if file.exists() else config]
     ganpress("compress", method, *line, *openmoji_shown(), *flags(sets))
 
 
@@ -189,6 +190,9 @@ def longer(runs: Path) -> None:
     compress(runs, "once-for-all", "longer/uniform", "openmoji", *minutes, "procedure=uniform")
     own = ["sparsify.minutes=4.5", "finetune.minutes=10.5"]
     compress(runs, "slim", "longer/slim", "openmoji-slim", *own)
+    own = ["supernet.minutes=4.5", "finetune.minutes=10.5"]
+    own += ["supernet.steps=100000", "finetune.steps=100000"]
+    compress(runs, "once-for-all", "longer/shrinking", SHRINKING, *own)
 
 
 def widened(runs: Path) -> None:

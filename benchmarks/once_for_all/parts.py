@@ -18,17 +18,22 @@ SETS = 8
 class OtherStudent(NamedTuple):
     """A student that has something of GAN Slimming's, which the paper's has not."""
 
+    of: str  # the part
     folder: str  # the end of its run folder's name
     name: str  # in the tables
     settings: tuple[str, ...]
-    of: tuple[str, ...]  # the parts whose student can have it
+    variants: str = "fast,uniform"
+    seeds: str = "0"
 
 
 SCALES, DENSE = "student.affine=true", "student.wiring=dense"
 OTHER_STUDENTS = (
-    OtherStudent("affine", "scales", (SCALES,), ("openmoji", "facades", "monet")),
-    OtherStudent("dense", "dense", (DENSE,), ("monet",)),
-    OtherStudent("dense-affine", "dense, scales", (DENSE, SCALES), ("monet",)),
+    OtherStudent("facades", "affine", "scales", (SCALES,)),
+    OtherStudent("monet", "affine", "scales", (SCALES,)),
+    OtherStudent("monet", "dense", "dense", (DENSE,)),
+    OtherStudent(
+        "monet", "dense-affine", "dense, scales", (DENSE, SCALES), "fast,uniform,shrinking", "0,1,2"
+    ),
 )
 """Scales of InstanceNorms, and the teacher's own kind of blocks."""
 

@@ -23,6 +23,8 @@ LONGER = {
     "openmoji/uniform-0": "uniformly narrow, 5 minutes",
     "longer/uniform": "uniformly narrow, 15 minutes",
     "openmoji/fast-0": "searched, 5 minutes, 1 of them for the supernet",
+    "openmoji/shrinking-0": "shrunk and searched, 5 minutes",
+    "longer/shrinking": "shrunk and searched, 15 minutes",
     "longer/searched": f"searched, 15 minutes, {LONG_SUPERNET} of them for the supernet",
 }
 WIDENED = {"drawn": "as they are drawn", "widened": "widened to the budget"}

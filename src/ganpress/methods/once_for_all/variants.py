@@ -12,7 +12,7 @@ ALONE = "distil"
 """The stage of the procedures that train one student of fixed widths."""
 
 
-SHRUNK_RATIOS = (1.0, 0.75, 0.625, 0.5, 0.375, 0.3125, 0.25, 0.1875, 0.125)
+SHRUNK_RATIOS = (1.0, 0.75, 0.625, 0.5, 0.375, 0.3125, 0.25, 0.1875)
 """Widths of a space that begins at the teacher's, with a choice at a ninth of the MACs."""
 
 
