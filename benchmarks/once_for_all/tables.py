@@ -31,7 +31,8 @@ WIDENED = {"drawn": "as they are drawn", "widened": "widened to the budget"}
 """How the sets of `widened` were drawn, by the beginning of a run's name."""
 FURTHER = ("st-lpips-alex", "real/frechet-efficientnet-lite0", "real/miou-facades")
 """Columns of an ablation's table where they were measured."""
-OURS, FIRST = "once-for-all", "fast"
+OURS, FIRST = "once-for-all", ("shrinking", "fast")
+"""Variants that the others are compared with; the first one that is there."""
 FOLDERS = {
     OURS: "",
     "slim": "-slim",
@@ -65,7 +66,8 @@ def keep(runs: Path, part: str) -> None:
 
 
 def _ablation(runs: Path, part: str) -> dict[str, Any]:
-    """Both methods' variants, and whether `FIRST` differs clearly from each other one."""
+    """Both methods' variants, and whether the first of `FIRST` that is there (of several students the
+    best) differs clearly from each other one."""
     files = {method: runs / f"{part}{end}" / "ablation.json" for method, end in FOLDERS.items()}
     found = {m: json.loads(f.read_text()) for m, f in files.items() if f.exists()}
     if not found:
@@ -80,12 +82,14 @@ def _ablation(runs: Path, part: str) -> dict[str, Any]:
             kept = {name: numbers[name] for name in wanted if name in numbers}
             rows.append({"method": method, "variant": variant["variant"], "numbers": kept})
     rows.sort(key=lambda row: row["numbers"][metric]["mean"])
-    first = next((r for r in rows if r["method"] == OURS and r["variant"] == FIRST), None)
+    ours = {r["variant"]: r for r in reversed(rows) if r["method"].startswith(OURS)}
+    first = next((ours[name] for name in FIRST if name in ours), None)
     for row in rows:
         if first and row is not first:
             row["against"] = difference(first["numbers"][metric], row["numbers"][metric])
     names = ("machine", "protocol", "judged_teacher", "judged_protocol", "statements", "minutes")
-    return {"metric": metric, "rows": rows, **{n: whole[n] for n in names if n in whole}}
+    beside = {"first": first and first["variant"]}
+    return {"metric": metric, "rows": rows, **beside, **{n: whole[n] for n in names if n in whole}}
 
 
 def difference(first: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
@@ -247,7 +251,7 @@ def _ablation_lines(found: dict[str, Any]) -> list[str]:
     real = f"real/{metric}"
     further = [m for m in FURTHER if any(m in row["numbers"] for row in found["rows"])]
     heads = ["method", "variant", "seeds", "1/MACs", "steps", "to the teacher", "l1"]
-    heads += ["to real pictures", *further, f"{FIRST} is smaller by"]
+    heads += ["to real pictures", *further, f"{found['first']} is smaller by"]
     lines = ["| " + " | ".join(heads) + " |", "|---|---|" + "---:|" * (len(heads) - 2)]
     for row in found["rows"]:
         n, against = row["numbers"], row.get("against", {})
