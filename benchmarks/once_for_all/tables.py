@@ -66,8 +66,8 @@ def keep(runs: Path, part: str) -> None:
 
 
 def _ablation(runs: Path, part: str) -> dict[str, Any]:
-    """Both methods' variants, and whether the first of `FIRST` that is there (of several students the
-    best) differs clearly from each other one."""
+    """Both methods' variants, and whether the first of `FIRST` that is there (the best one of
+    several students) differs clearly from each other one."""
     files = {method: runs / f"{part}{end}" / "ablation.json" for method, end in FOLDERS.items()}
     found = {m: json.loads(f.read_text()) for m, f in files.items() if f.exists()}
     if not found:
