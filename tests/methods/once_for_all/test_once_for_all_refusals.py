@@ -115,6 +115,21 @@ def test_a_cost_as_the_second_objective_needs_no_target(
     assert found.code == 0, found.err
 
 
+@pytest.mark.parametrize("sampling", ["within", "shrinking"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_sets_of_a_budget_are_not_sampled_where_there_is_none(
+    sampling: str, place: int, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = ("search.objective=macs", f"supernet.sampling={sampling}")
+    found = asked(capsys, home, tmp_path / "r", *own)
+    assert found.code == 2 and "of the target, and there is none (--set" in found.err
+    assert not (tmp_path / "r" / "supernet").exists()
+    ways = WAY.findall(found.err)
+    assert [way.split("=")[0] for way in ways] == ["target.macs", "supernet.sampling"]
+    done = asked(capsys, home, tmp_path / "r", *own, ways[place])
+    assert done.code == 0, done.err
+
+
 def test_a_compression_does_not_start_from_another_student(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

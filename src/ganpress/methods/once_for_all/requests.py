@@ -146,8 +146,20 @@ def check(given: Given, settings: OnceForAllConfig) -> None:
         raise ConfigError(f"The search needs a budget, as a fraction of the teacher's cost{how}.")
     else:
         check_budget(teacher, space, c)
+    check_sampling(given, c)
     if c.reuse:
         check_reuse(given, c)
+
+
+def check_sampling(given: Given, c: OnceForAllConfig) -> None:
+    """Refuse to sample sets of a budget where there is none."""
+    if c.supernet.sampling in ("within", "shrinking") and c.target.given is None:
+        targets = ({"target.macs": share} for share in (0.05, 0.1, 0.25, 0.5, 0.9))
+        others = ({"supernet.sampling": name} for name in ("sandwich", "uniform"))
+        raise ConfigError(
+            f"supernet.sampling={c.supernet.sampling} trains width sets of the target, and there "
+            f"is none{ways(c, targets, others, check=partial(check, given))}."
+        )
 
 
 def check_budget(teacher: Model, space: Space, c: OnceForAllConfig) -> None:
