@@ -69,7 +69,7 @@ def main() -> None:
     given = arguments()
     os.environ["XDG_CACHE_HOME"] = str(given.cache)
     torch.set_num_threads(given.threads)
-    rows = json.loads(given.out.read_text())["rows"] if given.out.exists() else []
+    rows = kept_rows(given.out)
     for name in given.teachers:
         for runtime in given.runtimes:
             for bits in given.bits:
@@ -77,6 +77,15 @@ def main() -> None:
                 alike = ("teacher", "runtime", "precision")
                 rows = [r for r in rows if any(r[k] != row[k] for k in alike)] + [row]
                 write(sorted(rows, key=lambda r: [r[k] for k in alike]), given)
+
+
+def kept_rows(path: Path) -> list[dict[str, Any]]:
+    """What was measured before, each row with its processor, which the file says once where all
+    are of one."""
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    return [{"processor": found.get("processor"), **row} for row in found["rows"]]
 
 
 def arguments() -> argparse.Namespace:
@@ -112,6 +121,7 @@ def of_teacher(name: str, runtime: str, bits: int, given: argparse.Namespace) ->
     model = model_of(teacher, target, how)
     row = {
         "teacher": name, "family": teacher.family.name, "runtime": runtime,
+        "processor": processor(),
         "precision": target.precision, "size": target.size, "threads": given.threads,
         "teacher_ms": target.teacher_ms, "round": target.round, "table_s": round(built_s, 1),
         "fit": {"offset_ms": model.fit.offset_ms, "factor": model.fit.factor,
@@ -203,21 +213,21 @@ def pictures(teacher: Model, root: Path) -> Images | None:
 
 def write(rows: Sequence[dict[str, Any]], given: argparse.Namespace) -> None:
     """The JSON, and a table beside it."""
-    facts = {"processor": processor(), "threads": given.threads, "rows": rows}
+    facts = {"threads": given.threads, "rows": rows}
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(facts, indent=1) + "\n")
-    heads = ["teacher", "runtime", "precision", "teacher, ms", "rounds to", "mean error",
-             "largest", "table, s", *given.methods]  # fmt: skip
-    lines = [f"{processor()}, {given.threads} thread(s). Errors: of "
+    heads = ["teacher", "processor", "runtime", "precision", "teacher, ms", "rounds to",
+             "mean error", "largest", "table, s", *given.methods]  # fmt: skip
+    lines = [f"{given.threads} thread(s). Errors: of "
              f"{given.sets} width sets that the table was not fitted to. Students: asked for the "
              "time half way between those of the teacher's widths and of the narrowest ones, how "
              "far `bench` finds them from it; and how far the teacher, timed beside the student, "
              "is then from its time of the table.", "",
              "| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]  # fmt: skip
     for row in rows:
-        cells = [row["teacher"], row["runtime"], row["precision"], f"{row['teacher_ms']:.4g}",
-                 str(row["round"]), f"{row['mean_error']:.1%}", f"{row['max_error']:.1%}",
-                 f"{row['table_s']:.0f}",
+        cells = [row["teacher"], row["processor"], row["runtime"], row["precision"],
+                 f"{row['teacher_ms']:.4g}", str(row["round"]), f"{row['mean_error']:.1%}",
+                 f"{row['max_error']:.1%}", f"{row['table_s']:.0f}",
                  *(ended(row["students"][m]) for m in given.methods)]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     given.out.with_suffix(".md").write_text("\n".join(lines) + "\n")
