@@ -190,6 +190,7 @@ def test_shrinking_begins_as_wide_as_the_teacher_in_the_time_of_all_stages() -> 
         "student": {"width_ratio": 0.5},
     }
     shrunk = ONCE_FOR_ALL.settings_of("shrinking", checked(OnceForAllConfig, parts))
+    assert shrunk.student.width_ratio == 1.0
     assert shrunk.search.ratios[0] == 1.0 and shrunk.search.ratios[-1] == 0.1875
     assert ONCE_FOR_ALL.stage_minutes(shrunk) == {"supernet": 1.5, "finetune": 3.5}
     assert ONCE_FOR_ALL.stage_steps(shrunk) == {"supernet": 15, "finetune": 35}
