@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,12 +80,10 @@ def main() -> None:
 def mask_at(size: int) -> Callable[[Tensor], Tensor]:
     """SINet looking at pictures of a size, by a card of its own."""
     file = Path(os.environ["GANPRESS_WEIGHTS"]) / "sinet_portrait" / "SINet.pth"
-    card = RESULTS / f"part-{size}.toml"
-    card.write_text(f'preset = "sinet"\nsize = {size}\n')
-    try:
+    with tempfile.TemporaryDirectory() as folder:
+        card = Path(folder) / "card.toml"
+        card.write_text(f'preset = "sinet"\nsize = {size}\n')
         found = interest_for(MaskSettings(source=str(file), card=str(card)))
-    finally:
-        card.unlink()
     assert found is not None and found.find is not None
     return found.find
 

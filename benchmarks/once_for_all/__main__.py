@@ -38,8 +38,8 @@ from benchmarks.once_for_all.tables import keep, write_all
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-OURS = "fast,uniform,shrinking"
-PAIRED, BASELINES = f"{OURS},no-taps,published", f"{OURS},no-taps"
+CLOSE = "fast,uniform,shrinking"
+PAIRED, BASELINES = f"{CLOSE},no-taps,published", f"{CLOSE},no-taps"
 OTHERS = "full,scratch,new-d,unsorted,sandwich,omgd,dcd"
 SHRINKING = "once-for-all-shrinking-cpu"
 CLOSEST, SEEDS, MORE_SEEDS = "uniform,shrinking", "0,1,2", "0,1,2,3,4"
@@ -115,7 +115,7 @@ def openmoji(runs: Path) -> None:
     of, slim = runs / "openmoji", runs / "openmoji-slim"
     ablate("once-for-all", of, "openmoji", what, PAIRED, "0")
     ablate("slim", slim, "openmoji-slim", what, "gs-32", "0")
-    for names, seeds in ((OURS, SEEDS), (CLOSEST, MORE_SEEDS)):
+    for names, seeds in ((CLOSE, SEEDS), (CLOSEST, MORE_SEEDS)):
         ablate("once-for-all", of, "openmoji", what, names, seeds)
         ablate("slim", slim, "openmoji-slim", what, "gs-32", seeds)
     ablate("once-for-all", of, "openmoji", what, f"fast,{OTHERS}", "0")
@@ -131,7 +131,7 @@ def hayao(runs: Path) -> None:
     ablate("once-for-all", runs / "hayao", "hayao", what, BASELINES, "0")
     ablate("slim", runs / "hayao-slim", "hayao-slim", what, "gs-32", "0")
     for seeds in ("0,1", SEEDS):
-        ablate("once-for-all", runs / "hayao", "hayao", what, OURS, seeds)
+        ablate("once-for-all", runs / "hayao", "hayao", what, CLOSE, seeds)
         ablate("slim", runs / "hayao-slim", "hayao-slim", what, "gs-32", seeds)
 
 
@@ -139,7 +139,7 @@ def facades(runs: Path) -> None:
     """Label pictures to photos, 1/9 of the MACs, with mIoU."""
     what = ["--teacher", ROOT / "zoo" / "pix2pix-facades.safetensors", *facades_shown(runs)]
     what += ["--metrics", "miou-facades"]
-    for names, seeds in ((BASELINES, "0"), (OURS, "0,1"), (OURS, SEEDS)):
+    for names, seeds in ((BASELINES, "0"), (CLOSE, "0,1"), (CLOSE, SEEDS)):
         ablate("once-for-all", runs / "facades", "facades", what, names, seeds)
         ablate("slim", runs / "facades-slim", "facades-slim", what, "gs-32", seeds)
     other_students(runs, "facades", what)
