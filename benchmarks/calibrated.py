@@ -28,6 +28,7 @@ import torch
 
 from benchmarks.export_parity import COUNT, SEED, Case, cases
 from ganpress.formats.exporters.form import OUTPUT, Form, Seen
+from ganpress.formats.exporters.graph import Runtime
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.formats.exporters.parity import CALIBRATION, seen_of
 from ganpress.formats.exporters.verify import GREY
@@ -79,7 +80,8 @@ def files_of(
     inputs = [one.inputs for one in observed]
     runs: dict[str, Run] = {}
     missing: dict[str, str] = {}
-    for runtime, spelled in (("openvino", "OpenVINO"), ("onnxruntime", "onnxruntime")):
+    runtimes: dict[Runtime, str] = {"openvino": "OpenVINO", "onnxruntime": "onnxruntime"}
+    for runtime, spelled in runtimes.items():
         floats = to_bytes(model, Form(size), runtime=runtime)
         runs[f"float, {spelled}"] = open_file(floats, runtime=runtime, threads=1).run
         integers = to_bytes(model, Form(size, precision="int8"), inputs, runtime=runtime)

@@ -53,7 +53,7 @@ def measured(n: int, size: int, repeats: int) -> dict[str, Any]:
     ours, half = Distance(SETTINGS), Distance(SETTINGS, half=True)
     plain = Distance(SETTINGS)
     assert plain.features is not None
-    plain.features.layers.to(memory_format=torch.contiguous_format)
+    plain.features.layers.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     forms: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
         "formulas": lambda a, b: by_formulas(plain, a, b),
         "ganpress": ours,
@@ -66,7 +66,7 @@ def measured(n: int, size: int, repeats: int) -> dict[str, Any]:
             own = x.clone().requires_grad_()
             began = time.perf_counter()
             value = form(own, y)
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             if turn > 1:
                 times[name].append(1e3 * (time.perf_counter() - began))
             values[name] = float(value.detach())
@@ -81,7 +81,7 @@ def measured(n: int, size: int, repeats: int) -> dict[str, Any]:
 def by_formulas(of: Distance, student: Tensor, teacher: Tensor) -> Tensor:
     """The same four terms, each as it is defined."""
     s, net = of.settings, of.features
-    assert net is not None
+    assert net is not None and s.content is not None and s.style is not None
     with torch.no_grad():
         b = in_default_layout(net, teacher)
     a = in_default_layout(net, student)

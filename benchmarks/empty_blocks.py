@@ -169,7 +169,8 @@ def fade(teacher: Model, photos: Images) -> dict[str, dict[str, float]]:
 
 def emptied(block: Any, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:
     """What a residual block without inner channels gives: its input and the last norm's shift."""
-    return inputs[0] + block.norm2.bias.view(1, -1, 1, 1)
+    shift: Tensor = block.norm2.bias.view(1, -1, 1, 1)
+    return inputs[0] + shift
 
 
 def slimmed(

@@ -118,7 +118,7 @@ CASES = {
         {"labels": 35, "edges": True, "upsampling": "more"},
     ),
 }
-QUICK = {
+QUICK: dict[str, dict[str, Any]] = {
     "gaugan": {"upsampling": "normal", "labels": 4},
     "stylegan2": {"size": 32, "style_dim": 32},
 }
@@ -209,17 +209,18 @@ def measured(
     """All rows of a family, with MACs, and what became of their ratio."""
     teacher = teacher_of(case, quick=quick)
     size = teacher.resolve_size(None if teacher.is_fixed else 64 if quick else case.size)
-    models: dict[str, Model | Path] = {TEACHER: teacher}
-    models |= {
+    networks = {TEACHER: teacher}
+    networks |= {
         name: student_of(student, teacher, size, quick=quick)
         for name, student in case.students.items()
     }
-    costs = {name: measure(m.net, size) for name, m in models.items() if isinstance(m, Model)}
+    costs = {name: measure(m.net, size) for name, m in networks.items()}
+    models: dict[str, Model | Path] = {**networks}
     with tempfile.TemporaryDirectory() as folder:
         if find_spec("nncf") and "openvino" in runtimes:
             theirs = [name for name, student in case.students.items() if not student.ours]
             for i, name in enumerate([TEACHER, *theirs]):
-                models[name + NNCF] = by_nncf(models[name], size, Path(folder) / f"{i}.xml")
+                models[name + NNCF] = by_nncf(networks[name], size, Path(folder) / f"{i}.xml")
                 costs[name + NNCF] = costs[name]
         found = ganpress.bench(
             models,

@@ -23,13 +23,12 @@ from typing import Any
 
 import torch
 
-from benchmarks.once_for_all_step import SPADE, STEPS, Bench, Case
+from benchmarks.once_for_all_step import SPADE, STEPS, Bench, Case, always
 from ganpress.measures.cost import measure
 from ganpress.measures.timing.device import processor
 from ganpress.methods.once_for_all.beginning import cut_to
 from ganpress.models.inputs import inputs_of
 from ganpress.training.teacher import CachedTeacher
-from ganpress.types import Keep
 
 RESULTS = Path(__file__).parent / "results"
 CASES = (
@@ -57,7 +56,6 @@ def measured(case: Case, turns: int) -> dict[str, Any]:
     bench = Bench(case, 0)
     bench.batch = replace(bench.batch, ids=torch.zeros(1, dtype=torch.long))
     student = cut_to(bench.supernet, bench.space.widths(bench.space.smallest))
-    whole: list[Keep] = [{}]
     seconds: dict[str, list[float]] = {"anew": [], "kept": []}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -67,7 +65,7 @@ def measured(case: Case, turns: int) -> dict[str, Any]:
         for turn in range(turns + 1):
             for name, teacher in teachers.items():
                 at = root / f"{turn}-{name}"
-                took = bench.steps(student, lambda: whole, STEPS, at, teacher)
+                took = bench.steps(student, always({}), STEPS, at, teacher)
                 seconds[name] += took if turn else []
     costs = [measure(m.net, case.size).macs for m in (bench.teacher, student)]
     median = {name: statistics.median(values) for name, values in seconds.items()}

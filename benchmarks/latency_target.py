@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -34,6 +34,7 @@ from ganpress.data import Images, open_images
 from ganpress.data.drawn.draw import write_folder
 from ganpress.errors import GanpressError
 from ganpress.formats.exporters.form import Form
+from ganpress.formats.exporters.graph import Runtime
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.measures.target import TargetSettings
 from ganpress.measures.timing import timer
@@ -107,7 +108,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def of_teacher(name: str, runtime: str, bits: int, given: argparse.Namespace) -> dict[str, Any]:
+def of_teacher(name: str, runtime: Runtime, bits: int, given: argparse.Namespace) -> dict[str, Any]:
     """Predictions and students of one teacher in one runtime."""
     teacher = load(ZOO / f"{name}.safetensors")
     asked = TargetSettings(
@@ -150,7 +151,8 @@ def compared(
         for weight in narrow.net.parameters():
             if not weight.any():  # class gains begin at 0, and an export would leave them out
                 torch.nn.init.normal_(weight, std=0.02)
-        data = to_bytes(quantised(narrow, how), Form(size=model.size), runtime=conditions.runtime)
+        runtime = cast(Runtime, conditions.runtime)
+        data = to_bytes(quantised(narrow, how), Form(size=model.size), runtime=runtime)
         sets.append(widths)
         files.append(data)
     measured = timer.in_turns(timer.timer_for(conditions), files)

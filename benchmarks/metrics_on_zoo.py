@@ -110,12 +110,14 @@ def tasks(data: Path, folder: Path) -> Iterator[Task]:
     paintings = open_images(monet / "testA")
     few = photos.some(range(len(paintings)))
     yield Task("cyclegan-monet", 64, open_images(monet / "trainA"), paintings, few, False)
-    cifar = [open_images(data / "cifar10" / f"{half}.npz") for half in ("train", "test")]
-    yield Task("sngan-cifar10", 32, *(_drawn(images, MOST) for images in cifar), None, False)
+    learnt, held = (
+        _drawn(open_images(data / "cifar10" / f"{half}.npz"), MOST) for half in ("train", "test")
+    )
+    yield Task("sngan-cifar10", 32, learnt, held, None, False)
     faces = open_images(data / "lfw64" / "all.npz")
     order = torch.randperm(len(faces), generator=_generator())[: 2 * MOST].tolist()
-    halves = (faces.some(sorted(order[k::2])) for k in (0, 1))
-    yield Task("stylegan2-lfw", 64, *halves, None, False)
+    some, others = (faces.some(sorted(order[k::2])) for k in (0, 1))
+    yield Task("stylegan2-lfw", 64, some, others, None, False)
 
 
 def _drawn(images: Images, count: int) -> Images:

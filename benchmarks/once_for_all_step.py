@@ -55,7 +55,7 @@ from ganpress.run.settings import checked
 from ganpress.training.discriminator import starting_discriminator
 from ganpress.training.distil import Budget, Networks
 from ganpress.training.teacher import CachedTeacher
-from ganpress.types import Keep
+from ganpress.types import Keep, Widths
 
 RESULTS = Path(__file__).parent / "results"
 LIMIT, STEPS = 1.10, 4
@@ -172,8 +172,7 @@ def step_cost(case: Case, seed: int, turns: int, sets: int) -> dict[str, Any]:
                 names, (bench.supernet, small), (widths, {}), strict=True
             ):
                 with tempfile.TemporaryDirectory() as folder:
-                    one: list[Keep] = [keep]
-                    own[name] += bench.steps(student, lambda _, one=one: one, STEPS, Path(folder))
+                    own[name] += bench.steps(student, always(keep), STEPS, Path(folder))
         ratios.append(statistics.median(own[names[0]]) / statistics.median(own[names[1]]))
         for name in names:
             seconds[name] += own[name]
@@ -194,6 +193,11 @@ def step_cost(case: Case, seed: int, turns: int, sets: int) -> dict[str, Any]:
 
 
 @torch.no_grad()
+def always(keep: Keep) -> Callable[[float], Sequence[Keep]]:
+    """Every step trains this width set."""
+    return lambda _: [keep]
+
+
 def timed(what: Callable[[], object]) -> float:
     """Seconds of a call, without gradients."""
     began = time.process_time()
@@ -245,12 +249,18 @@ def evaluations(case: Case, seed: int, count: int, images: int) -> dict[str, Any
             widths = bench.space.widths(bench.space.sample(rng))
             path = Path(folder) / "sub.safetensors"
 
-            def build(widths: Any = widths, path: Path = path) -> Model:
+            def build(widths: Widths = widths, path: Path = path) -> Model:
                 return load(save(cut_to(bench.supernet, widths), path))
 
+            def in_place(widths: Widths = widths) -> object:
+                return scorer(widths)
+
+            def built(build: Callable[[], Model] = build) -> object:
+                return Scorer(build().net, held, distance)({})
+
             took = {
-                "in place": timed(lambda widths=widths: scorer(widths)),
-                "built": timed(lambda build=build: Scorer(build().net, held, distance)({})),
+                "in place": timed(in_place),
+                "built": timed(built),
                 "building alone": timed(build),
             }
             for name in took if turn else ():

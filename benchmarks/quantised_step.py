@@ -77,7 +77,7 @@ class Naive(FakeQuantiser):
     def input(self, x: Tensor, *, signed: bool, learned: Tensor | None = None) -> Tensor:
         """q_a, by a comparison for the mask."""
         low, step = (-self.p, self.p / 127) if signed else (0.0, self.p / 255)
-        out: Tensor = NaiveRound.apply(x, low, self.p, step)
+        out: Tensor = NaiveRound.apply(x, low, self.p, step)  # type: ignore[no-untyped-call]
         return out
 
     def weight(self, w: Tensor, *, out_dim: int) -> Tensor:

@@ -73,7 +73,10 @@ def ways_of(model: Model, work: Path, threads: int) -> dict[str, Callable[[Path,
     def ours(what: Any, source: Path, out: Path) -> None:
         generate(what, out, images=source, threads=threads, quiet=True)
 
-    ways = {"bare loop": partial(bare_loop, model), "ganpress, torch": partial(ours, model)}
+    ways: dict[str, Callable[[Path, Path], None]] = {
+        "bare loop": partial(bare_loop, model),
+        "ganpress, torch": partial(ours, model),
+    }
     for target, name in (("onnx", "net.onnx"), ("openvino", "net.xml")):
         try:
             export(model, work / name, to=target, size=SIZE)

@@ -79,6 +79,7 @@ def generator() -> StyleGAN2:
     net = STYLEGAN2.build(size=256).eval()
     assert isinstance(net, StyleGAN2)
     with torch.no_grad():
+        layer: Any
         for layer in net.layers:
             layer.strength.fill_(0.1)
             layer.bias.normal_(0, 0.1)
@@ -133,11 +134,12 @@ def grouped(net: StyleGAN2, z: Tensor) -> Tensor:
     w = net.mapping(z)
     x = net.const.expand(len(z), -1, -1, -1)
     image: Tensor | None = None
+    layer: Any
     for k, layer in enumerate(net.layers):
         x = per_sample(layer.modulated, x, w) + layer.strength * getattr(net, f"noise_{k}")
         x = F.leaky_relu(x + layer.bias[:, None, None], 0.2) * math.sqrt(2)
         if k % 2 == 0:
-            rgb = net.to_rgb[k // 2]
+            rgb: Any = net.to_rgb[k // 2]
             y = per_sample(rgb.modulated, x, w) + rgb.bias[:, None, None]
             image = y if image is None else y + rgb.blur.upsample(image)
     assert image is not None

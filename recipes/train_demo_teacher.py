@@ -15,6 +15,7 @@ import json
 import math
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -74,7 +75,12 @@ def train(run: Run, images, minutes: float):  # type: ignore[no-untyped-def]
     opt_g = Adam(net.parameters(), 1e-3, betas=(0.5, 0.999))
     opt_d = Adam(discriminator.parameters(), 4e-4, betas=(0.5, 0.999))
     stage = run.stage("train")
-    state = {"net": net, "discriminator": discriminator, "opt_g": opt_g, "opt_d": opt_d}
+    state: dict[str, Any] = {
+        "net": net,
+        "discriminator": discriminator,
+        "opt_g": opt_g,
+        "opt_d": opt_d,
+    }
     loop = stage.steps(1_000_000, minutes=minutes, **state)
     batches = stream(images, batch=BATCH, size=SIZE, seed=SEED, first=stage.first,
                      total=1_000_000, load_size=72, workers=0)  # fmt: skip
@@ -82,6 +88,7 @@ def train(run: Run, images, minutes: float):  # type: ignore[no-untyped-def]
     for step in loop:
         opt_g.param_groups[0]["lr"] = 1e-3 * 0.5 * (1 + math.cos(math.pi * stage.progress))
         batch = next(batches)
+        assert batch.y is not None  # each picture has its pair
         fake = net(batch.x)
         discriminator.requires_grad_(False)
         l1 = F.l1_loss(fake, batch.y)
@@ -114,6 +121,7 @@ def held_out(model: Model, features: Features) -> dict[str, float]:
         images = open_images(pictures, pairs=posters)
         l1, d = [], []
         for batch in evaluation(images, batch=10, size=96):
+            assert batch.y is not None
             made = model(batch.x)
             l1.append((made - batch.y).abs().mean().item() / 2)
             with torch.no_grad():

@@ -117,7 +117,7 @@ def train(images: Images, classes: Classes, minutes: float) -> tuple[nn.Module, 
     torch.manual_seed(SEED)
     index = torch.full((max(*classes.ids.values(), *classes.ignored) + 1,), IGNORED)
     index[list(classes.ids.values())] = torch.arange(len(classes.ids))
-    net = UNet(len(classes.ids), WIDTHS).to(memory_format=torch.channels_last)
+    net = UNet(len(classes.ids), WIDTHS).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     weight = class_weights(images, index, len(classes.ids))
     optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=1e-2)
     began, step, total = time.monotonic(), 0, 1_000_000

@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import PIL
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
@@ -28,7 +29,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ganpress.data.drawn.draw import GROUNDS, TIMES, draw, plan, stylise
+from ganpress.data.drawn.draw import GROUNDS, TIMES, draw, plan
+from ganpress.data.drawn.poster import stylise
 from ganpress.losses.networks import tiny_layers
 
 SIZE = 64
@@ -128,7 +130,8 @@ def _mask(kind: str, rng: np.random.Generator) -> NDArray[np.float32]:
     if kind == "ring":
         hole = (points - centre) * rng.uniform(0.45, 0.65) + centre
         pen.polygon([tuple(point) for point in hole.tolist()], fill=0)
-    return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BOX), np.float32) / 255
+    small = image.resize((SIZE, SIZE), Image.Resampling.BOX)
+    return np.asarray(small, np.float32) / np.float32(255)
 
 
 def card(rng: np.random.Generator) -> tuple[NDArray[np.uint8], dict[str, int]]:
@@ -222,6 +225,9 @@ class Learner(nn.Module):
         state = {}
         for index, norm in self.norms.items():
             layer = self.layers[int(index)]
+            assert isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
+            assert norm.running_var is not None and norm.running_mean is not None
+            assert layer.bias is not None
             gain = norm.weight / torch.sqrt(norm.running_var + norm.eps)
             state[f"{index}.weight"] = layer.weight * gain[:, None, None, None]
             state[f"{index}.bias"] = (layer.bias - norm.running_mean) * gain + norm.bias
@@ -315,7 +321,7 @@ def describe(
         "versions": {
             "torch": torch.__version__,
             "numpy": np.__version__,
-            "pillow": Image.__version__,
+            "pillow": PIL.__version__,
             "python": platform.python_version(),
         },
         "command": " ".join(["python", *sys.argv]),

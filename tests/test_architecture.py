@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shutil
 import subprocess
@@ -119,35 +118,6 @@ def test_the_contract_names_a_line_that_breaks_it(
     assert done.returncode != 0
     verdicts = [verdict for verdict in done.stdout.splitlines() if " BROKEN" in verdict]
     assert any(broken in verdict for verdict in verdicts), done.stdout + done.stderr
-
-
-def test_what_recipes_and_benchmarks_take_from_the_package_is_there() -> None:
-    """They run for hours, seldom, and mypy does not read them."""
-    wanted = [
-        (file, node.module, name.name)
-        for folder in ("benchmarks", "recipes", "docs")
-        for file in sorted((ROOT / folder).rglob("*.py"))
-        for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ganpress.")
-        for name in node.names
-    ]
-    missing = [one for one in wanted if one[2] not in names_in(one[1])]
-    assert len(wanted) > 300 and missing == []
-
-
-def names_in(module: str) -> set[str]:
-    """What can be imported from a module of the package, without importing it."""
-    path = ROOT / "src" / Path(*module.split("."))
-    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    found = {child.stem for child in path.glob("*")}
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            found.add(node.name)
-        elif isinstance(node, ast.ImportFrom | ast.Import):
-            found |= {name.asname or name.name for name in node.names}
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            found.add(node.id)
-    return found
 
 
 def test_no_module_is_named_after_nothing() -> None:

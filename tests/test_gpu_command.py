@@ -18,11 +18,14 @@ from benchmarks.gpu import command
 from benchmarks.gpu.__main__ import main
 from benchmarks.gpu.command import Budget, Device, Output, Piece, run_pieces
 from benchmarks.gpu.content_aware import CASES, config_of, score_case
+from benchmarks.gpu.made import COUNT, pictures
 from benchmarks.gpu.steps import recipe_case
+from PIL import Image
 
 from ganpress.methods import METHODS
 from ganpress.run.recipes import recipes
 from ganpress.training.train import TRAINERS
+from ganpress.types.sizes import Size
 
 ROOT = Path(__file__).parents[1]
 CPU = Device("cpu", tiny=True)
@@ -259,6 +262,23 @@ def test_every_recipe_has_settings_for_a_gpu_and_for_the_tiny_form(tmp_path: Pat
     assert found["stages"]["train"]["steps"] == 2
     assert found["stages"]["train"]["syncs"] is None
     assert not [*(tmp_path / "run").rglob("state.pt")]
+
+
+def sides_of(file: Path) -> tuple[int, int]:
+    with Image.open(file) as picture:
+        return picture.height, picture.width
+
+
+@pytest.mark.parametrize(("size", "sides"), [(24, (24, 24)), ((24, 48), (24, 48))])
+@pytest.mark.parametrize("needs", ["other", "pairs", "labels"])
+def test_drawn_pictures_have_the_recipes_size(
+    needs: str, size: Size, sides: tuple[int, int], tmp_path: Path
+) -> None:
+    images, other = pictures(tmp_path, needs, size=size, edges=True)
+    assert len(images) == COUNT and (other is None) == (needs != "other")
+    files = [*tmp_path.rglob("*.png")]
+    assert len(files) == 4 * COUNT  # two kinds of pictures, label maps and instance maps
+    assert {sides_of(file) for file in files} == {sides}
 
 
 def test_a_score_is_timed_beside_a_forward_and_a_backward_pass_of_the_same_batch(

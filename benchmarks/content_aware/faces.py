@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,8 @@ def save_some(path: Path, pack: np.lib.npyio.NpzFile, chosen: np.ndarray) -> Non
     rest = {n: pack[n] for n in pack.files if n not in ("jpeg", "offsets")}
     of_each = {n: x[chosen] if len(x) == len(offsets) - 1 else x for n, x in rest.items()}
     part = path.with_name(f"part-{path.name}")
-    np.savez(part, jpeg=np.concatenate(parts), offsets=ends, **of_each)
+    arrays: dict[str, Any] = {"jpeg": np.concatenate(parts), "offsets": ends, **of_each}
+    np.savez(part, **arrays)
     part.replace(path)
 
 

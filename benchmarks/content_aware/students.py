@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,10 @@ def judge(network: Network, runs: Path, run: Callable[..., None], *, tiny: bool)
         return
     beside += ["--teacher-latents", runs / "students" / TEACHER_NAME / "projection"]
     codes = folder / "projection"
-    ways = {"morph": ([codes], beside), "morph-random": (SEEDS, ["--teacher", TEACHER])}
+    ways: dict[str, tuple[Sequence[Any], list[Any]]] = {
+        "morph": ([codes], beside),
+        "morph-random": (SEEDS, ["--teacher", TEACHER]),
+    }
     for name, (latents, shown) in ways.items():
         if not (folder / name / "results.json").exists():
             run("edit", "morph", network.file, *latents, *shown, "-o", folder / name)

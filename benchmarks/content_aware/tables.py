@@ -109,8 +109,8 @@ def _ablation(runs: Path, part: str) -> dict[str, Any]:
             names = [n for n in (*metrics, "l1", INSIDE_L1) if n in ours and n in row["numbers"]]
             row["against"] = {n: difference(ours[n], row["numbers"][n]) for n in names}
     whole = next(iter(found.values()))
-    names = ("machine", "protocol", "judged_teacher", "judged_protocol", "minutes")
-    said = {n: whole[n] for n in names if n in whole}
+    beside = ("machine", "protocol", "judged_teacher", "judged_protocol", "minutes")
+    said = {n: whole[n] for n in beside if n in whole}
     failed = {m: of["failed"] for m, of in found.items() if of.get("failed")}
     return {"metrics": metrics, "rows": rows, **said, **({"failed": failed} if failed else {})}
 

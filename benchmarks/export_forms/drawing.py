@@ -33,7 +33,7 @@ class Drawing:
         self.nodes.append(made)
         return name
 
-    def constant(self, array: Array | list[int]) -> str:
+    def constant(self, array: Array | np.generic | list[int]) -> str:
         from onnx import numpy_helper
 
         array = np.asarray(array, np.int64) if isinstance(array, list) else array

@@ -25,7 +25,7 @@ def norms(c: int, side: int) -> Forms:
         axes = d.constant([2, 3])
         off = d.node("Sub", "x", d.node("ReduceMean", "x", axes))
         power = d.node("ReduceMean", d.node("Mul", off, off), axes)
-        root = d.node("Sqrt", d.node("Add", power, d.constant(np.float32([1e-5]))))
+        root = d.node("Sqrt", d.node("Add", power, d.constant(np.asarray([1e-5], np.float32))))
         factor = d.node("Div", d.constant(scale.reshape(1, -1, 1, 1)), root)
         return d.node("Add", d.node("Mul", off, factor), d.constant(shift.reshape(1, -1, 1, 1)))
 
@@ -35,7 +35,7 @@ def norms(c: int, side: int) -> Forms:
         power = d.node(
             "Sub", d.node("ReduceMean", d.node("Mul", "x", "x"), axes), d.node("Mul", mean, mean)
         )
-        root = d.node("Sqrt", d.node("Add", power, d.constant(np.float32([1e-5]))))
+        root = d.node("Sqrt", d.node("Add", power, d.constant(np.asarray([1e-5], np.float32))))
         factor = d.node("Div", d.constant(scale.reshape(1, -1, 1, 1)), root)
         bias = d.node("Sub", d.constant(shift.reshape(1, -1, 1, 1)), d.node("Mul", mean, factor))
         return d.node("Add", d.node("Mul", "x", factor), bias)
@@ -96,9 +96,9 @@ def pads(c: int, side: int, k: int) -> Forms:
     return {name: drawn(form) for name, form in forms.items()}
 
 
-def phases(w: Array, k: int) -> tuple[Array, int]:
+def phases(w: Array, k: int) -> tuple[Array, list[int]]:
     """The weight (i, o, k, k) of a transposed convolution of stride 2 as that of a convolution with
-    four outputs for each channel, and its padding at the front; see `graph.subpixel`."""
+    four outputs for each channel, and its padding on all sides; see `graph.subpixel`."""
     from ganpress.formats.exporters.graph.subpixel import subpixel_weight
 
     return subpixel_weight(w, padding=1, output_padding=4 - k)

@@ -231,9 +231,9 @@ def to_picture(c: int, side: int, k: int, *, int8: bool) -> Forms:
         for y in range(n):
             for z in range(n):
                 wide[:, y, z, :, y : y + k, z : z + k] = w
-        wide = wide.reshape(3 * n * n, c, k + n - 1, k + n - 1)
-        z = d.node("Conv", x, weight(d, wide), strides=[n, n])
-        return d.node("Add", d.node("DepthToSpace", z, blocksize=n, mode="CRD"), column(d, b))
+        flat = wide.reshape(3 * n * n, c, k + n - 1, k + n - 1)
+        made = d.node("Conv", x, weight(d, flat), strides=[n, n])
+        return d.node("Add", d.node("DepthToSpace", made, blocksize=n, mode="CRD"), column(d, b))
 
     def large_blocks(d: Drawing, x: str, w: Array, b: Array) -> str:
         return blocks(d, x, w, b, 4)

@@ -35,7 +35,7 @@ def modulated_up(i: int, o: int, side: int) -> Forms:
 
     def separated(d: Drawing, w: Array) -> str:
         y = d.node("ConvTranspose", "a", d.constant(w), strides=[2, 2])
-        row = np.float32([1, 3, 3, 1]) / 4
+        row = np.asarray([1, 3, 3, 1], np.float32) / 4
         y = d.node(
             "Conv",
             y,
@@ -88,14 +88,14 @@ def modulated(c: int, side: int) -> Forms:
         power = d.constant(np.square(w).sum((2, 3)).T)
         flat = d.node("Reshape", s, d.constant([1, c]))
         sums = d.node("MatMul", d.node("Mul", flat, flat), power)
-        root = d.node("Sqrt", d.node("Add", sums, d.constant(np.float32([1e-8]))))
+        root = d.node("Sqrt", d.node("Add", sums, d.constant(np.asarray([1e-8], np.float32))))
         norm = d.node("Reshape", d.node("Reciprocal", root), d.constant([1, c, 1, 1]))
         return d.node("Mul", y, norm)
 
     def in_weights(d: Drawing, s: str, w: Array) -> str:
         weight = d.node("Mul", d.constant(w), s)
         sums = d.node("ReduceSum", d.node("Mul", weight, weight), d.constant([1, 2, 3]))
-        root = d.node("Sqrt", d.node("Add", sums, d.constant(np.float32([1e-8]))))
+        root = d.node("Sqrt", d.node("Add", sums, d.constant(np.asarray([1e-8], np.float32))))
         weight = d.node("Mul", weight, d.node("Reciprocal", root))
         return d.node("Conv", "x", weight, pads=[1] * 4)
 

@@ -64,7 +64,7 @@ def onnxruntime_of(data: bytes, threads: int) -> Callable[[Array], Array]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = threads, 3
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    return lambda x: session.run(None, {"x": x})[0]  # type: ignore[no-any-return]
+    return lambda x: session.run(None, {"x": x})[0]
 
 
 def openvino_of(data: bytes, threads: int) -> Callable[[Array], Array]:
@@ -73,7 +73,7 @@ def openvino_of(data: bytes, threads: int) -> Callable[[Array], Array]:
     core = openvino.Core()
     wanted = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads}
     compiled = core.compile_model(core.read_model(data), "CPU", wanted)
-    return lambda x: compiled(x)[0]  # type: ignore[no-any-return]
+    return lambda x: compiled(x)[0]
 
 
 RUNTIMES = {"onnxruntime": onnxruntime_of, "openvino": openvino_of}

@@ -114,7 +114,10 @@ def score_case(
         model.net(*sample.inputs).sum().backward()
         model.net.zero_grad(set_to_none=True)
 
-    sides = {"score": partial(score_channels, model, drawn, how), "forward+backward": plain}
+    sides: dict[str, Callable[[], object]] = {
+        "score": partial(score_channels, model, drawn, how),
+        "forward+backward": plain,
+    }
     ms: dict[str, list[float]] = {name: [] for name in sides}
     peaks: dict[str, float | None] = {}
     for turn in range(2 if device.tiny else 8):

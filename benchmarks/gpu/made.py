@@ -14,25 +14,27 @@ from PIL import Image
 from ganpress.data import Images, open_images
 from ganpress.losses.networks import vgg16_layers
 from ganpress.run.files import make_folder, replace_file
+from ganpress.types.sizes import Size
 
 COUNT = 32
 """Pictures in a set."""
 
 
 def pictures(
-    folder: Path, needs: str, *, size: int, labels: int = 4, edges: bool = False
+    folder: Path, needs: str, *, size: Size, labels: int = 4, edges: bool = False
 ) -> tuple[Images, Images | None]:
     """(images, the other domain) for a recipe that needs "other", "pairs", "labels" or nothing.
 
     Args: size: pixels. labels: ids in label maps. edges: with instance maps.
     """
-    root = folder / f"{needs or 'classes'}-{size}-{labels}"
-    x, y = (_photos(size, seed) for seed in (0, 1))
+    sides = (size, size) if isinstance(size, int) else size
+    root = folder / f"{needs or 'classes'}-{sides[0]}x{sides[1]}-{labels}"
+    x, y = (_photos(sides, seed) for seed in (0, 1))
     if not needs:
         make_folder(root)
         np.savez(root / "pack.npz", images=x, labels=np.arange(COUNT) % 10)
         return open_images(root / "pack.npz"), None
-    maps = _maps(size, labels)
+    maps = _maps(sides, labels)
     for kind, whole in {"x": x, "y": y, "labels": maps, "instances": maps}.items():
         make_folder(root / kind)
         for number, picture in enumerate(whole):
@@ -45,18 +47,19 @@ def pictures(
     return open_images(root / "x", labels=root / "labels", instances=shapes), None
 
 
-def _photos(size: int, seed: int) -> np.ndarray:
-    """Smooth noise: (COUNT, size, size, 3) uint8."""
+def _photos(sides: tuple[int, int], seed: int) -> np.ndarray:
+    """Smooth noise: (COUNT, height, width, 3) uint8."""
     coarse = torch.randn(COUNT, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
-    fine = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bicubic")
+    fine = torch.nn.functional.interpolate(coarse, size=sides, mode="bicubic")
     levels = (fine.clamp(-2, 2) * 63 + 128).to(torch.uint8)
     return np.ascontiguousarray(levels.permute(0, 2, 3, 1).numpy())
 
 
-def _maps(size: int, labels: int) -> np.ndarray:
-    """Blocks of ids: (COUNT, size, size) uint8."""
-    i, y, x = np.ogrid[:COUNT, :size, :size]
-    ids = (8 * y // size) * 8 + 8 * x // size + i
+def _maps(sides: tuple[int, int], labels: int) -> np.ndarray:
+    """Blocks of ids: (COUNT, height, width) uint8."""
+    height, width = sides
+    i, y, x = np.ogrid[:COUNT, :height, :width]
+    ids: np.ndarray = (8 * y // height) * 8 + 8 * x // width + i
     return (ids % labels).astype(np.uint8)
 
 

@@ -179,7 +179,7 @@ def _rank(runs: Path) -> dict[str, Any]:
     """Quality inside the supernet and after separate training."""
     from scipy.stats import kendalltau, spearmanr
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for folder in sorted((runs / "rank").glob("in-*")):
         name = folder.name.removeprefix("in-")
         done, alone = folder / "search" / "done.json", _run(runs / "rank" / f"alone-{name}")

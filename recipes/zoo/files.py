@@ -174,10 +174,9 @@ def write_grid(model: Model, images: Images, stem: Path, size: int | None = None
     image = Image.fromarray(grid(picture, columns=columns))
     for old in (stem.with_suffix(".png"), stem.with_suffix(".jpg")):
         old.unlink(missing_ok=True)
-    for kind, suffix, how in (
-        ("PNG", ".png", {"optimize": True}),
-        *(("JPEG", ".jpg", {"quality": q, "optimize": True}) for q in (95, 90, 85, 75, 60, 40)),
-    ):
+    ways: list[tuple[str, str, dict[str, Any]]] = [("PNG", ".png", {"optimize": True})]
+    ways += [("JPEG", ".jpg", {"quality": q, "optimize": True}) for q in (95, 90, 85, 75, 60, 40)]
+    for kind, suffix, how in ways:
         out = io.BytesIO()
         image.save(out, format=kind, **how)
         if out.tell() <= GRID_BYTES:
