@@ -36,7 +36,7 @@ from ganpress.methods.once_for_all.requests import (
     space_of,
 )
 from ganpress.methods.once_for_all.reuse import check_reuse
-from ganpress.methods.once_for_all.sampling import near_uniform, sampler
+from ganpress.methods.once_for_all.sampling import near, sampler, widest_uniform
 from ganpress.methods.once_for_all.scoring import At, Scorer
 from ganpress.methods.once_for_all.search.evolution import Affords
 from ganpress.methods.once_for_all.search.settings import SearchSettings
@@ -305,6 +305,22 @@ def test_shrinking_draws_sets_of_a_budget_that_falls_to_the_target(
     assert seen == widest[most]
 
 
+def test_shrinking_finds_the_uniform_set_of_a_budget_once() -> None:
+    asked: list[Any] = []
+
+    def counted(fallen: float) -> Affords:
+        affords = sum_of_four(fallen)
+        return lambda choice: bool(asked.append(choice) or affords(choice))
+
+    config = settings(supernet={"sampling": "shrinking", "shrink_fraction": 0.5})
+    sets, counts = sampler(space(), config, counted), []
+    for progress in (0.25, 0.5, 0.75, 1.0):
+        asked.clear()
+        sets(progress)
+        counts.append(len(asked))
+    assert min(counts[:2]) > 30 > max(counts[2:])  # a bisection asks 31 times
+
+
 @pytest.mark.parametrize(
     ("most", "uniform"),
     [(24, (8, 8, 4)), (19, (6, 6, 4)), (14, (6, 6, 2)), (10, (4, 4, 2)), (9, (2, 2, 1))],
@@ -315,7 +331,9 @@ def test_a_set_near_the_uniform_one_differs_from_it_by_a_number_of_a_slot_at_mos
     slots = (Slot("a", {"a": 1}, (8, 6, 4, 2)), Slot("b", {"b": 1}, (8, 6, 4, 2)))
     space = Space((*slots, Slot("c", {"c": 1}, (4, 2, 1))))
     rng = random.Random(0)
-    drawn = [near_uniform(space, lambda choice: sum(choice) <= most, rng) for _ in range(2000)]
+    middle = widest_uniform(space, lambda choice: sum(choice) <= most)
+    assert middle == uniform
+    drawn = [near(space, middle, rng) for _ in range(2000)]
     for i, slot in enumerate(space.slots):
         at = slot.numbers.index(uniform[i])
         wanted = Counter({slot.numbers[at]: 0.5})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from ganpress.channels.ranking import largest_ratio
 from ganpress.methods.once_for_all.search.evolution import Affords, narrowed, widened
@@ -23,11 +24,16 @@ def sampler(
     """
     s = c.supernet
 
+    @lru_cache(maxsize=1)  # the budget stays once it has fallen
+    def uniform(fallen: float) -> Choice:
+        return widest_uniform(space, within(fallen))
+
     def drawn(progress: float) -> Widths:
         rng = random.Random(random.getrandbits(64))
         if s.sampling == "shrinking":
-            affords = within(min(1.0, progress / s.shrink_fraction))
-            choice = narrowed(space, near_uniform(space, affords, rng), affords, rng)
+            fallen = min(1.0, progress / s.shrink_fraction)
+            affords = within(fallen)
+            choice = narrowed(space, near(space, uniform(fallen), rng), affords, rng)
             return space.widths(widened(space, choice, affords, rng))
         choice = space.sample(rng)
         if s.sampling == "within":
@@ -45,13 +51,16 @@ def sampler(
     return sets
 
 
-def near_uniform(space: Space, affords: Affords, rng: random.Random) -> Choice:
-    """The widest uniform narrowing within a budget, of which each slot is left, or goes to its next
-    larger or smaller number: in a quarter of the draws each. The smallest set where none is within
-    it."""
-    uniform = _at(space, largest_ratio(lambda ratio: affords(_at(space, ratio))))
+def widest_uniform(space: Space, affords: Affords) -> Choice:
+    """The widest uniform narrowing within a budget; the smallest set where none is."""
+    return _at(space, largest_ratio(lambda ratio: affords(_at(space, ratio))))
+
+
+def near(space: Space, choice: Choice, rng: random.Random) -> Choice:
+    """The width set, of which each slot is left, or goes to its next larger or smaller number: in
+    a quarter of the draws each."""
     found = []
-    for slot, number in zip(space.slots, uniform, strict=True):
+    for slot, number in zip(space.slots, choice, strict=True):
         place = slot.numbers.index(number) + rng.choice((-1, 0, 0, 1))
         found.append(slot.numbers[min(max(place, 0), len(slot.numbers) - 1)])
     return tuple(found)
