@@ -55,13 +55,21 @@ def keep(runs: Path, part: str) -> None:
         (RESULTS / f"once-for-all-{part}.json").write_text(text)
     if found and part == "students":
         _draw_students(found, RESULTS / "once-for-all-students.svg")
-    picture = runs / part / "fig4.png"
-    if part in ABLATIONS and picture.exists():
+    if part in ABLATIONS and (shown := _shown(runs, part)):
         from PIL import Image
 
         goal = RESULTS / f"once-for-all-{part}.jpg"
-        Image.open(picture).convert("RGB").save(goal, quality=85, optimize=True)
-        shutil.copyfile(runs / part / "ablation.md", RESULTS / f"once-for-all-{part}.md")
+        Image.open(shown / "fig4.png").convert("RGB").save(goal, quality=85, optimize=True)
+        shutil.copyfile(shown / "ablation.md", RESULTS / f"once-for-all-{part}.md")
+
+
+def _shown(runs: Path, part: str) -> Path | None:
+    """The folder of the searched students that has the first of `FIRST`, and pictures."""
+    ends = [end for end, _ in STUDENTS.values()]
+    folders = [f for end in ends if ((f := runs / f"{part}{end}") / "fig4.png").exists()]
+    return next(
+        (f for name in FIRST for f in folders if (f / f"{name}-0" / "results.json").exists()), None
+    )
 
 
 def _ablation(runs: Path, part: str) -> dict[str, Any]:
