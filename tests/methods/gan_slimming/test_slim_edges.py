@@ -289,10 +289,10 @@ def test_rounds_share_the_way_from_what_the_bits_alone_leave(
 
 def test_the_rates_of_the_paper_and_of_its_code() -> None:
     for progress in (0.0, 0.25, 0.5):
-        weights, alpha, discriminator = rate_factors("linear", progress)
-        assert alpha == 1 and weights == discriminator
-        assert rate_factors("cosine", progress) == (weights, weights, weights)
-    assert rate_factors("linear", 0.75)[1] == 0.5
+        weights, eta, discriminator = rate_factors("linear", progress)
+        assert weights == discriminator == 1  # alpha, of W and theta
+        assert rate_factors("cosine", progress) == (eta, eta, eta)
+    assert rate_factors("linear", 0.75)[0] == rate_factors("linear", 0.75)[2] == 0.5
     assert rate_factors("linear", 1.0) == rate_factors("cosine", 1.0) == (0, 0, 0)
     assert rate_factors("constant", 0.9) == (1, 1, 1)
 
