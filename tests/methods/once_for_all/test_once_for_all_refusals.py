@@ -20,6 +20,7 @@ SETS = [
     *("supernet.steps=1", "search.images=1", "search.kind=random", "search.evaluations=1"),
     *("search.ratios=[1,0.5]", "search.calibrate=2"),
 ]
+NO_LOSS = ("discriminator.weight=0", "distil.reconstruction=0", "distil.taps_weight=0")
 WAY = re.compile(r"--set (\S+?=[^\s),]+)")
 
 
@@ -58,6 +59,7 @@ def asked(
         (["target.macs=0.0001"], "the smallest width set of the space, 3_4_6_6_2_8_10|cannot be"),
         (["target.params=0.0001"], "of the teacher's params. What can be reached"),
         (["target.bytes=0.0001", "quantise.bits=8"], "of the teacher's bytes. What can be reached"),
+        (["target.macs=0.5", *NO_LOSS], "there is no loss to train with: give one of them"),
     ],
 )
 def test_the_ways_that_are_proposed_are_accepted(

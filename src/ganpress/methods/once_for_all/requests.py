@@ -133,6 +133,7 @@ def check(given: Given, settings: OnceForAllConfig) -> None:
     check_discriminator(given, c, resolve=resolve)
     check_features(given, c, resolve=resolve)
     hold_out(given, c)
+    check_losses(given, c)
     check_quality(c.search.quality, unmeasurable(given, c))
     if c.procedure == "scratch":
         check_reuse(given, c)
@@ -149,6 +150,22 @@ def check(given: Given, settings: OnceForAllConfig) -> None:
     check_sampling(given, c)
     if c.reuse:
         check_reuse(given, c)
+
+
+def check_losses(given: Given, c: OnceForAllConfig) -> None:
+    """Refuse weights of which none makes a loss in every step: ConfigError."""
+    d = c.distil
+    terms = [c.discriminator.weight, d.distance, d.taps_weight and d.taps]
+    if has_truth(given.teacher, given.images) or d.unpaired == "teacher":
+        terms += [d.reconstruction, d.matching, d.perceptual]
+    if any(terms) or d.objective != "gan-compression":  # the others' have weights of their own
+        return
+    some = ({"discriminator.weight": 1.0}, {"distil.taps_weight": 1.0})
+    how = ways(c, *([one] for one in some), check=partial(check, given))
+    raise ConfigError(
+        "With discriminator.weight=0 and without a weight in distil there is no loss to train "
+        f"with: give one of them{how}."
+    )
 
 
 def check_sampling(given: Given, c: OnceForAllConfig) -> None:
