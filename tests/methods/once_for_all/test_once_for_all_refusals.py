@@ -86,6 +86,7 @@ def test_the_ways_that_are_proposed_are_accepted(
         (["search.quality=truth"], "needs the truth of each input.*can be measured here: distance"),
         (["search.quality=frechet"], "needs real pictures of the target domain"),
         (["search.quality=miou"], "needs a segmenter"),
+        (["search.segmenter=facades"], "search.segmenter=facades needs label maps"),
         (["search.space=chanels-32"], "channels-32"),
         (["search.space=channels-32"], "goes up to 32 channels of group|search.space=default"),
         (["search.choose=5_7"], "5_7 has 2 numbers; this space has 7 slots"),

@@ -134,7 +134,14 @@ def check(given: Given, settings: OnceForAllConfig) -> None:
     check_features(given, c, resolve=resolve)
     hold_out(given, c)
     check_losses(given, c)
-    check_quality(c.search.quality, unmeasurable(given, c))
+    impossible = unmeasurable(given, c)
+    check_quality(c.search.quality, impossible)
+    searches = c.procedure == "once-for-all"
+    if searches and c.search.segmenter is not None and (why := impossible.get("miou")):
+        raise ConfigError(
+            f"search.segmenter={c.search.segmenter} {why}: give them, or leave it out (--set "
+            "search.segmenter=)."
+        )
     if c.procedure == "scratch":
         check_reuse(given, c)
         return
