@@ -9,9 +9,11 @@ import pytest
 import torch
 from cli_runs import Told, run_cli
 from family_runs import write_domains
-from ofa_runs import brief, teacher_of
+from ofa_runs import brief, given_for, settings, teacher_of
 from torch import nn
 
+from ganpress.errors import InfeasibleTarget
+from ganpress.methods.once_for_all.requests import check, resolve, space_of
 from ganpress.models.checkpoint import load, save
 
 SETS = [
@@ -56,6 +58,7 @@ def asked(
         (["target.macs=0.5", "search.images=6"], "would leave nothing of 6 images"),
         (["target.macs=0.5", "search.images=7"], "search.images=7 would leave nothing"),
         ([], "The search needs a budget, as a fraction of the teacher's cost"),
+        (["procedure=uniform", "search.objective=macs"], "Procedure 'uniform' needs a budget"),
         (["target.macs=0.0001"], "the smallest width set of the space, 3_4_6_6_2_8_10|cannot be"),
         (["target.params=0.0001"], "of the teacher's params. What can be reached"),
         (["target.bytes=0.0001", "quantise.bits=8"], "of the teacher's bytes. What can be reached"),
@@ -131,6 +134,19 @@ def test_sets_of_a_budget_are_not_sampled_where_there_is_none(
     assert [way.split("=")[0] for way in ways] == ["target.macs", "supernet.sampling"]
     done = asked(capsys, home, tmp_path / "r", *own, ways[place])
     assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("sampling", ["within", "shrinking"])
+def test_sets_of_a_budget_that_none_meets_are_not_sampled_for_a_set_by_its_name(
+    sampling: str, home: Path
+) -> None:
+    given = given_for("cyclegan instance", home)
+    sets = space_of(given.teacher, resolve(given, settings()))
+    named = {"search": {"choose": sets.name(sets.largest)}, "supernet": {"sampling": sampling}}
+    check(given, resolve(given, settings(**named)))
+    asked_for = resolve(given, settings(**named, target={"macs": 0.0001}))
+    with pytest.raises(InfeasibleTarget, match="the smallest width set of the space"):
+        check(given, asked_for)
 
 
 def test_a_compression_does_not_start_from_another_student(

@@ -146,14 +146,14 @@ def check(given: Given, settings: OnceForAllConfig) -> None:
         check_reuse(given, c)
         return
     space = space_of(teacher, c)
-    if c.search.choose:
+    if searches and c.search.choose:
         space.parse(c.search.choose)
-    elif c.target.given is None and c.search.objective == "quality":
+    elif c.target.given is None and (c.search.objective == "quality" or not searches):
         some = ({"target.macs": share} for share in (0.05, 0.1, 0.25, 0.5, 0.9))
         how = ways(c, some, check=partial(check, given))
-        raise ConfigError(f"The search needs a budget, as a fraction of the teacher's cost{how}.")
-    else:
-        check_budget(teacher, space, c)
+        what = "The search" if searches else f"Procedure '{c.procedure}'"
+        raise ConfigError(f"{what} needs a budget, as a fraction of the teacher's cost{how}.")
+    check_budget(teacher, space, c)  # also of a set by its name: sets within may be trained
     check_sampling(given, c)
     if c.reuse:
         check_reuse(given, c)
