@@ -601,6 +601,29 @@ def test_a_run_from_before_some_settings_is_taken_over_as_if_it_had_their_defaul
         )
 
 
+@pytest.mark.parametrize("sampling", ["within", "shrinking"])
+def test_a_supernet_of_the_sets_of_a_budget_is_not_taken_over_for_another_one(
+    sampling: str, home: Path, base: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(base, old)
+    config = json.loads((old / "config.json").read_text())
+    config["supernet"]["sampling"], config["target"]["macs"] = sampling, 0.5
+    (old / "config.json").write_text(json.dumps(config))
+    kept: dict[str, Any] = {"predistil": {"steps": 1}, "reuse": str(old)}
+    kept |= {"supernet": {"sampling": sampling}}
+    given = given_for("cyclegan instance", home)
+
+    def asked(**changes: Any) -> None:
+        check_reuse(given, resolve(given, settings(**kept, **changes)))
+
+    asked(target={"macs": 0.5})
+    with pytest.raises(ConfigError, match=r"target\.macs: 0\.5 in the run, 0\.9 now"):
+        asked(target={"macs": 0.9})
+    with pytest.raises(ConfigError, match=r"search\.widen: false in the run, true now"):
+        asked(target={"macs": 0.5}, search={"widen": True})
+
+
 def test_from_scratch_are_the_widths_and_not_the_weights(
     home: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

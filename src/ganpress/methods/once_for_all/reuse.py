@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError, NotPossible
+from ganpress.measures.target import COSTS
 from ganpress.methods.base import Given
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
 from ganpress.models.checkpoint import fingerprint
@@ -19,8 +20,9 @@ FREE = (
     *("procedure", "reuse", "target", "search", "finetune", "quantise"),
     *("threads", "restarts", "seed"),
 )
-"""Settings that the supernet does not depend on, but for ``search.images``, which are held out."""
-OF_SEARCH = ("images",)
+"""Settings that the supernet does not depend on, but for ``search.images``, which are held out, and
+where sets of a budget are sampled (`BY_BUDGET`) for that and what widens them."""
+BY_BUDGET = ("within", "shrinking")
 
 
 def check_reuse(given: Given, c: OnceForAllConfig) -> None:
@@ -79,5 +81,8 @@ def _trained_by(settings: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = as_json(settings)
     kept = {n: v for n, v in values.items() if n in OnceForAllConfig.model_fields and n not in FREE}
     data = {n: v for n, v in kept["data"].items() if n not in ("teacher_cache", "workers")}
-    searched = {n: v for n, v in values["search"].items() if n in OF_SEARCH}
+    searched = {n: v for n, v in values["search"].items() if n == "images"}
+    if values["supernet"].get("sampling") in BY_BUDGET:
+        searched["widen"] = values["search"].get("widen", False)
+        kept["target"] = {name: values["target"].get(name) for name in COSTS}
     return {**kept, "data": data, "search": searched}
