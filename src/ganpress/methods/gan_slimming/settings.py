@@ -155,6 +155,13 @@ def resolve(config: SlimConfig, *, fresh: bool = True, pictures: int | None = No
             f"With {cause} and discriminator.weight=0 there is no loss to train with: raise one of "
             "them."
         )
+    given = config.target.given
+    if config.procedure == "gd" and config.width_ratio is not None and given is not None:
+        raise ConfigError(
+            f"width_ratio={config.width_ratio:g} and target.{given[0]}={given[1]:g} contradict "
+            "each other: the student of procedure 'gd' is of one of them. Give one, and reset the "
+            f"other (--set width_ratio= or --set target.{given[0]}=)."
+        )
     if s.rounds > s.steps and config.procedure != "gd":
         raise ConfigError(
             f"sparsify.rounds={s.rounds} is more than sparsify.steps={s.steps}: give each round "
