@@ -211,7 +211,7 @@ def train(
     """One stage of training, or its student where it has finished."""
     run = setup.run
     if run.done(part.name):
-        return take_up(run.root / part.name, setup.discriminator, c.device)
+        return take_up(run.root / part.name, setup.discriminator, c)
     minimised = objective(student, part)
     networks = setup.networks(student, setup.cached_teacher(c, c.data.size), c)
     facts: dict[str, float] = {}
