@@ -199,6 +199,27 @@ def test_a_stopped_run_ends_bit_for_bit_as_one_that_was_not(
         assert done(whole, "search")[key] == done(tmp_path, "search")[key]
 
 
+def test_finetuning_begins_alike_behind_a_search_and_where_it_is_taken_up_there(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search writes BatchNorm's statistics of each set that it scores into the supernet."""
+    begun: list[dict[str, torch.Tensor]] = []
+    loop = supernet.distil_at_widths
+
+    def stop(stage: Stage, networks: Any, *rest: Any, **kw: Any) -> Any:
+        if stage.name != "finetune":
+            return loop(stage, networks, *rest, **kw)
+        begun.append(copy.deepcopy(networks.student.state_dict()))
+        raise Killed
+
+    monkeypatch.setattr(method, "distil_at_widths", stop)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            press(given_for("cyclegan batch", home), settings(finetune={"steps": 1}), tmp_path)
+    behind, taken_up = begun
+    assert all(torch.equal(behind[n], taken_up[n]) for n in taken_up)
+
+
 def test_all_stages_have_their_part_in_the_student(home: Path, whole: Path) -> None:
     steps = {s: len(log_of(whole, s)) for s in ("predistil", "supernet", "finetune")}
     assert steps == {"predistil": 3, "supernet": 4, "finetune": 3}
