@@ -35,7 +35,7 @@ from ganpress.methods.once_for_all.requests import (
     resolve,
     space_of,
 )
-from ganpress.methods.once_for_all.reuse import check_reuse
+from ganpress.methods.once_for_all.reuse import check_reuse, take_over
 from ganpress.methods.once_for_all.sampling import near, sampler, widest_uniform
 from ganpress.methods.once_for_all.scoring import At, Scorer
 from ganpress.methods.once_for_all.search.evolution import Affords
@@ -45,7 +45,7 @@ from ganpress.methods.once_for_all.variants import budgets
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.source import Source, split_images
 from ganpress.quantisation.quantise import quantiser_of
-from ganpress.run.run import Stage
+from ganpress.run.run import Run, Stage
 from ganpress.training.teacher import CachedTeacher
 
 
@@ -643,6 +643,31 @@ def test_a_supernet_of_the_sets_of_a_budget_is_not_taken_over_for_another_one(
         asked(target={"macs": 0.9})
     with pytest.raises(ConfigError, match=r"search\.widen: false in the run, true now"):
         asked(target={"macs": 0.5}, search={"widen": True})
+
+
+def test_a_supernet_of_which_the_copy_was_broken_off_is_copied_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = tmp_path / "old" / "supernet"
+    stage.mkdir(parents=True)
+    for name in ("done.json", "state.pt", "student.safetensors"):
+        (stage / name).write_text(name)
+    c, run = settings(reuse=str(tmp_path / "old")), Run(tmp_path / "r", quiet=True)
+    given, copy_tree = Given(teacher_of("cyclegan instance"), None), shutil.copytree
+
+    def broken_off(*args: Any, **how: Any) -> None:
+        copy_tree(*args, **how)
+        (tmp_path / "r" / "supernet" / "student.safetensors").write_text("")
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(shutil, "copytree", broken_off)
+        take_over(given, c, run)
+    assert not run.done("supernet")
+    take_over(given, c, run)
+    copied = {p.name: p.read_text() for p in (tmp_path / "r" / "supernet").iterdir()}
+    assert run.done("supernet") and all(name == text for name, text in copied.items())
+    assert copied.keys() == {"done.json", "state.pt", "student.safetensors"}
 
 
 def test_from_scratch_are_the_widths_and_not_the_weights(

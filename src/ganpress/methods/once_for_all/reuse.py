@@ -12,7 +12,7 @@ from ganpress.methods.base import Given
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
 from ganpress.models.checkpoint import fingerprint
 from ganpress.run.card import differences
-from ganpress.run.files import as_json, read_json
+from ganpress.run.files import as_json, copy_file, read_json
 from ganpress.run.run import Run
 
 STAGES = ("predistil", "supernet")
@@ -61,13 +61,17 @@ def check_reuse(given: Given, c: OnceForAllConfig) -> None:
 
 
 def take_over(given: Given, c: OnceForAllConfig, run: Run) -> None:
-    """Copy the finished stages of the run of ``reuse`` that this one does not have."""
+    """Copy the finished stages of the run of ``reuse`` that this one does not have. What says that
+    a stage has finished comes last, so that a copy that was broken off is begun anew."""
     if c.reuse is None or c.procedure == "scratch":
         return
     for name in STAGES:
         source, goal = Path(c.reuse) / name, run.root / name
-        if (source / "done.json").exists() and not (goal / "done.json").exists():
-            shutil.copytree(source, goal, dirs_exist_ok=True)
+        whole = source / "done.json"
+        if whole.exists() and not (goal / "done.json").exists():
+            rest = shutil.ignore_patterns("done.json")
+            shutil.copytree(source, goal, ignore=rest, dirs_exist_ok=True)
+            copy_file(whole, goal / "done.json")
 
 
 def found_widths(root: Path) -> dict[str, int]:
