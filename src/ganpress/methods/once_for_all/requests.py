@@ -129,7 +129,9 @@ def check(given: Given, settings: OnceForAllConfig) -> None:
             "student.affine=true is for networks with InstanceNorms that can do without scales; "
             f"this {teacher.family.name} student has none: leave student.affine out."
         )
-    check_images(teacher, given.images, given.reals, c)
+    also = {"search.quality=frechet": c.search.quality == "frechet"}
+    also |= {"a weight in distil.style": True} if c.distil.style else {}
+    check_images(teacher, given.images, given.reals, c, reals_also=also)
     check_discriminator(given, c, resolve=resolve)
     check_features(given, c, resolve=resolve)
     hold_out(given, c)
