@@ -284,6 +284,13 @@ def test_rounds_share_the_way_from_what_the_bits_alone_leave(
     assert costs[1] <= 0.12 < costs[0] <= (bits_alone * 0.12) ** 0.5  # and not 0.12 ** 0.5
 
 
+def test_rounds_have_all_the_steps_between_them(photos: Images, tmp_path: Path) -> None:
+    config = settings(sparsify={"rounds": 3, "steps": 5})
+    slim(teacher_of("cyclegan"), photos, config, Run(tmp_path, quiet=True))
+    steps = [read_json(tmp_path / f"sparsify-{n}" / "done.json")["steps"] for n in (1, 2, 3)]
+    assert steps == [1, 2, 2]
+
+
 # --- schedules -----------------------------------------------------------------------------------
 
 

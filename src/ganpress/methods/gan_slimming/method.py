@@ -286,11 +286,11 @@ def joint_round(
     """Run one round of the joint loop, again at lower rates where it diverges; its stage."""
     s, crops = c.sparsify, joint_crops(c)
     networks = setup.networks(student, setup.cached_teacher(c, crops.size), c)
-    steps, minutes = s.steps // s.rounds, s.minutes / s.rounds if s.minutes else None
-    offset = part.number * steps  # a round goes on where the one before it ended
+    offset, end = (n * s.steps // s.rounds for n in (part.number, part.number + 1))
+    steps, minutes = end - offset, s.minutes / s.rounds if s.minutes else None
 
     def batches(first: int) -> Iterator[Batch]:
-        return setup.source.batches(crops, offset + first, offset + steps)
+        return setup.source.batches(crops, offset + first, end)  # on from the round before it
 
     def attempt(stage: Stage, rate_factor: float) -> None:
         budget = Budget(steps, minutes, rate_factor)
