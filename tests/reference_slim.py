@@ -160,15 +160,15 @@ def distance(
 
 
 def rates(schedule: str, progress: float) -> tuple[float, float]:
-    """Factors of eta (weights, discriminator) and alpha (scales), never below 1/100."""
+    """Factors of alpha (W and theta, by Adam) and eta (gamma, by SGD), never below 1/100."""
     cosine = (1 + math.cos(math.pi * progress)) / 2
     from_half = 1.0 if progress < 0.5 else 2 - 2 * progress
-    eta, alpha = {
+    alpha, eta = {
         "cosine": (cosine, cosine),  # the authors' code
-        "linear": (cosine, from_half),  # the paper: alpha decays linearly from T / 2
+        "linear": (from_half, cosine),  # the paper: alpha decays linearly from T / 2
         "constant": (1.0, 1.0),
     }[schedule]
-    return max(eta, 0.01), max(alpha, 0.01)
+    return max(alpha, 0.01), max(eta, 0.01)
 
 
 # --- pruning -------------------------------------------------------------------------------------

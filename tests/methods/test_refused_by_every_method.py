@@ -104,3 +104,18 @@ def test_pictures_too_small_for_the_feature_network_are_refused_before_any_stage
         with pytest.raises(ConfigError, match=r"at least 17 pixels, .* have 16.*features=tiny"):
             asked(method, given, **small, distance=squeezed)
         asked(method, given, **small)
+
+
+def test_pictures_of_the_domain_are_taken_where_the_search_alone_compares_with_them(
+    home: Path,
+) -> None:
+    given = Given(teacher_of("cyclegan instance"), open_images(home / "x"), open_images(home / "y"))
+    teachers = {"discriminator": {"real": "teacher"}}
+    asked("once-for-all", given, **teachers, search={"quality": "frechet"})
+    words = r"used with discriminator\.real=images or search\.quality=frechet only"
+    with pytest.raises(ConfigError, match=words):
+        asked("once-for-all", given, **teachers)
+    with pytest.raises(ConfigError, match=r"used with discriminator\.real=images only"):
+        asked("slim", given, **teachers)
+    munit = Given(teacher_of("munit"), given.images, given.reals)  # whose styles are of those
+    asked("once-for-all", munit, **teachers)

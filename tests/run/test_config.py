@@ -126,6 +126,7 @@ def test_no_target_is_chosen_where_none_is_given() -> None:
         (["beta=0", "discriminator.weight=0"], "no loss to train with"),
         (["procedure=cp", "discriminator.weight=0"], "no loss to train with"),
         (["sparsify.steps=2", "sparsify.rounds=3"], "at least one step"),
+        (["procedure=gd", "width_ratio=0.5", "target.macs=0.1"], "contradict each other"),
         (["data.size=32", "discriminator.layers=4"], "at least 48 pixels, got 32"),
         (["data.size=64", "sparsify.size=16"], "at least 24 pixels, got 16"),
     ],

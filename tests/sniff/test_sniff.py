@@ -397,6 +397,7 @@ def test_an_archive_of_pictures_is_not_offered_as_one_of_weights(tmp_path: Path)
 
 def test_a_damaged_discriminator_of_a_finished_stage_says_how_to_go_on(tmp_path: Path) -> None:
     from ganpress.training.discriminator import DiscriminatorWithLoss
+    from ganpress.training.settings import RunSettings
     from ganpress.training.setup import take_up
 
     save(WIRINGS["cyclegan instance"].model(), tmp_path / "student.safetensors")
@@ -404,7 +405,7 @@ def test_a_damaged_discriminator_of_a_finished_stage_says_how_to_go_on(tmp_path:
     for data in (LFS, b"", ODD["torch"].make()[:300], ODD["torch"].make()):
         (tmp_path / "discriminator.pt").write_bytes(data)
         with pytest.raises(CheckpointError, match=re.escape(str(tmp_path))) as caught:
-            take_up(tmp_path, discriminator, "cpu")
+            take_up(tmp_path, discriminator, RunSettings())
         assert "again" in str(caught.value) or "start in another" in str(caught.value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from torch import Tensor, nn
 from ganpress.errors import ConfigError
 from ganpress.losses.distance import Distance, DistanceSettings
 from ganpress.run.settings import checked
+from ganpress.training.discriminator import DiscriminatorWithLoss
 from ganpress.training.distil import Distillation
+from ganpress.training.settings import RunSettings
+from ganpress.training.setup import keep, take_up
 from ganpress.training.teacher import CachedTeacher
 from ganpress.types import Inputs
 
@@ -108,3 +112,19 @@ def test_no_hook_is_left_and_an_unknown_module_is_refused(net: nn.Module) -> Non
     with pytest.raises(ConfigError, match=r"no module 'blocks\.7' \(did you mean 'blocks"):
         teacher((X,), IDS, ("blocks.0", "blocks.7"))
     assert not any(m._forward_hooks for m in net.modules())
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_finished_student_is_taken_up_in_the_memory_format_that_it_was_trained_in(
+    last: bool, tmp_path: Path
+) -> None:
+    """What follows, a search as well, has other last digits in another."""
+    wiring = WIRINGS["cyclegan instance"]
+    student, judge = wiring.model(), DiscriminatorWithLoss(own=wiring.discriminator())
+    keep(tmp_path, student, judge)
+    found = take_up(tmp_path, judge, RunSettings(channels_last=last))
+    weights = [p for p in found.net.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1]
+    in_format = [p.is_contiguous(memory_format=torch.channels_last) for p in weights]
+    assert weights and (all(in_format) if last else not any(in_format))
+    own = student.net.state_dict()
+    assert all(torch.equal(t, own[name]) for name, t in found.net.state_dict().items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -34,10 +34,14 @@ def check_images(
     settings: MethodSettings,
     *,
     sizes: dict[str, Size] | None = None,
+    reals_also: Mapping[str, bool] | None = None,
 ) -> None:
     """Refuse images that the teacher or the discriminator cannot use: ConfigError, ImagesError.
 
-    Args: sizes: crops of the method's own stages by their settings' names, pixels.
+    Args:
+        sizes: crops of the method's own stages by their settings' names, pixels.
+        reals_also: settings with which the method itself looks at pictures of the target domain,
+            and whether they are so.
     """
     check_mask(teacher, images, settings)
     if reals is not None and (why := own_reals(teacher, images)):
@@ -64,10 +68,9 @@ def check_images(
                 f"{key} is {words(size)}; this '{name}' generator needs a multiple of "
                 f"{teacher.multiple}{how}."
             )
-    if reals is not None and not wants_real:
-        raise ConfigError(
-            "Images of the target domain are used with discriminator.real=images only."
-        )
+    uses = {"discriminator.real=images": wants_real, **(reals_also or {})}
+    if reals is not None and not any(uses.values()):
+        raise ConfigError(f"Images of the target domain are used with {' or '.join(uses)} only.")
     unpaired = "image" in reads(teacher) and not images.paired
     if wants_real and unpaired and reals is None:
         raise ConfigError(

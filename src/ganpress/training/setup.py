@@ -31,6 +31,7 @@ from ganpress.run.snapshot import put_state, read_saved
 from ganpress.training.discriminator import DiscriminatorWithLoss, starting_discriminator
 from ganpress.training.distil import Networks, mask_of
 from ganpress.training.kit import place
+from ganpress.training.settings import RunSettings
 from ganpress.training.shared_settings import MethodSettings
 from ganpress.training.teacher import CachedTeacher, cached_teacher
 from ganpress.types.sizes import Size, scaled
@@ -211,11 +212,12 @@ def keep(root: Path, student: Model, discriminator: DiscriminatorWithLoss) -> No
     replace_file(root / "discriminator.pt", partial(torch.save, discriminator.state_dict()))
 
 
-def take_up(done: Path, discriminator: DiscriminatorWithLoss, device: str) -> Model:
-    """The student of a finished stage; the discriminator's weights after it are loaded, too."""
+def take_up(done: Path, discriminator: DiscriminatorWithLoss, settings: RunSettings) -> Model:
+    """The student of a finished stage, on the device and in the memory format of the settings, on
+    which its last digits depend; the discriminator's weights after it are loaded, too."""
     path = done / "discriminator.pt"
     saved = read_saved(path, f"Delete the folder {done} to run that stage again.")
     put_state({"discriminator": discriminator}, {"discriminator": saved}, path)
     student = load(done / "student.safetensors")
-    student.net.to(device)
+    place(student.net, settings, settings.device)
     return student

@@ -20,6 +20,7 @@ SETS = [
     *("distance.features=tiny", "discriminator.width=4", "discriminator.layers=2"),
     *("score.samples=2", "score.batch=2", "score.latents=100", "finetune.steps=1"),
 ]
+NO_LOSS = ("discriminator.weight=0", "distil.pixel=0", "distil.perceptual=0")
 WAY = re.compile(r"--set (\S+?=[^\s),]*)")
 
 
@@ -60,6 +61,7 @@ def stop(*_: object) -> None:
     thinned(
         [
             ("stylegan2", [], "Nothing says how much is to be cut"),
+            ("sngan", [HALF, *NO_LOSS], "there is no loss to train with: give one of them"),
             ("stylegan2", ["cut.ratio=0.01"], "removes no channel"),
             ("stylegan2", ["target.macs=0.0001"], "cannot be reached.*What can be reached"),
             ("stylegan2", ["target.macs=0.001", "cut.scope=network"], "What can be reached"),
@@ -79,7 +81,7 @@ def stop(*_: object) -> None:
             ("sngan", [HALF, "path.weight=2"], "is of StyleGAN2's styles"),
             ("sngan", [HALF, "distil.relation=30"], "a 'sngan' generator has none"),
         ],
-        8,
+        9,
     ),
 )
 def test_the_ways_that_are_proposed_are_accepted(

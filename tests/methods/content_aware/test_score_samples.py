@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
+from cagc_runs import settings
 from nets import WIRINGS
+from PIL import Image
 from scored_nets import doubled, drawn_of, fixed_noise, inputs, latents
 from torch import Tensor, nn
 
-from ganpress.data import Batch
+from ganpress.data import Batch, open_images
 from ganpress.errors import ConfigError
+from ganpress.methods.content_aware import pruning
+from ganpress.methods.content_aware.score_settings import ScoreSettings
 from ganpress.methods.content_aware.scores.diversity import (
     drawn_directions,
 )
@@ -25,9 +32,12 @@ from ganpress.methods.content_aware.scores.drawn import (
 )
 from ganpress.methods.content_aware.scores.gradients import content_aware
 from ganpress.methods.content_aware.scores.readers import readers
+from ganpress.models.checkpoint import Model
 from ganpress.models.source import Source
 from ganpress.nn.axes import Axis, fixed
 from ganpress.nn.layers import conv
+from ganpress.run.run import Run
+from ganpress.training.setup import Setup
 from ganpress.types import Inputs, Scores
 
 # --- who votes ------------------------------------------------------------------------------------
@@ -55,6 +65,30 @@ def test_the_only_layer_that_makes_a_picture_always_votes() -> None:
 
 
 # --- what is drawn --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_crops_are_mirrored_only_where_those_of_the_training_are(
+    flip: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = np.zeros((32, 32, 3), np.uint8)
+    left[:, :8] = 255
+    (tmp_path / "x").mkdir()
+    Image.fromarray(left).save(tmp_path / "x" / "left.png")
+    seen: list[Sample] = []
+
+    def listen(model: Model, drawn: Drawn, asked: ScoreSettings) -> Scores:
+        seen.extend(drawn.batches())
+        return {}
+
+    monkeypatch.setattr(pruning, "score_channels", listen)
+    model, run = WIRINGS["cyclegan instance"].model(), Run(tmp_path / "run", quiet=True)
+    source = Source(model, open_images(tmp_path / "x"))
+    setup = SimpleNamespace(run=run, source=source, interest=None, teacher=model)
+    config = settings(score={"samples": 8, "batch": 8}, data={"flip": flip})
+    pruning.scored(cast(Setup, setup), config)
+    lit = {bool(x[0, 0, 0] > 0) for x in seen[0].inputs[0]}
+    assert lit == ({True, False} if flip else {True})
 
 
 def test_samples_do_not_depend_on_the_batch_and_the_last_one_is_smaller() -> None:

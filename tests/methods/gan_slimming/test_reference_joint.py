@@ -69,10 +69,10 @@ def slimmed(s: Start, case: Case, units: dict[str, float], run: Run) -> dict[str
     for step, batch in enumerate(s.batches[:STEPS]):
         run.seed_all(f"joint/{step}")
         progress = step / STEPS if case.seconds is None else step * case.seconds / 60
-        eta, alpha = (gentle * f for f in rates(c.sparsify.schedule, overall(progress)))
-        adam.param_groups[0]["lr"] = eta * c.sparsify.lr
-        sgd.param_groups[0]["lr"] = alpha * c.sparsify.scale_lr
-        adam_d.param_groups[0]["lr"] = eta * c.discriminator.lr
+        alpha, eta = (gentle * f for f in rates(c.sparsify.schedule, overall(progress)))
+        adam.param_groups[0]["lr"] = alpha * c.sparsify.lr
+        sgd.param_groups[0]["lr"] = eta * c.sparsify.scale_lr
+        adam_d.param_groups[0]["lr"] = alpha * c.discriminator.lr
         x = s.read(batch)
         y, seen = T(*x).detach(), s.condition(x)
 
@@ -99,7 +99,7 @@ def slimmed(s: Start, case: Case, units: dict[str, float], run: Run) -> dict[str
             price = lambda chosen: goal.cost({**others, **chosen})  # noqa: E731
             importance = importance_per_cost(compared, price, c.sparsify.cost_exponent)
             gone = gone_for(budget, importance, price, c.min_channels, c.channel_multiple)
-        amount = gentle * c.sparsify.rho * alpha * c.sparsify.scale_lr
+        amount = gentle * c.sparsify.rho * eta * c.sparsify.scale_lr
         counts.append(proximal_step(gamma, units, amount, gone, c.min_channels))
 
         # eq. 15: theta

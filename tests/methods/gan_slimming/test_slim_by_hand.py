@@ -204,13 +204,9 @@ def test_the_cost_falls_geometrically_until_the_ramp_ends() -> None:
         ("cosine", 0.0, (1.0, 1.0, 1.0)),
         ("cosine", 1 / 3, (0.75, 0.75, 0.75)),
         ("cosine", 2 / 3, (0.25, 0.25, 0.25)),
-        ("linear", 1 / 3, (0.75, 1.0, 0.75)),
-        ("linear", 2 / 3, (0.25, 2 / 3, 0.25)),
-        (
-            "linear",
-            0.9,
-            (0.5 + 0.5 * math.cos(0.9 * math.pi), 0.2, 0.5 - 0.5 * math.cos(0.1 * math.pi)),
-        ),
+        ("linear", 1 / 3, (1.0, 0.75, 1.0)),
+        ("linear", 2 / 3, (2 / 3, 0.25, 2 / 3)),
+        ("linear", 0.9, (0.2, 0.5 - 0.5 * math.cos(0.1 * math.pi), 0.2)),
         ("constant", 2 / 3, (1.0, 1.0, 1.0)),
     ],
 )

@@ -284,15 +284,22 @@ def test_rounds_share_the_way_from_what_the_bits_alone_leave(
     assert costs[1] <= 0.12 < costs[0] <= (bits_alone * 0.12) ** 0.5  # and not 0.12 ** 0.5
 
 
+def test_rounds_have_all_the_steps_between_them(photos: Images, tmp_path: Path) -> None:
+    config = settings(sparsify={"rounds": 3, "steps": 5})
+    slim(teacher_of("cyclegan"), photos, config, Run(tmp_path, quiet=True))
+    steps = [read_json(tmp_path / f"sparsify-{n}" / "done.json")["steps"] for n in (1, 2, 3)]
+    assert steps == [1, 2, 2]
+
+
 # --- schedules -----------------------------------------------------------------------------------
 
 
 def test_the_rates_of_the_paper_and_of_its_code() -> None:
     for progress in (0.0, 0.25, 0.5):
-        weights, alpha, discriminator = rate_factors("linear", progress)
-        assert alpha == 1 and weights == discriminator
-        assert rate_factors("cosine", progress) == (weights, weights, weights)
-    assert rate_factors("linear", 0.75)[1] == 0.5
+        weights, eta, discriminator = rate_factors("linear", progress)
+        assert weights == discriminator == 1  # alpha, of W and theta
+        assert rate_factors("cosine", progress) == (eta, eta, eta)
+    assert rate_factors("linear", 0.75)[0] == rate_factors("linear", 0.75)[2] == 0.5
     assert rate_factors("linear", 1.0) == rate_factors("cosine", 1.0) == (0, 0, 0)
     assert rate_factors("constant", 0.9) == (1, 1, 1)
 

@@ -35,7 +35,7 @@ from ganpress.methods.once_for_all.requests import (
     resolve,
     space_of,
 )
-from ganpress.methods.once_for_all.reuse import check_reuse
+from ganpress.methods.once_for_all.reuse import check_reuse, take_over
 from ganpress.methods.once_for_all.sampling import near, sampler, widest_uniform
 from ganpress.methods.once_for_all.scoring import At, Scorer
 from ganpress.methods.once_for_all.search.evolution import Affords
@@ -45,7 +45,7 @@ from ganpress.methods.once_for_all.variants import budgets
 from ganpress.models.checkpoint import Model, load, save
 from ganpress.models.source import Source, split_images
 from ganpress.quantisation.quantise import quantiser_of
-from ganpress.run.run import Stage
+from ganpress.run.run import Run, Stage
 from ganpress.training.teacher import CachedTeacher
 
 
@@ -197,6 +197,27 @@ def test_a_stopped_run_ends_bit_for_bit_as_one_that_was_not(
         assert a.keys() == b.keys() and all(torch.equal(a[n], b[n]) for n in a)
     for key in ("set", "widths", "figures", "cost"):
         assert done(whole, "search")[key] == done(tmp_path, "search")[key]
+
+
+def test_finetuning_begins_alike_behind_a_search_and_where_it_is_taken_up_there(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search writes BatchNorm's statistics of each set that it scores into the supernet."""
+    begun: list[dict[str, torch.Tensor]] = []
+    loop = supernet.distil_at_widths
+
+    def stop(stage: Stage, networks: Any, *rest: Any, **kw: Any) -> Any:
+        if stage.name != "finetune":
+            return loop(stage, networks, *rest, **kw)
+        begun.append(copy.deepcopy(networks.student.state_dict()))
+        raise Killed
+
+    monkeypatch.setattr(method, "distil_at_widths", stop)
+    for _ in range(2):
+        with pytest.raises(Killed):
+            press(given_for("cyclegan batch", home), settings(finetune={"steps": 1}), tmp_path)
+    behind, taken_up = begun
+    assert all(torch.equal(behind[n], taken_up[n]) for n in taken_up)
 
 
 def test_all_stages_have_their_part_in_the_student(home: Path, whole: Path) -> None:
@@ -599,6 +620,54 @@ def test_a_run_from_before_some_settings_is_taken_over_as_if_it_had_their_defaul
             given,
             resolve(given, settings(**kept, search=images, supernet={"sampling": "sandwich"})),
         )
+
+
+@pytest.mark.parametrize("sampling", ["within", "shrinking"])
+def test_a_supernet_of_the_sets_of_a_budget_is_not_taken_over_for_another_one(
+    sampling: str, home: Path, base: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(base, old)
+    config = json.loads((old / "config.json").read_text())
+    config["supernet"]["sampling"], config["target"]["macs"] = sampling, 0.5
+    (old / "config.json").write_text(json.dumps(config))
+    kept: dict[str, Any] = {"predistil": {"steps": 1}, "reuse": str(old)}
+    kept |= {"supernet": {"sampling": sampling}}
+    given = given_for("cyclegan instance", home)
+
+    def asked(**changes: Any) -> None:
+        check_reuse(given, resolve(given, settings(**kept, **changes)))
+
+    asked(target={"macs": 0.5})
+    with pytest.raises(ConfigError, match=r"target\.macs: 0\.5 in the run, 0\.9 now"):
+        asked(target={"macs": 0.9})
+    with pytest.raises(ConfigError, match=r"search\.widen: false in the run, true now"):
+        asked(target={"macs": 0.5}, search={"widen": True})
+
+
+def test_a_supernet_of_which_the_copy_was_broken_off_is_copied_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = tmp_path / "old" / "supernet"
+    stage.mkdir(parents=True)
+    for name in ("done.json", "state.pt", "student.safetensors"):
+        (stage / name).write_text(name)
+    c, run = settings(reuse=str(tmp_path / "old")), Run(tmp_path / "r", quiet=True)
+    given, copy_tree = Given(teacher_of("cyclegan instance"), None), shutil.copytree
+
+    def broken_off(*args: Any, **how: Any) -> None:
+        copy_tree(*args, **how)
+        (tmp_path / "r" / "supernet" / "student.safetensors").write_text("")
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(shutil, "copytree", broken_off)
+        take_over(given, c, run)
+    assert not run.done("supernet")
+    take_over(given, c, run)
+    copied = {p.name: p.read_text() for p in (tmp_path / "r" / "supernet").iterdir()}
+    assert run.done("supernet") and all(name == text for name, text in copied.items())
+    assert copied.keys() == {"done.json", "state.pt", "student.safetensors"}
 
 
 def test_from_scratch_are_the_widths_and_not_the_weights(

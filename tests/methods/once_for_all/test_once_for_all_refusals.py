@@ -9,9 +9,11 @@ import pytest
 import torch
 from cli_runs import Told, run_cli
 from family_runs import write_domains
-from ofa_runs import brief, teacher_of
+from ofa_runs import brief, given_for, settings, teacher_of
 from torch import nn
 
+from ganpress.errors import InfeasibleTarget
+from ganpress.methods.once_for_all.requests import check, resolve, space_of
 from ganpress.models.checkpoint import load, save
 
 SETS = [
@@ -20,6 +22,7 @@ SETS = [
     *("supernet.steps=1", "search.images=1", "search.kind=random", "search.evaluations=1"),
     *("search.ratios=[1,0.5]", "search.calibrate=2"),
 ]
+NO_LOSS = ("discriminator.weight=0", "distil.reconstruction=0", "distil.taps_weight=0")
 WAY = re.compile(r"--set (\S+?=[^\s),]+)")
 
 
@@ -55,9 +58,11 @@ def asked(
         (["target.macs=0.5", "search.images=6"], "would leave nothing of 6 images"),
         (["target.macs=0.5", "search.images=7"], "search.images=7 would leave nothing"),
         ([], "The search needs a budget, as a fraction of the teacher's cost"),
+        (["procedure=uniform", "search.objective=macs"], "Procedure 'uniform' needs a budget"),
         (["target.macs=0.0001"], "the smallest width set of the space, 3_4_6_6_2_8_10|cannot be"),
         (["target.params=0.0001"], "of the teacher's params. What can be reached"),
         (["target.bytes=0.0001", "quantise.bits=8"], "of the teacher's bytes. What can be reached"),
+        (["target.macs=0.5", *NO_LOSS], "there is no loss to train with: give one of them"),
     ],
 )
 def test_the_ways_that_are_proposed_are_accepted(
@@ -84,6 +89,7 @@ def test_the_ways_that_are_proposed_are_accepted(
         (["search.quality=truth"], "needs the truth of each input.*can be measured here: distance"),
         (["search.quality=frechet"], "needs real pictures of the target domain"),
         (["search.quality=miou"], "needs a segmenter"),
+        (["search.segmenter=facades"], "search.segmenter=facades needs label maps"),
         (["search.space=chanels-32"], "channels-32"),
         (["search.space=channels-32"], "goes up to 32 channels of group|search.space=default"),
         (["search.choose=5_7"], "5_7 has 2 numbers; this space has 7 slots"),
@@ -128,6 +134,19 @@ def test_sets_of_a_budget_are_not_sampled_where_there_is_none(
     assert [way.split("=")[0] for way in ways] == ["target.macs", "supernet.sampling"]
     done = asked(capsys, home, tmp_path / "r", *own, ways[place])
     assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("sampling", ["within", "shrinking"])
+def test_sets_of_a_budget_that_none_meets_are_not_sampled_for_a_set_by_its_name(
+    sampling: str, home: Path
+) -> None:
+    given = given_for("cyclegan instance", home)
+    sets = space_of(given.teacher, resolve(given, settings()))
+    named = {"search": {"choose": sets.name(sets.largest)}, "supernet": {"sampling": sampling}}
+    check(given, resolve(given, settings(**named)))
+    asked_for = resolve(given, settings(**named, target={"macs": 0.0001}))
+    with pytest.raises(InfeasibleTarget, match="the smallest width set of the space"):
+        check(given, asked_for)
 
 
 def test_a_compression_does_not_start_from_another_student(

@@ -199,6 +199,10 @@ def test_shrinking_begins_as_wide_as_the_teacher_in_the_time_of_all_stages() -> 
     shrunk = ONCE_FOR_ALL.settings_of("shrinking", checked(OnceForAllConfig, own_lr))
     assert (shrunk.supernet.lr, shrunk.finetune.lr) == (5e-4, 3e-4)
     assert ONCE_FOR_ALL.stage_minutes(shrunk) == {"supernet": None, "finetune": None}
+    before = {**parts, "predistil": {"steps": 20, "minutes": 2.0}}
+    shrunk = ONCE_FOR_ALL.settings_of("shrinking", checked(OnceForAllConfig, before))
+    assert ONCE_FOR_ALL.stage_steps(shrunk) == {"supernet": 21, "finetune": 49}
+    assert ONCE_FOR_ALL.training_minutes(shrunk) == pytest.approx(7.0)
     plain = ONCE_FOR_ALL.settings_of("shrinking", OnceForAllConfig())
     assert (plain.supernet.lr, plain.finetune.lr) == (None, None)
 

@@ -46,7 +46,7 @@ def scored(setup: Setup, c: ContentAwareConfig) -> dict[str, Tensor]:
         stage = run.stage("score")
         drawn = drawn_from(
             setup.source, samples=s.samples, batch=s.batch, size=c.data.size,
-            load_size=c.data.load_size, interest=setup.interest,
+            load_size=c.data.load_size, flip=c.data.flip, interest=setup.interest,
             seed=c.seed if s.seed is None else s.seed,
         )  # fmt: skip
         found = score_channels(setup.teacher, drawn, s)

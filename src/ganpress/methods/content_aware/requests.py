@@ -111,6 +111,7 @@ def check(given: Given, settings: ContentAwareConfig) -> None:
     check_discriminator(replace(given, teacher=with_own), played, resolve=resolve)
     check_features(given, c, resolve=resolve)
     check_processes(c)
+    check_losses(given, c)
     check_terms(given, c)
     check_pruning(teacher, c, partial(check, given))
 
@@ -130,6 +131,19 @@ def check_processes(c: ContentAwareConfig) -> None:
             "Several processes do not share a cache of the teacher's pictures"
             f"{ways(c, [{'data.cached_crops': 0}])}."
         )
+
+
+def check_losses(given: Given, c: ContentAwareConfig) -> None:
+    """Refuse weights of which none makes a loss: ConfigError."""
+    d = c.distil
+    if any((c.discriminator.weight, d.pixel, d.perceptual, d.relation, d.mmd)):
+        return
+    some = ({"discriminator.weight": 1.0}, {"distil.pixel": 3.0})
+    how = ways(c, *([one] for one in some), check=partial(check, given))
+    raise ConfigError(
+        "With discriminator.weight=0 and without a weight in distil there is no loss to train "
+        f"with: give one of them{how}."
+    )
 
 
 def check_terms(given: Given, c: ContentAwareConfig) -> None:

@@ -200,11 +200,12 @@ def _shrunk(floors: Mapping[str, int], min_channels: int) -> str:
 
 
 def rate_factors(schedule: str, progress: float) -> tuple[float, float, float]:
-    """Factors of the learning rates of weights (eta), scales (alpha) and discriminator at this
-    point of the loop, 0 to 1."""
+    """Factors of the learning rates of weights (alpha), scales (eta) and discriminator (alpha) at
+    this point of the loop, 0 to 1."""
     cosine = 0.5 * (1 + math.cos(math.pi * progress))
     if schedule == "linear":  # the paper: alpha linearly from T/2, eta along a cosine
-        return cosine, min(1.0, 2 * (1 - progress)), cosine
+        from_half = min(1.0, 2 * (1 - progress))
+        return from_half, cosine, from_half
     return (1.0, 1.0, 1.0) if schedule == "constant" else (cosine, cosine, cosine)
 
 

@@ -206,7 +206,7 @@ def quantise_first(setup: Setup, net: nn.Module, observed: nn.Module, c: SlimCon
 def wide(setup: Setup, c: SlimConfig, budget: Budget) -> Model:
     """The student that d+cp prunes: uniformly narrower than the teacher, distilled from scratch."""
     if setup.run.done("distil"):
-        return take_up(setup.run.root / "distil", setup.discriminator, c.device)
+        return take_up(setup.run.root / "distil", setup.discriminator, c)
     floats = c.model_copy(update={"quantise": c.quantise.model_copy(update={"bits": 32})})
     student = narrow(setup, floats, wide_widths(setup.teacher, floats))
     train(setup, "distil", student, c, distillation_of(setup, c), budget)
@@ -252,7 +252,7 @@ def prune_in_rounds(
     for number in range(s.rounds):
         part = Round(number, s.rounds)
         if run.done(part.name):
-            student = take_up(run.root / part.name, setup.discriminator, c.device)
+            student = take_up(run.root / part.name, setup.discriminator, c)
             continue
         add_gates(student.net)
         bind, goal = bind_of(teacher, c, student.widths), goal_of(part, cost, c, first)
@@ -286,11 +286,11 @@ def joint_round(
     """Run one round of the joint loop, again at lower rates where it diverges; its stage."""
     s, crops = c.sparsify, joint_crops(c)
     networks = setup.networks(student, setup.cached_teacher(c, crops.size), c)
-    steps, minutes = s.steps // s.rounds, s.minutes / s.rounds if s.minutes else None
-    offset = part.number * steps  # a round goes on where the one before it ended
+    offset, end = (n * s.steps // s.rounds for n in (part.number, part.number + 1))
+    steps, minutes = end - offset, s.minutes / s.rounds if s.minutes else None
 
     def batches(first: int) -> Iterator[Batch]:
-        return setup.source.batches(crops, offset + first, offset + steps)
+        return setup.source.batches(crops, offset + first, end)  # on from the round before it
 
     def attempt(stage: Stage, rate_factor: float) -> None:
         budget = Budget(steps, minutes, rate_factor)

@@ -34,9 +34,9 @@ class SparsifySettings(Settings):
     schedule: Literal["cosine", "linear", "constant"] = Field(
         default="cosine",
         description="of the learning rates, which fall to 1 % of what they were; cosine: all along "
-        "a cosine (the authors' code); linear: that of the scales is constant until half of the "
-        "stage and then falls linearly, the others along a cosine (the paper); constant: none "
-        "falls",
+        "a cosine (the authors' code); linear: those of weights and discriminator are constant "
+        "until half of the stage and then fall linearly, that of the scales along a cosine (the "
+        "paper); constant: none falls",
     )
     weight_decay: float = Field(default=1e-3, ge=0, description="weight decay (Adam)")
     scale_lr: float = Field(default=0.1, gt=0, description="learning rate of the scales (SGD)")
@@ -154,6 +154,13 @@ def resolve(config: SlimConfig, *, fresh: bool = True, pictures: int | None = No
         raise ConfigError(
             f"With {cause} and discriminator.weight=0 there is no loss to train with: raise one of "
             "them."
+        )
+    given = config.target.given
+    if config.procedure == "gd" and config.width_ratio is not None and given is not None:
+        raise ConfigError(
+            f"width_ratio={config.width_ratio:g} and target.{given[0]}={given[1]:g} contradict "
+            "each other: the student of procedure 'gd' is of one of them. Give one, and reset the "
+            f"other (--set width_ratio= or --set target.{given[0]}=)."
         )
     if s.rounds > s.steps and config.procedure != "gd":
         raise ConfigError(

@@ -102,6 +102,8 @@ def once_for_all(given: Given, settings: OnceForAllConfig, run: Run) -> Model:
     place(small.net, c, c.device)
     quantise(setup, c, small)
     if c.finetune.steps:
+        if c.quantise.bits == 32:  # a search leaves the statistics of the last set that it scored
+            calibrate(setup, c, small.net)
         f = c.finetune
         rates = Rates(f.lr or 0.0, f.weight_decay or 0.0, f.ema)
         part = Part("finetune", lambda _: widest, rates, Budget(f.steps, f.minutes), student.net)
@@ -211,7 +213,7 @@ def train(
     """One stage of training, or its student where it has finished."""
     run = setup.run
     if run.done(part.name):
-        return take_up(run.root / part.name, setup.discriminator, c.device)
+        return take_up(run.root / part.name, setup.discriminator, c)
     minimised = objective(student, part)
     networks = setup.networks(student, setup.cached_teacher(c, c.data.size), c)
     facts: dict[str, float] = {}

@@ -129,26 +129,52 @@ def check(given: Given, settings: OnceForAllConfig) -> None:
             "student.affine=true is for networks with InstanceNorms that can do without scales; "
             f"this {teacher.family.name} student has none: leave student.affine out."
         )
-    check_images(teacher, given.images, given.reals, c)
+    also = {"search.quality=frechet": c.search.quality == "frechet"}
+    also |= {"a weight in distil.style": True} if c.distil.style else {}
+    check_images(teacher, given.images, given.reals, c, reals_also=also)
     check_discriminator(given, c, resolve=resolve)
     check_features(given, c, resolve=resolve)
     hold_out(given, c)
-    check_quality(c.search.quality, unmeasurable(given, c))
+    check_losses(given, c)
+    impossible = unmeasurable(given, c)
+    check_quality(c.search.quality, impossible)
+    searches = c.procedure == "once-for-all"
+    if searches and c.search.segmenter is not None and (why := impossible.get("miou")):
+        raise ConfigError(
+            f"search.segmenter={c.search.segmenter} {why}: give them, or leave it out (--set "
+            "search.segmenter=)."
+        )
     if c.procedure == "scratch":
         check_reuse(given, c)
         return
     space = space_of(teacher, c)
-    if c.search.choose:
+    if searches and c.search.choose:
         space.parse(c.search.choose)
-    elif c.target.given is None and c.search.objective == "quality":
+    elif c.target.given is None and (c.search.objective == "quality" or not searches):
         some = ({"target.macs": share} for share in (0.05, 0.1, 0.25, 0.5, 0.9))
         how = ways(c, some, check=partial(check, given))
-        raise ConfigError(f"The search needs a budget, as a fraction of the teacher's cost{how}.")
-    else:
-        check_budget(teacher, space, c)
+        what = "The search" if searches else f"Procedure '{c.procedure}'"
+        raise ConfigError(f"{what} needs a budget, as a fraction of the teacher's cost{how}.")
+    check_budget(teacher, space, c)  # also of a set by its name: sets within may be trained
     check_sampling(given, c)
     if c.reuse:
         check_reuse(given, c)
+
+
+def check_losses(given: Given, c: OnceForAllConfig) -> None:
+    """Refuse weights of which none makes a loss in every step: ConfigError."""
+    d = c.distil
+    terms = [c.discriminator.weight, d.distance, d.taps_weight and d.taps]
+    if has_truth(given.teacher, given.images) or d.unpaired == "teacher":
+        terms += [d.reconstruction, d.matching, d.perceptual]
+    if any(terms) or d.objective != "gan-compression":  # the others' have weights of their own
+        return
+    some = ({"discriminator.weight": 1.0}, {"distil.taps_weight": 1.0})
+    how = ways(c, *([one] for one in some), check=partial(check, given))
+    raise ConfigError(
+        "With discriminator.weight=0 and without a weight in distil there is no loss to train "
+        f"with: give one of them{how}."
+    )
 
 
 def check_sampling(given: Given, c: OnceForAllConfig) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError, NotPossible
+from ganpress.measures.target import COSTS
 from ganpress.methods.base import Given
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
 from ganpress.models.checkpoint import fingerprint
 from ganpress.run.card import differences
-from ganpress.run.files import as_json, read_json
+from ganpress.run.files import as_json, copy_file, read_json
 from ganpress.run.run import Run
 
 STAGES = ("predistil", "supernet")
@@ -19,8 +20,9 @@ FREE = (
     *("procedure", "reuse", "target", "search", "finetune", "quantise"),
     *("threads", "restarts", "seed"),
 )
-"""Settings that the supernet does not depend on, but for ``search.images``, which are held out."""
-OF_SEARCH = ("images",)
+"""Settings that the supernet does not depend on, but for ``search.images``, which are held out, and
+where sets of a budget are sampled (`BY_BUDGET`) for that and what widens them."""
+BY_BUDGET = ("within", "shrinking")
 
 
 def check_reuse(given: Given, c: OnceForAllConfig) -> None:
@@ -59,13 +61,17 @@ def check_reuse(given: Given, c: OnceForAllConfig) -> None:
 
 
 def take_over(given: Given, c: OnceForAllConfig, run: Run) -> None:
-    """Copy the finished stages of the run of ``reuse`` that this one does not have."""
+    """Copy the finished stages of the run of ``reuse`` that this one does not have. What says that
+    a stage has finished comes last, so that a copy that was broken off is begun anew."""
     if c.reuse is None or c.procedure == "scratch":
         return
     for name in STAGES:
         source, goal = Path(c.reuse) / name, run.root / name
-        if (source / "done.json").exists() and not (goal / "done.json").exists():
-            shutil.copytree(source, goal, dirs_exist_ok=True)
+        whole = source / "done.json"
+        if whole.exists() and not (goal / "done.json").exists():
+            rest = shutil.ignore_patterns("done.json")
+            shutil.copytree(source, goal, ignore=rest, dirs_exist_ok=True)
+            copy_file(whole, goal / "done.json")
 
 
 def found_widths(root: Path) -> dict[str, int]:
@@ -79,5 +85,8 @@ def _trained_by(settings: dict[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = as_json(settings)
     kept = {n: v for n, v in values.items() if n in OnceForAllConfig.model_fields and n not in FREE}
     data = {n: v for n, v in kept["data"].items() if n not in ("teacher_cache", "workers")}
-    searched = {n: v for n, v in values["search"].items() if n in OF_SEARCH}
+    searched = {n: v for n, v in values["search"].items() if n == "images"}
+    if values["supernet"].get("sampling") in BY_BUDGET:
+        searched["widen"] = values["search"].get("widen", False)
+        kept["target"] = {name: values["target"].get(name) for name in COSTS}
     return {**kept, "data": data, "search": searched}

@@ -91,10 +91,12 @@ def _in_full(settings: OnceForAllConfig, shared: OnceForAllConfig) -> OnceForAll
 
 def _shrunk(settings: OnceForAllConfig, shared: OnceForAllConfig) -> OnceForAllConfig:
     """A network that begins as the teacher in the same time: three tenths of it are the
-    supernet's, at half of the learning rate, which is to keep what the teacher knows."""
+    supernet's, at half of the learning rate, which is to keep what the teacher knows. Nothing is
+    to be distilled before."""
     part, lr = _parts(shared), shared.supernet.lr
     return settings.model_copy(
         update={
+            "predistil": settings.predistil.model_copy(update={"steps": 0, "minutes": None}),
             "supernet": settings.supernet.model_copy(
                 update={**part(0.3), "lr": None if lr is None else lr / 2}
             ),

@@ -59,6 +59,7 @@ def drawn_from(
     batch: int = 10,
     size: Size = 256,
     load_size: Size | None = None,
+    flip: bool = True,
     interest: Interest | None = None,
     seed: int = 0,
 ) -> Drawn:
@@ -66,11 +67,12 @@ def drawn_from(
 
     Args:
         samples: how many, in batches of ``batch``; the last one may be smaller.
-        size, load_size: of crops, pixels; of no account where the generator reads noise.
+        size, load_size, flip: of crops, pixels, and whether half of them are mirrored; of no
+            account where the generator reads noise.
     """
 
     def batches() -> Iterator[Sample]:
-        crops = Crops(size, batch, seed=seed, load_size=load_size, workers=0)
+        crops = Crops(size, batch, seed=seed, load_size=load_size, flip=flip, workers=0)
         draw = torch.Generator().manual_seed(seed)
         left = samples
         for one in source.batches(crops, 0, -(-samples // batch)):
