@@ -210,12 +210,33 @@ def test_an_animation_has_its_frames_and_seconds(ending: str, tmp_path: Path) ->
         assert film.info["loop"] == 0
 
 
+@pytest.mark.parametrize("ending", ["gif", "webp"])
+def test_an_animation_takes_its_seconds_where_its_frames_are_no_whole_steps(
+    ending: str, tmp_path: Path
+) -> None:
+    """29 ms each: a GIF counts hundredths of a second."""
+    frames = torch.rand(1, 100, 3, 8, 8) * 2 - 1
+    path, durations = write_animation(frames, tmp_path / f"a.{ending}", seconds=2.9), []
+    with Image.open(path) as film:
+        for index in range(film.n_frames):  # type: ignore[attr-defined]
+            film.seek(index)
+            film.load()
+            durations.append(film.info["duration"])
+    assert sum(durations) == 2900
+    assert max(durations) - min(durations) <= 10
+
+
 def test_an_animation_of_another_kind_or_too_fast_is_refused(tmp_path: Path) -> None:
     frames = torch.zeros(1, 100, 3, 8, 8)
     with pytest.raises(ConfigError, match=r"end its name with .gif or .webp"):
         write_animation(frames, tmp_path / "a.mp4", seconds=1)
     with pytest.raises(ConfigError, match=r"10 ms each: a GIF shows at least 20 ms.*at most 50"):
         write_animation(frames, tmp_path / "a.gif", seconds=1)
+    with pytest.raises(ConfigError, match=r"19\.9 ms each: a GIF shows at least 20 ms.*at most 99"):
+        write_animation(frames, tmp_path / "a.gif", seconds=1.99)
+    for ending, most in (("gif", 655), ("webp", 16777)):
+        with pytest.raises(ConfigError, match=f"s each: a {ending.upper()} shows at most {most}"):
+            write_animation(frames[:, :2], tmp_path / f"a.{ending}", seconds=1e6)
     assert not list(tmp_path.iterdir())
 
 
