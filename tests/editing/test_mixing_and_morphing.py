@@ -13,16 +13,19 @@ from PIL import Image
 from torch import Tensor
 
 from ganpress.editing.animation import write_animation
+from ganpress.editing.directions import find_directions
 from ganpress.editing.latent_file import save_latent
 from ganpress.editing.mixing import mix
 from ganpress.editing.morphing import morph, smoothness
 from ganpress.editing.pictures import Edited, beside_teacher, drawn_latents, edited
 from ganpress.editing.results import Teacher, write_mix, write_morph
-from ganpress.editing.settings import MorphSettings
+from ganpress.editing.settings import MorphSettings, ProjectSettings
+from ganpress.editing.subjects import drawn_subjects
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.losses.lpips import PictureDistance
 from ganpress.models.checkpoint import Model
 from ganpress.run.files import read_json
+from ganpress.run.settings import checked
 
 LATENT = {n: WIRINGS[n] for n in ("stylegan2", "sngan", "sngan conditional")}
 
@@ -104,6 +107,19 @@ def test_styles_of_another_network_are_not_mixed_in() -> None:
     one, other = stylegan2(), stylegan2(seed=1)
     with pytest.raises(ConfigError, match=r"The source 'seed 1' is a latent of another network"):
         mix(edited(one, ["1"]), edited(other, ["2"]), (0, 2))
+
+
+def test_seeds_beyond_what_torch_takes_are_refused_wherever_they_are_given() -> None:
+    model, words = stylegan2(), rf"The seed is {2**63}: give a whole number from 0 to {2**63 - 1}"
+    for draw in (
+        lambda: edited(model, [str(2**63)]),
+        lambda: drawn_subjects(model, [0, 2**63]),
+        lambda: find_directions(model, samples=50, seed=2**63),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            draw()
+    with pytest.raises(ConfigError, match="seed: Input should be less than or equal to"):
+        checked(ProjectSettings, {"seed": 2**63})
 
 
 def test_a_digit_that_is_no_number_is_no_seed() -> None:
