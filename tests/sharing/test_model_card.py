@@ -106,6 +106,8 @@ def test_a_card_is_written_where_it_is_asked_for_and_cells_cannot_break_its_tabl
     text = (tmp_path / "CARD.md").read_text()
     assert "| photos | a \\| b c |" in text
     assert 'ganpress.load("hub:alice/toon")' in text and stated.lines == ("mine",)
+    ganpress.write_card(run, tmp_path / "new" / "folder" / "CARD.md")
+    assert (tmp_path / "new" / "folder" / "CARD.md").read_text().startswith("---\n")
 
 
 def test_a_folder_that_is_no_finished_run_has_no_card(tmp_path: Path) -> None:
