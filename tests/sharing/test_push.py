@@ -294,6 +294,15 @@ def test_a_pushed_run_has_its_results_its_samples_and_the_names_of_a_model(
         assert shown.getpixel((0, 0)) == (10, 0, 0) and shown.getpixel((20, 10)) == (30, 1, 0)
 
 
+def test_samples_with_alpha_are_shown_on_white(hub: Hub, tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    for path in (run / "samples").glob("*.png"):
+        Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(path)
+    push(run)
+    with Image.open(io.BytesIO(hub.files("alice/toon")["samples.png"])) as shown:
+        assert shown.convert("RGB").getextrema() == ((255, 255),) * 3
+
+
 def test_both_directions_of_a_training_are_pushed_and_load_by_their_names(
     hub: Hub, tmp_path: Path
 ) -> None:

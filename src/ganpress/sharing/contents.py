@@ -137,7 +137,8 @@ def _sample_rows(source: Source) -> Image.Image | None:
     for row in rows:
         left = 0
         for picture in row:
-            canvas.paste(picture.convert("RGB"), (left, top))
+            shown = picture.convert("RGBA")  # what is transparent lets the white through
+            canvas.paste(shown, (left, top), shown)
             left += picture.width + _GAP
         top += max(p.height for p in row) + _GAP
     return canvas
