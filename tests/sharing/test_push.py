@@ -265,6 +265,21 @@ def test_a_picture_is_shared_upright_without_where_and_by_whom_it_was_taken(
         assert np.abs(np.asarray(shown.convert("RGB"), float)[0, 0] - (200, 0, 0)).max() < 4
 
 
+@pytest.mark.parametrize(
+    ("mode", "space", "stays"),
+    [("RGB", b"RGB ", True), ("CMYK", b"CMYK", False), ("L", b"GRAY", False)],
+)
+def test_a_colour_profile_is_shared_with_a_picture_of_its_colours_alone(
+    hub: Hub, tmp_path: Path, mode: str, space: bytes, stays: bool
+) -> None:
+    profile = bytes(16) + space + bytes(108)
+    Image.new(mode, (8, 4)).save(tmp_path / "p.jpg", icc_profile=profile)
+    push(teacher_file(tmp_path / "t.safetensors"), picture=tmp_path / "p.jpg")
+    with Image.open(io.BytesIO(hub.files("alice/toon")["samples.jpg"])) as shown:
+        assert shown.mode == "RGB"
+        assert shown.info.get("icc_profile") == (profile if stays else None)
+
+
 def tensors_of(file: Path) -> list[tuple[str, torch.Tensor]]:
     from safetensors.torch import load_file
 
