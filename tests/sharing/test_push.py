@@ -329,7 +329,11 @@ def test_both_directions_of_a_training_are_pushed_and_load_by_their_names(
         teachers[way] = {"file": f"teacher-{way}.safetensors", "params": 5}
     (run / "config.json").write_text(json.dumps({"train": "cyclegan"}))
     (run / "results.json").write_text(json.dumps({"teachers": teachers}))
-    push(run)
+    made = push(run)
+    assert made.address == "hub:alice/toon/model-A2B.safetensors"
+    assert f'ganpress.load("{made.address}")' in hub.files("alice/toon")["README.md"].decode()
+    first = ganpress.load(run / "teacher-A2B.safetensors")
+    assert fingerprint(ganpress.load(made.address).net) == fingerprint(first.net)
     with pytest.raises(HubError, match="hub:alice/toon/model-A2B"):
         ganpress.load("hub:alice/toon")
     back = ganpress.load("hub:alice/toon/model-B2A.safetensors")

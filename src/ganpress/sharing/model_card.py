@@ -83,7 +83,7 @@ def model_card(
         head=_head(model, stated, known),
         title=repo.split("/")[-1] if repo else own.name if run else own.stem,
         lead=_lead(source),
-        repo=repo,
+        address=f"hub:{repo}{source.inside}" if repo else f"{next(iter(source.files))}.safetensors",
         picture=picture,
         reads=", ".join(reads(model)),
         noise=from_noise(model),
