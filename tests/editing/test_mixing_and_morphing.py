@@ -13,16 +13,19 @@ from PIL import Image
 from torch import Tensor
 
 from ganpress.editing.animation import write_animation
+from ganpress.editing.directions import find_directions
 from ganpress.editing.latent_file import save_latent
 from ganpress.editing.mixing import mix
 from ganpress.editing.morphing import morph, smoothness
 from ganpress.editing.pictures import Edited, beside_teacher, drawn_latents, edited
 from ganpress.editing.results import Teacher, write_mix, write_morph
-from ganpress.editing.settings import MorphSettings
+from ganpress.editing.settings import MorphSettings, ProjectSettings
+from ganpress.editing.subjects import drawn_subjects
 from ganpress.errors import CheckpointError, ConfigError
 from ganpress.losses.lpips import PictureDistance
 from ganpress.models.checkpoint import Model
 from ganpress.run.files import read_json
+from ganpress.run.settings import checked
 
 LATENT = {n: WIRINGS[n] for n in ("stylegan2", "sngan", "sngan conditional")}
 
@@ -104,6 +107,19 @@ def test_styles_of_another_network_are_not_mixed_in() -> None:
     one, other = stylegan2(), stylegan2(seed=1)
     with pytest.raises(ConfigError, match=r"The source 'seed 1' is a latent of another network"):
         mix(edited(one, ["1"]), edited(other, ["2"]), (0, 2))
+
+
+def test_seeds_beyond_what_torch_takes_are_refused_wherever_they_are_given() -> None:
+    model, words = stylegan2(), rf"The seed is {2**63}: give a whole number from 0 to {2**63 - 1}"
+    for draw in (
+        lambda: edited(model, [str(2**63)]),
+        lambda: drawn_subjects(model, [0, 2**63]),
+        lambda: find_directions(model, samples=50, seed=2**63),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            draw()
+    with pytest.raises(ConfigError, match="seed: Input should be less than or equal to"):
+        checked(ProjectSettings, {"seed": 2**63})
 
 
 def test_a_digit_that_is_no_number_is_no_seed() -> None:
@@ -210,12 +226,33 @@ def test_an_animation_has_its_frames_and_seconds(ending: str, tmp_path: Path) ->
         assert film.info["loop"] == 0
 
 
+@pytest.mark.parametrize("ending", ["gif", "webp"])
+def test_an_animation_takes_its_seconds_where_its_frames_are_no_whole_steps(
+    ending: str, tmp_path: Path
+) -> None:
+    """29 ms each: a GIF counts hundredths of a second."""
+    frames = torch.rand(1, 100, 3, 8, 8) * 2 - 1
+    path, durations = write_animation(frames, tmp_path / f"a.{ending}", seconds=2.9), []
+    with Image.open(path) as film:
+        for index in range(film.n_frames):  # type: ignore[attr-defined]
+            film.seek(index)
+            film.load()
+            durations.append(film.info["duration"])
+    assert sum(durations) == 2900
+    assert max(durations) - min(durations) <= 10
+
+
 def test_an_animation_of_another_kind_or_too_fast_is_refused(tmp_path: Path) -> None:
     frames = torch.zeros(1, 100, 3, 8, 8)
     with pytest.raises(ConfigError, match=r"end its name with .gif or .webp"):
         write_animation(frames, tmp_path / "a.mp4", seconds=1)
     with pytest.raises(ConfigError, match=r"10 ms each: a GIF shows at least 20 ms.*at most 50"):
         write_animation(frames, tmp_path / "a.gif", seconds=1)
+    with pytest.raises(ConfigError, match=r"19\.9 ms each: a GIF shows at least 20 ms.*at most 99"):
+        write_animation(frames, tmp_path / "a.gif", seconds=1.99)
+    for ending, most in (("gif", 655), ("webp", 16777)):
+        with pytest.raises(ConfigError, match=f"s each: a {ending.upper()} shows at most {most}"):
+            write_animation(frames[:, :2], tmp_path / f"a.{ending}", seconds=1e6)
     assert not list(tmp_path.iterdir())
 
 

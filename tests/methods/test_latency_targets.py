@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -302,6 +303,25 @@ def test_variants_of_an_ablation_are_compared_at_one_latency(
     assert not refused and len(plans) == 2
     for plan in plans:
         assert plan.resolved.target.chosen == ("latency_ms", pytest.approx(0.6, rel=1e-3))
+
+
+def test_a_prediction_is_by_the_model_that_rounds_as_its_run_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One process can have run several: each has a table's fit for its own step."""
+
+    class Fitted(SimpleNamespace):
+        def __call__(self, widths: object) -> float:
+            return float(self.step)
+
+    here = {"runtime": "onnxruntime", "precision": "fp32", "threads": 1, "processor": "A CPU"}
+    target = TargetSettings(latency_ms=1.0, size=32, round=8).model_copy(update=here)
+    table, wiring = object(), {"options": {}, "size": 32}
+    known = {step: Fitted(family="unet", table=table, step=step, **wiring) for step in (4, 8)}
+    monkeypatch.setattr(latency_target, "_tables", {latency_target._key(target): table})
+    monkeypatch.setattr(latency_target, "_models", known)
+    student: Any = SimpleNamespace(family=SimpleNamespace(name="unet"), options={}, widths={})
+    assert latency_target.predicted_ms(student, target) == 8.0
 
 
 def test_a_share_is_said_in_the_unit_of_the_target() -> None:

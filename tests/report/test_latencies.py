@@ -120,6 +120,20 @@ def test_noise_does_not_decide_whether_8_bits_are_faster(
     assert all((" or " in one) == (said != "slower") for one in sentences)
 
 
+def test_runtimes_are_compared_by_speed_as_each_has_a_teacher_of_its_own() -> None:
+    """Both students are ten times as fast as their teachers, of 400 and of 500 ms."""
+    rows = [
+        row("student", "onnxruntime", "int8", 60.0, ratio=[8.3, 8.1, 8.5]),
+        row("student, float", "onnxruntime", "fp32", 50.0, ratio=[10.0, 9.9, 10.1]),
+        row("student, float", "openvino", "fp32", 40.0, ratio=[10.0, 9.9, 10.1]),
+    ]
+    assert advice(rows)[0].endswith("Fastest: fp32 in openvino (40\u00a0ms).")
+    rows[2] |= {"median_ms": 50.5, "ratio": [7.9, 7.8, 8.0]}
+    assert advice(rows)[0].endswith(
+        "Fastest: fp32 in onnxruntime (50\u00a0ms) or fp32 in openvino (50.5\u00a0ms)."
+    )
+
+
 def test_the_teachers_own_8_bits_are_no_students() -> None:
     rows = [row("teacher", "onnxruntime", "int8", 9.0), row("teacher", "onnxruntime", "fp32", 1.0)]
     assert advice(rows) == []

@@ -106,6 +106,17 @@ def test_a_card_is_written_where_it_is_asked_for_and_cells_cannot_break_its_tabl
     text = (tmp_path / "CARD.md").read_text()
     assert "| photos | a \\| b c |" in text
     assert 'ganpress.load("hub:alice/toon")' in text and stated.lines == ("mine",)
+    ganpress.write_card(run, tmp_path / "new" / "folder" / "CARD.md")
+    assert (tmp_path / "new" / "folder" / "CARD.md").read_text().startswith("---\n")
+
+
+def test_a_card_has_the_whole_name_of_a_runs_folder_and_a_files_without_its_ending(
+    tmp_path: Path,
+) -> None:
+    run = a_run(tmp_path / "slim-0.25")
+    titles = {run: "slim-0.25", run / "student.safetensors": "student"}
+    for path, title in titles.items():
+        assert f"\n# {title}\n" in model_card(open_source(path)).text
 
 
 def test_a_folder_that_is_no_finished_run_has_no_card(tmp_path: Path) -> None:

@@ -265,6 +265,21 @@ def test_a_picture_is_shared_upright_without_where_and_by_whom_it_was_taken(
         assert np.abs(np.asarray(shown.convert("RGB"), float)[0, 0] - (200, 0, 0)).max() < 4
 
 
+@pytest.mark.parametrize(
+    ("mode", "space", "stays"),
+    [("RGB", b"RGB ", True), ("CMYK", b"CMYK", False), ("L", b"GRAY", False)],
+)
+def test_a_colour_profile_is_shared_with_a_picture_of_its_colours_alone(
+    hub: Hub, tmp_path: Path, mode: str, space: bytes, stays: bool
+) -> None:
+    profile = bytes(16) + space + bytes(108)
+    Image.new(mode, (8, 4)).save(tmp_path / "p.jpg", icc_profile=profile)
+    push(teacher_file(tmp_path / "t.safetensors"), picture=tmp_path / "p.jpg")
+    with Image.open(io.BytesIO(hub.files("alice/toon")["samples.jpg"])) as shown:
+        assert shown.mode == "RGB"
+        assert shown.info.get("icc_profile") == (profile if stays else None)
+
+
 def tensors_of(file: Path) -> list[tuple[str, torch.Tensor]]:
     from safetensors.torch import load_file
 
@@ -294,6 +309,15 @@ def test_a_pushed_run_has_its_results_its_samples_and_the_names_of_a_model(
         assert shown.getpixel((0, 0)) == (10, 0, 0) and shown.getpixel((20, 10)) == (30, 1, 0)
 
 
+def test_samples_with_alpha_are_shown_on_white(hub: Hub, tmp_path: Path) -> None:
+    run = a_run(tmp_path / "run")
+    for path in (run / "samples").glob("*.png"):
+        Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(path)
+    push(run)
+    with Image.open(io.BytesIO(hub.files("alice/toon")["samples.png"])) as shown:
+        assert shown.convert("RGB").getextrema() == ((255, 255),) * 3
+
+
 def test_both_directions_of_a_training_are_pushed_and_load_by_their_names(
     hub: Hub, tmp_path: Path
 ) -> None:
@@ -305,7 +329,11 @@ def test_both_directions_of_a_training_are_pushed_and_load_by_their_names(
         teachers[way] = {"file": f"teacher-{way}.safetensors", "params": 5}
     (run / "config.json").write_text(json.dumps({"train": "cyclegan"}))
     (run / "results.json").write_text(json.dumps({"teachers": teachers}))
-    push(run)
+    made = push(run)
+    assert made.address == "hub:alice/toon/model-A2B.safetensors"
+    assert f'ganpress.load("{made.address}")' in hub.files("alice/toon")["README.md"].decode()
+    first = ganpress.load(run / "teacher-A2B.safetensors")
+    assert fingerprint(ganpress.load(made.address).net) == fingerprint(first.net)
     with pytest.raises(HubError, match="hub:alice/toon/model-A2B"):
         ganpress.load("hub:alice/toon")
     back = ganpress.load("hub:alice/toon/model-B2A.safetensors")

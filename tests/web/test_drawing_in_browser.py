@@ -363,7 +363,9 @@ def test_borders_of_things_are_those_of_python(page: Browser) -> None:
 
 
 def test_label_pictures_are_painted_in_their_colours(page: Browser) -> None:
-    palette = [label.facts() for label in unnamed(3)]
+    two, palette = ([label.facts() for label in unnamed(count)] for count in (2, 3))
+    start(page, "draw", outlines(palette=two, stroke=None))
+    assert page.run("document.querySelectorAll('.draw-palette label').length") == 2
     start(page, "draw", outlines(palette=palette, stroke=None))
     choose(page, 1)
     page.click("[aria-keyshortcuts=Delete]")

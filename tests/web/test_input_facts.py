@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from ganpress.errors import CheckpointError, ConfigError
-from ganpress.measures.label_sets import COCO_STUFF, COCO_STUFF_NAMES, FACADES
-from ganpress.web.inputs import drawing_of, input_facts, kinds_of, stroke_width
-from ganpress.web.label_names import LABEL_SETS, named_labels, unnamed
+from ganpress.measures.label_sets import CITYSCAPES, COCO_STUFF, COCO_STUFF_NAMES, FACADES
+from ganpress.measures.labels import Labelling
+from ganpress.measures.metrics.segmentation import IGNORED
+from ganpress.web.inputs import NEAR, drawing_of, input_facts, kinds_of, stroke_width
+from ganpress.web.label_names import LABEL_SETS, named_labels, names_of, unnamed
 
 Picture = NDArray[np.uint8]
 
@@ -90,6 +92,16 @@ def test_colours_of_a_known_data_set_have_its_names() -> None:
     others = drawing_of([areas([(1, 200, 3), colours[0]])])
     assert others is not None
     assert [c.name for c in others.palette] == ["colour 1", "colour 2"]
+
+
+@pytest.mark.parametrize("known", [CITYSCAPES, FACADES])
+def test_each_colour_of_a_data_set_has_the_name_of_its_own_class(known: Labelling) -> None:
+    """Cityscapes' bus and train are nearer to each other than two colours that are told apart, and
+    so are a truck and a caravan, which is of no class."""
+    classes = {colour: index for colour, index in known.colours.items() if index != IGNORED}
+    shifted = [tuple(min(255, part + 3) for part in colour) for colour in classes]
+    for colours in (list(classes), shifted):
+        assert names_of(colours, NEAR) == tuple(known.classes[k] for k in classes.values())
 
 
 def test_photos_and_pictures_of_one_colour_are_no_drawings() -> None:

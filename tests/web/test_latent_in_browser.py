@@ -182,6 +182,9 @@ def test_single_numbers_stay_as_they_were_set_until_they_are_put_back(page: Brow
     want = draws(8, 4)
     want[2] = -2.5
     assert given(page, "z")[0] == pytest.approx(want, abs=3e-6)
+    for k in (1, 2):  # the sliders, too, are those of the new seed, and the one that was set
+        now = float(page.run(f"document.querySelector('#latent-number-{k}').value"))
+        assert now == pytest.approx(want[k], abs=0.026)
     page.click("details button")
     assert given(page, "z")[0] == pytest.approx(draws(8, 4), abs=3e-6)
 

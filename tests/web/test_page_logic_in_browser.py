@@ -227,6 +227,32 @@ def test_the_camera_gives_a_grey_model_grey_pictures(
     assert "The camera has gone" in found["warned"] and found["start"] == "Start the camera"
 
 
+def test_a_camera_that_starts_when_its_panel_has_gone_gives_no_pictures(page: Browser) -> None:
+    script = """(async () => {
+        const { mount } = await import("./camera.js");
+        const canvas = document.createElement("canvas"), root = document.createElement("div");
+        canvas.getContext("2d");
+        navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(30);
+        const own = HTMLMediaElement.prototype.play;
+        let started, given = 0;
+        const asked = new Promise((go) => {
+            HTMLMediaElement.prototype.play = () => new Promise((done) => (started = done, go()));
+        });
+        const tools = { say() {}, warn() {}, fit: (source) => source,
+            toTensor: (picture) => picture.data };
+        const module = mount(root, %s, async () => given++, tools);
+        root.querySelector("button").click();
+        await asked;
+        module.destroy();
+        started();
+        HTMLMediaElement.prototype.play = own;
+        await new Promise((go) => setTimeout(go, 100));
+        return { given, button: root.querySelector("button").textContent };
+    })()"""
+    model = json.dumps(entry("a", inputs={"image": {"dims": [1, 3, 4, 4]}}))
+    assert page.run(script % model) == {"given": 0, "button": "Start the camera"}
+
+
 def test_a_model_that_is_loaded_again_takes_no_memory_twice(page: Browser) -> None:
     script = """(async () => {
         const { Engine } = await import("./real-engine.js");

@@ -162,6 +162,21 @@ def test_a_run_that_names_no_teacher_has_the_one_of_the_zoo_whose_weights_it_beg
     assert found[0].title == "demo_teacher"
 
 
+def test_another_programs_json_beside_a_model_is_not_read_as_its_card(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    saved(path, SMALL)
+    for content, wanted in (
+        ('{"input": "photo", "labels": ["a", "b"]}', set()),
+        ('{"input": ', set()),
+        (
+            '{"family": "pix2pix", "widths": {}, "labels": "facades"}',
+            {"family", "widths", "labels"},
+        ),
+    ):
+        path.with_suffix(".json").write_text(content)
+        assert set(open_given([path])[0].card) == wanted
+
+
 def test_a_teacher_that_is_given_beside_its_run_is_there_once(tmp_path: Path) -> None:
     run, _, _ = run_folder(tmp_path)
     written = site([tmp_path / "teachers" / "big.safetensors", run], tmp_path / "page")

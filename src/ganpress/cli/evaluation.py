@@ -32,6 +32,7 @@ from ganpress.cli.options import (
 )
 from ganpress.cli.tables import columns, print_numbered
 from ganpress.formats.runtimes import is_exported
+from ganpress.types.seeds import MAX_SEED
 from ganpress.types.sizes import Size, height_width
 
 if TYPE_CHECKING:
@@ -59,7 +60,9 @@ def evaluate(
     count: Annotated[
         int | None, typer.Option("--count", min=2, help="pictures to make from noise")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="of noise and styles")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=MAX_SEED, help="of noise and styles")
+    ] = 0,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda; without --teacher")] = "cpu",
     features: Annotated[
         str, typer.Option("--features", help="network of the unit distance, squeezenet or tiny")

@@ -22,6 +22,7 @@ from ganpress.models.inputs import reads
 from ganpress.models.spaces import LatentCode, code_dim, has_mapping, latent_of
 from ganpress.nn.modes import in_eval
 from ganpress.types import Inputs
+from ganpress.types.seeds import check_seed
 
 AT_ONCE = 8
 """Pictures that are made in one pass."""
@@ -70,7 +71,7 @@ class LatentSpace:
     def sample(self, n: int, seed: int = 0) -> Tensor:
         """The codes of ``n`` draws of the latent input, (n, dim) on the CPU. Networks that read the
         same latent input are given the same draws."""
-        z = torch.randn(n, self.dim, generator=torch.Generator().manual_seed(seed))
+        z = torch.randn(n, self.dim, generator=torch.Generator().manual_seed(check_seed(seed)))
         unread = (z[:0],) * self._code.at
         return torch.cat([self.codes((*unread, part)) for part in z.split(1024)])
 

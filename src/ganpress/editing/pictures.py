@@ -16,6 +16,7 @@ from ganpress.errors import ConfigError, did_you_mean
 from ganpress.models.checkpoint import Model, fingerprint
 from ganpress.models.inputs import reads
 from ganpress.models.spaces import SPACES, Space, check_space, draw_latent, in_space, synthesise
+from ganpress.types.seeds import check_seed
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def drawn_latents(model: Model, seeds: Sequence[int], key: str | None = None) ->
     check_space(model, "z")
     key, found = key or fingerprint(model.net), []
     for seed in seeds:
-        z, rest = draw_latent(model.net, torch.Generator().manual_seed(seed))
+        z, rest = draw_latent(model.net, torch.Generator().manual_seed(check_seed(seed)))
         beside = dict(zip(reads(model)[1:], rest, strict=True))
         found.append(Latent("z", z[0], beside, key, f"seed {seed}"))
     return found

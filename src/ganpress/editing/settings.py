@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from ganpress.models.spaces import Space
-from ganpress.run.settings import Settings
+from ganpress.run.settings import Seed, Settings
 
 
 class ProjectSettings(Settings):
@@ -56,7 +56,7 @@ class ProjectSettings(Settings):
     label: int | None = Field(
         default=None, ge=0, description="class of all photos, for networks with classes"
     )
-    seed: int = Field(default=0, ge=0, description="of draws, noise maps and jitter")
+    seed: Seed = Field(default=0, description="of draws, noise maps and jitter")
 
 
 class MorphSettings(Settings):

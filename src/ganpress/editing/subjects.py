@@ -18,6 +18,7 @@ from ganpress.models.checkpoint import Model
 from ganpress.models.families.base import draw_inputs
 from ganpress.models.inputs import check_given, from_noise, images_for, inputs_of, reads
 from ganpress.types import Inputs
+from ganpress.types.seeds import check_seed
 from ganpress.types.sizes import Size
 
 
@@ -43,11 +44,13 @@ def drawn_subjects(
     """One subject a seed; where the network reads photos, each has the next of the images.
 
     Args: size: of the photos that are read, pixels: shorter side, then a centre crop.
-    Raises: ConfigError for no seeds, or no images where they are read; ImagesError.
+    Raises: ConfigError for no seeds, too large ones, or no images where they are read; ImagesError.
     """
     latent_space(model)  # refuses other families
     if not seeds:
         raise ConfigError("There are no seeds: give one at least, such as 0.")
+    for seed in seeds:
+        check_seed(seed)
     if from_noise(model):
         draws = [torch.Generator().manual_seed(seed) for seed in seeds]
         return [

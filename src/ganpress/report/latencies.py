@@ -43,7 +43,8 @@ def _row(row: Mapping[str, Any]) -> list[Any]:
 
 
 def _interval(row: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
-    """How many times as fast as the first row, and from what to what that is sure."""
+    """How many times as fast as the teacher in the same runtime, and from what to what that is
+    sure."""
     ratio = row.get("ratio")
     value, low, high = map(number, ratio if isinstance(ratio, list) and len(ratio) == 3 else _NONE)
     return value, low, high
@@ -70,18 +71,29 @@ def conditions(found: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class _Timed:
-    """A row's median, and how many times as fast it is as the first row: what covers that."""
+    """A row's runtime and median, and how many times as fast it is as the teacher in that runtime:
+    (that, from what, to what)."""
 
+    runtime: str
     ms: float
-    low: float | None
-    high: float | None
+    ratio: tuple[float, float, float] | None
 
     def against(self, other: _Timed) -> str:
         """ "faster", "slower", or "alike" where the two intervals overlap; by the medians where the
-        measurement had one round, and so no intervals."""
-        if self.low is None or self.high is None or other.low is None or other.high is None:
+        measurement had one round, and so no intervals. Ratios of two runtimes are to two teachers'
+        times: there it is speeds, as uncertain as the ratios, that are compared."""
+        ours, theirs = self.ratio, other.ratio
+        if ours is None or theirs is None:
             return "faster" if self.ms < other.ms else "slower" if self.ms > other.ms else "alike"
-        return "faster" if self.low > other.high else "slower" if self.high < other.low else "alike"
+        if self.runtime != other.runtime:
+            ours, theirs = self._speeds(ours), other._speeds(theirs)
+        (_, low, high), (_, least, most) = ours, theirs
+        return "faster" if low > most else "slower" if high < least else "alike"
+
+    def _speeds(self, ratio: tuple[float, float, float]) -> tuple[float, float, float]:
+        """How many times in a millisecond, from how many, to how many."""
+        value, low, high = ratio
+        return 1 / self.ms, low / value / self.ms, high / value / self.ms
 
 
 def advice(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -89,8 +101,8 @@ def advice(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     float32 of the same widths, with the fastest way to run it on that device.
 
     Args: rows: ``model`` ("student", and its float form "student, float"), ``runtime``,
-        ``precision``, ``median_ms`` and ``ratio`` (times as fast as the first row: its value, and
-        what covers it) of each.
+        ``precision``, ``median_ms`` and ``ratio`` (times as fast as the teacher in the same
+        runtime: its value, and what covers it) of each.
     """
     timed = _timed([r for r in rows if str(r.get("model", "")).startswith("student")])
     pairs = [
@@ -118,6 +130,8 @@ def _timed(rows: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], _Timed]:
     found = {}
     for row in rows:
         if ms := number(row.get("median_ms")):
-            _, low, high = _interval(row)
-            found[str(row.get("runtime")), str(row.get("precision"))] = _Timed(ms, low, high)
+            value, low, high = _interval(row)
+            ratio = (value, low, high) if value and low is not None and high is not None else None
+            runtime = str(row.get("runtime"))
+            found[runtime, str(row.get("precision"))] = _Timed(runtime, ms, ratio)
     return found

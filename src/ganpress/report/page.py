@@ -19,7 +19,7 @@ from ganpress.report.searches import search_of
 from ganpress.report.sliders import FOLDER, read_sliders
 from ganpress.report.toml import to_toml
 from ganpress.report.yardsticks import beside_teacher
-from ganpress.run.files import write_file
+from ganpress.run.files import make_folder, write_file
 
 
 def write_report(run: Path) -> Path:
@@ -90,7 +90,9 @@ def fill(template: str, **values: Any) -> str:
 
 
 def write_page(target: Path, text: str) -> None:
-    """Put the whole page in place of the previous one. Raises ConfigError, DiskFull."""
+    """Put the whole page in place of the previous one; its folder is made where it is missing.
+    Raises ConfigError, DiskFull."""
+    make_folder(target.parent)
     try:
         write_file(target, text.encode("utf-8", errors="replace"))
     except OSError as error:

@@ -27,6 +27,7 @@ from ganpress.errors import ConfigError, did_you_mean
 from ganpress.run.files import text_of
 from ganpress.run.recipes import config_file
 from ganpress.sniff import no_toml
+from ganpress.types.seeds import MAX_SEED
 from ganpress.types.sizes import Size, as_size, covers, is_multiple, scaled, shorter, words
 
 
@@ -54,7 +55,7 @@ def _read_size(value: object) -> Size:
         raise PydanticCustomError("size", "{said}", {"said": said}) from error
 
 
-Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 """What seeds torch's and numpy's draws alike."""
 PixelSize = Annotated[Size, BeforeValidator(_read_size)]
 """A size in pixels: 256, or "256x512" for height x width; an int where it is square."""

@@ -35,6 +35,8 @@ OWN = (
 """Names of the files that a push can have: those of an earlier one that this lacks are removed."""
 _ROWS = 4
 _GAP = 2
+_SPACES = {"L": b"GRAY", "LA": b"GRAY", "RGB": b"RGB ", "RGBA": b"RGB "}
+"""By Pillow's mode: what a fitting ICC profile says at its bytes 16 to 19."""
 _KINDS = ("photo", "teacher", "student")
 
 
@@ -115,10 +117,13 @@ def _copy_picture(source: Path, target: Path) -> None:
     picture = ImageOps.exif_transpose(open_picture(source))
     profile = picture.info.get("icc_profile")
     picture.info.clear()
+    if target.suffix != ".png":
+        picture = picture.convert("RGB")
+    if profile is not None and profile[16:20] != _SPACES[picture.mode]:
+        profile = None  # of CMYK or grey, which the picture no longer is
     if target.suffix == ".png":
         picture.save(target, "PNG", icc_profile=profile)
     else:
-        picture = picture.convert("RGB")
         picture.save(target, "JPEG", quality=95, subsampling=0, icc_profile=profile)
 
 
@@ -137,7 +142,8 @@ def _sample_rows(source: Source) -> Image.Image | None:
     for row in rows:
         left = 0
         for picture in row:
-            canvas.paste(picture.convert("RGB"), (left, top))
+            shown = picture.convert("RGBA")  # what is transparent lets the white through
+            canvas.paste(shown, (left, top), shown)
             left += picture.width + _GAP
         top += max(p.height for p in row) + _GAP
     return canvas

@@ -76,13 +76,14 @@ def model_card(
     stated = terms_of(
         model.provenance, beside=source.beside, run_card=run.card if run else None, given=given
     )
+    own = source.path.resolve()
     timed, timed_on, advice = latency_table(run.results if run else {})
     text = fill(
         "model-card.md.j2",
         head=_head(model, stated, known),
-        title=(repo or source.path.resolve().stem).split("/")[-1],
+        title=repo.split("/")[-1] if repo else own.name if run else own.stem,
         lead=_lead(source),
-        repo=repo,
+        address=f"hub:{repo}{source.inside}" if repo else f"{next(iter(source.files))}.safetensors",
         picture=picture,
         reads=", ".join(reads(model)),
         noise=from_noise(model),

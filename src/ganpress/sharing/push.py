@@ -8,7 +8,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ class Pushed:
     """What was pushed.
 
     Attributes:
-        address: what `ganpress.load` takes, as "hub:owner/name".
+        address: what `ganpress.load` takes, as "hub:owner/name"; of several models the first one's,
+            with its file.
         url: of the commit, for a browser. commit: 40 hex digits.
         files: name -> bytes.
     """
@@ -89,7 +90,9 @@ def push(
         if stated.advice:
             warnings.warn(stated.advice, stacklevel=2)
         say(f"pushing to {address.repo}", quiet=quiet)
-        return _send(client, address, folder, private=private, message=message or _message(opened))
+        said = message or _message(opened)
+        made = _send(client, address, folder, private=private, message=said)
+    return replace(made, address=made.address + opened.inside)
 
 
 def _send(client: Any, address: Address, folder: Path, *, private: bool, message: str) -> Pushed:

@@ -40,6 +40,12 @@ class Source:
         return next(iter(self.models.values()))
 
     @property
+    def inside(self) -> str:
+        """What follows a repository's address to name the first model: "" where it is the only one,
+        "/model-A2B.safetensors" of several."""
+        return f"/{next(iter(self.files))}.safetensors" if len(self.files) > 1 else ""
+
+    @property
     def is_compressed(self) -> bool:
         """Whether it is the student of a run."""
         return self.run is not None and "train" not in self.run.config

@@ -80,12 +80,13 @@ def _opened(path: Path) -> Iterator[Given]:
 
 
 def _card_of(path: Path) -> Mapping[str, Any]:
-    """The card beside a model of the zoo; {} without one."""
-    card = path.with_suffix(".json")
+    """The card beside a model of the zoo; {} without one, or for another program's file of that
+    name."""
     try:
-        return read_object(card)
+        found = read_object(path.with_suffix(".json"))
     except ConfigError:
-        return {}  # another program's file of that name
+        return {}
+    return found if {"family", "widths"} <= found.keys() else {}
 
 
 def _of_run(run: Path) -> Iterator[Given]:

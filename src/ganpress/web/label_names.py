@@ -136,11 +136,17 @@ def names_of(colours: Sequence[Colour], near: int) -> tuple[str, ...]:
 
 
 def _nearest(labelling: Labelling, colour: Colour, near: int) -> str:
-    """The class whose colour this is, or ''."""
-    for known, index in labelling.colours.items():
-        if max(abs(a - b) for a, b in zip(known, colour, strict=True)) <= near:
-            return labelling.classes[index] if index in range(len(labelling.classes)) else "none"
-    return ""
+    """The class whose colour is nearest to this one, "none" where it is that of no class; '' where
+    none is near."""
+
+    def away(known: Colour) -> int:
+        return max(abs(a - b) for a, b in zip(known, colour, strict=True))
+
+    found = min(labelling.colours, key=away)  # some are nearer to each other than ``near``
+    if away(found) > near:
+        return ""
+    index = labelling.colours[found]
+    return labelling.classes[index] if index in range(len(labelling.classes)) else "none"
 
 
 def unnamed(count: int) -> list[Label]:

@@ -355,6 +355,7 @@ def test_models_and_files_are_timed_side_by_side_against_the_first(
         ({"precisions": ["fp23"]}, "did you mean 'fp32'"),
         ({"runtimes": ["torch"], "precisions": ["int8"]}, "torch computes in fp32 or bf16"),
         ({"threads": 0}, "--threads is 0"),
+        ({"seed": 10**30}, "The seed is 1000"),
         ({"seconds": float("nan")}, "--seconds is nan"),
         ({"dims": {"image": (1, 3, 8, 8)}}, r"--input is for \.onnx and \.xml files"),
     ],

@@ -14,6 +14,7 @@ from ganpress.measures.timing.rounds import Plan, Watch
 from ganpress.measures.timing.rows import Bench, time_candidates
 from ganpress.models.checkpoint import Model
 from ganpress.run.hub.fetch import local_file
+from ganpress.types.seeds import check_seed
 from ganpress.types.sizes import Size, as_size
 
 
@@ -56,6 +57,7 @@ def bench(
     given = models if isinstance(models, Mapping) else named(models)
     check_names(runtimes or (), precisions or ())
     _check(threads, batch, seconds, rounds)
+    check_seed(seed)
     if threads is None:
         import torch
 

@@ -174,13 +174,6 @@ class LatencyModel:
             if not vanishes(part, gone, w)
         )
 
-    def by_part(self, widths: Widths) -> dict[str, float]:
-        """The times of the parts, by the name of their weight: the table that they are summed
-        from, before the fit."""
-        w = {**self.full, **widths}
-        return {part.name: self._of(i, tuple(c(w) for c in part.counts))
-                for i, part in enumerate(self.parts)}  # fmt: skip
-
     def _of(self, i: int, point: tuple[int, ...]) -> float:
         if (i, point) not in self._seen:
             self._seen[i, point] = self.grids[self.parts[i].key](point)

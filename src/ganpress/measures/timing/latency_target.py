@@ -320,6 +320,7 @@ def predicted_ms(student: Model, target: TargetSettings) -> float | None:
     """By the model that its run used; None where this process has none."""
     for model in _models.values():
         same = model.family == student.family.name and model.options == dict(student.options)
-        if same and model.table is _table(target) and model.size == target.size:
+        alike = model.size == target.size and model.step == target.round
+        if same and alike and model.table is _table(target):
             return model(student.widths)
     return None

@@ -61,13 +61,15 @@ export function mount(container, model, onInputs, tools) {
       if (gone) return found.getTracks().forEach((track) => track.stop());
       stream = found;
       for (const track of stream.getTracks()) track.onended = () => stream === found && unplugged();
-      video.srcObject = stream;
+      video.srcObject = found;
       await video.play();
+      if (stream !== found) return; // stopped meanwhile: the panel has gone, or the camera
       button.textContent = "Stop the camera";
       flip.hidden = false;
       tools.warn("");
-      frames(stream);
+      frames(found);
     } catch (error) {
+      if (gone) return;
       stop();
       tools.warn(REASONS[error.name] ?? `The camera cannot be used (${error.message}).`);
     } finally {

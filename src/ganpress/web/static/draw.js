@@ -8,13 +8,16 @@ const OUTLINE = [
   { name: "line", colour: [0, 0, 0] },
 ];
 
+const GREY_SPREAD = 12; // as inputs.py calls two greys an outline, and two colours a label picture
+const isGrey = ({ colour }) => Math.max(...colour) - Math.min(...colour) <= GREY_SPREAD;
+
 export function mount(container, model, onInputs, tools) {
   const root = document.createElement("div");
   root.className = "draw";
   container.append(root);
   if (model.labels) return mountAreas(root, labelled(model), onInputs, tools);
   const palette = model.palette?.length > 1 ? model.palette : OUTLINE;
-  if (palette.length === 2) return mountLines(root, lines(model, palette), onInputs, tools);
+  if (palette.length === 2 && palette.every(isGrey)) return mountLines(root, lines(model, palette), onInputs, tools);
   return mountAreas(root, coloured(model, palette), onInputs, tools);
 }
 

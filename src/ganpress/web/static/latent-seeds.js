@@ -1,6 +1,6 @@
 // The standard normal numbers that torch draws from a seed on a CPU, so that "seed 7" is the same
-// picture here as in `ganpress edit` and `ganpress generate`. Mersenne twister (Matsumoto and
-// Nishimura 1998) and Box-Muller, as torch.randn has them for float32.
+// code here as in `ganpress edit`; noise maps are of a seed of their own. Mersenne twister
+// (Matsumoto and Nishimura 1998) and Box-Muller, as torch.randn has them for float32.
 
 const N = 624;
 const M = 397;

@@ -22,7 +22,12 @@ export function mount(container, model, onInputs) {
     send();
   };
 
-  const parts = [seedPart(names.includes("image") ? "The style" : "The picture", "latent-seed", state.seed, changed((v) => (state.seed = v)))];
+  const numbers = numbersPart(latent, () => codeOf(model, state), state.moved, send);
+  const seeded = changed((v) => {
+    state.seed = v;
+    numbers.refresh();
+  });
+  const parts = [seedPart(names.includes("image") ? "The style" : "The picture", "latent-seed", state.seed, seeded)];
   if (latent.classes) parts.push(classPart(latent.classes, changed((v) => (state.label = v))));
   if (names.includes("psi")) parts.push(psiPart(changed((v) => (state.psi = v))));
   if (names.some((name) => name.startsWith("noise_"))) {
@@ -32,7 +37,7 @@ export function mount(container, model, onInputs) {
   if (names.includes("amounts") && state.amounts.length) {
     parts.push(directionsPart(latent.directions, changed(([k, v]) => (state.amounts[k] = v))));
   }
-  parts.push(numbersPart(latent, () => codeOf(model, state), state.moved, send));
+  parts.push(numbers);
   root.append(...parts);
   send();
   return { destroy: () => send.stop() };
@@ -218,7 +223,7 @@ function directionsPart(directions, change) {
   return part("Edit directions", grid, element("div", { class: "latent-row" }, zero));
 }
 
-// Single numbers of the code, `SHOWN` at once. They stay as they were set when the seed changes.
+// Single numbers of the code, `SHOWN` at once. Those set by hand stay when the seed changes.
 function numbersPart({ input, dim }, code, moved, send) {
   const grid = element("div", { class: "latent-grid" });
   const first = element("select", { id: "latent-first", onchange: () => fill() });
@@ -250,6 +255,7 @@ function numbersPart({ input, dim }, code, moved, send) {
   const row = element("div", { class: "latent-row" });
   row.append(element("label", { for: "latent-first" }, "Numbers"), first, reset);
   const details = element("details", { class: "latent-part" }, element("summary", {}, `The numbers of ${input}`), row, grid);
-  details.addEventListener("toggle", () => details.open && fill());
+  details.refresh = () => details.open && fill();
+  details.addEventListener("toggle", details.refresh);
   return details;
 }
