@@ -103,6 +103,21 @@ def test_the_best_is_the_smallest_of_those_measured_and_the_first_among_equals()
     assert float(best.select(weighing(9.0))["weight"]) == 2
 
 
+def test_the_last_step_is_measured_once() -> None:
+    shown: list[float] = []
+
+    def measure(net: nn.Module) -> float:
+        shown.append(float(net.get_parameter("weight").detach()))
+        return shown[-1]
+
+    best = Best(nn.Linear(1, 1), measure, every=2)
+    for step in range(4):
+        best.look(step, weighing(float(step)))
+    assert best.look(3, weighing(3.0), last=True) == {} and shown == [1.0, 3.0]
+    best.look(4, weighing(4.0), last=True)  # of a stage of five steps
+    assert shown == [1.0, 3.0, 4.0]
+
+
 def test_the_best_weights_do_not_follow_the_network_and_leave_it_alone() -> None:
     net = nn.Linear(1, 1).train()
     before = net.weight.detach().clone()

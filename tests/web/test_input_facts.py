@@ -169,6 +169,7 @@ def test_a_file_names_labels(tmp_path: Path) -> None:
         ("[", "does not list labels"),
         ('{"name": "sea"}', "does not list labels"),
         ('[{"name": "sea", "colour": [1, 2, 300]}, {"name": "land"}]', "not within 0 to 255"),
+        ('[{"name": "sea", "colour": [1, 2, 1e999]}, {"name": "land"}]', "does not list labels"),
         ('[{"name": "sea"}]', "names 1 labels, and the network reads 2: .* 0 to 1"),
     ],
 )

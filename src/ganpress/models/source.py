@@ -95,16 +95,17 @@ class Source:
             shown = batch if others is None else replace(batch, y=next(others).x)
             yield shown.to(self.device)
 
-    def sample(self, count: int, size: Size) -> Inputs:
-        """The same ``count`` inputs each time, of crops of ``size`` pixels."""
-        return next(iter(self.sampled(count, size)))
+    def sample(self, count: int, size: Size, *, flip: bool = True) -> Inputs:
+        """The same ``count`` inputs each time, of crops of ``size`` pixels, half of them mirrored
+        if ``flip``."""
+        return next(iter(self.sampled(count, size, flip=flip)))
 
-    def sampled(self, count: int, size: Size, parts: int = 1) -> Sampled:
+    def sampled(self, count: int, size: Size, parts: int = 1, *, flip: bool = True) -> Sampled:
         """`sample` in so many parts, whose lengths differ by one at most."""
         if self.images is None or self.is_noise:
             batch = blank(count)
         else:
-            drawn = Crops(size, count, workers=0)
+            drawn = Crops(size, count, flip=flip, workers=0)
             batch = next(_stream(self.images, drawn, 0, 1, salt=0))
         return Sampled(self.model, batch, parts, self.device)
 

@@ -68,6 +68,7 @@ class Best:
         self.net, self.measure, self.every = net, measure, every
         self.step, self.value = -1, math.inf
         self.state: State = {}
+        self.looked = -1  # the last step that was measured
 
     def look(self, step: int, state: State, *, last: bool = False) -> dict[str, float]:
         """Measure the weights ``state`` every ``every`` steps, and keep them if they are the best.
@@ -77,6 +78,9 @@ class Best:
         """
         if self.measure is None or not (last or (step + 1) % self.every == 0):
             return {}
+        if last and step == self.looked:
+            return {}
+        self.looked = step
         shown = copy.deepcopy(self.net).eval()
         shown.load_state_dict(state)
         with torch.no_grad():

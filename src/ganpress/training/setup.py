@@ -153,7 +153,8 @@ def calibration_batches(setup: Setup, settings: MethodSettings) -> Sampled:
     in batches of ``data.batch``, or of `CALIBRATED_AT_ONCE` where that is more."""
     batch = max(settings.data.batch, CALIBRATED_AT_ONCE)
     count = max(1, CALIBRATED // batch) * batch
-    return setup.source.sampled(count, settings.data.size, count // batch)
+    d = settings.data
+    return setup.source.sampled(count, d.size, count // batch, flip=d.flip)
 
 
 def quantise_student(
@@ -162,7 +163,8 @@ def quantise_student(
     """Below 32 bits, give a student quantisers, in place; their ranges start as those of the maps
     of ``observed``, a network of the same layers."""
     if settings.quantise.bits < 32:
-        inputs = setup.source.sample(QUANTISED_ON, settings.data.size)
+        d = settings.data
+        inputs = setup.source.sample(QUANTISED_ON, d.size, flip=d.flip)
         attach_quantiser(net, observed, inputs, settings.quantise)
 
 

@@ -110,7 +110,7 @@ def named_labels(label_set: str, count: int) -> list[Label]:
             Label(str(one["name"]), _colour(one.get("colour", free[k].colour)))
             for k, one in enumerate(listed)
         ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ConfigError(
             f"'{path}' does not list labels ({type(error).__name__}: {error}). Write them by id: "
             f"{EXAMPLE}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import random
@@ -25,7 +26,7 @@ from ganpress.measures.timing import exports, worker
 from ganpress.measures.timing.device import MATTERS, describe, words
 from ganpress.measures.timing.layers import by_kind, by_node
 from ganpress.measures.timing.precisions import hint_of, stored_in
-from ganpress.measures.timing.process import Worker
+from ganpress.measures.timing.process import Failed, Worker
 from ganpress.measures.timing.rounds import Plan, in_order, run_in_turn
 from ganpress.measures.timing.statistics import median, p95, times_as_fast
 from ganpress.measures.timing.task import Task
@@ -165,6 +166,17 @@ def test_a_process_that_dies_is_told_of() -> None:
     running = Worker()
     os.kill(running._process.pid, 9)
     with pytest.raises(Exception, match="its process ended with code -9"):
+        running.ask("memory")
+    running.close()
+
+
+def test_a_process_that_dies_in_the_middle_of_an_answer_is_told_of() -> None:
+    running = Worker()
+    os.kill(running._process.pid, 9)
+    running._process.wait()
+    running._process.stdout = io.StringIO('{"median_ms": 1')
+    running._process.stdin = io.StringIO()
+    with pytest.raises(Failed, match="its process ended with code -9"):
         running.ask("memory")
     running.close()
 

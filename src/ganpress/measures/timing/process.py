@@ -43,7 +43,7 @@ class Worker:
             line = self._process.stdout.readline()
         except BrokenPipeError:
             line = ""
-        if not line:
+        if not line.endswith("\n"):  # nothing, or part of an answer
             raise Failed(self._why())
         found: dict[str, Any] = json.loads(line)
         if "error" in found:

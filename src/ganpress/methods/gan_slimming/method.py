@@ -267,7 +267,7 @@ def prune_in_rounds(
             ends_at_floors=final is not None,
         )
         stage = joint_round(setup, c, part, student, distillation, pruning)
-        inputs = setup.source.sample(EXTRACT_IMAGES, c.data.size)
+        inputs = setup.source.sample(EXTRACT_IMAGES, c.data.size, flip=c.data.flip)
         calibration = calibration_batches(setup, c) if batch_norms(student.net) else ()
         student = cut(student, inputs, c, pruning, to_budget=part.is_last, calibration=calibration)
         keep(stage.root, student, setup.discriminator)

@@ -84,7 +84,7 @@ def calibration(setup: Setup, c: OnceForAllConfig) -> Sampled:
     """What BatchNorm's statistics are read from for each width set (`search.calibrate`), in
     batches of one length, or lengths that differ by one: `recalibrate` counts all alike."""
     parts = -(-c.search.calibrate // max(c.data.batch, CALIBRATED))
-    return setup.source.sampled(c.search.calibrate, c.data.size, parts)
+    return setup.source.sampled(c.search.calibrate, c.data.size, parts, flip=c.data.flip)
 
 
 @torch.no_grad()
