@@ -174,8 +174,10 @@ def test_a_process_that_dies_in_the_middle_of_an_answer_is_told_of() -> None:
     running = Worker()
     os.kill(running._process.pid, 9)
     running._process.wait()
-    running._process.stdout = io.StringIO('{"median_ms": 1')
-    running._process.stdin = io.StringIO()
+    for stream in (running._process.stdin, running._process.stdout):
+        assert stream is not None
+        stream.close()
+    running._process.stdin, running._process.stdout = io.StringIO(), io.StringIO('{"median_ms": 1')
     with pytest.raises(Failed, match="its process ended with code -9"):
         running.ask("memory")
     running.close()
