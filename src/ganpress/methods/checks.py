@@ -258,3 +258,17 @@ def rounded_up(cost: float) -> float:
     """A cost rounded up to four digits: what is said to be reached must not be below it."""
     digits = 3 - math.floor(math.log10(cost))
     return math.ceil(round(cost * 10.0**digits, 6)) / float(10.0**digits)
+
+
+def without_loss(
+    c: MethodSettings, instead: Mapping[str, float], check: Callable[[Any], object]
+) -> ConfigError:
+    """What is said where neither the discriminator nor ``distil`` has a weight.
+
+    Args: instead: a weight of the method's own that would make a loss. check: of all settings.
+    """
+    how = ways(c, [{"discriminator.weight": 1.0}], [instead], check=check)
+    return ConfigError(
+        "With discriminator.weight=0 and without a weight in distil there is no loss to train "
+        f"with: give one of them{how}."
+    )

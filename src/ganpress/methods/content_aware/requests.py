@@ -10,7 +10,12 @@ from typing import Any
 from ganpress.errors import ConfigError
 from ganpress.losses.lpips import PictureDistance
 from ganpress.methods.base import Given
-from ganpress.methods.checks import check_discriminator, check_features, check_images
+from ganpress.methods.checks import (
+    check_discriminator,
+    check_features,
+    check_images,
+    without_loss,
+)
 from ganpress.methods.content_aware.passes import relation_taps
 from ganpress.methods.content_aware.pruning import check_pruning
 from ganpress.methods.content_aware.settings import (
@@ -138,12 +143,7 @@ def check_losses(given: Given, c: ContentAwareConfig) -> None:
     d = c.distil
     if any((c.discriminator.weight, d.pixel, d.perceptual, d.relation, d.mmd)):
         return
-    some = ({"discriminator.weight": 1.0}, {"distil.pixel": 3.0})
-    how = ways(c, *([one] for one in some), check=partial(check, given))
-    raise ConfigError(
-        "With discriminator.weight=0 and without a weight in distil there is no loss to train "
-        f"with: give one of them{how}."
-    )
+    raise without_loss(c, {"distil.pixel": 3.0}, partial(check, given))
 
 
 def check_terms(given: Given, c: ContentAwareConfig) -> None:

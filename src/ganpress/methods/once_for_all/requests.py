@@ -22,6 +22,7 @@ from ganpress.methods.checks import (
     check_features,
     check_images,
     rounded_up,
+    without_loss,
 )
 from ganpress.methods.latency import resolved_latency
 from ganpress.methods.once_for_all.beginning import full_widths, options_of
@@ -169,12 +170,7 @@ def check_losses(given: Given, c: OnceForAllConfig) -> None:
         terms += [d.reconstruction, d.matching, d.perceptual]
     if any(terms) or d.objective != "gan-compression":  # the others' have weights of their own
         return
-    some = ({"discriminator.weight": 1.0}, {"distil.taps_weight": 1.0})
-    how = ways(c, *([one] for one in some), check=partial(check, given))
-    raise ConfigError(
-        "With discriminator.weight=0 and without a weight in distil there is no loss to train "
-        f"with: give one of them{how}."
-    )
+    raise without_loss(c, {"distil.taps_weight": 1.0}, partial(check, given))
 
 
 def check_sampling(given: Given, c: OnceForAllConfig) -> None:
