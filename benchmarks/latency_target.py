@@ -146,13 +146,11 @@ def nearest(
     """`student` of the time asked for, or, where this method's smallest network takes longer, of
     half way from there to the teacher's, and once more."""
     assert target.teacher_ms is not None
-    ways = [asked_ms]
-    while len(ways) < 3:
-        ways.append((ways[-1] + target.teacher_ms) / 2)
-    for asked in ways:
-        found = student(teacher, method, target, how, asked)
+    for _ in range(3):
+        found = student(teacher, method, target, how, asked_ms)
         if "none" not in found:
             break
+        asked_ms = (asked_ms + target.teacher_ms) / 2
     return found
 
 

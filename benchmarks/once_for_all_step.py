@@ -192,12 +192,12 @@ def step_cost(case: Case, seed: int, turns: int, sets: int) -> dict[str, Any]:
     }
 
 
-@torch.no_grad()
 def always(keep: Keep) -> Callable[[float], Sequence[Keep]]:
     """Every step trains this width set."""
     return lambda _: [keep]
 
 
+@torch.no_grad()
 def timed(what: Callable[[], object]) -> float:
     """Seconds of a call, without gradients."""
     began = time.process_time()

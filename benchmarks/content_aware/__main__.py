@@ -103,13 +103,13 @@ def main() -> None:
     a.runs.mkdir(parents=True, exist_ok=True)
     to = a.runs / "results" if a.tiny else RESULTS
     to.mkdir(exist_ok=True)
-    if not a.only and not a.keep:
+    if a.only and not a.keep:
+        PARTS[a.only](Line(a.runs, a.tiny))
+    elif not a.keep:
         options = ["--tiny"] if a.tiny else []
         for names in ([name for name in PARTS if name != "students"], ["students"]):
             run_beside("benchmarks.content_aware", a.runs, names, a.jobs, options)
     for name in [a.only] if a.only else PARTS:
-        if a.only and not a.keep:
-            PARTS[name](Line(a.runs, a.tiny))
         keep(a.runs, name, to)
     write_all(to)
 

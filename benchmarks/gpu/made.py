@@ -14,7 +14,7 @@ from PIL import Image
 from ganpress.data import Images, open_images
 from ganpress.losses.networks import vgg16_layers
 from ganpress.run.files import make_folder, replace_file
-from ganpress.types.sizes import Size
+from ganpress.types.sizes import Size, height_width
 
 COUNT = 32
 """Pictures in a set."""
@@ -27,7 +27,7 @@ def pictures(
 
     Args: size: pixels. labels: ids in label maps. edges: with instance maps.
     """
-    sides = (size, size) if isinstance(size, int) else size
+    sides = height_width(size)
     root = folder / f"{needs or 'classes'}-{sides[0]}x{sides[1]}-{labels}"
     x, y = (_photos(sides, seed) for seed in (0, 1))
     if not needs:

@@ -56,12 +56,12 @@ def main() -> None:
     a = parser.parse_args()
     a.runs.mkdir(parents=True, exist_ok=True)
     names = [a.only] if a.only else [*PARTS, *(FURTHER if a.further else ())]
-    if not a.keep and len(names) > 1:
+    if a.only and not a.keep:
+        (PARTS | FURTHER)[a.only](a.runs, a.further)
+    elif not a.keep:
         options = ["--further"] if a.further else []
         run_beside("benchmarks.once_for_all", a.runs, names, a.jobs, options)
     for name in names:
-        if a.only and not a.keep:
-            (PARTS | FURTHER)[name](a.runs, a.further)
         for result in RESULTS_OF.get(name, (name,)):
             keep(a.runs, result)
     write_all()

@@ -27,7 +27,7 @@ from ganpress.methods.checks import (
 from ganpress.methods.latency import resolved_latency
 from ganpress.methods.once_for_all.beginning import full_widths, options_of
 from ganpress.methods.once_for_all.holdout import hold_out, unmeasurable
-from ganpress.methods.once_for_all.reuse import check_reuse, found_widths
+from ganpress.methods.once_for_all.reuse import BY_BUDGET, check_reuse, found_widths
 from ganpress.methods.once_for_all.scoring import check_quality
 from ganpress.methods.once_for_all.search.evolution import Affords
 from ganpress.methods.once_for_all.search.space import Choice, Space
@@ -175,7 +175,7 @@ def check_losses(given: Given, c: OnceForAllConfig) -> None:
 
 def check_sampling(given: Given, c: OnceForAllConfig) -> None:
     """Refuse to sample sets of a budget where there is none."""
-    if c.supernet.sampling in ("within", "shrinking") and c.target.given is None:
+    if c.supernet.sampling in BY_BUDGET and c.target.given is None:
         targets = ({"target.macs": share} for share in (0.05, 0.1, 0.25, 0.5, 0.9))
         others = ({"supernet.sampling": name} for name in ("sandwich", "uniform"))
         raise ConfigError(
