@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ganpress.channels.silence import absorb_constants, extract, scale_magnitudes, silent, survivors
 from ganpress.channels.take import scales, shrink
-from ganpress.methods.gan_slimming.importance import Goal
+from ganpress.methods.gan_slimming.goal import Goal
 from ganpress.methods.gan_slimming.proximal import prune_step
 from ganpress.models.families import family
 from ganpress.nn.axes import Axis, axes, widths

@@ -18,6 +18,7 @@ from ganpress.methods.ablate import ablate
 from ganpress.methods.base import Given
 from ganpress.methods.content_aware import CONTENT_AWARE, ContentAwareConfig
 from ganpress.methods.content_aware.requests import check, resolve
+from ganpress.methods.content_aware.settings import NarrowSettings
 from ganpress.methods.content_aware.variants import CLAIMS, VARIANTS
 from ganpress.methods.measured import Pictures
 from ganpress.models.checkpoint import Model, full_model, load
@@ -87,12 +88,28 @@ def test_every_variant_can_be_run_on_a_stylegan2_and_keeps_what_is_shared() -> N
     for name in VARIANTS:
         own = CONTENT_AWARE.settings_of(name, base)
         check(given, resolve(given, own))
-        assert own.target == base.target and own.finetune == base.finetune
+        assert own.target == base.target
+        assert name in ("in-rounds", "by-cost") or own.finetune == base.finetune
         assert CONTENT_AWARE.training_minutes(own) == 5
         seen.add(own.model_dump_json())
     assert len(seen) == len(VARIANTS)
     named = {name for claim in CLAIMS for name in (claim.better, claim.worse)}
     assert named <= set(VARIANTS)
+
+
+@pytest.mark.parametrize("before", [1, 3])
+def test_cuts_in_rounds_take_no_longer_than_what_they_are_compared_with(before: int) -> None:
+    """Three eighths of the training of all stages passes between the four cuts."""
+    narrow = {"rounds": before, "steps": 400, "minutes": 1.0}
+    shared = settings(narrow=narrow, finetune={"steps": 800, "minutes": 3.0})
+    own = CONTENT_AWARE.settings_of("in-rounds", shared)
+    steps, minutes = (800, 3) if before == 1 else (1200, 4)
+    assert own.narrow == NarrowSettings(rounds=4, steps=3 * steps // 8, minutes=3 * minutes / 8)
+    assert (own.finetune.steps, own.finetune.minutes) == (5 * steps // 8, 5 * minutes / 8)
+    untimed = settings(finetune={"steps": 800})
+    own = CONTENT_AWARE.settings_of("in-rounds", untimed)
+    assert (own.narrow.minutes, own.finetune.minutes) == (None, None)
+    assert CONTENT_AWARE.settings_of("by-cost", untimed).cut.cost_exponent > 0
 
 
 def test_the_familys_own_pictures_decide_the_recipes_size() -> None:
@@ -131,5 +148,11 @@ def test_a_forecast_shortens_scores_and_retraining() -> None:
     assert brief_one is not None
     short = brief_one(c, 4, 0.2)
     assert (short.finetune.steps, short.finetune.minutes, short.score.samples) == (4, 0.2, 10)
+    assert short.narrow.rounds == 1
+    several = c.model_copy(update={"narrow": NarrowSettings(rounds=5, steps=70, minutes=3)})
+    brief_several = brief_one(several, 4, 0.2).narrow
+    assert brief_several == NarrowSettings(rounds=2, steps=4, minutes=0.2)
+    assert CONTENT_AWARE.stage_steps(several) == {"narrow": 70, "finetune": 100_000}
+    assert CONTENT_AWARE.training_minutes(several) == 8
     assert CONTENT_AWARE.stage_steps(c) == {"finetune": 100_000}
     assert CONTENT_AWARE.longer(c) == {"finetune.steps": "finetune"}

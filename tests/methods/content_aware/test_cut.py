@@ -105,6 +105,36 @@ def test_a_ratio_of_the_network_ranks_all_channels_together() -> None:
     assert float(over_mean(alike)["a"].mean()) == pytest.approx(1.0)
 
 
+def test_a_network_can_be_ranked_by_ranks_and_by_what_channels_cost() -> None:
+    scores = {"a": torch.tensor([8.0, 99.0, 9.0, 7.0]), "b": torch.tensor([0.1, 0.3, 0.2, 0.4])}
+    kept = cut(scores, CutSettings(ratio=0.5, scope="network", unit="rank"), NO_TARGET)
+    assert [kept[g].tolist() for g in "ab"] == [[1, 2], [1, 3]]
+
+    scores = {"a": torch.tensor([1.0, 2.0, 3.0, 4.0]), "b": torch.tensor([5.0, 6.0, 7.0, 8.0])}
+    of = lambda w: (w["a"] + 4 * w["b"]) / 20  # noqa: E731
+    # prices of 0.4 and 1.6: scores of 2.5, 5, 7.5, 10 and 3.1, 3.8, 4.4, 5
+    for exponent, wanted in ((0.0, [[3], [2, 3]]), (1.0, [[1, 2, 3], [3]])):
+        how = CutSettings(scope="network", unit="none", cost_exponent=exponent)
+        kept = cut(scores, how, TargetSettings(macs=0.5), cost=of)
+        assert [kept[g].tolist() for g in "ab"] == wanted
+
+
+def test_one_of_several_cuts_is_of_the_teachers_widths_and_may_remove_nothing() -> None:
+    have = {"a": 10, "b": 4}
+    left = {"a": torch.arange(8.0), "b": torch.arange(4.0)}
+    kept = cut(left, CutSettings(ratio=0.5), NO_TARGET, whole=have)
+    assert counts(kept) == {"a": 5, "b": 2} and kept["a"].tolist() == [3, 4, 5, 6, 7]
+    assert counts(cut(left, CutSettings(ratio=0.1), NO_TARGET, whole=have)) == {"a": 8, "b": 4}
+    how = CutSettings(ratio=0.5, scope="network", unit="none")
+    assert counts(cut(left, how, NO_TARGET, whole=have)) == {"a": 5, "b": 1}  # 7 of 14 at most
+    last = {"a": torch.arange(3.0), "b": torch.tensor([0.1, 0.2])}  # b would go: it keeps a channel
+    assert counts(cut(last, CutSettings(ratio=0.8, scope="network", unit="none"), NO_TARGET,
+                      whole=have)) == {"a": 2, "b": 1}  # fmt: skip
+    of = lambda w: sum(w.values()) / 14  # noqa: E731
+    kept = cut(left, CutSettings(), TargetSettings(macs=0.5), cost=of, whole=have)
+    assert counts(kept) == {"a": 5, "b": 2}
+
+
 @pytest.mark.parametrize("scope", ["layer", "network"])
 @pytest.mark.parametrize("cost", ["macs", "params", "bytes"])
 def test_a_cost_is_reached_by_the_widest_network_within_it(scope: Any, cost: str) -> None:

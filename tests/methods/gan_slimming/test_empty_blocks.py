@@ -21,7 +21,7 @@ from ganpress.formats.exporters import export
 from ganpress.measures.cost import CostTable, measure
 from ganpress.methods.base import Given
 from ganpress.methods.gan_slimming.extract import cut, first_scales, floors_of, rounded
-from ganpress.methods.gan_slimming.importance import Goal
+from ganpress.methods.gan_slimming.goal import Goal
 from ganpress.methods.gan_slimming.joint import Pruning
 from ganpress.methods.gan_slimming.method import slim
 from ganpress.methods.gan_slimming.proximal import (

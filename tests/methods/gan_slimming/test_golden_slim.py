@@ -30,7 +30,7 @@ from slim_setup import (
 )
 
 from ganpress.channels.take import scales
-from ganpress.methods.gan_slimming.importance import Goal
+from ganpress.methods.gan_slimming.goal import Goal
 from ganpress.methods.gan_slimming.joint import joint
 from ganpress.training.distil import distil
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ganpress.methods.gan_slimming.importance import importance_per_cost, ranks
+from ganpress.channels.importance import importance_per_cost, ranks
 from ganpress.methods.gan_slimming.proximal import HostScales, prune_step
 
 SIZES = {"a": torch.tensor([0.5, 0.0, 2.0, 1.0]), "b": torch.tensor([1.001, 1.002])}

@@ -39,7 +39,7 @@ from slim_setup import (
 from torch import Tensor
 
 from ganpress.channels.take import scales
-from ganpress.methods.gan_slimming.importance import Goal
+from ganpress.methods.gan_slimming.goal import Goal
 from ganpress.methods.gan_slimming.joint import joint
 from ganpress.nn.axes import widths
 from ganpress.run.run import Run

@@ -10,6 +10,7 @@ import torch
 from nets import WIRINGS, photos
 from torch import Tensor, nn
 
+from ganpress.channels.importance import importance_per_cost, ranks
 from ganpress.channels.take import scales
 from ganpress.losses.distance import Distance, DistanceSettings
 from ganpress.losses.terms import (
@@ -22,7 +23,7 @@ from ganpress.losses.terms import (
     unit_distance,
 )
 from ganpress.methods.gan_slimming.extract import cut, first_scales
-from ganpress.methods.gan_slimming.importance import Goal, importance_per_cost, ranks
+from ganpress.methods.gan_slimming.goal import Goal
 from ganpress.methods.gan_slimming.joint import Pruning, rate_factors
 from ganpress.methods.gan_slimming.proximal import collapsed, prune_step
 from ganpress.methods.gan_slimming.settings import SlimConfig

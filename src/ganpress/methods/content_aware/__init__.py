@@ -7,7 +7,14 @@ from ganpress.methods.base import Method
 from ganpress.methods.content_aware.method import content_aware
 from ganpress.methods.content_aware.requests import check, resolve
 from ganpress.methods.content_aware.settings import ContentAwareConfig
-from ganpress.methods.content_aware.variants import CHARTS, CLAIMS, VARIANTS, shortened
+from ganpress.methods.content_aware.variants import (
+    CHARTS,
+    CLAIMS,
+    VARIANTS,
+    shortened,
+    stage_minutes,
+    stage_steps,
+)
 
 CONTENT_AWARE = Method(
     name="content-aware",
@@ -16,6 +23,8 @@ CONTENT_AWARE = Method(
     compress=content_aware,
     resolve=resolve,
     check=check,
+    stage_minutes=stage_minutes,
+    stage_steps=stage_steps,
     shortened=shortened,
     parallel=True,
     variants=VARIANTS,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from ganpress.channels.importance import importance_per_cost, ranks
 from ganpress.channels.ranking import (
     Bind,
     filled,
@@ -74,26 +75,31 @@ def cut(
     *,
     cost: CostOf | None = None,
     limits: Limits = Limits(),
+    whole: Widths | None = None,
 ) -> dict[str, Tensor]:
     """The channels that are kept: by a ratio, or the most that the target's cost allows.
 
     Args:
         scores: of every group that may be cut.
         cost: widths of these groups -> the cost that ``target`` names, as a fraction of the
-            teacher's; needed with a target.
+            teacher's; needed with a target, and for ``how.cost_exponent``.
+        whole: the teacher's widths, of which fractions are, where this is one of several cuts; it
+            may then remove nothing. None: those of the scores.
     Returns: group -> sorted indices, (k,) int64.
     Raises: ConfigError for a ratio beside a cost, or neither; for a ratio that cuts nothing or
         empties a layer; InfeasibleTarget where even the smallest network costs more.
     """
     check_cut(how, target)
-    comparable = scores if how.unit == "none" else over_mean(scores)
+    comparable = UNITS[how.unit](scores)
+    if how.cost_exponent and cost is not None:
+        comparable = importance_per_cost(comparable, cost, how.cost_exponent)
     if how.ratio is not None and how.scope == "layer":
-        return cut_each(scores, how.ratio, limits)
+        return cut_each(scores, how.ratio, limits, whole)
     if how.ratio is not None:
-        return cut_all(comparable, how.ratio, limits)
+        return cut_all(comparable, how.ratio, limits, whole)
     assert target.chosen is not None and cost is not None
     if how.scope == "layer":
-        return cut_each_to(scores, target, cost, limits)
+        return cut_each_to(scores, target, cost, limits, whole)
     return keep_top(
         comparable, budget=target.chosen[1], cost=cost, floors=limits.min_channels,
         multiple=limits.multiple, bind=limits.bind,
@@ -117,23 +123,29 @@ def widths_after(widths: Widths, ratio: float, limits: Limits = Limits()) -> dic
     return limits({g: c - int(c * ratio) for g, c in widths.items()}, widths)
 
 
-def cut_each(scores: Scores, ratio: float, limits: Limits = Limits()) -> dict[str, Tensor]:
+def cut_each(
+    scores: Scores, ratio: float, limits: Limits = Limits(), whole: Widths | None = None
+) -> dict[str, Tensor]:
     """Remove the same fraction of every group's channels, the least important ones (the paper)."""
-    have = {g: len(s) for g, s in scores.items()}
-    _refuse_no_cut(lambda r: widths_after(have, r, limits), have, ratio, limits)
+    have = whole or {g: len(s) for g, s in scores.items()}
+    if whole is None:
+        _refuse_no_cut(lambda r: widths_after(have, r, limits), have, ratio, limits)
     return best(scores, widths_after(have, ratio, limits))
 
 
-def cut_all(scores: Scores, ratio: float, limits: Limits = Limits()) -> dict[str, Tensor]:
+def cut_all(
+    scores: Scores, ratio: float, limits: Limits = Limits(), whole: Widths | None = None
+) -> dict[str, Tensor]:
     """Remove a fraction of all channels, the least important ones of all groups together.
 
     Raises: ConfigError where a whole group would be among them, before ``min_channels`` of it are
-        put back: what is left would have little to do with the scores.
+        put back: what is left would have little to do with the scores. Not of one of several cuts,
+        since a group that is narrow by then is judged anew in each.
     """
     have = {g: len(s) for g, s in scores.items()}
 
     def left(r: float, within: Limits) -> dict[str, Tensor]:
-        total = sum(have.values())
+        total = sum((whole or have).values())
         return keep_top(
             scores, budget=_reachable(total - int(total * r), have, within),
             cost=lambda widths: sum(widths.values()), floors=within.min_channels,
@@ -147,6 +159,8 @@ def cut_all(scores: Scores, ratio: float, limits: Limits = Limits()) -> dict[str
     def widths_at(r: float) -> Widths:
         return have if emptied(r) else {g: len(k) for g, k in left(r, limits).items()}
 
+    if whole is not None:
+        return left(ratio, limits)
     if gone := emptied(ratio):
         most = _down(largest_ratio(lambda r: not emptied(r)))
         cuts = most > 0 and _is_narrower(widths_at(most), have)
@@ -176,11 +190,15 @@ def check_ratio_of_all(have: Widths, ratio: float, limits: Limits = Limits()) ->
 
 
 def cut_each_to(
-    scores: Scores, target: TargetSettings, cost: CostOf, limits: Limits = Limits()
+    scores: Scores,
+    target: TargetSettings,
+    cost: CostOf,
+    limits: Limits = Limits(),
+    whole: Widths | None = None,
 ) -> dict[str, Tensor]:
     """Remove as small a fraction of every group's channels as fits the cost. What whole steps of
     ``limits.multiple`` leave of it goes to the groups that have kept the smallest share."""
-    have = {g: len(s) for g, s in scores.items()}
+    have = whole or {g: len(s) for g, s in scores.items()}
     assert target.chosen is not None
     name, allowed = target.chosen
 
@@ -214,6 +232,14 @@ def over_mean(scores: Scores) -> Scores:
     """Scores divided by their group's mean: a layer whose gradients are all large keeps no more
     channels for that. A group without any score other than 0 is left as it is."""
     return {g: s / m if len(s) and (m := s.mean()) > 0 else s for g, s in scores.items()}
+
+
+UNITS: dict[str, Callable[[Scores], Scores]] = {
+    "mean": over_mean,
+    "rank": ranks,
+    "none": lambda scores: scores,
+}
+"""What makes layers comparable, by ``cut.unit``."""
 
 
 def _refuse_no_cut(

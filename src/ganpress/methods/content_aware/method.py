@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from ganpress.methods.content_aware.passes import relation_taps
 from ganpress.methods.content_aware.pruning import cut_student, scored
 from ganpress.methods.content_aware.requests import discriminator_to_play, remarks
 from ganpress.methods.content_aware.retrain import Objective, retrain
+from ganpress.methods.content_aware.rounds import Round, rounds_of, share_of
 from ganpress.methods.content_aware.scores.diversity import principal_directions
 from ganpress.methods.content_aware.settings import ContentAwareConfig
 from ganpress.methods.content_aware.terms import Terms, terms_of
@@ -29,15 +30,15 @@ from ganpress.training.distil import Budget
 from ganpress.training.setup import (
     Setup,
     calibration_batches,
+    keep,
     quantise_student,
     render_teacher,
     set_up,
+    take_up,
     training_crops,
 )
 
 RATES = "learning rates"  # what a restart halves
-RETRAIN = "finetune"
-"""The stage of the retraining, by the name of its settings."""
 
 
 def content_aware(given: Given, settings: ContentAwareConfig, run: Run) -> Model:
@@ -46,6 +47,9 @@ def content_aware(given: Given, settings: ContentAwareConfig, run: Run) -> Model
     1. score: the importance of each channel of the teacher, by ``score``.
     2. cut: the least important go, by ``cut`` or to the target.
     3. finetune: what is left is trained anew, under the teacher's guidance.
+
+    With ``narrow.rounds`` there are rounds of all three on the way, in the stages score-1, cut-1,
+    narrow-1, ...; quantisers come after the last cut.
 
     Raises: what the stages raise.
     """
@@ -58,34 +62,59 @@ def content_aware(given: Given, settings: ContentAwareConfig, run: Run) -> Model
     for line in remarks(given, c, terms.distance):
         say(line, quiet=quiet)
     render_teacher(setup, c, {"render": training_crops(c)})
-    student = cut_student(setup, c, scored(setup, c))
+    minimised = objective(setup, c, terms)
+    *before, last = rounds_of(c)
+    student = narrowed(setup, c, minimised, before)
+    student = cut_student(setup, c, scored(setup, c, student, last), student, last)
     quantise(setup, c, student)
-    train(setup, c, student, objective(setup, c, terms))
+    train(setup, c, student, minimised, last)
     calibrate(setup, c, student.net)
     student.net.eval()
     setup.warn_of_empty_masks()
     return student
 
 
-def train(setup: Setup, c: ContentAwareConfig, student: Model, minimised: Objective) -> None:
-    """The stage of the retraining, in place; again at lower rates where it diverges."""
-    f, teacher = c.finetune, setup.cached_teacher(c, c.data.size)
+def narrowed(
+    setup: Setup, c: ContentAwareConfig, minimised: Objective, rounds: Iterable[Round]
+) -> Model:
+    """What these rounds leave of the teacher; the teacher itself where there are none."""
+    student = setup.teacher
+    for part in rounds:
+        if setup.run.done(part.training):
+            student = take_up(setup.run.root / part.training, setup.discriminator, c)
+            continue
+        student = cut_student(setup, c, scored(setup, c, student, part), student, part)
+        train(setup, c, student, minimised, part)
+    return student
+
+
+def train(
+    setup: Setup, c: ContentAwareConfig, student: Model, minimised: Objective, part: Round
+) -> None:
+    """The stage that trains after a round's cut, in place; again at lower rates where it diverges.
+    What a round before the last leaves is kept in its folder."""
+    share, teacher, name = share_of(c, part), setup.cached_teacher(c, c.data.size), part.training
     networks = setup.networks(student, teacher, c)
     facts: dict[str, float] = {}
 
     def batches(first: int) -> Iterator[Batch]:
-        return setup.source.batches(training_crops(c), first, f.steps, shared=True)
+        crops = training_crops(c)
+        return setup.source.batches(crops, share.first + first, share.end, shared=True)
 
     def attempt(stage: Stage, rate_factor: float) -> None:
-        budget = Budget(f.steps, f.minutes, rate_factor)
+        budget = Budget(share.steps, share.minutes, rate_factor)
         found = retrain(
-            stage, networks, batches, minimised, c, budget=budget, validate=setup.validate
-        )
+            stage, networks, batches, minimised, c, budget=budget, decay=share.decay,
+            validate=setup.validate if part.is_last else None,
+        )  # fmt: skip
         facts.update(found)
 
     trained = {"student": student.net, "discriminator": setup.discriminator}
-    stage = with_restarts(setup.run, RETRAIN, attempt, trained, c.restarts, rates=RATES)
-    if not setup.run.done(RETRAIN):
+    stage = with_restarts(setup.run, name, attempt, trained, c.restarts, rates=RATES)
+    if not part.is_last:
+        calibrate(setup, c, student.net)
+        distributed.first(lambda: keep(stage.root, student, setup.discriminator))
+    if not setup.run.done(name):
         stage.finish(computed=teacher.computed, recalled=teacher.recalled, **facts)
 
 

@@ -19,6 +19,7 @@ from ganpress.measures.target import LATENCY
 from ganpress.measures.timing.latency_target import latency_share
 from ganpress.methods.checks import binding, rounded_up
 from ganpress.methods.content_aware.cut import Limits, check_cut, check_ratio_of_all, cut, pruned
+from ganpress.methods.content_aware.rounds import ONCE, Round, amount
 from ganpress.methods.content_aware.scores.drawn import drawn_from
 from ganpress.methods.content_aware.scores.table import check_score, score_channels
 from ganpress.methods.content_aware.settings import ContentAwareConfig
@@ -36,20 +37,25 @@ from ganpress.types import Scores
 SCORES_FILE = "scores.safetensors"
 
 
-def scored(setup: Setup, c: ContentAwareConfig) -> dict[str, Tensor]:
+def scored(
+    setup: Setup, c: ContentAwareConfig, student: Model, part: Round = ONCE
+) -> dict[str, Tensor]:
     """The stage ``score``: each group's importance, (width,) float32 on the CPU, larger is more
     important; read back where the stage has finished. Every process counts them, and all take
-    process 0's."""
-    run, s = setup.run, c.score
-    path = run.root / "score" / SCORES_FILE
-    if not run.done("score"):
-        stage = run.stage("score")
+    process 0's.
+
+    Args: student: what is to be cut: the teacher, or what a round before has left of it.
+    """
+    run, s, name = setup.run, c.score, part.named("score")
+    path = run.root / name / SCORES_FILE
+    if not run.done(name):
+        stage = run.stage(name)
         drawn = drawn_from(
             setup.source, samples=s.samples, batch=s.batch, size=c.data.size,
             load_size=c.data.load_size, flip=c.data.flip, interest=setup.interest,
             seed=c.seed if s.seed is None else s.seed,
         )  # fmt: skip
-        found = score_channels(setup.teacher, drawn, s)
+        found = score_channels(student, drawn, s)
         plain = {group: score.float().contiguous() for group, score in found.items()}
         distributed.first(lambda: write_file(path, to_bytes(plain)))
         stage.finish(samples=s.samples)
@@ -57,20 +63,24 @@ def scored(setup: Setup, c: ContentAwareConfig) -> dict[str, Tensor]:
     return load_file(path)
 
 
-def cut_student(setup: Setup, c: ContentAwareConfig, scores: Scores) -> Model:
-    """The stage ``cut``: the teacher without its least important channels, on the device, its
-    BatchNorm calibrated."""
-    run, teacher = setup.run, setup.teacher
+def cut_student(
+    setup: Setup, c: ContentAwareConfig, scores: Scores, student: Model, part: Round = ONCE
+) -> Model:
+    """The stage ``cut``: the network that was scored without its least important channels, on the
+    device, its BatchNorm calibrated."""
+    run, teacher, name = setup.run, setup.teacher, part.named("cut")
     cost = cost_of(teacher, c)
-    keep = cut(scores, c.cut, c.target, cost=cost, limits=limits(teacher, c))
-    whole = in_form(Model(teacher.net, teacher.family, teacher.options), c)
-    seen = calibration_batches(setup, c) if batch_norms(whole.net) else ()
-    student = pruned(whole, keep, calibration=seen)
-    place(student.net, c, c.device).requires_grad_(True)
-    if not run.done("cut"):
-        run.stage("cut").finish(widths=counts(keep), cost=cost(student.widths))
+    how, target = amount(c, part, min(1.0, cost(teacher.widths)))
+    whole = None if part.count == 1 else teacher.widths
+    keep = cut(scores, how, target, cost=cost, limits=limits(teacher, c), whole=whole)
+    bare = in_form(Model(student.net, student.family, student.options), c)
+    seen = calibration_batches(setup, c) if batch_norms(bare.net) else ()
+    narrower = pruned(bare, keep, calibration=seen)
+    place(narrower.net, c, c.device).requires_grad_(True)
+    if not run.done(name):
+        run.stage(name).finish(widths=counts(keep), cost=cost(narrower.widths))
         distributed.wait()
-    return student
+    return narrower
 
 
 def limits(teacher: Model, c: ContentAwareConfig) -> Limits:

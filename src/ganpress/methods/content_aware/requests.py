@@ -118,6 +118,7 @@ def check(given: Given, settings: ContentAwareConfig) -> None:
     check_processes(c)
     check_losses(given, c)
     check_terms(given, c)
+    check_rounds(given, c)
     check_pruning(teacher, c, partial(check, given))
 
 
@@ -144,6 +145,18 @@ def check_losses(given: Given, c: ContentAwareConfig) -> None:
     if any((c.discriminator.weight, d.pixel, d.perceptual, d.relation, d.mmd)):
         return
     raise without_loss(c, {"distil.pixel": 3.0}, partial(check, given))
+
+
+def check_rounds(given: Given, c: ContentAwareConfig) -> None:
+    """Refuse rounds without a step between them: ConfigError."""
+    n = c.narrow
+    if n.rounds - 1 > n.steps:
+        fewer = [{"narrow.rounds": n.steps + 1}], [{"narrow.steps": n.rounds - 1}]
+        raise ConfigError(
+            f"narrow.rounds={n.rounds} has {n.rounds - 1} trainings between its cuts, and "
+            f"narrow.steps={n.steps} gives each less than a step"
+            f"{ways(c, *fewer, check=partial(check, given))}."
+        )
 
 
 def check_terms(given: Given, c: ContentAwareConfig) -> None:

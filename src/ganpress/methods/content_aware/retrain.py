@@ -56,6 +56,7 @@ def retrain(
     settings: ContentAwareConfig,
     *,
     budget: Budget,
+    decay: float,
     validate: Callable[[nn.Module], float] | None = None,
 ) -> dict[str, float]:
     """Train the student in place: a step of the discriminator, lazy R1, a step of the student by
@@ -65,7 +66,8 @@ def retrain(
     and the lazy path length penalty, each a step of Adam's. Teacher and student are given the same
     z, the same layer at which styles are mixed, and the same noise maps.
 
-    Args: validate: called every ``finetune.validate_every`` steps; smaller is better.
+    Args: decay: fraction of the budget, at its end, over which the learning rates fall to 0.
+        validate: called every ``finetune.validate_every`` steps; smaller is better.
     Returns: facts for done.json. Raises: Diverged.
     """
     c, f, gan_weight = settings, settings.finetune, settings.discriminator.weight
@@ -87,7 +89,7 @@ def retrain(
     )  # fmt: skip
     stream, step = batches(stage.first), stage.first - 1
     for step in loop:
-        left = min(1.0, (1 - stage.progress) / f.decay) if f.decay else 1.0
+        left = min(1.0, (1 - stage.progress) / decay) if decay else 1.0
         for optimiser, lr in zip((opt_g, opt_d), first_lrs, strict=True):
             optimiser.param_groups[0]["lr"] = lr * left
         batch = next(stream)

@@ -88,10 +88,17 @@ class CutSettings(Settings):
         "least important of all layers (a ratio at which these would be all of a layer's is "
         "refused once the scores are known)",
     )
-    unit: Literal["mean", "none"] = Field(
+    unit: Literal["mean", "rank", "none"] = Field(
         default="mean",
         description="what makes layers comparable where scope is network; mean: scores are divided "
-        "by their layer's mean; none: they are taken as they are",
+        "by their layer's mean; rank: a channel's rank in its layer, as a fraction, is its score; "
+        "none: scores are taken as they are",
+    )
+    cost_exponent: float = Field(
+        default=0.0,
+        ge=0,
+        description="where scope is network, exponent of what a channel costs, by which its score "
+        "is divided, so that layers of few pixels stay wider; 0: cost ignored",
     )
 
     @model_validator(mode="after")
@@ -101,5 +108,11 @@ class CutSettings(Settings):
             raise ConfigError(
                 f"cut.ratio={self.ratio:g} {what}: it is the fraction of the channels that is "
                 "removed, above 0 and below 1, such as the paper's cut.ratio=0.7."
+            )
+        if self.cost_exponent and self.scope == "layer":
+            raise ConfigError(
+                f"cut.cost_exponent={self.cost_exponent:g} compares the channels of different "
+                "layers, and cut.scope=layer takes the same ratio of each: set cut.scope=network, "
+                "or cut.cost_exponent=0."
             )
         return self

@@ -102,6 +102,26 @@ class ContentAwareDiscriminator(InheritedDiscriminator):
     )
 
 
+class NarrowSettings(Settings):
+    """Cuts on the way to the student's widths, with training between them (beyond the paper)."""
+
+    rounds: int = Field(
+        default=1,
+        ge=1,
+        description="cuts, at equal ratios of the cost or of the channels, each by the scores of "
+        "what the one before has left; 1: all at once (the paper)",
+    )
+    steps: int = Field(
+        default=150_000, ge=1, description="training steps between the cuts, over all rounds"
+    )
+    minutes: float | None = Field(
+        default=None,
+        gt=0,
+        description="wall-clock limit in minutes between the cuts, over all rounds; None: steps "
+        "alone",
+    )
+
+
 class ContentAwareFinetune(FinetuneSettings):
     """Retraining of the pruned student."""
 
@@ -148,6 +168,7 @@ class ContentAwareConfig(MethodSettings):
     )
     score: ScoreSettings = ScoreSettings()
     cut: CutSettings = CutSettings()
+    narrow: NarrowSettings = NarrowSettings()
     distil: ContentAwareDistil = ContentAwareDistil()
     path: PathSettings = PathSettings()
     discriminator: ContentAwareDiscriminator = ContentAwareDiscriminator()

@@ -8,12 +8,27 @@ from ganpress.methods.base import Claim, Variant
 from ganpress.methods.content_aware.settings import ContentAwareConfig
 
 
+def stage_minutes(c: ContentAwareConfig) -> dict[str, float | None]:
+    """How the training time is spent, in minutes; scores and cuts are not counted."""
+    between = {"narrow": c.narrow.minutes} if c.narrow.rounds > 1 else {}
+    return {**between, "finetune": c.finetune.minutes}
+
+
+def stage_steps(c: ContentAwareConfig) -> dict[str, int]:
+    """Steps of each stage; the trainings between cuts count as one."""
+    between = {"narrow": c.narrow.steps} if c.narrow.rounds > 1 else {}
+    return {**between, "finetune": c.finetune.steps}
+
+
 def shortened(c: ContentAwareConfig, steps: int, minutes: float) -> ContentAwareConfig:
-    """The same compression with so short a retraining, and scores of one batch."""
-    brief = {"steps": steps, "minutes": minutes, "select": "last"}
+    """The same compression with so short a retraining, and scores of one batch; with one training
+    between two cuts, if there are any."""
+    length = {"steps": steps, "minutes": minutes}
+    brief = {**length, "select": "last"}
     return c.model_copy(
         update={
             "score": c.score.model_copy(update={"samples": c.score.batch}),
+            "narrow": c.narrow.model_copy(update={**length, "rounds": min(2, c.narrow.rounds)}),
             "finetune": c.finetune.model_copy(update=brief),
             "data": c.data.model_copy(update={"teacher_cache": None, "workers": 0}),
             "restarts": 0,
@@ -30,6 +45,27 @@ _PAPER: dict[str, Any] = {**_by("content-aware"), "distil": {"masked": True}}
 
 def _distil(**changes: Any) -> dict[str, Any]:
     return {**_PAPER, "distil": {**_PAPER["distil"], **changes}}
+
+
+ROUNDS, BETWEEN = 4, 3 / 8
+"""Of variants in rounds: their cuts, and the share of the training that passes between them."""
+
+
+def _in_rounds(settings: ContentAwareConfig, shared: ContentAwareConfig) -> ContentAwareConfig:
+    """The same training time, part of it between cuts."""
+    steps, minutes = sum(stage_steps(shared).values()), stage_minutes(shared).values()
+    whole = None if None in minutes else sum(m for m in minutes if m is not None)
+
+    def part(share: float) -> dict[str, Any]:
+        return {"steps": max(1, round(share * steps)), "minutes": whole and share * whole}
+
+    narrow = {**part(BETWEEN), "rounds": ROUNDS}
+    return settings.model_copy(
+        update={
+            "narrow": settings.narrow.model_copy(update=narrow),
+            "finetune": settings.finetune.model_copy(update=part(1 - BETWEEN)),
+        }
+    )
 
 
 VARIANTS: dict[str, Variant] = {
@@ -63,6 +99,14 @@ VARIANTS: dict[str, Variant] = {
     "mmd": Variant(
         meaning="with a distribution term on frozen features", overrides=_distil(mmd=1.0)
     ),
+    "in-rounds": Variant(
+        meaning="cut in four rounds, with training between", overrides=_PAPER, adjust=_in_rounds
+    ),
+    "by-cost": Variant(
+        meaning="in rounds, channels of all layers together, by rank and cost",
+        overrides={**_PAPER, "cut": {"scope": "network", "unit": "rank", "cost_exponent": 0.2}},
+        adjust=_in_rounds,
+    ),
 }
 
 CLAIMS = (
@@ -86,6 +130,8 @@ CLAIMS = (
         better="diversity",
         worse="content-aware",
     ),
+    Claim(statement="cut in rounds better than at once", better="in-rounds", worse="content-aware"),
+    Claim(statement="by cost better than each layer alike", better="by-cost", worse="in-rounds"),
     Claim(
         statement="latent-direction distillation better than masked (StyleKD)",
         better="stylekd",

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
+from ganpress.channels.importance import importance_per_cost, ranks
 from ganpress.channels.ranking import Bind, beyond, cut_level, unbound
 from ganpress.channels.silence import warn_of_floor
 from ganpress.channels.take import scales
-from ganpress.methods.gan_slimming.importance import Goal, importance_per_cost, ranks
+from ganpress.methods.gan_slimming.goal import Goal
 from ganpress.methods.gan_slimming.proximal import (
     HostScales,
     collapsed,

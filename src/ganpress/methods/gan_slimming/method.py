@@ -15,7 +15,7 @@ from ganpress.measures.cost import CostOf
 from ganpress.methods.base import Given
 from ganpress.methods.checks import check_discriminator, check_features, check_images
 from ganpress.methods.gan_slimming.extract import cut, first_scales, floors_of, scaled_copy
-from ganpress.methods.gan_slimming.importance import Goal
+from ganpress.methods.gan_slimming.goal import Goal
 from ganpress.methods.gan_slimming.joint import Pruning, joint
 from ganpress.methods.gan_slimming.settings import SlimConfig, resolve
 from ganpress.methods.gan_slimming.targets import (

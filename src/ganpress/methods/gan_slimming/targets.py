@@ -22,7 +22,7 @@ from ganpress.measures.target import LATENCY
 from ganpress.measures.timing.latency_target import latency_share
 from ganpress.methods.checks import binding, rounded_up
 from ganpress.methods.gan_slimming.extract import floors_of, scaled_copy
-from ganpress.methods.gan_slimming.importance import Goal
+from ganpress.methods.gan_slimming.goal import Goal
 from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model
 from ganpress.models.layouts import Binding

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from ganpress.channels.importance import ranks
 from ganpress.errors import ConfigError
 from ganpress.methods.content_aware.score_settings import ScoreSettings
 from ganpress.methods.content_aware.scores.activations import Over, asv, l1_map
@@ -127,14 +128,3 @@ def combined(first: Scores, second: Scores, weight: float) -> Scores:
     """Two scores by rank: (1 - weight) of the first's and ``weight`` of the second's."""
     a, b = ranks(first), ranks(second)
     return {group: (1 - weight) * a[group] + weight * b[group] for group in a}
-
-
-def ranks(scores: Scores) -> Scores:
-    """Each channel's rank in its group as a fraction of the width, (0, 1]; equal scores in order.
-
-    Scores of different units can then be added; all groups are alike.
-    """
-    return {
-        group: (score.argsort(stable=True).argsort() + 1) / max(1, len(score))
-        for group, score in scores.items()
-    }

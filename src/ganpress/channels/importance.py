@@ -1,35 +1,12 @@
-"""The cost allowed at each point of the loop, and the importance of channels across groups."""
+"""What makes the importance of channels comparable between groups: ranks, and what they cost."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 
 from ganpress.types import Scores, Widths
-
-
-@dataclass(frozen=True)
-class Goal:
-    """The cost target of pruning: a schedule of cost ratios, and how cost is computed.
-
-    Attributes:
-        cost: widths -> cost as a fraction of the teacher's.
-        start, end: the ratio at the beginning of the loop and at the end of the ramp.
-        ramp_fraction: of the loop in which the ratio falls from start to end, geometrically.
-    """
-
-    cost: Callable[[Widths], float]
-    start: float
-    end: float
-    ramp_fraction: float
-
-    def at(self, progress: float) -> float:
-        """The cost ratio allowed at this point of the loop, 0 to 1."""
-        passed = min(1.0, progress / self.ramp_fraction)
-        return self.start * math.pow(self.end / self.start, passed)
 
 
 def ranks(magnitudes: Scores) -> Scores:
