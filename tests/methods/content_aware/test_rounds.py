@@ -16,9 +16,11 @@ from safetensors.torch import load_file
 
 from ganpress.channels.recalibrate import batch_norms
 from ganpress.measures.cost import cost_ratio
+from ganpress.methods.content_aware import pruning
 from ganpress.methods.content_aware.retrain import retrain
 from ganpress.methods.content_aware.rounds import Round, amount, rounds_of, share_of
 from ganpress.models.checkpoint import load
+from ganpress.models.source import Source
 from ganpress.quantisation.quantise import quantiser_of
 
 METHOD = "ganpress.methods.content_aware.method"
@@ -117,8 +119,6 @@ def test_each_round_is_cut_to_its_cost_by_scores_of_what_the_one_before_has_trai
     scope: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given, seen = given_for("stylegan2", home), []
-    from ganpress.methods.content_aware import pruning
-
     real = pruning.score_channels
 
     def score(model: Any, drawn: Any, s: Any) -> Any:
@@ -177,8 +177,6 @@ def test_only_the_last_round_is_validated_and_lets_its_rates_fall(
 def test_batches_go_on_where_the_round_before_ended(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ganpress.models.source import Source
-
     asked, batches = [], Source.batches
 
     def watched(self: Source, crops: Any, first: int, end: int, **named: Any) -> Any:
@@ -189,6 +187,19 @@ def test_batches_go_on_where_the_round_before_ended(
     monkeypatch.setattr(Source, "batches", watched)
     press(given_for("cyclegan instance", home), settings(narrow=THREE), tmp_path)
     assert asked == [(0, 2), (2, 5), (5, 7)]
+
+
+def test_the_way_to_bytes_begins_at_what_eight_bits_leave(home: Path, tmp_path: Path) -> None:
+    given = given_for("sngan", home)
+    config = settings(
+        cut={"ratio": None}, target={"bytes": 0.2}, quantise={"bits": 8},
+        narrow={"rounds": 2, "steps": 1},
+    )  # fmt: skip
+    press(given, config, tmp_path)
+    whole = pruning.cost_of(given.teacher, config)(given.teacher.widths)
+    assert 0.2 < whole < 0.5
+    first = fact(tmp_path, "cut-1", "cost")
+    assert 0.2 < first <= (0.2 * whole) ** 0.5
 
 
 def test_quantisers_come_after_the_last_cut(home: Path, tmp_path: Path) -> None:
