@@ -275,3 +275,21 @@ def test_what_is_written_are_a_strip_an_animation_a_table_and_figures(tmp_path: 
     }
     write_mix(student, ["1", "2"], ["3"], tmp_path, layers=(0, 2), teacher=of)
     assert size_of(tmp_path / "mix.png") == (3 * 18 - 2, 4 * 18 - 2)
+
+
+@pytest.mark.parametrize("write", ["morph", "mix"])
+def test_a_file_in_the_place_of_the_folder_is_refused_before_any_picture_is_made(
+    write: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError("pictures were made")
+
+    monkeypatch.setattr(f"ganpress.editing.results.{write}", work)
+    taken = tmp_path / "taken.png"
+    taken.write_bytes(b"mine")
+    with pytest.raises(ConfigError, match=r"taken.png cannot be made"):
+        if write == "morph":
+            write_morph(stylegan2(), ["1", "2"], taken)
+        else:
+            write_mix(stylegan2(), ["1"], ["2"], taken, layers=(0, 2))
+    assert taken.read_bytes() == b"mine"

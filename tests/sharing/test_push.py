@@ -137,7 +137,10 @@ def test_a_private_push_makes_a_private_repository_and_no_public_one_takes_it(
     hub.add("alice/open", {"README.md": b"x"})
     with pytest.raises(HubError, match="everybody sees it: nothing was pushed"):
         push(file, "alice/open", private=True)
+    with pytest.raises(HubError, match="nothing was pushed"):
+        push(file, "alice/open", private=True, revision="v2")
     assert set(hub.files("alice/open")) == {"README.md"}
+    assert set(hub.repos["alice/open"].refs) == {"main"}
 
 
 def test_an_upload_that_breaks_off_leaves_nothing_and_goes_on_when_pushed_again(

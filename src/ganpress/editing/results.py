@@ -65,9 +65,9 @@ def write_morph(
     film = Path(out) / f"morph.{s.ending}"
     check_animation(film, s.frames, s.seconds)
     rows = _networks(model, given, teacher)
+    folder = make_folder(Path(out))
     by = load_distance(s.distance, weights=weights, side=model.size)
     found = morph(rows, frames=s.frames, space=s.space, distance=by)
-    folder = make_folder(Path(out))
     count = min(_SHOWN, s.frames)
     write_animation(found.frames, film, seconds=s.seconds)
     strip = write_picture(found.strip(count), folder / "strip.png", columns=count)
@@ -103,10 +103,10 @@ def write_mix(
     Raises: ConfigError, CheckpointError, DiskFull.
     """
     across, down = (_networks(model, given, teacher) for given in (sources, destinations))
+    path = make_folder(Path(out)) / "mix.png"
     tables = [
         mix(a, b, layers, same_noise=same_noise).picture for a, b in zip(across, down, strict=True)
     ]
-    path = make_folder(Path(out)) / "mix.png"
     return Written((write_picture(torch.cat(tables), path, columns=len(across[0].latents) + 1),))
 
 

@@ -101,14 +101,14 @@ def _send(client: Any, address: Address, folder: Path, *, private: bool, message
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         client.create_repo(address.repo, private=private or None, exist_ok=True)
-        if address.revision not in (None, "main"):
-            client.create_branch(address.repo, branch=address.revision, exist_ok=True)
-        there = client.model_info(address.repo, revision=address.revision)
-        if private and there.private is False:
+        if private and client.model_info(address.repo).private is False:
             raise HubError(
                 f"{address.repo} is there already, and everybody sees it: nothing was pushed. Make "
                 f"it private on {endpoint()}/{address.repo}/settings, or leave --private out."
             )
+        if address.revision not in (None, "main"):
+            client.create_branch(address.repo, branch=address.revision, exist_ok=True)
+        there = client.model_info(address.repo, revision=address.revision)
         former = {s.rfilename for s in there.siblings or ()} & set(OWN) - files.keys()
         commit = client.create_commit(
             address.repo,

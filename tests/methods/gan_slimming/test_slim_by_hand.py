@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -247,9 +248,12 @@ def test_a_group_that_costs_nothing_has_a_price_that_is_not_zero() -> None:
 # --- the last cut --------------------------------------------------------------------------------
 
 
-def last_cut(large: float, kept: int, *, relative: bool = True) -> tuple[Tensor, Tensor]:
+def last_cut(
+    large: float, kept: int, *, relative: bool = True, dear: int = 1, **how: Any
+) -> tuple[Tensor, Tensor]:
     """The scales that the last cut leaves of two groups, one of which is ``large`` times the other
-    in all; a made-up cost asks for so many channels of both."""
+    in all; a made-up cost asks for so many channels of both, of which those of the second cost
+    ``dear`` times as much. ``how``: of the settings ``sparsify``."""
     student = WIRINGS["cyclegan affine"].model()
     found = scales(student.net)
     with torch.no_grad():
@@ -259,13 +263,13 @@ def last_cut(large: float, kept: int, *, relative: bool = True) -> tuple[Tensor,
         found["up1"][0].copy_(torch.linspace(0.10, 0.65, 17))
     units = {"stem": large, "up1": 1.0}
     others = {g: n for g, n in student.widths.items() if g not in units}
-    total = 5 + 17
+    total = 5 + 17 * dear
 
     def cost(widths: Mapping[str, int]) -> float:
         assert all(widths[g] == n for g, n in others.items())
-        return (widths["stem"] + widths["up1"]) / total
+        return (widths["stem"] + dear * widths["up1"]) / total
 
-    config = checked(SlimConfig, {"min_channels": 1})
+    config = checked(SlimConfig, {"min_channels": 1, "sparsify": {"ranking": "magnitude", **how}})
     pruning = Pruning(
         dict.fromkeys(student.widths, config.min_channels),
         goal=Goal(cost, start=1.0, end=kept / total, ramp_fraction=1.0),
@@ -291,6 +295,15 @@ def test_without_references_the_last_cut_compares_scales_as_they_are() -> None:
     assert (len(stem), len(up1)) == (5, 3)
     stem, up1 = last_cut(0.01, 8, relative=False)
     assert (len(stem), len(up1)) == (1, 7)
+
+
+def test_the_last_cut_ranks_channels_as_the_loop_does() -> None:
+    """By rank 1, 0.8 of the five and 1, 16/17 ... 12/17 of the seventeen are the best eight; where
+    the latter cost three times as much, by root: 1, 0.8, 0.6 over 0.71, and 1, 16/17 over 1.22."""
+    stem, up1 = last_cut(100.0, 8, relative=False, ranking="rank")
+    assert stem.tolist() == pytest.approx([90.0, 80.0]) and len(up1) == 6
+    stem, up1 = last_cut(100.0, 10, relative=False, ranking="rank", dear=3, cost_exponent=0.5)
+    assert stem.tolist() == pytest.approx([90.0, 80.0, 70.0]) and len(up1) == 2
 
 
 def test_the_unit_of_a_group_is_the_mean_size_over_channels_of_its_producers() -> None:

@@ -12,6 +12,7 @@ from ganpress.channels.ranking import Bind, keep_top, unbound
 from ganpress.channels.recalibrate import recalibrate
 from ganpress.channels.silence import extract, scale_magnitudes, survivors, warn_of_floor
 from ganpress.channels.take import counts
+from ganpress.methods.gan_slimming.goal import compared
 from ganpress.methods.gan_slimming.joint import Pruning
 from ganpress.methods.gan_slimming.settings import SlimConfig
 from ganpress.models.checkpoint import Model
@@ -86,7 +87,8 @@ def cut(
             return cost({**whole, **chosen})
 
         if cost_with_the_rest(counts(keep)) > goal.end:
-            scores = {g: s / pruning.references.get(g, 1.0) for g, s in found.items()}
+            relative = {g: s / pruning.references.get(g, 1.0) for g, s in found.items()}
+            scores = compared(relative, cost_with_the_rest, config.sparsify)
             floors = {g: pruning.floors[g] for g in found}
             keep = keep_top(
                 scores, budget=goal.end, cost=cost_with_the_rest, floors=floors,

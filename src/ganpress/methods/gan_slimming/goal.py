@@ -1,4 +1,4 @@
-"""The cost allowed at each point of the joint loop."""
+"""The cost allowed at each point of the joint loop, and what is cut to it first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ganpress.types import Widths
+from ganpress.channels.importance import importance_per_cost, ranks
+from ganpress.measures.cost import CostOf
+from ganpress.methods.gan_slimming.settings import SparsifySettings
+from ganpress.types import Scores, Widths
 
 
 @dataclass(frozen=True)
@@ -28,3 +31,12 @@ class Goal:
         """The cost ratio allowed at this point of the loop, 0 to 1."""
         passed = min(1.0, progress / self.ramp_fraction)
         return self.start * math.pow(self.end / self.start, passed)
+
+
+def compared(magnitudes: Scores, cost: CostOf, s: SparsifySettings) -> Scores:
+    """The importance of channels, comparable between groups: by ``ranking`` and ``cost_exponent``.
+
+    Args: magnitudes: of scales, over those they began with where they are compared so.
+    """
+    importance = ranks(magnitudes) if s.ranking == "rank" else magnitudes
+    return importance_per_cost(importance, cost, s.cost_exponent)

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
-from ganpress.channels.importance import importance_per_cost, ranks
 from ganpress.channels.ranking import Bind, beyond, cut_level, unbound
 from ganpress.channels.silence import warn_of_floor
 from ganpress.channels.take import scales
-from ganpress.methods.gan_slimming.goal import Goal
+from ganpress.methods.gan_slimming.goal import Goal, compared
 from ganpress.methods.gan_slimming.proximal import (
     HostScales,
     collapsed,
@@ -147,8 +146,7 @@ def joint(
             stage.give_up(f"{what} (lower sparsify.scale_lr)", step)
         level, to_prune = 0.0, None
         if goal is not None and cost_of is not None:
-            importance = ranks(relative) if s.ranking == "rank" else relative
-            importance = importance_per_cost(importance, cost_of, s.cost_exponent)
+            importance = compared(relative, cost_of, s)
             allowed = goal.at(stage.progress)
             level, allowed_widths = cut_level(
                 importance, budget=allowed, cost=cost_of, floors=floors,
