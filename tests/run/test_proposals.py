@@ -252,6 +252,7 @@ def test_ways_are_tried_in_order_and_checked_further() -> None:
 def test_changes_are_written_as_they_are_typed() -> None:
     changes = {"data.size": (64, 128), "data.enlarge": True, "lr": 0.1}
     assert as_flags(changes) == "--set data.size=64x128 --set data.enlarge=true --set lr=0.1"
+    assert as_flags({"target.macs": None}) == "--set target.macs="
     config = with_changes(trainer("cyclegan").config(), changes)
     assert (config.data.size, config.data.enlarge) == ((64, 128), True)
     flags = [f.strip() for f in as_flags(changes).split("--set ") if f]

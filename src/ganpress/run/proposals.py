@@ -102,6 +102,8 @@ def as_flags(changes: Changes) -> str:
 
 
 def _typed(value: Any) -> str:
+    if value is None:
+        return ""  # as a setting is reset
     if isinstance(value, bool):
         return str(value).lower()
     return words(value) if isinstance(value, tuple) else f"{value}"

@@ -12,8 +12,8 @@ from family_runs import write_domains
 from ofa_runs import brief, given_for, settings, teacher_of
 from torch import nn
 
-from ganpress.errors import InfeasibleTarget
-from ganpress.methods.once_for_all.requests import check, resolve, space_of
+from ganpress.errors import ConfigError, InfeasibleTarget
+from ganpress.methods.once_for_all.requests import check, costs_of, ghost, resolve, space_of
 from ganpress.models.checkpoint import load, save
 
 SETS = [
@@ -143,10 +143,32 @@ def test_sets_of_a_budget_that_none_meets_are_not_sampled_for_a_set_by_its_name(
     given = given_for("cyclegan instance", home)
     sets = space_of(given.teacher, resolve(given, settings()))
     named = {"search": {"choose": sets.name(sets.largest)}, "supernet": {"sampling": sampling}}
-    check(given, resolve(given, settings(**named)))
+    check(given, resolve(given, settings(**named, target={"macs": 1.0})))
     asked_for = resolve(given, settings(**named, target={"macs": 0.0001}))
     with pytest.raises(InfeasibleTarget, match="the smallest width set of the space"):
         check(given, asked_for)
+
+
+def test_a_set_by_its_name_is_refused_above_the_target_with_ways_that_are_accepted(
+    home: Path,
+) -> None:
+    given = given_for("cyclegan instance", home)
+    sets = space_of(given.teacher, resolve(given, settings()))
+    c, teacher = resolve(given, settings()), given.teacher
+    least = costs_of(teacher, ghost(teacher, c), c)(sets.widths(sets.smallest))["macs"]
+    least /= costs_of(teacher, teacher.net, c)({})["macs"]
+    small = settings(search={"choose": sets.name(sets.smallest)}, target={"macs": 1.1 * least})
+    check(given, resolve(given, small))
+    large = settings(search={"choose": sets.name(sets.largest)}, target={"macs": 1.1 * least})
+    with pytest.raises(ConfigError, match=r"above target\.macs=.*choose a smaller set") as refused:
+        check(given, resolve(given, large))
+    ways = re.findall(r"--set (\S+?=[^\s),]*)", str(refused.value))
+    assert [way.split("=")[0] for way in ways] == ["target.macs", "target.macs"]
+    for way in ways:
+        value = way.removeprefix("target.macs=")
+        target = {"macs": float(value) if value else None}
+        check(given, resolve(given, settings(search=large.search.model_dump(), target=target)))
+    assert ways[1] == "target.macs="
 
 
 def test_a_compression_does_not_start_from_another_student(

@@ -149,14 +149,17 @@ def check(given: Given, settings: OnceForAllConfig) -> None:
         check_reuse(given, c)
         return
     space = space_of(teacher, c)
-    if searches and c.search.choose:
-        space.parse(c.search.choose)
+    chosen = c.search.choose if searches else None
+    if chosen is not None:
+        space.parse(chosen)
     elif c.target.given is None and (c.search.objective == "quality" or not searches):
         some = ({"target.macs": share} for share in (0.05, 0.1, 0.25, 0.5, 0.9))
         how = ways(c, some, check=partial(check, given))
         what = "The search" if searches else f"Procedure '{c.procedure}'"
         raise ConfigError(f"{what} needs a budget, as a fraction of the teacher's cost{how}.")
     check_budget(teacher, space, c)  # also of a set by its name: sets within may be trained
+    if chosen is not None:
+        check_chosen(given, space, c, chosen)
     check_sampling(given, c)
     if c.reuse:
         check_reuse(given, c)
@@ -182,6 +185,22 @@ def check_sampling(given: Given, c: OnceForAllConfig) -> None:
             f"supernet.sampling={c.supernet.sampling} trains width sets of the target, and there "
             f"is none{ways(c, targets, others, check=partial(check, given))}."
         )
+
+
+def check_chosen(given: Given, space: Space, c: OnceForAllConfig, chosen: str) -> None:
+    """Refuse a set by a name that is none, or above the target. Raises: ConfigError."""
+    teacher, widths = given.teacher, space.widths(space.parse(chosen))
+    costs = costs_of(teacher, ghost(teacher, c), c)(widths)
+    for name, most in budget_of(teacher, c).items():
+        if costs[name] > most:
+            share = rounded_up(costs[name] / costs_of(teacher, teacher.net, c)({})[name])
+            wider = {f"target.{name}": rounded_up(c.target.as_given(share))}
+            how = ways(c, [wider], [{f"target.{name}": None}], check=partial(check, given))
+            raise ConfigError(
+                f"search.choose={chosen} has {c.target.words(share)}, above target.{name}="
+                f"{c.target.given[1] if c.target.given else 0:g}: choose a smaller set, or another "
+                f"target{how}."
+            )
 
 
 def check_budget(teacher: Model, space: Space, c: OnceForAllConfig) -> None:
