@@ -8,7 +8,7 @@ Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS; the extra `search`; for the second
 Time:     minutes of one core, 4 of training and about one more for each variant and seed: quarter
           115, eleventh 85, low-gan 20, steps 45, students 60, cifar10 35; 360 in all, 3 hours of 2
           cores with `--jobs 2`. It resumes; what has ended is not run again. `--only PART` does one
-          part (students and low-gan after the first two). `--further` adds 120 minutes: more seeds
+          part (students after those on faces). `--further` adds 120 minutes: more seeds
           of what is clear from fewer, and of low-gan. `--keep` runs nothing and writes what is
           there. `--tiny` does all in steps of seconds, and leaves its results in the runs' folder:
           they show that the line works, and nothing else.
@@ -114,8 +114,7 @@ def main() -> None:
         PARTS[a.only](Line(a.runs, a.tiny, a.further))
     elif not a.keep:
         options = ["--tiny"] * a.tiny + ["--further"] * a.further
-        later = ["students", "low-gan"]
-        for names in ([name for name in PARTS if name not in later], later):
+        for names in ([name for name in PARTS if name != "students"], ["students"]):
             run_beside("benchmarks.content_aware", a.runs, names, a.jobs, options)
     for name in [a.only] if a.only else PARTS:
         keep(a.runs, name, to)
@@ -184,7 +183,7 @@ def steps(line: Line) -> None:
 
 
 def students(line: Line) -> None:
-    """The students of the first two parts, as far as they are there, in use."""
+    """The students of the parts on faces by minutes, as far as they are there, in use."""
     for network in judged.networks(line.runs):
         judged.judge(network, line.runs, ganpress, tiny=line.tiny)
 

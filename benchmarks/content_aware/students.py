@@ -21,6 +21,7 @@ CHOSEN = {
     "once-for-all": ("-once-for-all", ("fast",)),
 }
 """Method -> the end of its folder's name, and variants whose students are judged."""
+LOW_GAN = "low-gan"
 COUNT, PAIRS = 200, 100
 SEEDS = ["0", "1", "2", "3", "4"]
 SECOND = "efficientnet-lite0"
@@ -37,7 +38,7 @@ class Network:
 def networks(runs: Path) -> list[Network]:
     """The teacher, and the first seed's students that are there."""
     found = [Network(TEACHER_NAME, TEACHER)]
-    for part in COSTS:
+    for part in (*COSTS, LOW_GAN):
         for method, (end, variants) in CHOSEN.items():
             for variant in variants:
                 folder = runs / f"{part}{end}" / f"{variant}-0"
