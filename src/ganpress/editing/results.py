@@ -17,7 +17,7 @@ from ganpress.editing.projection import write_picture
 from ganpress.editing.settings import MorphSettings
 from ganpress.losses.picture_distance import load_distance
 from ganpress.models.checkpoint import Model
-from ganpress.run.files import make_folder, write_json
+from ganpress.run.files import check_folder, make_folder, write_json
 
 _SHOWN = 8  # frames of a strip
 
@@ -64,10 +64,11 @@ def write_morph(
     s = settings or MorphSettings()
     film = Path(out) / f"morph.{s.ending}"
     check_animation(film, s.frames, s.seconds)
+    check_folder(Path(out))
     rows = _networks(model, given, teacher)
-    folder = make_folder(Path(out))
     by = load_distance(s.distance, weights=weights, side=model.size)
     found = morph(rows, frames=s.frames, space=s.space, distance=by)
+    folder = make_folder(Path(out))
     count = min(_SHOWN, s.frames)
     write_animation(found.frames, film, seconds=s.seconds)
     strip = write_picture(found.strip(count), folder / "strip.png", columns=count)
@@ -102,11 +103,12 @@ def write_mix(
     Args: as of `write_morph`, and `mix`; the teacher's table is above the student's.
     Raises: ConfigError, CheckpointError, DiskFull.
     """
+    check_folder(Path(out))
     across, down = (_networks(model, given, teacher) for given in (sources, destinations))
-    path = make_folder(Path(out)) / "mix.png"
     tables = [
         mix(a, b, layers, same_noise=same_noise).picture for a, b in zip(across, down, strict=True)
     ]
+    path = make_folder(Path(out)) / "mix.png"
     return Written((write_picture(torch.cat(tables), path, columns=len(across[0].latents) + 1),))
 
 

@@ -194,6 +194,16 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def check_folder(path: Path) -> None:
+    """Refuse, before any work, a folder in whose place, or in that of a folder above it, a file is.
+    Nothing is made. Raises: ConfigError."""
+    first = next((p for p in (path, *path.parents) if p.exists()), None)
+    if first is not None and not first.is_dir():
+        raise ConfigError(
+            f"The folder {path} cannot be made: {first} is a file. Choose another folder."
+        )
+
+
 def text_of(path: Path) -> str:
     """The content of a text file: UTF-8, with a byte-order mark or not, or UTF-16 with one, as
     editors and shells of Windows write. Raises: UnicodeDecodeError, OSError."""

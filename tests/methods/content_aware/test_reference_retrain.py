@@ -369,7 +369,8 @@ def test_the_loop_is_the_papers_algorithm(
     )
     timed = case.seconds is not None
     budget = Budget(4 * STEPS if timed else STEPS, 1.0 if timed else None, case.rate_factor)
-    retrain(stage, networks, batches, begun.objective, begun.config, budget=budget)
+    c = begun.config
+    retrain(stage, networks, batches, begun.objective, c, budget=budget, decay=c.finetune.decay)
 
     wanted = reference(begun, case, stage.run)
     state, log = left_by(stage)

@@ -86,7 +86,7 @@ def test_crops_are_mirrored_only_where_those_of_the_training_are(
     source = Source(model, open_images(tmp_path / "x"))
     setup = SimpleNamespace(run=run, source=source, interest=None, teacher=model)
     config = settings(score={"samples": 8, "batch": 8}, data={"flip": flip})
-    pruning.scored(cast(Setup, setup), config)
+    pruning.scored(cast(Setup, setup), config, model)
     lit = {bool(x[0, 0, 0] > 0) for x in seen[0].inputs[0]}
     assert lit == ({True, False} if flip else {True})
 
