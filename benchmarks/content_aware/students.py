@@ -21,7 +21,6 @@ CHOSEN = {
     "once-for-all": ("-once-for-all", ("fast",)),
 }
 """Method -> the end of its folder's name, and variants whose students are judged."""
-LOW_GAN = "low-gan"
 COUNT, PAIRS = 200, 100
 SEEDS = ["0", "1", "2", "3", "4"]
 SECOND = "efficientnet-lite0"
@@ -38,7 +37,7 @@ class Network:
 def networks(runs: Path) -> list[Network]:
     """The teacher, and the first seed's students that are there."""
     found = [Network(TEACHER_NAME, TEACHER)]
-    for part in (*COSTS, LOW_GAN):
+    for part in (*COSTS, "low-gan"):
         for method, (end, variants) in CHOSEN.items():
             for variant in variants:
                 folder = runs / f"{part}{end}" / f"{variant}-0"

@@ -65,6 +65,16 @@ class Variant:
     reuses: str | None = None
 
 
+def divided_training(steps: int, minutes: float | None) -> Callable[[float], dict[str, Any]]:
+    """How a variant divides a training among its stages: a share of it -> ``steps``, at least one,
+    and ``minutes`` of a stage's settings; minutes of None stay so."""
+
+    def part(share: float) -> dict[str, Any]:
+        return {"steps": max(1, round(share * steps)), "minutes": minutes and share * minutes}
+
+    return part
+
+
 @dataclass(frozen=True, kw_only=True)
 class Claim:
     """A statement of the paper: one variant is better than another, by every metric."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ganpress.methods.base import Claim, Variant
+from ganpress.methods.base import Claim, Variant, divided_training
 from ganpress.methods.content_aware.settings import ContentAwareConfig
 
 
@@ -55,10 +55,7 @@ def _in_rounds(settings: ContentAwareConfig, shared: ContentAwareConfig) -> Cont
     """The same training time, part of it between cuts."""
     steps, minutes = sum(stage_steps(shared).values()), stage_minutes(shared).values()
     whole = None if None in minutes else sum(m for m in minutes if m is not None)
-
-    def part(share: float) -> dict[str, Any]:
-        return {"steps": max(1, round(share * steps)), "minutes": whole and share * whole}
-
+    part = divided_training(steps, whole)
     narrow = {**part(BETWEEN), "rounds": ROUNDS}
     return settings.model_copy(
         update={

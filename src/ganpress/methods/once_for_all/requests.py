@@ -4,7 +4,7 @@ before any training."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -149,10 +149,9 @@ def check(given: Given, settings: OnceForAllConfig) -> None:
         check_reuse(given, c)
         return
     space = space_of(teacher, c)
-    chosen = c.search.choose if searches else None
-    if chosen is not None:
-        space.parse(chosen)
-    elif c.target.given is None and (c.search.objective == "quality" or not searches):
+    chosen = space.parse(c.search.choose) if searches and c.search.choose else None
+    by_quality = c.search.objective == "quality" or not searches
+    if chosen is None and c.target.given is None and by_quality:
         some = ({"target.macs": share} for share in (0.05, 0.1, 0.25, 0.5, 0.9))
         how = ways(c, some, check=partial(check, given))
         what = "The search" if searches else f"Procedure '{c.procedure}'"
@@ -187,37 +186,41 @@ def check_sampling(given: Given, c: OnceForAllConfig) -> None:
         )
 
 
-def check_chosen(given: Given, space: Space, c: OnceForAllConfig, chosen: str) -> None:
-    """Refuse a set by a name that is none, or above the target. Raises: ConfigError."""
-    teacher, widths = given.teacher, space.widths(space.parse(chosen))
-    costs = costs_of(teacher, ghost(teacher, c), c)(widths)
-    for name, most in budget_of(teacher, c).items():
-        if costs[name] > most:
-            share = rounded_up(costs[name] / costs_of(teacher, teacher.net, c)({})[name])
-            wider = {f"target.{name}": rounded_up(c.target.as_given(share))}
-            how = ways(c, [wider], [{f"target.{name}": None}], check=partial(check, given))
-            raise ConfigError(
-                f"search.choose={chosen} has {c.target.words(share)}, above target.{name}="
-                f"{c.target.given[1] if c.target.given else 0:g}: choose a smaller set, or another "
-                f"target{how}."
-            )
+def check_chosen(given: Given, space: Space, c: OnceForAllConfig, chosen: Choice) -> None:
+    """Refuse a set by its name that is above the target. Raises: ConfigError."""
+    teacher = given.teacher
+    for name, asked, share in _above_target(teacher, space.widths(chosen), c):
+        wider = {f"target.{name}": rounded_up(c.target.as_given(share))}
+        how = ways(c, [wider], [{f"target.{name}": None}], check=partial(check, given))
+        raise ConfigError(
+            f"search.choose={space.name(chosen)} has {c.target.words(rounded_up(share))}, above "
+            f"target.{name}={asked:g}: choose a smaller set, or another target{how}."
+        )
 
 
 def check_budget(teacher: Model, space: Space, c: OnceForAllConfig) -> None:
     """Refuse a target below the smallest width set, with the least that can be reached."""
-    net = ghost(teacher, c)
-    costs = costs_of(teacher, net, c)(space.widths(space.smallest))
+    for name, asked, share in _above_target(teacher, space.widths(space.smallest), c):
+        least = rounded_up(c.target.as_given(share))
+        how = ways(c, [{f"target.{name}": least}], check=partial(check_budget, teacher, space))
+        raise InfeasibleTarget(
+            f"target.{name}={asked:g} cannot be reached: the smallest width set of the space, "
+            f"{space.name(space.smallest)}, has {c.target.words(rounded_up(share))}. What can be "
+            f"reached{how}; or give smaller ratios (search.ratios) or min_channels."
+        )
+
+
+def _above_target(
+    teacher: Model, widths: Widths, c: OnceForAllConfig
+) -> Iterator[tuple[str, float, float]]:
+    """Where these widths cost more than the target: its name, what was asked, in its own unit, and
+    what they cost, as a fraction of the teacher's."""
+    if c.target.given is None:
+        return
+    costs = costs_of(teacher, ghost(teacher, c), c)(widths)
     for name, most in budget_of(teacher, c).items():
         if costs[name] > most:
-            share = costs[name] / costs_of(teacher, teacher.net, c)({})[name]
-            least = rounded_up(c.target.as_given(share))
-            how = ways(c, [{f"target.{name}": least}], check=partial(check_budget, teacher, space))
-            raise InfeasibleTarget(
-                f"target.{name}={c.target.given[1] if c.target.given else 0:g} cannot be "
-                f"reached: the smallest width set of the space, {space.name(space.smallest)}, has "
-                f"{c.target.words(rounded_up(share))}. What can be reached{how}; or give smaller "
-                "ratios (search.ratios) or min_channels."
-            )
+            yield name, c.target.given[1], costs[name] / costs_of(teacher, teacher.net, c)({})[name]
 
 
 def space_of(teacher: Model, c: OnceForAllConfig) -> Space:

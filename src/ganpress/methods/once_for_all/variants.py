@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ganpress.methods.base import Claim, Variant
+from ganpress.methods.base import Claim, Variant, divided_training
 from ganpress.methods.once_for_all.settings import OnceForAllConfig
 
 ALONE = "distil"
@@ -109,12 +109,7 @@ def _shrunk(settings: OnceForAllConfig, shared: OnceForAllConfig) -> OnceForAllC
 
 def _parts(shared: OnceForAllConfig) -> Callable[[float], dict[str, Any]]:
     """A share of the time of all stages -> steps and minutes."""
-    steps, minutes = _in_all(_of_stages(shared))
-
-    def part(share: float) -> dict[str, Any]:
-        return {"steps": max(1, round(share * steps)), "minutes": minutes and share * minutes}
-
-    return part
+    return divided_training(*_in_all(_of_stages(shared)))
 
 
 VARIANTS: dict[str, Variant] = {
