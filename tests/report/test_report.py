@@ -28,6 +28,7 @@ from ganpress.report.ablation_figures import figure_size, picture_grid
 from ganpress.report.amounts import duration, moment, si, significant
 from ganpress.report.curves import exponential_mean
 from ganpress.report.pictures import difference, whole_picture
+from ganpress.report.table import QUANTITIES, ratio
 from ganpress.report.toml import to_toml
 
 GROUPS = ["stem", "down1", "down2", "trunk", *(f"block{n}" for n in range(9)), "up1", "up2"]
@@ -333,6 +334,19 @@ def test_a_latency_measured_differently_gives_no_ratio(tmp_path: Path) -> None:
     assert "Measured differently, so no ratio" in html
     assert "10.5×" not in html
     assert "Not measured: latency." in html
+
+
+def test_times_in_torch_are_compared_under_their_own_conditions() -> None:
+    shipped, in_torch = (q for q in QUANTITIES if q.key.startswith("latency") and q.nested != "p95")
+    model = results()["model"]
+    for who, ms in (("teacher", 600.0), ("student", 150.0)):
+        model[who]["latency_torch_ms"] = latency(ms)
+    model["student"]["latency_ms"]["threads"] = 8
+    assert (ratio(model, shipped), ratio(model, in_torch)) == (None, 4.0)
+    model = results()["model"] | {"ratios": {}}
+    for who, threads in (("teacher", 1), ("student", 2)):
+        model[who]["latency_torch_ms"] = latency(600.0) | {"threads": threads}
+    assert ratio(model, in_torch) is None and ratio(model, shipped) is not None
 
 
 def test_a_student_that_is_slower_is_called_slower(tmp_path: Path) -> None:

@@ -95,6 +95,16 @@ def test_the_zoos_card_has_the_metrics_and_terms_of_the_json_beside_it() -> None
     assert beside["evaluation"]["protocol"]["geometry"] in body
 
 
+@pytest.mark.parametrize("content", ['{"input": ', "[1, 2]", '{"data": 3, "evaluation": []}'])
+def test_another_programs_json_beside_a_model_says_nothing_on_its_card(
+    tmp_path: Path, content: str
+) -> None:
+    file = teacher_file(tmp_path / "toon.safetensors")
+    alone = model_card(open_source(file)).text
+    file.with_suffix(".json").write_text(content)
+    assert model_card(open_source(file)).text == alone
+
+
 def test_a_card_is_written_where_it_is_asked_for_and_cells_cannot_break_its_tables(
     tmp_path: Path,
 ) -> None:

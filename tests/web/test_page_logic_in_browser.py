@@ -271,9 +271,9 @@ def test_a_model_that_is_loaded_again_takes_no_memory_twice(page: Browser) -> No
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({"bytes": 500, "macs": 500}, "b: a 2.0× smaller file, 2.0× fewer MACs than a."),
-        ({"bytes": 250, "macs": 1000}, "b: a 4.0× smaller file than a."),
-        ({"bytes": 500, "macs": 3000}, "b: a 2.0× smaller file, 3.0× more MACs than a."),
+        ({"bytes": 500, "macs": 500}, "b: 2.0× smaller on disk, 2.0× fewer MACs than a."),
+        ({"bytes": 250, "macs": 1000}, "b: 4.0× smaller on disk than a."),
+        ({"bytes": 500, "macs": 3000}, "b: 2.0× smaller on disk, 3.0× more MACs than a."),
         ({"bytes": 1000, "macs": None}, ""),
     ],
 )

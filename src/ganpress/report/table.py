@@ -84,7 +84,8 @@ def ratio(model: Mapping[str, Any], quantity: Quantity) -> float | None:
     """Teacher over student; None without both, or when their latencies are not comparable."""
     teacher, student = _pair(model)
     before, after = quantity.of(teacher), quantity.of(student)
-    if quantity.key.startswith("latency") and _conditions(teacher) != _conditions(student):
+    of_latency = quantity.key.startswith("latency")
+    if of_latency and _conditions(teacher, quantity.key) != _conditions(student, quantity.key):
         return None
     if before and after:
         return before / after
@@ -246,8 +247,8 @@ def _pair(model: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any
     return section(model, "teacher", _WHERE), section(model, "student", _WHERE)
 
 
-def _conditions(net: Mapping[str, Any]) -> tuple[Any, ...]:
-    latency = section(net, "latency_ms", _WHERE)
+def _conditions(net: Mapping[str, Any], key: str = "latency_ms") -> tuple[Any, ...]:
+    latency = section(net, key, _WHERE)
     return tuple(latency.get(key) for key in _CONDITIONS)
 
 

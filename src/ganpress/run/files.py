@@ -235,6 +235,15 @@ def read_object(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def object_beside(path: Path) -> dict[str, Any]:
+    """The JSON object in the file of the same name beside a file; {} where there is none, or it is
+    none, as another program's can be."""
+    try:
+        return read_object(path.with_suffix(".json"))
+    except ConfigError:
+        return {}
+
+
 def as_json(obj: object) -> Any:
     """`obj` as it comes back from a JSON file: tuples are lists, paths and keys are strings."""
     return json.loads(json.dumps(obj, default=_plain))

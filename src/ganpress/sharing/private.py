@@ -13,9 +13,12 @@ from safetensors.torch import save_file
 
 _START = r"(?:file:(?=/)|~[\w.-]*|[A-Za-z]:|\.\.)?(?!//\w)[/\\]"
 """How a path begins that leads out of the working folder; no address of the web does."""
-_QUOTED = re.compile(rf"(['\"])(?={_START})([^'\"\n]+)\1")
-_PLAIN = re.compile(rf"(?<![\w/.]){_START}[^\s'\"]*[^\s'\".,;:)]")
-_WHOLE = re.compile(rf"{_START}[^'\"\n]*\s(?!{_START})[^\s'\"]*[/\\][^'\"\n]*")
+_IN_WORD = r"(?<=\w)'(?=\w)"
+"""An apostrophe that ends no quotation: "/home/o'brien"."""
+_QUOTED = re.compile(rf"(['\"])(?={_START})((?:[^'\"\n]|{_IN_WORD})+)\1")
+_PLAIN = re.compile(rf"(?<![\w/.]){_START}(?:[^\s'\"]|{_IN_WORD})*[^\s'\".,;:)]")
+_IN_NAME = r"(?:[^'\"\n]|(?<=\w)')"
+_WHOLE = re.compile(rf"{_START}{_IN_NAME}*\s(?!{_START})(?:[^\s'\"]|(?<=\w)')*[/\\]{_IN_NAME}*")
 """A text that is a path with spaces in the names of its folders."""
 
 

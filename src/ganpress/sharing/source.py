@@ -10,10 +10,12 @@ from typing import Any
 from ganpress.errors import ConfigError
 from ganpress.models.checkpoint import Model, load
 from ganpress.report.reading import RunFiles, read_run, section
-from ganpress.run.files import read_object
+from ganpress.run.files import object_beside
 from ganpress.sharing.private import without_paths
 
 ONNX_OF_A_RUN = "student.onnx"
+_OBJECTS = ("data", "evaluation")
+"""Of a card beside a model's file."""
 PICTURES = (".png", ".jpg", ".jpeg")
 
 
@@ -71,7 +73,10 @@ def open_source(path: Path | str) -> Source:
     """
     path = Path(path)
     if not path.is_dir():
-        card = without_paths(read_object(path.with_suffix(".json")))
+        found = object_beside(path)
+        if not all(isinstance(found.get(key, {}), Mapping) for key in _OBJECTS):
+            found = {}  # another program's
+        card = without_paths(found)
         return Source(path, {"model": path}, {"model": _loaded(path)}, beside=card)
     run = read_run(path)
     run = replace(run, results=without_paths(run.results), card=without_paths(run.card))

@@ -14,7 +14,7 @@ from ganpress.errors import ConfigError, GanpressError, WeightsError
 from ganpress.generation.program import open_program
 from ganpress.losses.weights import zoo_models, zoo_path
 from ganpress.models.checkpoint import Model, fingerprint, load
-from ganpress.run.files import read_object
+from ganpress.run.files import object_beside, read_object
 from ganpress.run.hub.fetch import local_file
 
 STUDENT = "student.safetensors"
@@ -82,10 +82,7 @@ def _opened(path: Path) -> Iterator[Given]:
 def _card_of(path: Path) -> Mapping[str, Any]:
     """The card beside a model of the zoo; {} without one, or for another program's file of that
     name."""
-    try:
-        found = read_object(path.with_suffix(".json"))
-    except ConfigError:
-        return {}
+    found = object_beside(path)
     return found if {"family", "widths"} <= found.keys() else {}
 
 

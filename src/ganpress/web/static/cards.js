@@ -79,7 +79,7 @@ function keep(blob, name) {
 export function gain(one, other) {
   if (!one || !other) return "";
   const [small, large] = one.model.bytes < other.model.bytes ? [one, other] : [other, one];
-  const said = [compared(large.model.bytes / small.model.bytes, "a # smaller file", "")];
+  const said = [compared(large.model.bytes / small.model.bytes, "# smaller on disk", "")];
   if (small.model.macs && large.model.macs) said.push(compared(large.model.macs / small.model.macs, "# fewer MACs", "# more MACs"));
   if (Math.min(one.runs.length, other.runs.length) >= FEW) said.push(compared(large.median / small.median, "# faster here", "# slower here"));
   const words = said.filter(Boolean).join(", ");
