@@ -50,7 +50,8 @@ def propose(
         drawn = _new(make, space, affords, seen, rng)
         if drawn is None or not how.widen:
             return drawn
-        return widened(space, drawn, lambda c: c not in seen and affords(c), rng)
+        wide = widened(space, drawn, affords, rng)
+        return wide if wide not in seen else _another_widest(make, space, affords, seen, rng)
 
     if how.kind == "random":
         return new(lambda: space.sample(rng))
@@ -159,6 +160,22 @@ def _new(
         return None
     rest = [choice for choice in space.enumerate() if choice not in seen and affords(choice)]
     return rng.choice(rest) if rest else None
+
+
+def _another_widest(
+    make: Callable[[], Choice], space: Space, affords: Affords, seen: set[Choice], rng: Random
+) -> Choice | None:
+    """A new set of which no slot could be wider within the budget; None where none is found."""
+    for source in (make, lambda: space.sample(rng)):
+        for _ in range(TRIES):
+            drawn = narrowed(space, source(), affords, rng)
+            if (wide := widened(space, drawn, affords, rng)) not in seen:
+                return wide
+    if space.size > COUNTABLE:
+        return None
+    rest = (choice for choice in space.enumerate() if choice not in seen and affords(choice))
+    widest = [choice for choice in rest if widened(space, choice, affords, rng) == choice]
+    return rng.choice(widest) if widest else None
 
 
 def dominates(one: Point, other: Point) -> bool:
