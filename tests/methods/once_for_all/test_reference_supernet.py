@@ -509,6 +509,9 @@ CASES = {
         paper=replace(UNPAIRED, recon=0, distance=7),
         settings={"distil": {"distance": 7.0, "unpaired": "none"}},
     ),
+    "the distance by the sandwich": Case(
+        paper=replace(UNPAIRED, distance=7), sets=3, settings={"distil": {"distance": 7.0}}
+    ),
     "OMGD and the distance": Case(
         paper=replace(UNPAIRED, gan=0, distance=7),
         terms="omgd",
@@ -543,6 +546,13 @@ def test_the_loop_is_the_papers_algorithm(
 ) -> None:
     begun, clock = start(case), Clock()
     stage = stage_of(tmp_path, "supernet", monkeypatch, clock)
+    seen, see = list[Tensor](), Distance.seen
+
+    def counted(distance: Distance, teacher: Tensor) -> dict[str, Tensor]:
+        seen.append(teacher)
+        return see(distance, teacher)
+
+    monkeypatch.setattr(Distance, "seen", counted)
 
     def batches(first: int) -> Iterator[Batch]:
         for batch in begun.batches[first:]:
@@ -565,6 +575,8 @@ def test_the_loop_is_the_papers_algorithm(
         stage, networks, batches, begun.objective, c, sets,
         rates=rates, budget=case.budget,
     )  # fmt: skip
+
+    assert len(seen) == (case.steps if p.distance else 0)  # once for all sets of a step
 
     wanted = supernet(begun, case, stage.run)
     state, log = left_by(stage)

@@ -115,7 +115,7 @@ def distil_at_widths(
         condition = discriminator.condition(shown.inputs)
         true = truth_in(student, batch, is_paired=objective.is_paired)
         mask = mask_of(objective.interest, shown.inputs, observed.pictures, batch.masks)
-        wanted = Wanted(observed.pictures, true, condition, mask)
+        wanted = objective.pictures.known(Wanted(observed.pictures, true, condition, mask))
         real, of_real = discriminator.real_side(
             batch, shown.inputs, observed.pictures, c.discriminator.real
         )

@@ -3,7 +3,7 @@ picture."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -32,12 +32,14 @@ class Wanted:
         condition: what a conditional discriminator reads beside them.
         mask: (n, 1, h, w) in [0, 1], by which pictures are multiplied before they are compared but
             by the discriminator; None: everywhere alike.
+        maps: of the teacher's pictures, as the distance sees them (`PictureTerms.known`).
     """
 
     teacher: Tensor
     truth: Tensor | None
     condition: Tensor | None
     mask: Tensor | None = None
+    maps: dict[str, Tensor] | None = None
 
     def shown(self, picture: Tensor) -> Tensor:
         """A picture where it matters."""
@@ -58,13 +60,21 @@ class PictureTerms:
     pictures: PictureLoss | None = None
     distance: Distance | None = None
 
+    def known(self, wanted: Wanted) -> Wanted:
+        """The same with what the distance sees of the teacher's pictures, which the students of
+        all a step's width sets are compared with."""
+        if not self.settings.distance or self.distance is None:
+            return wanted
+        return replace(wanted, maps=self.distance.seen(wanted.shown(wanted.teacher)))
+
     def __call__(self, fake: Tensor, wanted: Wanted) -> dict[str, Tensor]:
         """Each term with its weight, by name, scalars; the discriminator should get no gradient."""
         d = self.settings
         teacher = wanted.shown(wanted.teacher)
         found = {} if self.pictures is None else self.pictures.terms(wanted.shown(fake), teacher)
         if d.distance and self.distance is not None:
-            found["distance"] = d.distance * self.distance(fake, wanted.teacher, wanted.mask)
+            near = self.distance(wanted.shown(fake), teacher, maps=wanted.maps)
+            found["distance"] = d.distance * near
         goal = wanted.truth
         if goal is None and d.unpaired == "teacher":
             goal = wanted.teacher
