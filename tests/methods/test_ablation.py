@@ -460,6 +460,32 @@ def test_another_teacher_or_other_settings_are_refused(photos: Images, tmp_path:
         )
 
 
+def test_a_mask_is_known_again_by_its_file_wherever_that_lies(
+    photos: Images, tmp_path: Path
+) -> None:
+    fake, run = Fake(), tmp_path / "run"
+    places = [tmp_path / name / "boxes.toml" for name in ("here", "there")]
+    for place in places:
+        place.parent.mkdir()
+        place.write_text("boxes = [[0.0, 0.0, 0.5, 0.5]]\n")
+        config = settings(mask={"source": str(place)})
+        run_all(run, photos, fake, variants=["gd"], config=config)
+    assert [p.name for p in fake.asked] == ["gd-0"]
+    said = json.loads((run / "settings.json").read_text())
+    digest, said["settings"]["mask"]["digest"] = said["settings"]["mask"]["digest"], None
+    (run / "settings.json").write_text(json.dumps(said))  # as an older version wrote it
+    with pytest.raises(ConfigError, match=r"settings\.mask\.source"):
+        run_all(
+            run, photos, fake, variants=["gd"], config=settings(mask={"source": str(places[0])})
+        )
+    run_all(run, photos, fake, variants=["gd"], config=config)
+    said = json.loads((run / "settings.json").read_text())
+    assert said["settings"]["mask"]["digest"] == digest and len(digest) == 64
+    places[1].write_text("boxes = [[0.0, 0.0, 0.9, 0.5]]\n")
+    with pytest.raises(ConfigError, match=r"settings\.mask\.digest"):
+        run_all(run, photos, fake, variants=["gd"], config=config)
+
+
 def test_finished_variants_are_measured_by_further_metrics_without_training(
     photos: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +307,9 @@ def test_a_run_from_the_command_line_keeps_its_mask_and_reports_it(
     assert "tiny-masked-unit-distance" in results["evaluation"]["metrics"]
     page = (run / "report.html").read_text()
     assert "tiny-masked-unit-distance" in page and config["mask"]["digest"][:12] in page
+    shutil.copytree(network.parent, tmp_path / "elsewhere")
+    moved = run_cli(capsys, *line_of(home, run, "--mask", tmp_path / "elsewhere" / network.name))
+    assert moved.code == 0, moved.err
     network.with_suffix(".toml").write_text("classes = 3\nkeep = [0]\n")
     again = run_cli(capsys, *line_of(home, run, "--mask", network))
     assert again.code == 2 and "mask.digest" in again.err

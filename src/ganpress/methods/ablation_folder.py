@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ganpress.errors import ConfigError, GanpressError
+from ganpress.measures.interest.interest import resolved_mask
 from ganpress.methods.base import Method
 from ganpress.methods.measured import Pictures, Plan
 from ganpress.models.checkpoint import Model, fingerprint
@@ -25,6 +26,7 @@ def begin(
     shared = base.model_dump(exclude={"seed": True, "data": {"teacher_cache"}})
     overridden = {n for v in method.variants.values() for n, o in v.overrides.items()
                   if not isinstance(o, dict)}  # fmt: skip
+    shared["mask"] = resolved_mask(base.mask).model_dump()
     digests = {"data": pictures.images, "test": pictures.test, "reals": pictures.reals}
     facts = {
         "method": method.name,
@@ -47,6 +49,8 @@ def begin(
     wording = ("paper", "meanings", "claims")  # texts may change
     was, now = ({n: v for n, v in d.items() if n not in wording} for d in (was, facts))
     was, now = as_json(was), as_json(now)
+    if not was["settings"].get("mask", {}).get("digest"):  # of before: then paths are compared
+        now["settings"]["mask"]["digest"] = None
     both = was["stage_minutes"].keys() & now["stage_minutes"].keys()  # there may be new variants
     for one in (was, now):
         one["stage_minutes"] = {n: v for n, v in one["stage_minutes"].items() if n in both}

@@ -18,6 +18,8 @@ from ganpress.errors import ConfigError
 from ganpress.run.files import as_json, read_json, write_json
 
 _MISSING = object()
+_FILES = ("source", "card")
+"""Settings that say where files are; beside the same digest of these they may lie elsewhere."""
 
 
 def check_config(
@@ -74,16 +76,19 @@ def note_resume(root: Path, stage: str, step: int) -> None:
 
 
 def differences(was: object, now: object, usual: object = None, key: str = "") -> list[str]:
-    """One readable line for each setting, by its dotted name, that is not the same.
+    """One readable line for each setting, by its dotted name, that is not the same. Files that have
+    a digest are compared by it, not by where they are.
 
     Args: usual: the defaults: a setting that the run did not know yet is the same if it has that.
     """
     if isinstance(was, dict) and isinstance(now, dict):
         known = usual if isinstance(usual, dict) else {}
+        same_files = bool(was.get("digest")) and was["digest"] == now.get("digest")
         names = [*was, *(name for name in now if name not in was)]
         return [
             line
             for name in names
+            if not (same_files and name in _FILES)
             for line in differences(
                 was.get(name, known.get(name, _MISSING)),
                 now.get(name, _MISSING),
