@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from ganpress.formats.exporters.form import Form
 from ganpress.formats.exporters.graph import optimised
 from ganpress.formats.exporters.onnx import to_bytes
 from ganpress.formats.exporters.trace import TRACED_OPSET
+from ganpress.formats.runtimes import open_file
 from ganpress.measures.timing.codes import (
     Count,
     coded,
@@ -144,6 +146,28 @@ def test_quantised_layers_are_timed_with_their_quantisers(
     table = LayerTable(CONDITIONS, None, Machine().time_of, quiet=True)
     model = wired(template, quantised, table, step=1)
     assert model.fitted().error < 0.01  # thin layers stand before the quantisers
+
+
+@pytest.mark.parametrize("name", ["cyclegan instance", "pix2pix", "munit", "sngan", "gaugan"])
+def test_every_part_of_a_quantised_network_is_a_file_that_reads_and_makes_floats(name: str) -> None:
+    """Also where several convolutions read the same levels, as those of SPADE's modulation do."""
+    wiring = WIRINGS[name]
+    quantised = Model(quantise(wiring.net(), FakeQuantiser(8)), wiring.family, wiring.settled)
+    template = Template.of(quantised, Form(size=wiring.pixels))
+    kinds = {part.key: part for part in parts_of(template)}
+    for part in kinds.values():
+        data = part.file([count(wiring.widths) for count in part.counts])
+        with open_file(data) as opened:
+            assert {port.dtype for port in opened.inputs.values()} == {"float32"}
+
+
+def test_a_fit_belongs_to_the_parts_that_it_was_made_with() -> None:
+    """One kept from before the graph was cut in another way would turn their sum into nonsense."""
+    wiring = WIRINGS["cyclegan instance"]
+    model, same = (model_of(wiring, Machine()) for _ in range(2))
+    assert model.key == same.key
+    assert replace(model, parts=model.parts[:-1]).key != model.key
+    assert replace(model, step=8).key != model.key
 
 
 @pytest.mark.parametrize("name", ["pix2pix", "munit", "sngan", "stylegan2", "gaugan"])

@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from random import Random
 from typing import Any
 
@@ -235,9 +236,10 @@ class LatencyModel:
 
     @property
     def key(self) -> str:
-        """What the fit hangs on: the graph, its widths, and the step."""
+        """What the fit hangs on: the graph and how it is cut, its widths, and the step."""
         widths = "-".join(map(str, self.full.values()))
-        return f"{self.template.key}/{self.step}/{widths}"
+        parts = sha256("/".join(part.key for part in self.parts).encode()).hexdigest()[:8]
+        return f"{self.template.key}/{parts}/{self.step}/{widths}"
 
     def _fit(self, timer: Timer) -> dict[str, Any]:
         sets = [self.some_widths(i) for i in range(FITTED + CHECKED)]

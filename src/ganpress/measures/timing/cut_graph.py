@@ -73,14 +73,14 @@ class _Cut:
         return [self._part(head) for head in heads]
 
     def _take_leading(self, head: int) -> None:
-        """Give a convolution what directly leads to it."""
-        name = self.nodes[head].input[0]
+        """Give a convolution what directly leads to it; what leads to a shared one is shared."""
+        name, shared = self.nodes[head].input[0], False
         while (i := self.maker.get(name)) is not None and i not in self.constant:
             node = self.nodes[i]
-            shared = len(self.readers[node.output[0]]) > 1
+            shared = shared or len(self.readers[node.output[0]]) > 1
             if node.op_type not in LEADING or (shared and node.op_type not in QUANTISERS):
                 return
-            if shared or i in self.copied:
+            if shared:
                 self.copied.add(i)
                 self.owner.pop(i, None)
                 self.copies[head].add(i)
