@@ -219,6 +219,12 @@ def test_gan_slimmings_distance_as_a_term_is_of_the_masked_pictures() -> None:
     found = terms(FAKE, Wanted(TEACHER, None, None, LEFT))["distance"]
     wanted = 3 * float(((FAKE - TEACHER) * LEFT).square().mean())
     assert float(found) == pytest.approx(wanted)
+    loss = Distance(DistanceSettings(features="tiny", unit=1.0))
+    terms = PictureTerms(given, no_discriminator, distance=loss)
+    known = terms.known(Wanted(TEACHER, None, None, LEFT))
+    assert known.maps and float(terms(FAKE, known)["distance"]) == pytest.approx(
+        3 * float(loss(FAKE, TEACHER, LEFT))
+    )
 
 
 def test_omgds_terms_are_of_the_masked_pictures() -> None:
