@@ -292,17 +292,13 @@ def counted(rows: Sequence[dict[str, Any]]) -> str:
     """How many students came near what was asked for."""
     students = [one for row in rows for one in row["students"].values()]
     made = [one for one in students if "none" not in one]
-    off = [abs(one["bench_ms"] / one["asked_ms"] - 1) for one in made]
-    beside = [
-        abs(one["bench_ms"] / one["asked_ms"] * one["teacher_ms"] / one["bench_teacher_ms"] - 1)
-        for one in made
-    ]
-    within, beside_within = (sum(o <= LIMIT for o in offs) for offs in (off, beside))
+    offs = [off_by(one) for one in made]
+    within, beside = (sum(abs(off[k]) <= LIMIT for off in offs) for k in (0, 1))
     refused = len(students) - len(made)
     said = f"; {refused} refused, whose least network takes longer" if refused else ""
     return (
         f"Of {len(made)} students {within} end within {LIMIT:.0%} of their target as it was "
-        f"measured, {beside_within} beside their teacher{said}."
+        f"measured, {beside} beside their teacher{said}."
     )
 
 
@@ -310,10 +306,14 @@ def ended(found: dict[str, Any]) -> str:
     """'+7.0% (-0.5%): 10.7 for 10 ms'."""
     if "none" in found:
         return "refused: " + found["none"].split("\n")[0][:120]
+    measured, beside = map(marked, off_by(found))
+    return f"{measured} ({beside}): {found['bench_ms']:.4g} for {found['asked_ms']:.4g} ms"
+
+
+def off_by(found: dict[str, Any]) -> tuple[float, float]:
+    """How far a student is from its target: as measured, and beside its teacher."""
     ratio = found["bench_ms"] / found["asked_ms"]
-    beside = ratio / (found["bench_teacher_ms"] / found["teacher_ms"])
-    said = f"{marked(ratio - 1)} ({marked(beside - 1)})"
-    return f"{said}: {found['bench_ms']:.4g} for {found['asked_ms']:.4g} ms"
+    return ratio - 1, ratio * found["teacher_ms"] / found["bench_teacher_ms"] - 1
 
 
 def marked(off: float) -> str:

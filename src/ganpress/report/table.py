@@ -247,8 +247,8 @@ def _pair(model: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any
     return section(model, "teacher", _WHERE), section(model, "student", _WHERE)
 
 
-def _conditions(net: Mapping[str, Any], key: str = "latency_ms") -> tuple[Any, ...]:
-    latency = section(net, key, _WHERE)
+def _conditions(net: Mapping[str, Any], of: str = "latency_ms") -> tuple[Any, ...]:
+    latency = section(net, of, _WHERE)
     return tuple(latency.get(key) for key in _CONDITIONS)
 
 
