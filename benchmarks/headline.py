@@ -5,7 +5,8 @@ Time:     about an hour on two quiet cores, of which cyclegan takes a third; `--
           with tiny networks, to see that it runs.
 Needs:    ganpress[onnx,openvino]; with `pip install nncf` OpenVINO's own 8 bits after training are
           timed, too, and torch.compile wants a C++ compiler (what is missing is said, not timed).
-Result:   benchmarks/results/headline.json, .md and -summary.md (with --quick under another name).
+Result:   benchmarks/results/headline.json, .md and -summary.md (with --quick under another name;
+          another processor's under one of its own, by --name).
 
 All rows of a family take turns in one measurement (`ganpress.bench`), each in a process of its own.
 The networks have the widths named and random weights: what a convolution takes does not depend on
@@ -131,11 +132,12 @@ def main() -> None:
     parser.add_argument("--only", choices=[*CASES])
     parser.add_argument("--seconds", type=float, default=3.0, help="of each row")
     parser.add_argument("--runtime", default=",".join(RUNTIMES))
+    parser.add_argument("--name", default="headline", help="of the result's files")
     parser.add_argument("--quick", action="store_true", help="tiny networks, to see that it runs")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
-    name = "headline-quick" if a.quick else "headline"
+    name = f"{a.name}-quick" if a.quick else a.name
     file = RESULTS / f"{name}.json"
     found = json.loads(file.read_text()) if file.exists() else {}
     for case in [a.only] if a.only else CASES:
