@@ -183,7 +183,8 @@ def compared(
     """Predicted and measured ms at random widths, each file made by the exporter, and of the
     teacher that was timed in turns with them."""
     conditions = model.table.conditions
-    whole = to_bytes(teacher, Form(size=model.size), runtime=cast(Runtime, conditions.runtime))
+    runtime = cast(Runtime, conditions.runtime)
+    whole = to_bytes(teacher, Form(size=model.size), runtime=runtime)
     sets, files = [], [whole]
     for i in range(count):
         widths = model.some_widths(1000 + i)
@@ -191,7 +192,6 @@ def compared(
         for weight in narrow.net.parameters():
             if not weight.any():  # class gains begin at 0, and an export would leave them out
                 torch.nn.init.normal_(weight, std=0.02)
-        runtime = cast(Runtime, conditions.runtime)
         data = to_bytes(quantised(narrow, how), Form(size=model.size), runtime=runtime)
         sets.append(widths)
         files.append(data)

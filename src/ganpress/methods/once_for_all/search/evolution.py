@@ -47,11 +47,7 @@ def propose(
     rng = Random(f"{seed}/{len(history)}")
 
     def new(make: Callable[[], Choice]) -> Choice | None:
-        drawn = _new(make, space, affords, seen, rng)
-        if drawn is None or not how.widen:
-            return drawn
-        wide = widened(space, drawn, affords, rng)
-        return wide if wide not in seen else _another_widest(make, space, affords, seen, rng)
+        return _new(make, space, affords, seen, rng, widen=how.widen)
 
     if how.kind == "random":
         return new(lambda: space.sample(rng))
@@ -146,36 +142,34 @@ def widened(space: Space, choice: Choice, affords: Affords, rng: Random) -> Choi
 
 
 def _new(
-    make: Callable[[], Choice], space: Space, affords: Affords, seen: set[Choice], rng: Random
+    make: Callable[[], Choice],
+    space: Space,
+    affords: Affords,
+    seen: set[Choice],
+    rng: Random,
+    *,
+    widen: bool,
 ) -> Choice | None:
-    """The first draw that is new and within the budget; else one that is repaired; else any."""
+    """The first draw that is new and within the budget; else one that is repaired; else any.
+
+    Args: widen: each is widened first, so that only sets are given of which no slot could be wider.
+    """
+
+    def grown(choice: Choice) -> Choice:
+        return widened(space, choice, affords, rng) if widen else choice
+
     for _ in range(TRIES):
-        if (drawn := make()) not in seen and affords(drawn):
-            return drawn
+        if (drawn := make()) not in seen and affords(drawn) and (wide := grown(drawn)) not in seen:
+            return wide
     for source in (make, lambda: space.sample(rng)):
         for _ in range(TRIES):
-            if (drawn := narrowed(space, source(), affords, rng)) not in seen:
-                return drawn
-    if space.size > COUNTABLE:
-        return None
-    rest = [choice for choice in space.enumerate() if choice not in seen and affords(choice)]
-    return rng.choice(rest) if rest else None
-
-
-def _another_widest(
-    make: Callable[[], Choice], space: Space, affords: Affords, seen: set[Choice], rng: Random
-) -> Choice | None:
-    """A new set of which no slot could be wider within the budget; None where none is found."""
-    for source in (make, lambda: space.sample(rng)):
-        for _ in range(TRIES):
-            drawn = narrowed(space, source(), affords, rng)
-            if (wide := widened(space, drawn, affords, rng)) not in seen:
+            if (wide := grown(narrowed(space, source(), affords, rng))) not in seen:
                 return wide
     if space.size > COUNTABLE:
         return None
     rest = (choice for choice in space.enumerate() if choice not in seen and affords(choice))
-    widest = [choice for choice in rest if widened(space, choice, affords, rng) == choice]
-    return rng.choice(widest) if widest else None
+    left = [choice for choice in rest if grown(choice) == choice]
+    return rng.choice(left) if left else None
 
 
 def dominates(one: Point, other: Point) -> bool:
