@@ -226,18 +226,24 @@ def to_picture(c: int, side: int, k: int, *, int8: bool) -> Forms:
             parts.append(d.node("Slice", z, *at))
         return d.node("Add", d.node("Sum", *parts), column(d, b))
 
-    def blocks(d: Drawing, x: str, w: Array, b: Array, n: int = 2) -> str:
+    def blocks(d: Drawing, x: str, w: Array, b: Array, n: int = 2, inside: bool = False) -> str:
         wide = np.zeros((3, n, n, c, k + n - 1, k + n - 1), np.float32)
         for y in range(n):
             for z in range(n):
                 wide[:, y, z, :, y : y + k, z : z + k] = w
         flat = wide.reshape(3 * n * n, c, k + n - 1, k + n - 1)
-        made = d.node("Conv", x, weight(d, flat), strides=[n, n])
+        bias = [d.constant(np.repeat(b, n * n))] if inside else []
+        made = d.node("Conv", x, weight(d, flat), *bias, strides=[n, n])
+        if inside:
+            return d.node("DepthToSpace", made, blocksize=n, mode="CRD")
         return d.node("Add", d.node("DepthToSpace", made, blocksize=n, mode="CRD"), column(d, b))
+
+    def inside(d: Drawing, x: str, w: Array, b: Array) -> str:
+        return blocks(d, x, w, b, inside=True)
 
     def large_blocks(d: Drawing, x: str, w: Array, b: Array) -> str:
         return blocks(d, x, w, b, 4)
 
     forms = {"Conv": operator, "a row of taps at a time": rows, "2x2 pixels at a time": blocks,
-             "4x4 pixels at a time": large_blocks}  # fmt: skip
+             "2x2 pixels at a time, bias inside": inside, "4x4 pixels at a time": large_blocks}  # fmt: skip
     return {name: drawn(form) for name, form in forms.items()}

@@ -346,13 +346,17 @@ def test_a_bias_of_what_is_no_integer_convolution_stays(data: bytes) -> None:
 
 def written(
     o: int, *, int8: bool = False, stride: int = 1, kernel: int = 7,
-    shape: tuple[int | str, ...] = (1, 4, 12, 10), multiple: int | None = None,
+    shape: tuple[int | str, ...] = (1, 4, 12, 10), multiple: int | None = None, behind: bool = False,
 ) -> bytes:  # fmt: skip
+    """A convolution that writes a picture; its bias inside or added ``behind`` it."""
     d = Drawing(*shape)
     w = d.weight(o, 4, kernel, kernel) if int8 else d.constant(d.normal(o, 4, kernel, kernel))
     p = [kernel // 2] * 4
     x = d.quantised("x") if int8 else "x"
-    y = d.node("Conv", x, w, d.constant(d.normal(o)), pads=p, strides=[stride] * 2)
+    b = d.normal(o)
+    inside = [] if behind else [d.constant(b)]
+    y = d.node("Conv", x, w, *inside, pads=p, strides=[stride] * 2)
+    y = d.node("Add", y, d.constant(b.reshape(-1, 1, 1))) if behind else y
     return d.file(d.node("Tanh", y), multiple=multiple)
 
 
@@ -372,6 +376,7 @@ PICTURES = {
     "RGB": written(3),
     "grey, 3x3": written(1, kernel=3),
     "8 bits": written(3, int8=True),
+    "8 bits, bias behind": written(3, int8=True, behind=True),
     "free, a multiple of 4": written(3, shape=FREE, multiple=4),
 }
 
@@ -380,6 +385,7 @@ PICTURES = {
 def test_a_picture_is_written_four_pixels_at_a_time(data: bytes) -> None:
     made, x = changed(data, picture_in_squares), picture((1, 4, 12, 10))
     assert "DepthToSpace" in kinds(made)
+    assert "Add" not in kinds(made)
     [want], [got] = run(data, x), run(made, x)
     assert got.shape == want.shape
     assert np.abs(got - want).max() < 1e-4

@@ -14,6 +14,7 @@ import numpy as np
 from ganpress.formats.exporters.graph.editor import Array, Editor, attributes
 from ganpress.formats.exporters.graph.quantised import (
     Weight,
+    bias_of,
     input_step,
     is_quantised,
     weight_of,
@@ -29,16 +30,20 @@ SIDE = 2
 
 def picture_in_squares(editor: Editor) -> None:
     """Compute four pixels at a time in each convolution of stride 1 to at most four channels, of a
-    kernel of at least 3x3, whose output has even sides."""
+    kernel of at least 3x3, whose output has even sides.
+
+    A bias that is added behind it (a layer in 8 bits) goes inside: OpenVINO adds three numbers to
+    each pixel of a picture in as much time as the convolution takes.
+    """
     for layer in [n for n in editor.nodes if n.op_type == "Conv"]:
         whole, plain = weight_of(editor, layer), editor.array(layer.input[1])
         levels = whole.levels if whole is not None else plain
         if levels is None or not _fits(editor, layer, levels):
             continue
-        bias = editor.array(layer.input[2]) if len(layer.input) > 2 else None
-        if len(layer.input) > 2 and bias is None:
+        found = bias_of(editor, layer)
+        if found is None and len(layer.input) > 2:
             continue
-        _in_squares(editor, layer, levels, whole, bias)
+        _in_squares(editor, layer, levels, whole, found)
 
 
 def float_weights(editor: Editor) -> None:
@@ -70,9 +75,14 @@ def square_weight(w: Array, n: int = SIDE) -> Array:
 
 
 def _in_squares(
-    editor: Editor, layer: Any, levels: Array, whole: Weight | None, bias: Array | None
+    editor: Editor,
+    layer: Any,
+    levels: Array,
+    whole: Weight | None,
+    found: tuple[Array, Any] | None,
 ) -> None:
-    name, nodes, wide = layer.output[0], [], square_weight(levels)
+    bias, last = found or (None, layer)
+    name, nodes, wide = last.output[0], [], square_weight(levels)
     if whole is not None:
         steps = np.repeat(whole.step, SIDE**2)
         nodes.append(Weight(wide, steps, 0).dequantise(editor, f"{name}/squares"))
@@ -86,7 +96,7 @@ def _in_squares(
     output = editor.value(f"{name}/four")
     conv = editor.node("Conv", inputs, output, pads=pads, strides=[SIDE, SIDE])
     shuffle = editor.node("DepthToSpace", [output], name, blocksize=SIDE, mode="CRD")
-    editor.replace([layer], [*nodes, conv, shuffle])
+    editor.replace([layer] if last is layer else [layer, last], [*nodes, conv, shuffle])
 
 
 def _fits(editor: Editor, layer: Any, levels: Array) -> bool:
