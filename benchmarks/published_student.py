@@ -5,7 +5,8 @@ Needs:    GANPRESS_DATA and GANPRESS_WEIGHTS, the extras `onnx` and `openvino`; 
 Time:     half an hour of one core: training `--minutes` (10) for each student, then evaluation,
           export and timing. It resumes: what is trained is not trained again. `--tiny` for a
           trial of seconds.
-Result:   benchmarks/results/published-student.json and .md (with --tiny in the run's folder).
+Result:   benchmarks/results/published-student.json and .md, or `--name` (with --tiny in the run's
+          folder).
 
 The teacher is the published CartoonGAN generator of Hayao's style. *Theirs*: the widths of GAN
 Compression's published horse2zebra student, 16_16_32_16_32_32_16_16, with separable blocks, on this
@@ -51,6 +52,7 @@ THEIRS, OURS = "GAN Compression's published widths", "GAN Slimming, 8 bits"
 PRECISIONS = ["fp32", "bf16", "int8", "int8+bf16"]
 AT, SIZE = 256, 96  # pixels that are timed; that are trained and evaluated
 INTEGERS = ["quantise.bits=8", "quantise.per_channel=true", "quantise.ranges=calibrated"]
+INTEGERS += ["quantise.first=int8"]  # the stem, too, as in theirs
 TINY = ["data.batch=2", "distance.features=tiny", "distance.style=0"]
 
 
@@ -61,6 +63,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=10.0, help="of training for each student")
     parser.add_argument("--fraction", type=float, default=0.5, help="of their milliseconds")
     parser.add_argument("--threads", type=int, default=2, help="of the runtime")
+    parser.add_argument("--name", default="published-student", help="of the results")
     parser.add_argument("--tiny", action="store_true", help="a trial of seconds")
     a = parser.parse_args()
     if a.tiny:
@@ -75,8 +78,8 @@ def main() -> None:
     ours = compressed(a, teacher, "ours", "slim", "hayao-slim", asked)
     found = compared(a, teacher, {THEIRS: theirs, OURS: ours}, file)
     to = a.run if a.tiny else HERE / "results"
-    (to / "published-student.json").write_text(json.dumps(found, indent=1) + "\n")
-    (to / "published-student.md").write_text(page(found))
+    (to / f"{a.name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    (to / f"{a.name}.md").write_text(page(found))
     print(page(found))
 
 

@@ -66,7 +66,7 @@ def cases() -> Iterator[tuple[str, Forms]]:
     for c, side in ((64, 128), (24, 128), (16, 256)):
         yield f"7x7 to a picture, {c} channels, {side} px", to_picture(c, side, 7, int8=False)
     yield "3x3 to a picture, 32 channels, 128 px", to_picture(32, 128, 3, int8=False)
-    for c, side in ((24, 128),):
+    for c, side in ((24, 128), (8, 256)):
         yield f"int8 7x7 to a picture, {c} channels, {side} px", to_picture(c, side, 7, int8=True)
     for i, o, side in ((256, 128, 32), (64, 32, 128)):
         yield (
