@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +37,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--passes", type=int, default=9)
-    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--only", default="", help="cases whose name contains this; others stay")
     parser.add_argument("--out", type=Path, default=RESULTS)
     a = parser.parse_args()
-    found = {
-        name: measured(forms, a.threads, a.passes) for name, forms in cases() if a.only in name
-    }
-    facts = {
-        "device": processor(), "threads": a.threads, "passes": a.passes, "load": os.getloadavg()[0],
-        "versions": versions(), "cases": found,
+    alike = {
+        "device": processor(), "threads": a.threads, "passes": a.passes, "versions": versions(),
     }  # fmt: skip
+    file, names = a.out / "export-forms.json", dict(cases())
+    kept = kept_cases(file, alike) if a.only else {}
+    found = {
+        name: measured(forms, a.threads, a.passes) for name, forms in names.items() if a.only in name
+    }
+    every = {name: {**kept, **found}[name] for name in names if name in {**kept, **found}}
+    facts = {**alike, "load": os.getloadavg()[0], "cases": every}
     a.out.mkdir(exist_ok=True)
-    (a.out / "export-forms.json").write_text(json.dumps(facts, indent=1) + "\n")
+    file.write_text(json.dumps(facts, indent=1) + "\n")
     (a.out / "export-forms.md").write_text(table(facts))
     print(table(facts))
+
+
+def kept_cases(file: Path, alike: Mapping[str, Any]) -> dict[str, Any]:
+    """The cases of a file that was measured alike: those that `--only` leaves stay."""
+    before = json.loads(file.read_text()) if file.exists() else {}
+    same = all(before.get(name) == value for name, value in alike.items())
+    return dict(before["cases"]) if before and same else {}
 
 
 def cases() -> Iterator[tuple[str, Forms]]:
