@@ -46,7 +46,9 @@ def main() -> None:
     file, names = a.out / "export-forms.json", dict(cases())
     kept = kept_cases(file, alike) if a.only else {}
     found = {
-        name: measured(forms, a.threads, a.passes) for name, forms in names.items() if a.only in name
+        name: measured(forms, a.threads, a.passes)
+        for name, forms in names.items()
+        if a.only in name
     }
     every = {name: {**kept, **found}[name] for name in names if name in {**kept, **found}}
     facts = {**alike, "load": os.getloadavg()[0], "cases": every}

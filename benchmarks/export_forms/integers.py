@@ -245,5 +245,6 @@ def to_picture(c: int, side: int, k: int, *, int8: bool) -> Forms:
         return blocks(d, x, w, b, 4)
 
     forms = {"Conv": operator, "a row of taps at a time": rows, "2x2 pixels at a time": blocks,
-             "2x2 pixels at a time, bias inside": inside, "4x4 pixels at a time": large_blocks}  # fmt: skip
+             "2x2 pixels at a time, bias inside": inside,
+             "4x4 pixels at a time": large_blocks}  # fmt: skip
     return {name: drawn(form) for name, form in forms.items()}

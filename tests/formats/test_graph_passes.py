@@ -346,7 +346,8 @@ def test_a_bias_of_what_is_no_integer_convolution_stays(data: bytes) -> None:
 
 def written(
     o: int, *, int8: bool = False, stride: int = 1, kernel: int = 7,
-    shape: tuple[int | str, ...] = (1, 4, 12, 10), multiple: int | None = None, behind: bool = False,
+    shape: tuple[int | str, ...] = (1, 4, 12, 10), multiple: int | None = None,
+    behind: bool = False,
 ) -> bytes:  # fmt: skip
     """A convolution that writes a picture; its bias inside or added ``behind`` it."""
     d = Drawing(*shape)
