@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from exports import FREE, SHALLOW
@@ -45,6 +46,12 @@ def run(path: Path, x: Tensor) -> Tensor:
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
     compiled = openvino.Core().compile_model(path, "CPU", settings)
     return torch.from_numpy(compiled([x.numpy()])[0])
+
+
+def test_the_last_convolution_of_an_8_bit_file_has_its_bias_inside() -> None:
+    graph = onnx.load_from_string(to_bytes(quantised(), Form(32), runtime="openvino")).graph
+    assert [node.op_type for node in graph.node][-3:] == ["Conv", "DepthToSpace", "Tanh"]
+    assert len(graph.node[-3].input) == 3
 
 
 def test_a_float_network_computes_in_openvino_what_torch_computes(tmp_path: Path) -> None:

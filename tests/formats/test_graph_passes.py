@@ -373,6 +373,13 @@ def within() -> bytes:
     return d.file(d.node("Resize", y, "", scales, mode="nearest"), multiple=2)
 
 
+def computed_bias() -> bytes:
+    d = Drawing(1, 4, 12, 10)
+    bias = d.node("Relu", d.constant(d.normal(3)))
+    y = d.node("Conv", "x", d.constant(d.normal(3, 4, 3, 3)), bias, pads=[1] * 4)
+    return d.file(d.node("Tanh", y))
+
+
 PICTURES = {
     "RGB": written(3),
     "grey, 3x3": written(1, kernel=3),
@@ -403,6 +410,7 @@ def test_a_picture_is_written_four_pixels_at_a_time(data: bytes) -> None:
         written(3, shape=FREE, multiple=3),
         written(3, shape=(1, 4, 11, "width"), multiple=2),
         within(),
+        computed_bias(),
     ],
     ids=[
         "5 channels",
@@ -413,6 +421,7 @@ def test_a_picture_is_written_four_pixels_at_a_time(data: bytes) -> None:
         "multiple of 3",
         "odd height, any width",
         "no picture",
+        "computed bias",
     ],
 )
 def test_what_is_no_picture_or_of_odd_sides_stays(data: bytes) -> None:
