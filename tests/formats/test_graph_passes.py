@@ -347,14 +347,14 @@ def test_a_bias_of_what_is_no_integer_convolution_stays(data: bytes) -> None:
 def written(
     o: int, *, int8: bool = False, stride: int = 1, kernel: int = 7,
     shape: tuple[int | str, ...] = (1, 4, 12, 10), multiple: int | None = None,
-    behind: bool = False,
+    behind: int = 0,
 ) -> bytes:  # fmt: skip
-    """A convolution that writes a picture; its bias inside or added ``behind`` it."""
+    """A convolution that writes a picture; its bias inside, or this many numbers ``behind`` it."""
     d = Drawing(*shape)
     w = d.weight(o, 4, kernel, kernel) if int8 else d.constant(d.normal(o, 4, kernel, kernel))
     p = [kernel // 2] * 4
     x = d.quantised("x") if int8 else "x"
-    b = d.normal(o)
+    b = d.normal(behind or o)
     inside = [] if behind else [d.constant(b)]
     y = d.node("Conv", x, w, *inside, pads=p, strides=[stride] * 2)
     y = d.node("Add", y, d.constant(b.reshape(-1, 1, 1))) if behind else y
@@ -384,7 +384,8 @@ PICTURES = {
     "RGB": written(3),
     "grey, 3x3": written(1, kernel=3),
     "8 bits": written(3, int8=True),
-    "8 bits, bias behind": written(3, int8=True, behind=True),
+    "8 bits, bias behind": written(3, int8=True, behind=3),
+    "one number behind": written(3, behind=1),
     "free, a multiple of 4": written(3, shape=FREE, multiple=4),
 }
 
