@@ -41,7 +41,7 @@ def picture_in_squares(editor: Editor) -> None:
         if levels is None or not _fits(editor, layer, levels):
             continue
         found = bias_of(editor, layer)
-        if found is None and len(layer.input) > 2:
+        if found is None and any(layer.input[2:]):
             continue
         _in_squares(editor, layer, levels, whole, found)
 
