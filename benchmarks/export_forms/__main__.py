@@ -50,8 +50,9 @@ def main() -> None:
         for name, forms in names.items()
         if a.only in name
     }
-    every = {name: {**kept, **found}[name] for name in names if name in {**kept, **found}}
-    facts = {**alike, "load": os.getloadavg()[0], "cases": every}
+    every = kept | found
+    ordered = {name: every[name] for name in names if name in every}
+    facts = {**alike, "load": os.getloadavg()[0], "cases": ordered}
     a.out.mkdir(exist_ok=True)
     file.write_text(json.dumps(facts, indent=1) + "\n")
     (a.out / "export-forms.md").write_text(table(facts))

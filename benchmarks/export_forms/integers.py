@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.export_forms.drawing import Array, Drawing, Forms
 from benchmarks.export_forms.floats import deconv, phases
+from ganpress.formats.exporters.graph.picture import square_weight
 
 STEP = np.float32(4 / 255)
 
@@ -227,16 +228,10 @@ def to_picture(c: int, side: int, k: int, *, int8: bool) -> Forms:
         return d.node("Add", d.node("Sum", *parts), column(d, b))
 
     def blocks(d: Drawing, x: str, w: Array, b: Array, n: int = 2, inside: bool = False) -> str:
-        wide = np.zeros((3, n, n, c, k + n - 1, k + n - 1), np.float32)
-        for y in range(n):
-            for z in range(n):
-                wide[:, y, z, :, y : y + k, z : z + k] = w
-        flat = wide.reshape(3 * n * n, c, k + n - 1, k + n - 1)
         bias = [d.constant(np.repeat(b, n * n))] if inside else []
-        made = d.node("Conv", x, weight(d, flat), *bias, strides=[n, n])
-        if inside:
-            return d.node("DepthToSpace", made, blocksize=n, mode="CRD")
-        return d.node("Add", d.node("DepthToSpace", made, blocksize=n, mode="CRD"), column(d, b))
+        squares = d.node("Conv", x, weight(d, square_weight(w, n)), *bias, strides=[n, n])
+        made = d.node("DepthToSpace", squares, blocksize=n, mode="CRD")
+        return made if inside else d.node("Add", made, column(d, b))
 
     def inside(d: Drawing, x: str, w: Array, b: Array) -> str:
         return blocks(d, x, w, b, inside=True)

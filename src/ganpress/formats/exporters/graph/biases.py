@@ -40,4 +40,4 @@ def biases_inside(editor: Editor) -> None:
         inside = editor.node("DequantizeLinear", parts, editor.value(f"{name}/bias/value"), axis=0)
         inputs = [*layer.input[:2], inside.output[0]]
         conv = editor.node("Conv", inputs, name, **attributes(layer))
-        editor.replace([layer] if last is layer else [layer, last], [inside, conv])
+        editor.replace([layer, last], [inside, conv])

@@ -12,20 +12,13 @@ from typing import Any
 import numpy as np
 
 from ganpress.formats.exporters.graph.editor import Array, Editor, attributes
-from ganpress.formats.exporters.graph.quantised import (
-    Weight,
-    bias_of,
-    input_step,
-    is_quantised,
-    weight_of,
-)
+from ganpress.formats.exporters.graph.quantised import bias_of, input_step, is_quantised, weight_of
+from ganpress.formats.exporters.graph.shuffled import SIDE, in_squares
 
 MOST = 4
 """Channels of a picture; more fill a processor's registers."""
 SMALL = 16_384
 """Weights of a layer that may take 4 bytes each: 64 channels of a 7x7 layer from or to RGB."""
-SIDE = 2
-"""Pixels of a square's side: 4 are no faster, and their weights are larger."""
 
 
 def picture_in_squares(editor: Editor) -> None:
@@ -43,7 +36,9 @@ def picture_in_squares(editor: Editor) -> None:
         found = bias_of(editor, layer)
         if found is None and any(layer.input[2:]):
             continue
-        _in_squares(editor, layer, levels, whole, found)
+        pads = attributes(layer).get("pads", [0] * 4)
+        wide, strides = square_weight(levels), [SIDE, SIDE]
+        in_squares(editor, layer, wide, whole, found, "squares", pads=pads, strides=strides)
 
 
 def float_weights(editor: Editor) -> None:
@@ -72,32 +67,6 @@ def square_weight(w: Array, n: int = SIDE) -> Array:
         for x in range(n):
             wide[:, y, x, :, y : y + k, x : x + k] = w
     return wide.reshape(o * n * n, i, k + n - 1, k + n - 1)
-
-
-def _in_squares(
-    editor: Editor,
-    layer: Any,
-    levels: Array,
-    whole: Weight | None,
-    found: tuple[Array, Any] | None,
-) -> None:
-    bias, last = found or (None, layer)
-    name, nodes, wide = last.output[0], [], square_weight(levels)
-    if whole is not None:
-        steps = np.repeat(whole.step, SIDE**2)
-        nodes.append(Weight(wide, steps, 0).dequantise(editor, f"{name}/squares"))
-        weight = nodes[0].output[0]
-    else:
-        weight = editor.constant(wide, f"{name}/squares")
-    inputs = [layer.input[0], weight]
-    if bias is not None:
-        each = np.repeat(np.broadcast_to(bias, len(levels)), SIDE**2)
-        inputs.append(editor.constant(each, f"{name}/squares/bias"))
-    pads = attributes(layer).get("pads", [0] * 4)
-    output = editor.value(f"{name}/four")
-    conv = editor.node("Conv", inputs, output, pads=pads, strides=[SIDE, SIDE])
-    shuffle = editor.node("DepthToSpace", [output], name, blocksize=SIDE, mode="CRD")
-    editor.replace([layer] if last is layer else [layer, last], [*nodes, conv, shuffle])
 
 
 def _fits(editor: Editor, layer: Any, levels: Array) -> bool:

@@ -14,13 +14,8 @@ from typing import Any
 import numpy as np
 
 from ganpress.formats.exporters.graph.editor import Array, Editor, attributes
-from ganpress.formats.exporters.graph.quantised import (
-    Weight,
-    bias_of,
-    input_step,
-    is_quantised,
-    weight_of,
-)
+from ganpress.formats.exporters.graph.quantised import bias_of, input_step, is_quantised, weight_of
+from ganpress.formats.exporters.graph.shuffled import in_squares
 
 WIDE = 256, 64
 """Input and output channels from which four convolutions are faster
@@ -88,23 +83,8 @@ def as_one(editor: Editor, layer: Any) -> bool:
     found = bias_of(editor, layer)
     if doubling is None or levels is None or (found is None and any(layer.input[2:])):
         return False
-    bias, last = found if found is not None else (None, layer)
-    name, nodes = last.output[0], []
     made, pads = subpixel_weight(levels, **doubling)
-    if whole is not None:
-        node = Weight(made, np.repeat(whole.step, 4), 0).dequantise(editor, f"{name}/places")
-        nodes.append(node)
-        weight = node.output[0]
-    else:
-        weight = editor.constant(made, f"{name}/places")
-    inputs = [layer.input[0], weight]
-    if bias is not None:
-        wide = np.repeat(np.broadcast_to(bias, (len(made) // 4,)), 4)
-        inputs.append(editor.constant(wide, f"{name}/places/bias"))
-    group = doubling["groups"]
-    conv = editor.node("Conv", inputs, editor.value(f"{name}/four"), pads=pads, group=group)
-    shuffle = editor.node("DepthToSpace", conv.output, name, blocksize=2, mode="CRD")
-    editor.replace([layer] if last is layer else [layer, last], [*nodes, conv, shuffle])
+    in_squares(editor, layer, made, whole, found, "places", pads=pads, group=doubling["groups"])
     return True
 
 
